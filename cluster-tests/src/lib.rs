@@ -1,0 +1,1 @@
+//! A small library that starts, pauses, cuts, kills and checks real Pollux clusters.

@@ -1,0 +1,1 @@
+//! `pollux demo`: a pair and a witness on loopback, and a tour.

@@ -1,0 +1,1 @@
+//! `cluster status` as a table and as JSON.

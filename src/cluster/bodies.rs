@@ -1,0 +1,1 @@
+//! Placing bodies on all in-sync data nodes, fetching, catching up, scrubbing.

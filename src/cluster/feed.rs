@@ -1,0 +1,1 @@
+//! What apply changed, to the views and watchers; never blocks apply.

@@ -1,0 +1,1 @@
+//! The real replica: `replica::Replica` over openraft.

@@ -1,0 +1,1 @@
+//! Adapts `store::log` to openraft.

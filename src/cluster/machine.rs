@@ -1,0 +1,1 @@
+//! Adapts state and tables to openraft: apply, snapshots, the feed.

@@ -1,0 +1,1 @@
+//! Founding, joining, removing, transferring; the handshake.

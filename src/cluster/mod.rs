@@ -1,0 +1,16 @@
+//! Replication. openraft ends here: the rooms above see [`replica::Replica`] and nothing of Raft.
+
+pub mod bodies;
+pub mod feed;
+pub mod handle;
+pub mod log;
+pub mod machine;
+pub mod membership;
+pub mod network;
+pub mod pki;
+pub mod replica;
+pub mod token;
+pub mod transport;
+pub mod types;
+pub mod wire;
+pub mod witness;

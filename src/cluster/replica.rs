@@ -1,0 +1,85 @@
+//! What the rooms above may do with the replicated truth: propose, place, read, watch.
+//! Callers never know who leads, nor on which node they run.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::state::command::{Command, PlacedBody};
+use crate::state::directory::Directory;
+use crate::state::outcome::Outcome;
+use crate::state::record::MailboxRecord;
+use crate::state::view::SharedView;
+
+/// Ours, not the client's: the client hears 451, NO [UNAVAILABLE] or -ERR [SYS/TEMP]; the cause goes to the log.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// No leader was found, or no majority answered, within the bound. The command may still be
+    /// applied later: *unknown*, never "failed".
+    #[error("the cluster has no majority at the moment")]
+    NoQuorum,
+    /// Fewer copies could be made than the policy asks for.
+    #[error("the message body could not be stored on enough nodes: {0}")]
+    NotReplicated(String),
+    /// The body is not on this node and no reachable node has it.
+    #[error("the message body {0} is on no node that can be reached")]
+    BodyUnavailable(BodyId),
+    /// This node's disk refused: full, failing or damaged.
+    #[error("this node's disk: {0}")]
+    Disk(String),
+    #[error("a limit of this node is reached: {0}")]
+    Busy(String),
+    #[error("this node is shutting down")]
+    ShuttingDown,
+}
+
+/// The replicated truth, as sessions and operators may use it. Cheap to clone.
+pub trait Replica: Clone + Send + Sync + 'static {
+    type Placing: Placing;
+
+    /// Commits `command` by a majority and waits until it is applied on this node, so that the caller
+    /// reads its own write. Retries inside for at most 10 s while there is no leader; a retry is applied once.
+    fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Fault>> + Send;
+
+    /// Opens a message body for writing: streamed to this disk and to every in-sync data node.
+    fn place(&self) -> impl Future<Output = Result<Self::Placing, Fault>> + Send;
+
+    /// The raw message, from this disk or, failing that, from a peer.
+    fn body(&self, id: BodyId) -> impl Future<Output = Result<Bytes, Fault>> + Send;
+
+    /// The mailbox's shared view, loaded on first use. `None`: there is no such mailbox.
+    fn view(&self, mailbox: MailboxId)
+    -> impl Future<Output = Result<Option<Arc<SharedView>>, Fault>> + Send;
+
+    /// Domains, users, aliases, settings, as of now.
+    fn directory(&self) -> Arc<Directory>;
+
+    /// The account's mailboxes, ascending by name.
+    fn mailboxes(&self, account: AccountId)
+    -> impl Future<Output = Result<Vec<MailboxRecord>, Fault>> + Send;
+
+    /// One mailbox by its exact (canonical) name.
+    fn mailbox(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<MailboxRecord>, Fault>> + Send;
+
+    /// Bytes in all the account's mailboxes.
+    fn used_bytes(&self, account: AccountId) -> impl Future<Output = Result<u64, Fault>> + Send;
+
+    fn clock(&self) -> &Clock;
+}
+
+/// A body on its way to the disks. Dropping it unfinished leaves nothing behind.
+pub trait Placing: Send {
+    /// Takes the next bytes; waits when a disk or peer is slow (bytes in flight are bounded).
+    fn push(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Makes the body durable here and on every in-sync data node. A peer that does not answer in
+    /// time has been committed as behind when this returns.
+    fn finish(self) -> impl Future<Output = Result<PlacedBody, Fault>> + Send;
+}

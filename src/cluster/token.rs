@@ -1,0 +1,1 @@
+//! One-time join tokens: CA fingerprint, address, secret, expiry.

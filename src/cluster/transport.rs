@@ -1,0 +1,1 @@
+//! Two QUIC endpoints a node, mutual TLS, calls and framed streams. Knows nothing of Raft.

@@ -1,0 +1,1 @@
+//! The concrete openraft types, named once.

@@ -1,0 +1,1 @@
+//! Frames and messages between nodes: bounded, versioned, our own bytes.

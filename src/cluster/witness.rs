@@ -1,0 +1,1 @@
+//! The witness: log retention, hand-over, rescue of a stale survivor.

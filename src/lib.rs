@@ -1,0 +1,28 @@
+//! Pollux: a mail server for two boxes that behave as one.
+//!
+//! A mail's way is one visible straight line:
+//! receive -> gather -> judge -> place body -> propose -> apply -> feed -> IDLE.
+//!
+//! Rooms, top to bottom. Each uses only rooms below it (`tests/layering.rs` holds that);
+//! [`admin`] and [`session`] never see each other.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`node`] | composition root: builds bottom-up, stops top-down; alone knows everyone |
+//! | [`admin`] | operators: command line, control socket, demo |
+//! | [`session`] | clients: one driver feeding pure machines: SMTP, LMTP, IMAP, POP3 |
+//! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
+//! | [`store`] | this disk: the only fsync and rename |
+//! | [`state`] | the replicated truth: commands, apply, views; pure |
+//! | [`mail`] | vocabulary: ids, addresses, flags, MIME, bounded lines |
+//! | [`config`], [`clock`] | what a box knows before it joins; the only clock and dice |
+
+pub mod admin;
+pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod mail;
+pub mod node;
+pub mod session;
+pub mod state;
+pub mod store;

@@ -1,0 +1,69 @@
+//! Message flags (RFC 9051 2.3.2): the system flags as bits, keywords as bits of their mailbox's table.
+
+use bincode::{Decode, Encode};
+
+/// Keywords a mailbox may hold, each a bit of [`Flags::keywords`].
+pub const KEYWORDS_PER_MAILBOX_MAX: usize = 64;
+/// Bytes of one keyword's name.
+pub const KEYWORD_BYTES_MAX: usize = 100;
+
+/// The flags of one message. `\Recent` is a session's affair and is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Encode, Decode)]
+pub struct Flags {
+    /// Bits of [`SystemFlag`].
+    pub system: u8,
+    /// Bit *n* is keyword *n* of the mailbox's keyword table.
+    pub keywords: u64,
+}
+
+/// The system flags that are stored (RFC 9051 2.3.2), each with its bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[repr(u8)]
+pub enum SystemFlag {
+    Seen = 1,
+    Answered = 2,
+    Flagged = 4,
+    Deleted = 8,
+    Draft = 16,
+}
+
+impl SystemFlag {
+    pub const ALL: [SystemFlag; 5] = [Self::Answered, Self::Flagged, Self::Deleted, Self::Seen, Self::Draft];
+
+    /// The wire name, with its backslash.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "\\Seen",
+            Self::Answered => "\\Answered",
+            Self::Flagged => "\\Flagged",
+            Self::Deleted => "\\Deleted",
+            Self::Draft => "\\Draft",
+        }
+    }
+}
+
+impl Flags {
+    pub const SEEN: Flags = Flags { system: SystemFlag::Seen as u8, keywords: 0 };
+    pub const DELETED: Flags = Flags { system: SystemFlag::Deleted as u8, keywords: 0 };
+
+    pub fn has(self, flag: SystemFlag) -> bool {
+        self.system & flag as u8 != 0
+    }
+
+    pub fn union(self, other: Flags) -> Flags {
+        Flags { system: self.system | other.system, keywords: self.keywords | other.keywords }
+    }
+
+    pub fn without(self, other: Flags) -> Flags {
+        Flags { system: self.system & !other.system, keywords: self.keywords & !other.keywords }
+    }
+}
+
+/// Flags as a client names them: system flags as bits, keywords by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct NamedFlags {
+    /// Bits of [`SystemFlag`].
+    pub system: u8,
+    /// Keyword names as the client spelt them; compared without case.
+    pub keywords: Vec<String>,
+}

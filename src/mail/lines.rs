@@ -1,0 +1,1 @@
+//! Bounded CRLF lines and literals out of a byte buffer.

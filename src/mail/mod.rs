@@ -1,0 +1,9 @@
+//! The vocabulary of mail, shared by every room above: ids, addresses, flags, MIME structure,
+//! bounded lines. Pure; knows nothing of sockets, disks or Raft.
+
+pub mod address;
+pub mod date;
+pub mod flags;
+pub mod ids;
+pub mod lines;
+pub mod mime;

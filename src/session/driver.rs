@@ -1,0 +1,1 @@
+//! The one driver: socket, TLS, time and shutdown around a pure machine.

@@ -1,0 +1,1 @@
+//! Listeners per port, live from settings, and their limits.

@@ -1,0 +1,9 @@
+//! Clients: one driver (TLS, timeouts, shutdown, limits) feeding pure machines for SMTP, LMTP, IMAP, POP3.
+
+pub mod driver;
+pub mod imap;
+pub mod listener;
+pub mod login;
+pub mod machine;
+pub mod pop3;
+pub mod smtp;

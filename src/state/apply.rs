@@ -1,0 +1,1 @@
+//! Applies one proposal to the rows. Total and deterministic.

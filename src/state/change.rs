@@ -1,0 +1,44 @@
+//! What apply tells the feed. Each item carries whole records, so that hearing it twice does no harm.
+
+use std::sync::Arc;
+
+use super::record::{MessageRecord, ReplicaRecord};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Messages(MessagesChanged),
+    /// A mailbox of this account was made, deleted, renamed, or its subscription changed.
+    Mailboxes {
+        account: AccountId,
+    },
+    /// The mailbox is gone; sessions that have it selected must let go.
+    MailboxDeleted {
+        mailbox: MailboxId,
+    },
+    /// Domains, users, aliases or settings changed: rebuild the directory.
+    Directory,
+    /// No message refers to this body any longer.
+    BodyDropped {
+        body: BodyId,
+    },
+    /// A body was named by a message for the first time (or again).
+    BodyNamed {
+        body: BodyId,
+    },
+    Replicas {
+        replicas: Vec<ReplicaRecord>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessagesChanged {
+    pub mailbox: MailboxId,
+    pub modseq: ModSeq,
+    pub uid_next: Uid,
+    /// New messages, and messages whose flags changed.
+    pub put: Vec<MessageRecord>,
+    pub expunged: Vec<Uid>,
+    /// The keyword table, when it grew.
+    pub keywords: Option<Arc<Vec<String>>>,
+}

@@ -1,0 +1,272 @@
+//! What can be asked of the replicated state. Append-only: a change of meaning is a new variant, and
+//! a released struct never changes (design 7). Encoding lives in [`super::codec`], beside its golden bytes.
+
+use bincode::{Decode, Encode};
+
+use crate::mail::flags::NamedFlags;
+use crate::mail::ids::{AccountId, BodyId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Timestamp, Uid};
+
+/// One command as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Proposal {
+    /// A retry carries the same id and gets the first try's outcome.
+    pub id: CommandId,
+    /// What the proposer had applied when it first tried. Apply refuses a proposal whose id can no
+    /// longer be in the window of remembered ids (`Refusal::Expired`), so none is ever applied twice.
+    pub base: LogIndex,
+    /// The proposer's clock; the only time that apply knows.
+    pub at: Timestamp,
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    // Directory.
+    AddDomain {
+        name: String,
+    },
+    RemoveDomain {
+        name: String,
+    },
+    AddUser(NewUser),
+    /// Sets the password's PHC string (argon2id; hashing is the proposer's work).
+    SetPassword {
+        name: String,
+        password_phc: String,
+    },
+    /// `None` is unlimited. Bytes.
+    SetQuota {
+        name: String,
+        quota_bytes: Option<u64>,
+    },
+    SetUserEnabled {
+        name: String,
+        enabled: bool,
+    },
+    /// Removes the user with all mailboxes and messages.
+    RemoveUser {
+        name: String,
+    },
+    /// Creates the alias or replaces its targets.
+    SetAlias {
+        address: String,
+        targets: Vec<String>,
+    },
+    RemoveAlias {
+        address: String,
+    },
+    /// All or nothing; `None` unsets. Values are canonical text, validated against the settings table.
+    SetSettings {
+        changes: Vec<(String, Option<String>)>,
+    },
+
+    // Mailboxes.
+    CreateMailbox {
+        account: AccountId,
+        name: String,
+        special_use: Option<SpecialUse>,
+    },
+    DeleteMailbox {
+        account: AccountId,
+        name: String,
+    },
+    /// RFC 3501 6.3.5: inferiors follow; renaming INBOX moves its messages.
+    RenameMailbox {
+        account: AccountId,
+        from: String,
+        to: String,
+    },
+    Subscribe {
+        account: AccountId,
+        name: String,
+        subscribed: bool,
+    },
+
+    // Messages.
+    Deliver(Deliver),
+    Append(Append),
+    Store(StoreFlags),
+    /// Removes those of `uids` that carry \Deleted (`only_deleted`) or all of them (POP3 DELE).
+    Expunge {
+        mailbox: MailboxId,
+        uids: UidSet,
+        only_deleted: bool,
+    },
+    Copy {
+        from: MailboxId,
+        uids: UidSet,
+        to: MailboxId,
+    },
+    Move {
+        from: MailboxId,
+        uids: UidSet,
+        to: MailboxId,
+    },
+    /// Messages below `up_to` have been shown as \Recent to some session (RFC 3501 2.3.2).
+    ClaimRecent {
+        mailbox: MailboxId,
+        up_to: Uid,
+    },
+
+    // Replication of bodies (design 3, 6).
+    /// A data node becomes known to the in-sync set, at first behind.
+    AddReplica {
+        node: NodeId,
+    },
+    RemoveReplica {
+        node: NodeId,
+    },
+    /// `node` did not take a body in time: acks go on without it.
+    MarkBehind {
+        node: NodeId,
+    },
+    /// `node` holds every body named up to `complete_to`. Refused (`Refusal::StillBehind`) if a body
+    /// was committed without it after that index.
+    MarkInSync {
+        node: NodeId,
+        complete_to: LogIndex,
+    },
+    /// Raises the replicated cluster version (design 7).
+    SetClusterVersion {
+        version: u32,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NewUser {
+    /// The login name: an address's local part, lower case.
+    pub name: String,
+    pub password_phc: String,
+    pub quota_bytes: Option<u64>,
+}
+
+/// RFC 6154. Each account gets Drafts, Sent, Junk, Trash and Archive at its making.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum SpecialUse {
+    Archive,
+    Drafts,
+    Junk,
+    Sent,
+    Trash,
+}
+
+/// A body that lies durably on nodes. Built only by `cluster::bodies`, after their word.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PlacedBody {
+    pub id: BodyId,
+    /// Octets of the raw message.
+    pub size: u32,
+    /// Apply refuses (`Refusal::NotPlaced`) unless this covers the in-sync set and is not empty.
+    pub on: Vec<NodeId>,
+}
+
+/// One accepted mail for its local recipients: all or nothing per recipient, one log entry.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Deliver {
+    pub body: PlacedBody,
+    pub to: Vec<DeliverTo>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DeliverTo {
+    pub account: AccountId,
+    /// The mailbox wanted; INBOX if it does not exist.
+    pub mailbox: String,
+    pub flags: NamedFlags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Append {
+    pub mailbox: MailboxId,
+    /// All or nothing (RFC 3502).
+    pub messages: Vec<NewMessage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NewMessage {
+    pub body: PlacedBody,
+    pub flags: NamedFlags,
+    pub internal_date: InternalDate,
+}
+
+/// INTERNALDATE (RFC 9051 2.3.3): an instant, and the zone in which it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct InternalDate {
+    /// Seconds since 1970-01-01 UTC.
+    pub unix_seconds: i64,
+    /// Minutes east of UTC, within a day.
+    pub zone_minutes: i16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StoreFlags {
+    pub mailbox: MailboxId,
+    pub uids: UidSet,
+    pub change: FlagChange,
+    pub flags: NamedFlags,
+    /// RFC 7162 3.1.3: messages changed after this are left alone and reported.
+    pub unchanged_since: Option<ModSeq>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum FlagChange {
+    Replace,
+    Add,
+    Remove,
+}
+
+/// UIDs as inclusive ranges, ascending, not touching. Bounded at [`UidSet::RANGES_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct UidSet {
+    ranges: Vec<(Uid, Uid)>,
+}
+
+impl UidSet {
+    pub const RANGES_MAX: usize = 100_000;
+
+    /// Builds a set from UIDs that ascend strictly; others are ignored.
+    pub fn from_ascending(uids: impl IntoIterator<Item = Uid>) -> Self {
+        let mut ranges: Vec<(Uid, Uid)> = Vec::new();
+        for uid in uids {
+            match ranges.last_mut() {
+                Some((_, last)) if uid <= *last => {}
+                Some((_, last)) if uid.0 == last.0 + 1 => *last = uid,
+                _ => ranges.push((uid, uid)),
+            }
+        }
+        Self { ranges }
+    }
+
+    /// Builds a set from ranges in any order; the ends of each may stand in either order.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (Uid, Uid)>) -> Self {
+        let mut sorted: Vec<(Uid, Uid)> =
+            ranges.into_iter().map(|(a, b)| if a <= b { (a, b) } else { (b, a) }).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(Uid, Uid)> = Vec::with_capacity(sorted.len());
+        for (first, last) in sorted {
+            match merged.last_mut() {
+                Some((_, end)) if first.0 <= end.0.saturating_add(1) => *end = last.max(*end),
+                _ => merged.push((first, last)),
+            }
+        }
+        Self { ranges: merged }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    pub fn ranges(&self) -> &[(Uid, Uid)] {
+        &self.ranges
+    }
+
+    pub fn contains(&self, uid: Uid) -> bool {
+        let at = self.ranges.partition_point(|(_, last)| *last < uid);
+        self.ranges.get(at).is_some_and(|(first, _)| *first <= uid)
+    }
+
+    /// How many UIDs the ranges span, existing or not.
+    pub fn len(&self) -> u64 {
+        self.ranges.iter().map(|(first, last)| u64::from(last.0 - first.0) + 1).sum()
+    }
+}

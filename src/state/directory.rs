@@ -1,0 +1,27 @@
+//! Domains, users, aliases and settings in memory: one immutable value, swapped when they change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::mail::ids::AccountId;
+
+/// Everything a session needs to know to route an address or check a login.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    pub domains: BTreeSet<String>,
+    /// By login name.
+    pub users: BTreeMap<String, Arc<User>>,
+    /// By address (`local@domain`) or bare local part.
+    pub aliases: BTreeMap<String, Arc<Vec<String>>>,
+    /// Only what was set; defaults come from the settings table.
+    pub settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub account: AccountId,
+    pub name: String,
+    pub password_phc: String,
+    pub quota_bytes: Option<u64>,
+    pub enabled: bool,
+}

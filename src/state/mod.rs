@@ -1,0 +1,18 @@
+//! The replicated truth, as a function: `(rows, command) -> (rows, outcome, changes)`.
+//!
+//! Pure: no clock, dice, disk, network, float or unordered map. The proposer stamps time, ids and
+//! randomness into the command. [`apply`](apply::apply) is total: a panicking entry would kill every
+//! replica on every replay.
+
+pub mod apply;
+pub mod change;
+pub mod codec;
+pub mod command;
+pub mod directory;
+pub mod keys;
+pub mod outcome;
+pub mod record;
+pub mod routing;
+pub mod rows;
+pub mod settings;
+pub mod view;

@@ -1,0 +1,85 @@
+//! What apply answers. Remembered by command id, so that a retry hears the same again.
+
+use bincode::{Decode, Encode};
+
+use super::command::UidSet;
+use crate::mail::ids::{AccountId, MailboxId, ModSeq, Uid, UidValidity};
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    Done,
+    UserAdded {
+        account: AccountId,
+    },
+    MailboxCreated {
+        mailbox: MailboxId,
+        uid_validity: UidValidity,
+    },
+    /// One entry per recipient of the command, in its order.
+    Delivered {
+        results: Vec<Result<Delivered, Refusal>>,
+    },
+    /// UIDs in the order of the messages.
+    Appended {
+        uid_validity: UidValidity,
+        uids: Vec<Uid>,
+    },
+    /// `modified`: UIDs left alone because of UNCHANGEDSINCE.
+    Stored {
+        modseq: ModSeq,
+        modified: UidSet,
+    },
+    Expunged {
+        modseq: ModSeq,
+        uids: UidSet,
+    },
+    /// RFC 4315 COPYUID: `to` are the new UIDs, in the order of `from`.
+    Copied {
+        uid_validity: UidValidity,
+        from: UidSet,
+        to: UidSet,
+    },
+    Refused(Refusal),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Delivered {
+    pub mailbox: MailboxId,
+    pub uid: Uid,
+}
+
+/// The state says no. Permanent unless [`Refusal::is_temporary`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no such domain, user, alias or mailbox: {0}")]
+    NotFound(String),
+    #[error("it exists already: {0}")]
+    Exists(String),
+    #[error("the value is not valid: {0}")]
+    Invalid(String),
+    #[error("the user is over quota")]
+    OverQuota,
+    #[error("a limit is reached: {0}")]
+    Limit(String),
+    #[error("INBOX cannot be deleted, and a mailbox name in use cannot be created again")]
+    NotAllowed,
+    /// The body is not on all in-sync nodes (their set changed on the way): place it again, propose anew.
+    #[error("the message body is not yet on every in-sync node")]
+    NotPlaced,
+    #[error("the node lacks bodies that were committed without it")]
+    StillBehind,
+    /// The proposal is too old for the window of remembered ids; whether it was applied is not known.
+    #[error("the proposal is too old to be applied")]
+    Expired,
+}
+
+impl Refusal {
+    /// True when the same request may well succeed later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Refusal::OverQuota | Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => true,
+            Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
+            Refusal::Limit(_) | Refusal::NotAllowed => false,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The rows' own types: what the state remembers of mailboxes, messages and replicas.
+
+use bincode::{Decode, Encode};
+
+use super::command::{InternalDate, SpecialUse};
+use crate::mail::flags::Flags;
+use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, ModSeq, NodeId, Timestamp, Uid, UidValidity};
+
+/// One mailbox. Counts are kept by apply, so that STATUS reads one row.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MailboxRecord {
+    pub id: MailboxId,
+    pub account: AccountId,
+    /// UTF-8, hierarchy separator `/`; INBOX in capitals.
+    pub name: String,
+    pub uid_validity: UidValidity,
+    pub uid_next: Uid,
+    pub highest_modseq: ModSeq,
+    pub special_use: Option<SpecialUse>,
+    pub subscribed: bool,
+    /// RFC 3501 6.3.4: deleted while it has inferiors: a name that cannot be selected.
+    pub no_select: bool,
+    /// Messages with a UID at or above this have not been shown as \Recent to any session.
+    pub recent_from: Uid,
+    pub messages: u32,
+    pub unseen: u32,
+    pub deleted: u32,
+    /// Sum of the messages' sizes, octets.
+    pub bytes: u64,
+    /// Keyword *n* of [`Flags::keywords`].
+    pub keywords: Vec<String>,
+}
+
+/// One message, as a listing needs it. About 60 bytes encoded; eight to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct MessageRecord {
+    pub uid: Uid,
+    pub body: BodyId,
+    /// Octets of the raw message.
+    pub size: u32,
+    pub flags: Flags,
+    pub modseq: ModSeq,
+    pub internal_date: InternalDate,
+    /// When it came into this mailbox.
+    pub saved_at: Timestamp,
+}
+
+/// A data node's standing in the in-sync set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ReplicaRecord {
+    pub node: NodeId,
+    pub in_sync: bool,
+    /// When `in_sync` last changed.
+    pub since: Timestamp,
+    /// The last entry that committed a body without this node.
+    pub missed_at: LogIndex,
+}

@@ -1,0 +1,1 @@
+//! The only rename and directory sync: files that are replaced whole or not at all.

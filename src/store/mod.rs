@@ -1,0 +1,6 @@
+//! This disk: the only fsync and rename. Knows bytes, not their meaning.
+
+pub mod files;
+pub mod log;
+pub mod segments;
+pub mod tables;
