@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
@@ -56,6 +57,12 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// Domains, users, aliases, settings, as of now.
     fn directory(&self) -> Arc<Directory>;
+
+    /// Ticks when the directory changes; holds the newest.
+    fn watch_directory(&self) -> watch::Receiver<Arc<Directory>>;
+
+    /// Ticks when a mailbox of this account is made, deleted, renamed or (un)subscribed.
+    fn watch_account(&self, account: AccountId) -> watch::Receiver<u64>;
 
     /// The account's mailboxes, ascending by name.
     fn mailboxes(&self, account: AccountId)
