@@ -4,6 +4,7 @@
 pub mod address;
 pub mod date;
 pub mod flags;
+pub mod header;
 pub mod ids;
 pub mod lines;
 pub mod mime;

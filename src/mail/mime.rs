@@ -1,1 +1,0 @@
-//! The MIME structure of a raw message as byte ranges: total, bounded in depth and parts.

@@ -1,0 +1,94 @@
+//! SEARCH keys (RFC 9051 6.4.4, RFC 5032, RFC 7162) and whether a message matches them.
+
+mod evaluate;
+mod needle;
+
+pub use evaluate::{Body, Candidate, Scope, matches};
+pub use needle::Needle;
+
+use super::sequence_set::SequenceSet;
+use crate::mail::date::Date;
+use crate::mail::flags::SystemFlag;
+use crate::mail::ids::ModSeq;
+
+/// A search program. Several keys side by side are [`SearchKey::And`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchKey {
+    All,
+    And(Vec<SearchKey>),
+    Or(Box<SearchKey>, Box<SearchKey>),
+    Not(Box<SearchKey>),
+    /// ANSWERED, DELETED, DRAFT, FLAGGED, SEEN; their UN- forms are [`SearchKey::Not`].
+    Flag(SystemFlag),
+    /// RECENT; OLD is `Not(Recent)`, NEW is `And(Recent, Not(Flag(Seen)))`.
+    Recent,
+    Keyword(String),
+    /// INTERNALDATE, its day in its own zone.
+    Before(Date),
+    On(Date),
+    Since(Date),
+    /// The Date field, its day as written.
+    SentBefore(Date),
+    SentOn(Date),
+    SentSince(Date),
+    /// Octets: strictly more, strictly fewer.
+    Larger(u64),
+    Smaller(u64),
+    /// RFC 5032: seconds before now, by INTERNALDATE.
+    Younger(u32),
+    Older(u32),
+    /// RFC 8514, by the time of saving.
+    SavedBefore(Date),
+    SavedOn(Date),
+    SavedSince(Date),
+    SequenceSet(SequenceSet),
+    Uid(SequenceSet),
+    /// RFC 7162 3.1.5: this mod-sequence or above.
+    ModSeq(ModSeq),
+    /// HEADER, and FROM, TO, CC, BCC, SUBJECT as their fields. An empty needle asks whether the field is there.
+    Header(Vec<u8>, Needle),
+    Body(Needle),
+    Text(Needle),
+}
+
+/// True when some message could need its bytes for an answer.
+pub fn needs_body(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::And(keys) => keys.iter().any(needs_body),
+        SearchKey::Or(one, other) => needs_body(one) || needs_body(other),
+        SearchKey::Not(key) => needs_body(key),
+        SearchKey::SentBefore(_)
+        | SearchKey::SentOn(_)
+        | SearchKey::SentSince(_)
+        | SearchKey::Header(..)
+        | SearchKey::Body(_)
+        | SearchKey::Text(_) => true,
+        SearchKey::All
+        | SearchKey::Flag(_)
+        | SearchKey::Recent
+        | SearchKey::Keyword(_)
+        | SearchKey::Before(_)
+        | SearchKey::On(_)
+        | SearchKey::Since(_)
+        | SearchKey::Larger(_)
+        | SearchKey::Smaller(_)
+        | SearchKey::Younger(_)
+        | SearchKey::Older(_)
+        | SearchKey::SavedBefore(_)
+        | SearchKey::SavedOn(_)
+        | SearchKey::SavedSince(_)
+        | SearchKey::SequenceSet(_)
+        | SearchKey::Uid(_)
+        | SearchKey::ModSeq(_) => false,
+    }
+}
+
+/// True when a key is MODSEQ: the answer then carries the highest mod-sequence found (RFC 7162 3.1.5).
+pub fn asks_modseq(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::And(keys) => keys.iter().any(asks_modseq),
+        SearchKey::Or(one, other) => asks_modseq(one) || asks_modseq(other),
+        SearchKey::Not(key) => asks_modseq(key),
+        other => matches!(other, SearchKey::ModSeq(_)),
+    }
+}
