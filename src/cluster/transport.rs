@@ -1,1 +1,0 @@
-//! Two QUIC endpoints a node, mutual TLS, calls and framed streams. Knows nothing of Raft.
