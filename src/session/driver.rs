@@ -1,1 +1,337 @@
 //! The one driver: socket, TLS, time and shutdown around a pure machine.
+//!
+//! It decides nothing of a protocol. Reads are cancel-safe; everything a burst of pipelined commands
+//! wrote goes out in one write; every wait has a bound.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, BytesMut};
+use futures_util::future::join;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use super::machine::{Machine, Step};
+use super::wire::Wire;
+
+/// Executes a machine's questions; one per session.
+pub trait Backend<M: Machine>: Send {
+    fn answer(&mut self, question: M::Question) -> impl Future<Output = M::Answer> + Send;
+
+    /// Resolves when the machine should be stepped though no input came. Must be cancel-safe: the
+    /// driver drops it whenever input arrives first. Polled only while [`Machine::wants_news`].
+    fn news(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+/// How the bytes of a connection are protected.
+#[derive(Clone)]
+pub enum Security {
+    /// No TLS at all; the machine was told not to offer STARTTLS.
+    Plain,
+    /// Clear until the machine says [`Step::StartTls`].
+    Offered(TlsAcceptor),
+    /// TLS from the first byte.
+    Implicit(TlsAcceptor),
+}
+
+/// Bounds of one session's waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub handshake_ms_max: u64,
+    /// A write that makes no progress for this long ends the session.
+    pub write_stall_ms_max: u64,
+    /// Time for the farewell to be written and the client to close.
+    pub farewell_ms_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { handshake_ms_max: 15_000, write_stall_ms_max: 120_000, farewell_ms_max: 2_000 }
+    }
+}
+
+/// Why a session ended; for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("closed by the protocol")]
+    Closed,
+    #[error("the client closed the connection")]
+    Hangup,
+    #[error("the client was silent for too long")]
+    Idle,
+    #[error("the node is stopping")]
+    Stopped,
+    #[error("the TLS handshake did not end in time")]
+    HandshakeTimeout,
+    #[error("TLS: {0}")]
+    Handshake(io::Error),
+    #[error("the client does not read what it asked for")]
+    WriteStalled,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// The first read of a quiet session, bytes; doubled while reads fill it. Small, as most sessions idle.
+const READ_BYTES_MIN: usize = 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Output buffers beyond this are given back once they are sent.
+const OUT_BYTES_KEPT_MAX: usize = 4 * 1024;
+/// Unread bytes thrown away at the end so that our last reply is not overtaken by a reset.
+const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Runs one session from greeting to end. `shutdown` turns true when the node stops.
+pub async fn serve_connection<S, M, B>(
+    socket: S,
+    machine: M,
+    backend: B,
+    security: Security,
+    limits: (Bounds, watch::Receiver<bool>),
+) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: Machine,
+    B: Backend<M>,
+{
+    let (bounds, shutdown) = limits;
+    let (wire, acceptor) = match open_wire(socket, security, &bounds).await {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
+    };
+    let session = Session {
+        wire,
+        machine,
+        backend,
+        acceptor,
+        bounds,
+        shutdown,
+        input: BytesMut::new(),
+        out: BytesMut::new(),
+        read_bytes: READ_BYTES_MIN,
+        heard: Instant::now(),
+    };
+    session.run().await
+}
+
+async fn open_wire<S>(
+    socket: S,
+    security: Security,
+    bounds: &Bounds,
+) -> Result<(Wire<S>, Option<TlsAcceptor>), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    match security {
+        Security::Plain => Ok((Wire::Plain(socket), None)),
+        Security::Offered(acceptor) => Ok((Wire::Plain(socket), Some(acceptor))),
+        Security::Implicit(acceptor) => Ok((handshake(socket, &acceptor, bounds).await?, None)),
+    }
+}
+
+async fn handshake<S>(socket: S, acceptor: &TlsAcceptor, bounds: &Bounds) -> Result<Wire<S>, Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    match timeout(Duration::from_millis(bounds.handshake_ms_max), acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
+        Ok(Err(error)) => Err(Ended::Handshake(error)),
+        Err(_) => Err(Ended::HandshakeTimeout),
+    }
+}
+
+struct Session<S, M, B> {
+    wire: Wire<S>,
+    machine: M,
+    backend: B,
+    acceptor: Option<TlsAcceptor>,
+    bounds: Bounds,
+    shutdown: watch::Receiver<bool>,
+    input: BytesMut,
+    out: BytesMut,
+    read_bytes: usize,
+    /// When input last came; news do not count as life.
+    heard: Instant,
+}
+
+enum Woken {
+    Input(usize),
+    News,
+    Idle,
+    Stopping,
+}
+
+impl<S, M, B> Session<S, M, B>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: Machine,
+    B: Backend<M>,
+{
+    async fn run(mut self) -> Ended {
+        self.machine.open(&mut self.out);
+        let ended = loop {
+            match self.turn().await {
+                Ok(()) => {}
+                Err(ended) => break ended,
+            }
+        };
+        if matches!(ended, Ended::Closed | Ended::Idle | Ended::Stopped) {
+            let farewell = Duration::from_millis(self.bounds.farewell_ms_max);
+            let _ = timeout(farewell, self.part()).await;
+        }
+        debug!(%ended, "session ended");
+        ended
+    }
+
+    async fn turn(&mut self) -> Result<(), Ended> {
+        match self.machine.step(&mut self.input, &mut self.out) {
+            Step::NeedInput => self.need_input().await,
+            Step::Ask(question) => {
+                // The answer is often there at once; only a wait makes sending what we have worthwhile.
+                let mut answering = std::pin::pin!(self.backend.answer(question));
+                let answer = match futures_util::poll!(&mut answering) {
+                    std::task::Poll::Ready(answer) => answer,
+                    std::task::Poll::Pending => {
+                        let stall = self.bounds.write_stall_ms_max;
+                        let (answer, sent) =
+                            join(answering, send(&mut self.wire, &mut self.out, stall)).await;
+                        sent?;
+                        answer
+                    }
+                };
+                self.machine.answer(answer, &mut self.out);
+                Ok(())
+            }
+            Step::Flush => self.send().await,
+            Step::StartTls => self.start_tls().await,
+            Step::Close => {
+                self.send().await?;
+                Err(Ended::Closed)
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<(), Ended> {
+        send(&mut self.wire, &mut self.out, self.bounds.write_stall_ms_max).await
+    }
+
+    async fn need_input(&mut self) -> Result<(), Ended> {
+        self.send().await?;
+        match self.wait().await? {
+            Woken::Input(0) => Err(Ended::Hangup),
+            Woken::Input(bytes) => {
+                self.heard = Instant::now();
+                let filled = bytes >= self.read_bytes;
+                self.read_bytes = if filled { self.read_bytes * 2 } else { bytes.next_power_of_two() }
+                    .clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+                Ok(())
+            }
+            Woken::News => Ok(()),
+            Woken::Idle => {
+                self.machine.timed_out(&mut self.out);
+                self.send_farewell().await;
+                Err(Ended::Idle)
+            }
+            Woken::Stopping => {
+                self.machine.shutting_down(&mut self.out);
+                self.send_farewell().await;
+                Err(Ended::Stopped)
+            }
+        }
+    }
+
+    /// Waits for the first of: input, news, silence for too long, the node's stop.
+    async fn wait(&mut self) -> Result<Woken, Ended> {
+        let room = self.machine.input_max().saturating_sub(self.input.len());
+        if room == 0 {
+            // The machine broke its word to make progress on a full buffer; memory stays bounded.
+            tracing::error!("a session machine left its input buffer full");
+            return Err(Ended::Closed);
+        }
+        if self.input.is_empty() && self.input.capacity() > READ_BYTES_MIN {
+            self.input = BytesMut::new();
+        }
+        let idle = Duration::from_secs(self.machine.idle_seconds_max());
+        let wants_news = self.machine.wants_news();
+        let limit = self.read_bytes.min(room);
+        self.input.reserve(limit.min(READ_BYTES_MIN));
+        let mut buffer = (&mut self.input).limit(limit);
+        tokio::select! {
+            biased;
+            _ = stopping(&mut self.shutdown) => Ok(Woken::Stopping),
+            read = self.wire.read_buf(&mut buffer) => Ok(Woken::Input(read?)),
+            () = self.backend.news(), if wants_news => Ok(Woken::News),
+            () = tokio::time::sleep_until(self.heard + idle) => Ok(Woken::Idle),
+        }
+    }
+
+    async fn start_tls(&mut self) -> Result<(), Ended> {
+        self.send().await?;
+        // Whatever came in the clear behind STARTTLS may be another's: never read it as protected.
+        self.input = BytesMut::new();
+        let Some(acceptor) = self.acceptor.take() else {
+            tracing::error!("a session machine asked for TLS where none is configured");
+            return Err(Ended::Closed);
+        };
+        let Wire::Plain(socket) = std::mem::replace(&mut self.wire, Wire::Gone) else {
+            return Err(Ended::Closed);
+        };
+        self.wire = handshake(socket, &acceptor, &self.bounds).await?;
+        self.heard = Instant::now();
+        self.machine.tls_started();
+        Ok(())
+    }
+
+    async fn send_farewell(&mut self) {
+        let _ = timeout(Duration::from_millis(self.bounds.farewell_ms_max), self.send()).await;
+    }
+
+    /// Closes our side, then reads what the client had under way: a reset would overtake our reply.
+    async fn part(&mut self) -> io::Result<()> {
+        self.wire.shutdown().await?;
+        let mut drained = 0;
+        while drained < DRAIN_BYTES_MAX {
+            self.input.clear();
+            self.input.reserve(READ_BYTES_MIN);
+            match self.wire.read_buf(&mut self.input).await? {
+                0 => break,
+                bytes => drained += bytes,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Resolves when the node stops, and also when nobody is left who could say so.
+async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn send<S>(wire: &mut Wire<S>, out: &mut BytesMut, stall_ms_max: u64) -> Result<(), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if out.is_empty() {
+        return Ok(());
+    }
+    let stall = Duration::from_millis(stall_ms_max);
+    while !out.is_empty() {
+        match timeout(stall, wire.write(out)).await {
+            Ok(Ok(0)) => return Err(Ended::Hangup),
+            Ok(Ok(written)) => out.advance(written),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(Ended::WriteStalled),
+        }
+    }
+    if out.capacity() > OUT_BYTES_KEPT_MAX {
+        *out = BytesMut::new();
+    }
+    match timeout(stall, wire.flush()).await {
+        Ok(flushed) => Ok(flushed?),
+        Err(_) => Err(Ended::WriteStalled),
+    }
+}

@@ -15,7 +15,7 @@ pub enum Step<Q> {
     /// `out` holds a part of a long answer: send it, then call [`Machine::step`] again.
     Flush,
     /// Send `out`, discard input that came before the handshake (STARTTLS injection), start TLS,
-    /// then call [`Machine::tls_started`].
+    /// then call [`Machine::tls_started`]. Only where the machine was told that TLS is offered, and once.
     StartTls,
     /// Send `out` and close.
     Close,

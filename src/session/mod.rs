@@ -7,3 +7,4 @@ pub mod login;
 pub mod machine;
 pub mod pop3;
 pub mod smtp;
+pub mod wire;
