@@ -75,6 +75,10 @@ pub trait Replica: Clone + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<MailboxRecord>, Fault>> + Send;
 
+    /// The names the account has subscribed to, ascending, whether or not such a mailbox exists
+    /// (RFC 3501 6.3.6: a subscription outlives its mailbox).
+    fn subscriptions(&self, account: AccountId) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
     /// Bytes in all the account's mailboxes.
     fn used_bytes(&self, account: AccountId) -> impl Future<Output = Result<u64, Fault>> + Send;
 

@@ -31,11 +31,15 @@ pub enum Change {
     },
 }
 
+/// What one command did to one mailbox. Each has a mod-sequence of its own, one above the one before,
+/// except a claim of \Recent, which repeats the mailbox's highest and puts and expunges nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessagesChanged {
     pub mailbox: MailboxId,
     pub modseq: ModSeq,
     pub uid_next: Uid,
+    /// See [`super::record::MailboxRecord::recent_from`].
+    pub recent_from: Uid,
     /// New messages, and messages whose flags changed.
     pub put: Vec<MessageRecord>,
     pub expunged: Vec<Uid>,

@@ -11,6 +11,8 @@ pub mod command;
 pub mod directory;
 pub mod keys;
 pub mod outcome;
+pub mod password;
+pub mod reading;
 pub mod record;
 pub mod routing;
 pub mod rows;

@@ -1,1 +1,0 @@
-//! Applies one proposal to the rows. Total and deterministic.
