@@ -1,2 +1,400 @@
-//! TOML to a typed `Config`: only what a box must know before it joins (id, directories, addresses).
-//! Everything else is a replicated setting.
+//! The file `pollux.toml`: only what a box must know before it joins. Everything else is a replicated
+//! setting (`pollux policy list`). Who the node is (its id, its cluster, its certificate) lies in the
+//! node's directory, written by `init` and `join`, and never in this file.
+//!
+//! Every error is one line: file, line, key, what is wrong and what to do.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Bytes of a configuration file; more is refused unread.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// The UDP port of the cluster's control endpoint unless the file says otherwise; bulk is the next one.
+pub const CLUSTER_PORT_DEFAULT: u16 = 7401;
+
+/// A checked configuration: paths are absolute or relative to the working directory, addresses parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub name: String,
+    pub role: Role,
+    /// Holds the node's identity, log, state and bodies.
+    pub dir: PathBuf,
+    pub cluster: ClusterAddresses,
+    pub listen: Listen,
+    /// The mail services' certificate; `None` on a witness, or where plaintext is all there is.
+    pub tls: Option<TlsFiles>,
+    pub control_socket: PathBuf,
+    pub raft: RaftTimers,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Holds mail and serves it.
+    Data,
+    /// Holds the log and votes; no mail, no mail port.
+    Witness,
+}
+
+impl Role {
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Data => "data",
+            Role::Witness => "witness",
+        }
+    }
+}
+
+/// The two UDP endpoints on which nodes speak to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterAddresses {
+    /// Raft.
+    pub listen: SocketAddr,
+    /// Bodies and snapshots.
+    pub bulk_listen: SocketAddr,
+    /// `host:port` by which the other nodes reach `listen`.
+    pub advertise: String,
+    /// `host:port` by which the other nodes reach `bulk_listen`.
+    pub bulk_advertise: String,
+}
+
+/// Where the mail services listen; their ports are replicated settings, moved by `port_offset` on this box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    pub address: IpAddr,
+    pub port_offset: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM, leaf first.
+    pub cert: PathBuf,
+    /// PEM, PKCS#8 or SEC1.
+    pub key: PathBuf,
+}
+
+/// Milliseconds. The heartbeat must exceed what the slowest fsync of a follower takes (design 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftTimers {
+    pub heartbeat_ms: u64,
+    pub election_min_ms: u64,
+    pub election_max_ms: u64,
+}
+
+impl RaftTimers {
+    /// For solid-state disks: fail-over in under a second.
+    pub const DEFAULT: RaftTimers =
+        RaftTimers { heartbeat_ms: 75, election_min_ms: 225, election_max_ms: 350 };
+    /// For NAS disks that spin up or share their heads: calm, fail-over in a few seconds.
+    pub const SLOW_DISK: RaftTimers =
+        RaftTimers { heartbeat_ms: 400, election_min_ms: 1_600, election_max_ms: 2_800 };
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter: `info`, or `warn,pollux::cluster=debug`.
+    pub level: String,
+    /// Appended to; `None` is stderr.
+    pub file: Option<PathBuf>,
+}
+
+/// One line for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {problem}", path.display())]
+    File { path: PathBuf, problem: String },
+    #[error("{}:{line}: {key}: {problem}", path.display())]
+    Key { path: PathBuf, line: usize, key: String, problem: String },
+}
+
+impl Config {
+    /// Reads and checks the file. Relative paths in it are taken from the file's own directory.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let fault = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+        let unreadable = |error: std::io::Error| {
+            fault(format!(
+                "cannot be read ({error}); give the right file with --config, or make one with 'pollux init'"
+            ))
+        };
+        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+        if bytes > CONFIG_BYTES_MAX {
+            return Err(fault(format!(
+                "is {bytes} bytes long, {CONFIG_BYTES_MAX} is the limit; is it the right file?"
+            )));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Config::parse(&text, path)
+    }
+
+    /// Checks `text` as the content of `path`, which need not exist.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
+        let at = |key: &str, problem: String| ConfigError::Key {
+            path: path.to_owned(),
+            line: line_of_key(text, key),
+            key: key.to_owned(),
+            problem,
+        };
+        let base = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if !is_name(&file.name) {
+            return Err(at(
+                "name",
+                format!("{:?} is not a node name; use 1 to 63 of a-z, 0-9 and '-'", file.name),
+            ));
+        }
+        let dir = file.dir.map_or(base.clone(), |dir| base.join(dir));
+        let raft = file.raft.timers().map_err(|(key, problem)| at(key, problem))?;
+        let level = file.log.level.unwrap_or_else(|| "info".to_owned());
+        if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            let problem = format!("{level:?} is not a log filter; write error, warn, info, debug or trace");
+            return Err(at("log.level", problem));
+        }
+        Ok(Config {
+            cluster: file.cluster.addresses().map_err(|(key, problem)| at(key, problem))?,
+            listen: Listen { address: file.listen.address, port_offset: file.listen.port_offset },
+            tls: file.tls.map(|tls| TlsFiles { cert: base.join(tls.cert), key: base.join(tls.key) }),
+            control_socket: file.control.socket.map_or(dir.join("control.sock"), |socket| base.join(socket)),
+            raft,
+            log: Log { level, file: file.log.file.map(|log| base.join(log)) },
+            name: file.name,
+            role: file.role,
+            dir,
+        })
+    }
+}
+
+/// 1 to 63 of a-z, 0-9 and '-', neither first nor last a '-'.
+pub fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// The file as serde reads it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default = "data")]
+    role: Role,
+    dir: Option<PathBuf>,
+    #[serde(default)]
+    cluster: ClusterTable,
+    #[serde(default)]
+    listen: ListenTable,
+    tls: Option<TlsTable>,
+    #[serde(default)]
+    control: ControlTable,
+    #[serde(default)]
+    raft: RaftTable,
+    #[serde(default)]
+    log: LogTable,
+}
+
+fn data() -> Role {
+    Role::Data
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClusterTable {
+    listen: Option<String>,
+    bulk_listen: Option<String>,
+    advertise: Option<String>,
+    bulk_advertise: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ListenTable {
+    address: IpAddr,
+    port_offset: u16,
+}
+
+impl Default for ListenTable {
+    fn default() -> Self {
+        Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port_offset: 0 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsTable {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ControlTable {
+    socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Preset {
+    #[default]
+    Default,
+    SlowDisk,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RaftTable {
+    preset: Preset,
+    heartbeat_ms: Option<u64>,
+    election_min_ms: Option<u64>,
+    election_max_ms: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogTable {
+    level: Option<String>,
+    file: Option<PathBuf>,
+}
+
+/// A key and what is wrong with it.
+type Wrong = (&'static str, String);
+
+impl ClusterTable {
+    fn addresses(self) -> Result<ClusterAddresses, Wrong> {
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, CLUSTER_PORT_DEFAULT));
+        let listen = self.listen.map_or(Ok(any), |text| socket_address("cluster.listen", &text))?;
+        let next = SocketAddr::new(listen.ip(), listen.port().wrapping_add(1));
+        let bulk_listen =
+            self.bulk_listen.map_or(Ok(next), |text| socket_address("cluster.bulk_listen", &text))?;
+        if listen.port() == 0 || bulk_listen.port() == 0 || listen == bulk_listen {
+            let problem = "control and bulk each need a port of their own, other than 0".to_owned();
+            return Err(("cluster.listen", problem));
+        }
+        let advertise = match self.advertise {
+            Some(text) => host_port("cluster.advertise", text)?,
+            None if listen.ip().is_unspecified() => local_address(listen.port()),
+            None => listen.to_string(),
+        };
+        let host = advertise.rsplit_once(':').map_or("", |(host, _)| host);
+        let bulk_advertise = match self.bulk_advertise {
+            Some(text) => host_port("cluster.bulk_advertise", text)?,
+            None => format!("{host}:{}", bulk_listen.port()),
+        };
+        Ok(ClusterAddresses { listen, bulk_listen, advertise, bulk_advertise })
+    }
+}
+
+/// What a node that listens everywhere tells the others unless the file says better: its own host name.
+fn local_address(port: u16) -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    format!("{}:{port}", if name.is_empty() { "localhost" } else { name })
+}
+
+fn socket_address(key: &'static str, text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| {
+        (key, format!("{text:?} is not an address; write \"address:port\", as in \"10.0.0.1:7401\""))
+    })
+}
+
+fn host_port(key: &'static str, text: String) -> Result<String, Wrong> {
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_good = !host.is_empty() && !host.contains(char::is_whitespace);
+        host_good && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
+    if good {
+        Ok(text)
+    } else {
+        Err((key, format!("{text:?} is not an address; write \"host:port\", as in \"mx1.example.com:7401\"")))
+    }
+}
+
+impl RaftTable {
+    fn timers(self) -> Result<RaftTimers, Wrong> {
+        let preset = match self.preset {
+            Preset::Default => RaftTimers::DEFAULT,
+            Preset::SlowDisk => RaftTimers::SLOW_DISK,
+        };
+        let timers = RaftTimers {
+            heartbeat_ms: self.heartbeat_ms.unwrap_or(preset.heartbeat_ms),
+            election_min_ms: self.election_min_ms.unwrap_or(preset.election_min_ms),
+            election_max_ms: self.election_max_ms.unwrap_or(preset.election_max_ms),
+        };
+        if !(10..=10_000).contains(&timers.heartbeat_ms) {
+            return Err((
+                "raft.heartbeat_ms",
+                format!("{} is out of bounds; 10 to 10000", timers.heartbeat_ms),
+            ));
+        }
+        // An election that starts before two heartbeats can be missed would unseat healthy leaders.
+        if timers.election_min_ms < 2 * timers.heartbeat_ms {
+            let least = 2 * timers.heartbeat_ms;
+            let problem =
+                format!("{} is too short; at least twice the heartbeat: {least}", timers.election_min_ms);
+            return Err(("raft.election_min_ms", problem));
+        }
+        if timers.election_max_ms <= timers.election_min_ms || timers.election_max_ms > 60_000 {
+            let problem = format!(
+                "{} is out of bounds; above election_min_ms ({}) and at most 60000",
+                timers.election_max_ms, timers.election_min_ms
+            );
+            return Err(("raft.election_max_ms", problem));
+        }
+        Ok(timers)
+    }
+}
+
+/// What the parser says, brought into one line with the key it stumbled at.
+fn syntax_error(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
+    let problem = error.message().lines().collect::<Vec<_>>().join(", ");
+    let span = error.span().unwrap_or(0..0);
+    let (line, key) = place(text, span);
+    let problem = match problem.strip_prefix("missing field ") {
+        Some(field) => format!("{} is missing; add it", field.trim_matches('`')),
+        None => format!("{problem}; see the example pollux.toml in the documentation"),
+    };
+    match key {
+        Some(key) => ConfigError::Key { path: path.to_owned(), line, key, problem },
+        None => ConfigError::File { path: path.to_owned(), problem: format!("line {line}: {problem}") },
+    }
+}
+
+/// The line (from 1) where `span` starts, and the key written on it, with its table.
+fn place(text: &str, span: Range<usize>) -> (usize, Option<String>) {
+    let start = span.start.min(text.len());
+    let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let found = keys(text).find(|(at, _)| *at == line).map(|(_, key)| key);
+    (line, found)
+}
+
+/// The line of `table.key`, else of its table's heading, else 1.
+fn line_of_key(text: &str, key: &str) -> usize {
+    let table = key.rsplit_once('.').map(|(table, _)| table);
+    let exact = keys(text).find(|(_, found)| found == key);
+    exact.or_else(|| keys(text).find(|(_, found)| Some(found.as_str()) == table)).map_or(1, |(line, _)| line)
+}
+
+/// Every line that names a table or key, with the full name.
+fn keys(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
+    let mut table = String::new();
+    text.lines().enumerate().filter_map(move |(at, line)| {
+        let line = line.trim();
+        if let Some(heading) = line.strip_prefix('[') {
+            table = heading.split(']').next().unwrap_or_default().trim().to_owned();
+            return Some((at + 1, table.clone()));
+        }
+        let (key, _) = line.split_once('=')?;
+        let key = key.trim();
+        if key.starts_with('#') {
+            return None;
+        }
+        Some((at + 1, if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }))
+    })
+}
