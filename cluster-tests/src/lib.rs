@@ -1,1 +1,20 @@
 //! A small library that starts, pauses, cuts, kills and checks real Pollux clusters.
+//!
+//! A story is one file under `tests/`: it builds a [`cluster::Cluster`] from the product's own commands,
+//! lets [`traffic::Traffic`] write mail while it breaks something, and hands the [`ledger::Ledger`] of what
+//! was acknowledged, kept outside the cluster, to the [`checker::Checker`].
+//!
+//! Each story runs in a network namespace of its own (nextest runs each test in its own process), which the
+//! kernel removes with the last process in it. All waiting is for a condition, with a deadline.
+
+pub mod checker;
+pub mod cluster;
+pub mod imap;
+pub mod lab;
+pub mod ledger;
+pub mod node;
+pub mod pop3;
+pub mod smtp;
+pub mod traffic;
+pub mod wait;
+pub mod wire;

@@ -1,0 +1,53 @@
+# Two commands do all: `make demo` and `make test`. The rest is for those who change the code.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+CI_TOOLS := cluster-tests/setup.sh
+
+.PHONY: demo test check fix bench soak deny build tools
+
+# A pair and a witness on this machine, ready to send and read mail.
+demo: ## ports: base + (n-1)*1000 + standard port, base 10000
+	$(CARGO) build --release --bin pollux
+	./target/release/pollux demo $(DEMO_ARGS)
+
+build:
+	$(CARGO) build --release
+
+# Installs what the tests need beside Rust, gcc and Python (nftables, iproute2, cargo-nextest).
+tools:
+	sh $(CI_TOOLS)
+
+# Everything that can be proved in minutes: units, transcripts, properties, stories on real processes.
+test: tools
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) nextest run --workspace --no-fail-fast
+	$(CARGO) test --workspace --doc --quiet
+
+# The read-only gate; `make fix` mends what can be mended.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+fix:
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged -- -D warnings
+
+# The stories, again and again: ROUNDS=20 by default.
+ROUNDS ?= 20
+soak: tools
+	$(CARGO) build --workspace --all-targets
+	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
+	  $(CARGO) nextest run -p cluster-tests --no-fail-fast || exit 1; done
+
+# Ours beside Postfix + Dovecot, in one run on this machine; writes docs/benchmarks.md.
+bench:
+	$(CARGO) build --release --bin pollux
+	sh cluster-tests/bench/run.sh
+
+# Licences, bans and sources; advisories where their database can be had.
+deny:
+	command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny check licenses bans sources
+	$(CARGO) deny check advisories || echo "advisories: not checked (their database cannot be had here)"

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Installs what the tests need on a fresh Debian 12 with Rust, gcc and Python; does nothing where it is there.
+set -eu
+
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || packages="${packages:-} $2"
+}
+packages=
+need nft nftables
+need ip iproute2
+need curl curl
+need swaks swaks
+if [ -n "$packages" ]; then
+    if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+fi
+command -v cargo-nextest >/dev/null 2>&1 || cargo install cargo-nextest --locked

@@ -1,0 +1,165 @@
+//! A pair and a witness, founded with the product's own commands.
+
+use std::net::Ipv4Addr;
+
+use tempfile::TempDir;
+
+use crate::lab::Lab;
+use crate::node::{Node, PORT_OFFSET, Role, pollux, succeeded};
+use crate::wait::eventually;
+
+pub const DOMAIN: &str = "example.test";
+pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// Three nodes in a namespace of their own: `nodes[0]` and `nodes[1]` hold mail, `nodes[2]` is the witness.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub lab: Lab,
+    home: TempDir,
+    failed: bool,
+}
+
+impl Cluster {
+    /// Founds the cluster and waits until it is protected. `None`, with a word, where namespaces are not allowed.
+    pub fn start() -> Option<Cluster> {
+        Self::start_with(|_| {})
+    }
+
+    /// The same; `prepare` may change each node's configuration before its first start.
+    pub fn start_with(prepare: impl Fn(&Node)) -> Option<Cluster> {
+        let lab = Lab::enter()?;
+        let home = tempfile::Builder::new().prefix("pollux-story-").tempdir().expect("a temporary folder");
+        let node =
+            |name: &str, role, host: u8| Node::new(name, role, Ipv4Addr::new(127, 0, 0, host), home.path());
+        let nodes = vec![
+            node("node1", Role::Data, 1),
+            node("node2", Role::Data, 2),
+            node("witness", Role::Witness, 3),
+        ];
+        let mut cluster = Cluster { nodes, lab, home, failed: true };
+        cluster.found(&prepare);
+        for at in 1..cluster.nodes.len() {
+            cluster.join(at, &prepare);
+        }
+        for user in USERS {
+            let arguments = ["user", "add", user, "--password-stdin"];
+            cluster.nodes[0].must(&arguments, Some(&format!("{}\n", password(user))));
+        }
+        cluster.wait_until_protected();
+        cluster.failed = false;
+        Some(cluster)
+    }
+
+    fn found(&mut self, prepare: &impl Fn(&Node)) {
+        let node = &mut self.nodes[0];
+        let arguments = ["init", "--domain", DOMAIN, "--hostname", "node1.example.test"];
+        let output = pollux(&with_place(&arguments, node), None, None);
+        succeeded(&arguments, &output);
+        prepare(node);
+        node.start();
+        eventually("the first node leads", || node.status()?.get("leader")?.as_u64());
+    }
+
+    /// Makes `nodes[at]` a member through a one-time token, and starts it.
+    pub fn join(&mut self, at: usize, prepare: &impl Fn(&Node)) {
+        let role = match self.nodes[at].role {
+            Role::Data => "data",
+            Role::Witness => "witness",
+        };
+        let token = self.nodes[0].must(&["join-token", "--role", role], None);
+        let token = token.lines().map(str::trim).rfind(|line| !line.is_empty()).expect("a token is printed");
+        let node = &mut self.nodes[at];
+        let arguments = ["join", "--token", token];
+        let output = pollux(&with_place(&arguments, node), None, None);
+        succeeded(&arguments, &output);
+        prepare(node);
+        node.start();
+    }
+
+    /// Waits until both data nodes are in sync and all three are members and up.
+    pub fn wait_until_protected(&self) {
+        let members = self.nodes.len();
+        eventually("the cluster is protected", || {
+            let status = self.any_status()?;
+            let up = |node: &serde_json::Value| node["state"].as_str().is_some_and(|state| state != "down");
+            let nodes = status["nodes"].as_array()?;
+            let protected = status["protection"] == "protected";
+            (protected && nodes.len() == members && nodes.iter().all(up)).then_some(())
+        });
+    }
+
+    /// The status from whichever node answers first.
+    pub fn any_status(&self) -> Option<serde_json::Value> {
+        self.nodes.iter().find_map(Node::status)
+    }
+
+    /// Waits until a node leads and every running node agrees on it; returns its place in `nodes`.
+    pub fn leader(&self) -> usize {
+        eventually("one node leads", || {
+            let status = self.any_status()?;
+            let leader = status["leader"].as_u64()?;
+            let row = status["nodes"].as_array()?.iter().find(|row| row["id"].as_u64() == Some(leader))?;
+            self.nodes.iter().position(|node| row["name"] == node.name.as_str())
+        })
+    }
+
+    /// Waits until a data node other than `nodes[at]` leads.
+    pub fn leader_other_than(&self, at: usize) -> usize {
+        eventually("another node leads", || Some(self.leader()).filter(|leader| *leader != at))
+    }
+
+    /// The data node that is not `nodes[at]`.
+    pub fn peer_of(&self, at: usize) -> usize {
+        1 - at
+    }
+
+    pub fn data_nodes(&self) -> &[Node] {
+        &self.nodes[..2]
+    }
+
+    /// Waits until all nodes have applied the same entries and nobody lacks a body.
+    pub fn wait_until_caught_up(&self) {
+        self.wait_until_protected();
+        eventually("both data nodes have applied everything", || {
+            let status = self.any_status()?;
+            let caught_up = |row: &serde_json::Value| {
+                row["role"] == "witness" || (row["lag_entries"] == 0 && row["bodies_missing"] == 0)
+            };
+            status["nodes"].as_array()?.iter().all(caught_up).then_some(())
+        });
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.failed {
+            return;
+        }
+        for node in &mut self.nodes {
+            node.kill();
+            let log = std::fs::read_to_string(node.log_path()).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("---- {}: the last lines of its log", node.name);
+            lines.iter().skip(lines.len().saturating_sub(40)).for_each(|line| eprintln!("{line}"));
+        }
+        if std::env::var_os("POLLUX_KEEP").is_some() {
+            self.home.disable_cleanup(true);
+            eprintln!("kept: {}", self.home.path().display());
+        }
+    }
+}
+
+/// The password of a story's user, as the demo's.
+pub fn password(user: &str) -> String {
+    format!("demo-{user}")
+}
+
+/// `arguments`, and where this node lives.
+fn with_place<'a>(arguments: &[&'a str], node: &'a Node) -> Vec<&'a str> {
+    let leak = |text: String| -> &'a str { Box::leak(text.into_boxed_str()) };
+    let mut all = arguments.to_vec();
+    all.extend(["--dir", leak(node.dir.display().to_string()), "--name", &node.name]);
+    all.extend(["--listen", leak(node.address.to_string()), "--port-offset", leak(PORT_OFFSET.to_string())]);
+    all.extend(["--cluster-address", leak(node.address.to_string())]);
+    all
+}

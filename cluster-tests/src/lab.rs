@@ -1,0 +1,68 @@
+//! A network of one's own: a namespace with only a loopback, and nftables rules that cut it.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use rustix::thread::UnshareFlags;
+
+/// A network namespace in which this thread, and all it starts, live.
+pub struct Lab {
+    /// Addresses that do not hear each other: `(from, to)`.
+    cuts: Vec<(String, String)>,
+}
+
+impl Lab {
+    /// Moves the calling thread into a fresh namespace. `None`, with a word, where that is not allowed.
+    #[allow(unsafe_code)]
+    pub fn enter() -> Option<Lab> {
+        // SAFETY: unsharing the network namespace leaves this thread's memory and descriptors as they are.
+        if let Err(error) = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) } {
+            eprintln!("skipped: network namespaces need root ({error})");
+            return None;
+        }
+        run("ip", &["link", "set", "lo", "up"], None);
+        Some(Lab { cuts: Vec::new() })
+    }
+
+    /// Nothing passes between `a` and `b` any longer, in either direction.
+    pub fn cut(&mut self, a: &str, b: &str) {
+        self.cut_one_way(a, b);
+        self.cut_one_way(b, a);
+    }
+
+    /// What `from` sends does not arrive at `to`.
+    pub fn cut_one_way(&mut self, from: &str, to: &str) {
+        self.cuts.push((from.to_string(), to.to_string()));
+        self.render();
+    }
+
+    /// Everything passes again.
+    pub fn heal(&mut self) {
+        self.cuts.clear();
+        self.render();
+    }
+
+    fn render(&self) {
+        let mut rules = String::from("table inet cuts\ndelete table inet cuts\ntable inet cuts {\n");
+        rules.push_str("  chain out { type filter hook output priority 0; policy accept;\n");
+        for (from, to) in &self.cuts {
+            let _ = writeln!(rules, "    ip saddr {from} ip daddr {to} drop");
+        }
+        rules.push_str("  }\n}\n");
+        run("nft", &["-f", "-"], Some(&rules));
+    }
+}
+
+fn run(program: &str, arguments: &[&str], input: Option<&str>) {
+    use std::io::Write;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} cannot be started ({error}); run `make tools`"));
+    if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
+        pipe.write_all(text.as_bytes()).expect("the program reads its input");
+    }
+    let status = child.wait().expect("the program was started");
+    assert!(status.success(), "{program} {arguments:?} failed: {status}");
+}

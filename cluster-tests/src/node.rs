@@ -1,0 +1,176 @@
+//! One real Pollux process: started, paused, killed, started again.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::eventually;
+
+/// Mail ports of every node are the standard ones plus this; the nodes differ in their address.
+pub const PORT_OFFSET: u16 = 10_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Data,
+    Witness,
+}
+
+pub struct Node {
+    pub name: String,
+    pub role: Role,
+    pub address: Ipv4Addr,
+    pub dir: PathBuf,
+    process: Option<Child>,
+    /// Variables for the process (a shim's, a preset's).
+    pub environment: Vec<(String, String)>,
+}
+
+impl Node {
+    pub fn new(name: &str, role: Role, address: Ipv4Addr, home: &Path) -> Node {
+        let dir = home.join(name);
+        Node { name: name.to_string(), role, address, dir, process: None, environment: Vec::new() }
+    }
+
+    pub fn smtp(&self) -> SocketAddr {
+        self.port(25)
+    }
+
+    pub fn imap(&self) -> SocketAddr {
+        self.port(143)
+    }
+
+    pub fn pop3(&self) -> SocketAddr {
+        self.port(110)
+    }
+
+    pub fn port(&self, standard: u16) -> SocketAddr {
+        (self.address, PORT_OFFSET + standard).into()
+    }
+
+    /// Starts `pollux serve`; what it says goes to `<dir>.log`, appended.
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("the log opens");
+        let child = Command::new(binary())
+            .arg("serve")
+            .arg("--config")
+            .arg(self.dir.join("pollux.toml"))
+            .envs(self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor is free"))
+            .stderr(log)
+            .spawn()
+            .expect("pollux starts");
+        self.process = Some(child);
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.with_extension("log")
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        match &mut self.process {
+            None => false,
+            Some(child) => child.try_wait().expect("the process is ours").is_none(),
+        }
+    }
+
+    /// `kill -9`, and the process is gone when this returns.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            child.kill().expect("the process is ours");
+            child.wait().expect("the process is ours");
+        }
+    }
+
+    /// SIGTERM: the planned stop. Returns when the process is gone.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let name = self.name.clone();
+        let mut child = self.process.take().expect("the node runs");
+        eventually(&format!("{name} stops on SIGTERM"), || child.try_wait().expect("the process is ours"));
+    }
+
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
+        let name = self.name.clone();
+        let mut child = self.process.take().expect("the node runs");
+        eventually(&format!("{name} ends by itself"), || child.try_wait().expect("the process is ours"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.process.as_ref().expect("the node runs");
+        let pid = Pid::from_child(child);
+        kill_process(pid, signal).expect("the process is ours");
+    }
+
+    /// Runs `pollux ARGUMENTS` against this node's control socket.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        pollux(arguments, Some(&self.dir.join("pollux.toml")), None)
+    }
+
+    /// The same, with `input` on standard input; panics unless it exits 0. Returns what it printed.
+    pub fn must(&self, arguments: &[&str], input: Option<&str>) -> String {
+        let output = pollux(arguments, Some(&self.dir.join("pollux.toml")), input);
+        succeeded(arguments, &output)
+    }
+
+    /// `cluster status --json` as this node sees it, or `None` while it does not answer.
+    pub fn status(&self) -> Option<serde_json::Value> {
+        let output = self.command(&["cluster", "status", "--json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The binary under test: `POLLUX_BIN`, or the one built beside the tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("POLLUX_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let built = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("pollux");
+    assert!(built.exists(), "{} is not there: run `cargo build --bin pollux` first", built.display());
+    built
+}
+
+/// Runs one command of the product.
+pub fn pollux(arguments: &[&str], config: Option<&Path>, input: Option<&str>) -> Output {
+    use std::io::Write;
+    let mut command = Command::new(binary());
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("POLLUX_CONFIG");
+    if let Some(config) = config {
+        command.env("POLLUX_CONFIG", config);
+    }
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    let mut child = command.spawn().expect("pollux starts");
+    if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
+        // A command that fails early closes its input: its own error says more than ours.
+        let _ = pipe.write_all(text.as_bytes());
+    }
+    child.wait_with_output().expect("the process is ours")
+}
+
+/// Panics with what the command said unless it exited 0.
+pub fn succeeded(arguments: &[&str], output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "pollux {arguments:?}: {}: {said}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,76 @@
+//! An SMTP client that tells "acknowledged" from "refused" from "nobody knows".
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::wire::{Wire, is_refusal, refused};
+
+pub struct Smtp {
+    wire: Wire,
+}
+
+/// What became of one mail, as far as its sender can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Acknowledged,
+    Refused,
+    Unknown,
+}
+
+impl Smtp {
+    pub fn connect(address: SocketAddr) -> io::Result<Smtp> {
+        let mut smtp = Smtp { wire: Wire::connect(address)? };
+        smtp.expect("220")?;
+        smtp.command("EHLO client.example.test", "250")?;
+        Ok(smtp)
+    }
+
+    /// Sends one mail. `content` has CRLF line ends and needs no dot-stuffing by the caller.
+    pub fn send(&mut self, to: &[&str], content: &[u8]) -> (Sent, io::Result<String>) {
+        match self.envelope(to) {
+            Ok(()) => {}
+            Err(error) => return (Sent::Refused, Err(error)),
+        }
+        match self.content(content) {
+            Ok(reply) => (Sent::Acknowledged, Ok(reply)),
+            Err(error) if is_refusal(&error) => (Sent::Refused, Err(error)),
+            Err(error) => (Sent::Unknown, Err(error)),
+        }
+    }
+
+    fn envelope(&mut self, to: &[&str]) -> io::Result<()> {
+        self.command("MAIL FROM:<sender@elsewhere.test>", "250")?;
+        for recipient in to {
+            self.command(&format!("RCPT TO:<{recipient}>"), "250")?;
+        }
+        self.command("DATA", "354").map(drop)
+    }
+
+    fn content(&mut self, content: &[u8]) -> io::Result<String> {
+        let mut stuffed = Vec::with_capacity(content.len() + 16);
+        for line in content.split_inclusive(|byte| *byte == b'\n') {
+            if line.starts_with(b".") {
+                stuffed.push(b'.');
+            }
+            stuffed.extend_from_slice(line);
+        }
+        stuffed.extend_from_slice(b".\r\n");
+        self.wire.send(&stuffed)?;
+        self.expect("250")
+    }
+
+    pub fn command(&mut self, line: &str, code: &str) -> io::Result<String> {
+        self.wire.send(format!("{line}\r\n").as_bytes())?;
+        self.expect(code)
+    }
+
+    fn expect(&mut self, code: &str) -> io::Result<String> {
+        loop {
+            let line = self.wire.line()?;
+            if line.as_bytes().get(3) == Some(&b'-') {
+                continue;
+            }
+            return if line.starts_with(code) { Ok(line) } else { Err(refused(line)) };
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A line-based connection with time-outs, for the clients of the stories.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// A client waits this long for any one answer: longer than the server's own bound for a write (10 s).
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+pub struct Wire {
+    reader: BufReader<TcpStream>,
+    writer: TcpStream,
+}
+
+impl Wire {
+    pub fn connect(address: SocketAddr) -> io::Result<Wire> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+        stream.set_nodelay(true)?;
+        Ok(Wire { writer: stream.try_clone()?, reader: BufReader::new(stream) })
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    /// One line without its CRLF.
+    pub fn line(&mut self) -> io::Result<String> {
+        let mut line = Vec::new();
+        if self.reader.read_until(b'\n', &mut line)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed"));
+        }
+        while matches!(line.last(), Some(b'\r' | b'\n')) {
+            line.pop();
+        }
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    pub fn exact(&mut self, octets: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; octets];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// The server answered, and the answer is no.
+pub fn refused(answer: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, answer)
+}
+
+/// True when the server said no for good; false when nobody knows what became of the request. A
+/// temporary refusal (4xx, UNAVAILABLE, SYS/TEMP) may follow a proposal that is committed later.
+pub fn is_refusal(error: &io::Error) -> bool {
+    let text = error.to_string();
+    let temporary = text.starts_with('4') || text.contains("UNAVAILABLE") || text.contains("SYS/TEMP");
+    error.kind() == io::ErrorKind::PermissionDenied && !temporary && !text.starts_with("* BYE")
+}
