@@ -1,1 +1,142 @@
-//! Listeners per port, live from settings, and their limits.
+//! One port: binds it, hands its connections on, says what state it is in.
+//!
+//! A used port is said once and tried again in the background; errors of accept never spin.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{error, info, warn};
+
+use crate::state::settings::ListenerName;
+
+const BIND_RETRY_MS: u64 = 1_000;
+/// After accept failed for want of descriptors or memory: time for some to come free.
+const ACCEPT_RETRY_MS: u64 = 200;
+
+/// One line of `cluster status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceStatus {
+    pub name: ListenerName,
+    /// With the node's port offset.
+    pub port: u16,
+    pub state: ServiceState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceState {
+    Starting,
+    Listening,
+    /// Switched off by its setting.
+    Off,
+    /// Cannot listen; tried again by itself. One line that says why.
+    Failed(String),
+}
+
+impl fmt::Display for ServiceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceState::Starting => write!(f, "starting"),
+            ServiceState::Listening => write!(f, "listening"),
+            ServiceState::Off => write!(f, "off"),
+            ServiceState::Failed(why) => write!(f, "failed: {why}"),
+        }
+    }
+}
+
+/// A port's state, shared with whoever asks.
+#[derive(Clone)]
+pub(super) struct StatusCell(Arc<Mutex<ServiceState>>);
+
+impl StatusCell {
+    pub fn new(state: ServiceState) -> Self {
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    pub fn get(&self) -> ServiceState {
+        self.0.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// True when this is news.
+    fn set(&self, state: ServiceState) -> bool {
+        let mut now = self.0.lock().expect("no holder of this lock panics");
+        let news = *now != state;
+        *now = state;
+        news
+    }
+}
+
+/// Listens until the task is aborted; `take` gets each connection and must not block.
+pub(super) async fn listen(
+    name: ListenerName,
+    address: SocketAddr,
+    status: StatusCell,
+    take: impl Fn(TcpStream, SocketAddr),
+) {
+    let listener = bind(name, address, &status).await;
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                status.set(ServiceState::Listening);
+                // Replies are whole when they are written; waiting for more only adds delay.
+                let _ = socket.set_nodelay(true);
+                take(socket, peer);
+            }
+            Err(fault) if is_the_clients(&fault) => {}
+            Err(fault) => {
+                if status.set(ServiceState::Failed(format!("cannot take connections: {fault}"))) {
+                    error!("{name:?} on {address} cannot take connections: {fault}");
+                }
+                tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+}
+
+async fn bind(name: ListenerName, address: SocketAddr, status: &StatusCell) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                status.set(ServiceState::Listening);
+                info!("{name:?} listens on {address}");
+                return listener;
+            }
+            Err(fault) => {
+                let why = explain(address, &fault);
+                if status.set(ServiceState::Failed(why.clone())) {
+                    warn!("{name:?}: {why}");
+                }
+                tokio::time::sleep(Duration::from_millis(BIND_RETRY_MS)).await;
+            }
+        }
+    }
+}
+
+fn explain(address: SocketAddr, fault: &io::Error) -> String {
+    let port = address.port();
+    match fault.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("port {port} is used by another program; stop it, or give this service another port")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "port {port} needs CAP_NET_BIND_SERVICE; grant it, or give this service a port above 1023"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is not an address of this machine; correct listen.address", address.ip())
+        }
+        _ => format!("cannot listen on {address}: {fault}"),
+    }
+}
+
+/// The connection was gone before it was taken.
+fn is_the_clients(fault: &io::Error) -> bool {
+    matches!(
+        fault.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

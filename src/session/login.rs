@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
@@ -18,6 +17,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::mail::ids::AccountId;
 use crate::state::directory::{Directory, User};
+use crate::state::{password, routing};
 
 /// Proof that a client knows an enabled user's password. Built only in this file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Logins {
     pub async fn check(&self, credentials: &Credentials) -> Result<Authenticated, LoginRefused> {
         let found = {
             let directory = self.directory.borrow();
-            find_user(&directory, &credentials.login)
+            routing::login(&directory, &credentials.login).cloned()
         };
         let verdict = self.verify(found, &credentials.password).await;
         if verdict.is_err() {
@@ -203,32 +203,10 @@ impl Logins {
         let checked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let known = phc.is_some();
-            let phc = phc.unwrap_or_else(|| stand_in.get_or_init(stand_in_phc).clone());
-            let right = match PasswordHash::new(&phc) {
-                Ok(hash) => Argon2::default().verify_password(&password, &hash).is_ok(),
-                Err(_) => false,
-            };
-            right && known
+            let phc =
+                phc.unwrap_or_else(|| stand_in.get_or_init(|| password::hash(b"nobody", &[0; 16])).clone());
+            password::verify(&password, &phc) && known
         });
         checked.await.map_err(|_| LoginRefused::Busy)
     }
-}
-
-fn stand_in_phc() -> String {
-    use argon2::PasswordHasher;
-    let salt = argon2::password_hash::SaltString::encode_b64(b"nobody's salt").ok();
-    salt.and_then(|salt| Argon2::default().hash_password(b"nobody", &salt).ok().map(|hash| hash.to_string()))
-        .unwrap_or_default()
-}
-
-/// Row 5: the bare name and the full address in any of our domains are the same login.
-fn find_user(directory: &Directory, login: &str) -> Option<Arc<User>> {
-    let name = match login.rsplit_once('@') {
-        Some((name, domain)) => {
-            let domain = idna::domain_to_ascii(domain.strip_prefix('.').unwrap_or(domain)).ok()?;
-            directory.domains.contains(&domain).then_some(name)?
-        }
-        None => login,
-    };
-    directory.users.get(&name.to_lowercase()).cloned()
 }

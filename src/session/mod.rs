@@ -1,10 +1,13 @@
 //! Clients: one driver (TLS, timeouts, shutdown, limits) feeding pure machines for SMTP, LMTP, IMAP, POP3.
 
+pub mod admission;
 pub mod driver;
 pub mod imap;
 pub mod listener;
 pub mod login;
 pub mod machine;
 pub mod pop3;
+pub mod services;
 pub mod smtp;
+pub mod tls;
 pub mod wire;

@@ -1,0 +1,245 @@
+//! All mail services of a node: follows the settings, takes connections, starts and stops sessions.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::{debug, info};
+
+use super::admission::{DoorLimits, Doors, Full, Seat};
+use super::driver::{Bounds, Security};
+use super::listener::{ServiceState, ServiceStatus, StatusCell, listen};
+use super::login::{LoginBounds, Logins};
+use super::tls::TlsStore;
+use crate::cluster::replica::Replica;
+use crate::state::directory::Directory;
+use crate::state::settings::{ListenerName, ListenerSettings, TlsMode};
+
+/// What this box knows of its services; everything else is a replicated setting.
+#[derive(Clone)]
+pub struct ServicesConfig {
+    pub address: IpAddr,
+    /// Added to every port of the settings.
+    pub port_offset: u16,
+    /// The node's own name, for Received fields.
+    pub node_name: String,
+    /// Without a certificate STARTTLS is not offered and the TLS ports stay shut.
+    pub tls: Option<Arc<TlsStore>>,
+    pub bounds: Bounds,
+    pub logins: LoginBounds,
+}
+
+/// The running services. Stop them with [`Services::stop`]; dropping ends them at once.
+pub struct Services {
+    ports: Arc<Mutex<Ports>>,
+    doors: Arc<Doors>,
+    stop: watch::Sender<bool>,
+    follower: AbortHandle,
+    sessions: Arc<Mutex<JoinSet<()>>>,
+}
+
+type Ports = BTreeMap<ListenerName, Port>;
+
+struct Port {
+    wanted: ListenerSettings,
+    port: u16,
+    status: StatusCell,
+    /// Aborted when the port is moved or switched off; its sessions live on.
+    accepting: Option<AbortHandle>,
+}
+
+const ALL: [ListenerName; 8] = [
+    ListenerName::Smtp,
+    ListenerName::Smtps,
+    ListenerName::Submission,
+    ListenerName::Imap,
+    ListenerName::Imaps,
+    ListenerName::Pop3,
+    ListenerName::Pop3s,
+    ListenerName::Lmtp,
+];
+
+impl Services {
+    /// Starts what the settings ask for, and follows them from then on. Call inside the runtime that
+    /// is to run the sessions.
+    pub fn start<R: Replica>(replica: R, config: ServicesConfig) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let doors = Arc::new(Doors::default());
+        let sessions = Arc::new(Mutex::new(JoinSet::new()));
+        let logins = Arc::new(Logins::new(replica.watch_directory(), replica.clock(), config.logins));
+        let house = Arc::new(House {
+            directory: replica.watch_directory(),
+            replica,
+            logins,
+            config,
+            doors: Arc::clone(&doors),
+            sessions: Arc::clone(&sessions),
+            stopping,
+        });
+        let ports = Arc::new(Mutex::new(Ports::new()));
+        // Before anything waits: `services()` is complete from the start.
+        reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
+        let follower = tokio::spawn(follow(Arc::clone(&ports), house)).abort_handle();
+        Self { ports, doors, stop, follower, sessions }
+    }
+
+    /// Every service, its port and state, in the settings' order.
+    pub fn services(&self) -> Vec<ServiceStatus> {
+        let ports = self.ports.lock().expect("no holder of this lock panics");
+        ports
+            .iter()
+            .map(|(name, port)| ServiceStatus { name: *name, port: port.port, state: port.status.get() })
+            .collect()
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> u64 {
+        self.doors.open()
+    }
+
+    /// Closes the ports, says goodbye in every session, waits for them at most `wait`, then ends the rest.
+    pub async fn stop(self, wait: Duration) {
+        self.close_ports();
+        let _ = self.stop.send(true);
+        let mut sessions = std::mem::take(&mut *self.sessions.lock().expect("no holder of this lock panics"));
+        let all_gone = async { while sessions.join_next().await.is_some() {} };
+        if tokio::time::timeout(wait, all_gone).await.is_err() {
+            info!("{} sessions did not end in time and are cut off", sessions.len());
+            sessions.shutdown().await;
+        }
+    }
+
+    fn close_ports(&self) {
+        self.follower.abort();
+        for port in self.ports.lock().expect("no holder of this lock panics").values() {
+            if let Some(accepting) = &port.accepting {
+                accepting.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.close_ports();
+    }
+}
+
+/// What every session of this node shares.
+struct House<R> {
+    replica: R,
+    directory: watch::Receiver<Arc<Directory>>,
+    logins: Arc<Logins>,
+    config: ServicesConfig,
+    doors: Arc<Doors>,
+    sessions: Arc<Mutex<JoinSet<()>>>,
+    stopping: watch::Receiver<bool>,
+}
+
+async fn follow<R: Replica>(ports: Arc<Mutex<Ports>>, house: Arc<House<R>>) {
+    let mut directory = house.directory.clone();
+    while directory.changed().await.is_ok() {
+        reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
+    }
+}
+
+/// Opens, moves and shuts ports until they are as the settings say. Ports that stay are not touched.
+fn reconcile<R: Replica>(ports: &mut Ports, house: &Arc<House<R>>) {
+    let directory = house.directory.borrow().clone();
+    for name in ALL {
+        let wanted = directory.settings().listener(name);
+        let now = ports.get(&name);
+        if now.is_some_and(|now| now.wanted.enabled == wanted.enabled && now.wanted.port == wanted.port) {
+            continue;
+        }
+        if let Some(Port { accepting: Some(accepting), .. }) = now {
+            accepting.abort();
+        }
+        ports.insert(name, open_port(wanted, house));
+    }
+}
+
+fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Port {
+    let shut = |port, state| Port { wanted, port, status: StatusCell::new(state), accepting: None };
+    if !wanted.enabled {
+        return shut(wanted.port, ServiceState::Off);
+    }
+    let Some(port) = wanted.port.checked_add(house.config.port_offset) else {
+        let why = format!("port {} + offset {} is beyond 65535", wanted.port, house.config.port_offset);
+        return shut(wanted.port, ServiceState::Failed(why));
+    };
+    if wanted.tls == TlsMode::Implicit && house.config.tls.is_none() {
+        let why = "no certificate; set tls.cert and tls.key in pollux.toml".to_owned();
+        return shut(port, ServiceState::Failed(why));
+    }
+    let status = StatusCell::new(ServiceState::Starting);
+    let address = SocketAddr::new(house.config.address, port);
+    let taker = Arc::clone(house);
+    let accepting = tokio::spawn(listen(wanted.name, address, status.clone(), move |socket, peer| {
+        take(&taker, wanted.name, socket, peer);
+    }));
+    Port { wanted, port, status, accepting: Some(accepting.abort_handle()) }
+}
+
+/// Admits a connection or turns it away, without waiting for either.
+fn take<R: Replica>(house: &Arc<House<R>>, name: ListenerName, socket: TcpStream, peer: SocketAddr) {
+    let directory = house.replica.directory();
+    let settings = directory.settings();
+    let limits = DoorLimits {
+        connections_max: settings.session_connections_max(),
+        connections_per_address_max: settings.session_connections_per_address_max(),
+    };
+    match house.doors.enter(peer.ip(), limits) {
+        Ok(seat) => {
+            let session = serve(Arc::clone(house), settings.listener(name), socket, (peer, seat));
+            let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
+            while sessions.try_join_next().is_some() {}
+            sessions.spawn(session);
+        }
+        Err(full) => turn_away(name, settings.listener(name).tls, full, socket),
+    }
+}
+
+/// One line if it fits the socket's empty buffer at once (it does), and the end.
+fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: TcpStream) {
+    debug!("{name:?}: a connection is turned away: {full}");
+    if tls == TlsMode::Implicit {
+        return;
+    }
+    let line = match name {
+        ListenerName::Smtp | ListenerName::Smtps | ListenerName::Submission | ListenerName::Lmtp => {
+            format!("421 4.7.0 {full}, try again later\r\n")
+        }
+        ListenerName::Imap | ListenerName::Imaps => format!("* BYE {full}, try again later\r\n"),
+        ListenerName::Pop3 | ListenerName::Pop3s => format!("-ERR [SYS/TEMP] {full}, try again later\r\n"),
+    };
+    if let Ok(mut socket) = socket.into_std() {
+        use std::io::Write;
+        let _ = socket.write(line.as_bytes());
+    }
+}
+
+impl<R> House<R> {
+    fn security(&self, tls: TlsMode) -> Security {
+        match (&self.config.tls, tls) {
+            (None, _) | (_, TlsMode::Off) => Security::Plain,
+            (Some(store), TlsMode::On | TlsMode::Forced) => Security::Offered(store.acceptor()),
+            (Some(store), TlsMode::Implicit) => Security::Implicit(store.acceptor()),
+        }
+    }
+}
+
+async fn serve<R: Replica>(
+    house: Arc<House<R>>,
+    listener: ListenerSettings,
+    socket: TcpStream,
+    (peer, _seat): (SocketAddr, Seat),
+) {
+    let security = house.security(listener.tls);
+    let limits = (house.config.bounds, house.stopping.clone());
+    let _ = (socket, peer, security, limits);
+}
