@@ -1,5 +1,6 @@
 //! Operators: the command line, the control socket, the demo.
 
+pub mod check;
 pub mod cli;
 pub mod control;
 pub mod demo;

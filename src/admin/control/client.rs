@@ -1,0 +1,61 @@
+//! The command line's end of the control socket: one question, one answer, blocking.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
+
+/// The longest that an answer may take: a proposal retries for 10 s, a membership change for longer.
+const ANSWER_SECONDS_MAX: u64 = 90;
+
+/// Asks the node behind `socket`.
+pub fn ask(socket: &Path, request: Request) -> Result<Value, Failure> {
+    let stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))?;
+    match exchange(stream, request) {
+        Ok(Answer::Done(value)) => Ok(value),
+        Ok(Answer::Failed(failure)) => Err(failure),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            let problem =
+                format!("the node did not answer in {ANSWER_SECONDS_MAX} s; what was asked may still happen");
+            Err(Failure::unavailable(format!("{problem}: look with 'pollux cluster status'")))
+        }
+        Err(error) => Err(Failure::unavailable(format!(
+            "the node broke off ({error}); is it stopping? What was asked may have happened: look before you repeat it"
+        ))),
+    }
+}
+
+fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Answer> {
+    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    let mut line = serde_json::to_vec(&Asked { v: PROTOCOL, request })?;
+    line.push(b'\n');
+    if line.len() > LINE_BYTES_MAX {
+        return Err(io::Error::other(format!("the request is longer than {LINE_BYTES_MAX} bytes")));
+    }
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    // An answer is a listing and may be longer than a request; still it is bounded.
+    BufReader::new(stream).take(64 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut answer)?;
+    if !answer.ends_with(b"\n") {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    serde_json::from_slice(&answer).map_err(io::Error::other)
+}
+
+fn unreachable(socket: &Path, error: &io::Error) -> Failure {
+    let at = socket.display();
+    Failure::unavailable(match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+            "the node is not running (nothing answers at {at}); start it with 'pollux serve', or point to it with --socket or --config"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("no right to open {at}; run this as the user that runs the node, or as root")
+        }
+        _ => format!("{at} cannot be opened: {error}; point to the node with --socket or --config"),
+    })
+}

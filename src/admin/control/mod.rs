@@ -1,0 +1,11 @@
+//! The control socket: how the command line speaks to the running node. A Unix socket of mode 0600 in
+//! the node's directory; one JSON object a line, one answer a line, in order.
+//!
+//! [`request`] is the vocabulary, [`plan`] turns a request into commands (pure), [`server`] and
+//! [`client`] own the socket. Whoever can open the socket is the operator: it never asks for a password.
+
+pub mod client;
+pub mod plan;
+pub mod policy;
+pub mod request;
+pub mod server;

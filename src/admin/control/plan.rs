@@ -1,0 +1,310 @@
+//! From a request to what must be done for it. Pure: the directory goes in, commands or an answer come out.
+
+use serde_json::{Value, json};
+
+use super::policy;
+use super::request::{Failure, Quota, Request};
+use crate::config::Role;
+use crate::mail::ids::AccountId;
+use crate::state::command::{Command, NewUser};
+use crate::state::directory::{Directory, User};
+
+/// Octets of a user's name (RFC 5321 4.5.3.1.1: a local part has at most 64).
+pub const USER_NAME_BYTES_MAX: usize = 64;
+/// A join token lives at most a week: it is a key to the cluster.
+pub const TOKEN_SECONDS_MAX: u64 = 7 * 86_400;
+
+/// What a request comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Propose these in order, stop at the first refusal; then say `done`.
+    Propose {
+        commands: Vec<Command>,
+        done: String,
+    },
+    /// Nothing changes: this is the answer.
+    Show(Value),
+    /// `shown`, with the bytes that the account uses as `used_bytes`.
+    ShowUser {
+        account: AccountId,
+        shown: Value,
+    },
+    Operate(Operation),
+}
+
+/// What the cluster itself is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    Status,
+    Check,
+    JoinToken { role: Role, ttl_ms: u64 },
+    Transfer { node: String },
+    Remove { node: String },
+    Shutdown,
+}
+
+/// Decides. `Err` is what the operator hears at once; the state may still refuse what passes here.
+pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
+    match request {
+        Request::Status => Ok(Plan::Operate(Operation::Status)),
+        Request::Check => Ok(Plan::Operate(Operation::Check)),
+        Request::JoinToken { role, ttl_seconds } => join_token(role, ttl_seconds),
+        Request::Transfer { node } => Ok(Plan::Operate(Operation::Transfer { node })),
+        Request::Remove { node } => Ok(Plan::Operate(Operation::Remove { node })),
+        Request::Shutdown => Ok(Plan::Operate(Operation::Shutdown)),
+        Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
+            domain(request, directory)
+        }
+        Request::UserAdd { .. }
+        | Request::UserList
+        | Request::UserShow { .. }
+        | Request::UserSet { .. }
+        | Request::UserPasswd { .. }
+        | Request::UserRemove { .. } => user(request, directory),
+        Request::AliasAdd { .. }
+        | Request::AliasList
+        | Request::AliasShow { .. }
+        | Request::AliasSet { .. }
+        | Request::AliasRemove { .. } => alias(request, directory),
+        Request::PolicyList => Ok(policy::list(directory)),
+        Request::PolicyShow { key } => policy::show(&key, directory),
+        Request::PolicySet { changes } => policy::set(changes),
+    }
+}
+
+/// True when the request needs the directory, which a witness does not keep.
+pub fn needs_directory(request: &Request) -> bool {
+    use Request::{Check, JoinToken, Remove, Shutdown, Status, Transfer};
+    !matches!(request, Status | Check | JoinToken { .. } | Transfer { .. } | Remove { .. } | Shutdown)
+}
+
+fn join_token(role: Role, ttl_seconds: u64) -> Result<Plan, Failure> {
+    if !(1..=TOKEN_SECONDS_MAX).contains(&ttl_seconds) {
+        return Err(Failure::refused("a join token lives 1 second to 7 days; give --ttl such as 1h"));
+    }
+    Ok(Plan::Operate(Operation::JoinToken { role, ttl_ms: ttl_seconds * 1000 }))
+}
+
+fn propose(command: Command, done: String) -> Result<Plan, Failure> {
+    Ok(Plan::Propose { commands: vec![command], done })
+}
+
+fn domain(request: Request, directory: &Directory) -> Result<Plan, Failure> {
+    match request {
+        Request::DomainAdd { name } => {
+            let name = domain_name(&name)?;
+            if directory.domains.contains(&name) {
+                return Err(Failure::refused(format!("domain {name} exists already")));
+            }
+            let done = format!("domain {name} added");
+            propose(Command::AddDomain { name }, done)
+        }
+        Request::DomainRemove { name } => {
+            let name = domain_name(&name)?;
+            if !directory.domains.contains(&name) {
+                return Err(Failure::refused(format!("there is no domain {name}; see 'pollux domain list'")));
+            }
+            let done = format!("domain {name} removed");
+            propose(Command::RemoveDomain { name }, done)
+        }
+        _ => Ok(Plan::Show(json!(
+            directory.domains.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>()
+        ))),
+    }
+}
+
+/// Lower case, international names in their ASCII form.
+fn domain_name(name: &str) -> Result<String, Failure> {
+    let wrong = || Failure::refused(format!("{name:?} is not a domain name; write it like example.com"));
+    let ascii = idna::domain_to_ascii(name).map_err(|_| wrong())?;
+    let label_good = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if ascii.len() > 253 || !ascii.split('.').all(label_good) {
+        return Err(wrong());
+    }
+    Ok(ascii)
+}
+
+fn user(request: Request, directory: &Directory) -> Result<Plan, Failure> {
+    match request {
+        Request::UserAdd { name, password_phc, quota } => {
+            let name = user_name(&name, directory)?;
+            if directory.users.contains_key(&name) {
+                let problem =
+                    format!("user {name} exists already; change it with 'pollux user set' or 'passwd'");
+                return Err(Failure::refused(problem));
+            }
+            let done = format!("user {name} added");
+            propose(Command::AddUser(NewUser { name, password_phc, quota_bytes: quota.bytes() }), done)
+        }
+        Request::UserPasswd { name, password_phc } => {
+            let name = known_user(&name, directory)?.name.clone();
+            let done = format!("password of {name} changed");
+            propose(Command::SetPassword { name, password_phc }, done)
+        }
+        Request::UserSet { name, quota, enabled } => {
+            let name = known_user(&name, directory)?.name.clone();
+            user_set(name, quota, enabled)
+        }
+        Request::UserRemove { name } => {
+            let name = known_user(&name, directory)?.name.clone();
+            let done = format!("user {name} removed, with all mail");
+            propose(Command::RemoveUser { name }, done)
+        }
+        Request::UserShow { name } => {
+            let user = known_user(&name, directory)?;
+            Ok(Plan::ShowUser { account: user.account, shown: shown_user(user, directory) })
+        }
+        _ => Ok(Plan::Show(json!(
+            directory.users.values().map(|user| shown_user(user, directory)).collect::<Vec<_>>()
+        ))),
+    }
+}
+
+fn user_set(name: String, quota: Option<Quota>, enabled: Option<bool>) -> Result<Plan, Failure> {
+    let mut commands = Vec::new();
+    if let Some(quota) = quota {
+        commands.push(Command::SetQuota { name: name.clone(), quota_bytes: quota.bytes() });
+    }
+    if let Some(enabled) = enabled {
+        commands.push(Command::SetUserEnabled { name: name.clone(), enabled });
+    }
+    if commands.is_empty() {
+        return Err(Failure::refused("nothing to set; give --quota, --enable or --disable"));
+    }
+    Ok(Plan::Propose { commands, done: format!("user {name} changed") })
+}
+
+fn shown_user(user: &User, directory: &Directory) -> Value {
+    let addresses: Vec<String> =
+        directory.domains.iter().map(|domain| format!("{}@{domain}", user.name)).collect();
+    json!({
+        "name": user.name,
+        "account": user.account.0,
+        "enabled": user.enabled,
+        "quota_bytes": user.quota_bytes,
+        "addresses": addresses,
+    })
+}
+
+/// The bare login name, lower case; an address counts where its domain is one of ours.
+fn user_name(name: &str, directory: &Directory) -> Result<String, Failure> {
+    let local = match name.rsplit_once('@') {
+        None => name,
+        Some((local, domain)) => {
+            let domain = domain_name(domain)?;
+            if !directory.domains.contains(&domain) {
+                let problem = format!(
+                    "{domain} is not a domain of this cluster; add it with 'pollux domain add {domain}'"
+                );
+                return Err(Failure::refused(problem));
+            }
+            local
+        }
+    };
+    let name = local.to_lowercase();
+    if !is_local_part(&name) {
+        return Err(Failure::refused(format!(
+            "{name:?} is not a user name; use 1 to {USER_NAME_BYTES_MAX} letters, digits, '.', '-' and '_'"
+        )));
+    }
+    Ok(name)
+}
+
+fn is_local_part(name: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let dots_good = !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
+    (1..=USER_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(allowed) && dots_good
+}
+
+fn known_user<'a>(name: &str, directory: &'a Directory) -> Result<&'a User, Failure> {
+    let name = user_name(name, directory)?;
+    match directory.users.get(&name) {
+        Some(user) => Ok(user),
+        None => Err(Failure::refused(format!("there is no user {name}; see 'pollux user list'"))),
+    }
+}
+
+fn alias(request: Request, directory: &Directory) -> Result<Plan, Failure> {
+    match request {
+        Request::AliasAdd { address, targets } => {
+            let address = alias_address(&address, directory)?;
+            if directory.aliases.contains_key(&address) {
+                let problem = format!("alias {address} exists already; change it with 'pollux alias set'");
+                return Err(Failure::refused(problem));
+            }
+            set_alias(address, targets, "added")
+        }
+        Request::AliasSet { address, targets } => {
+            let address = known_alias(&address, directory)?;
+            set_alias(address, targets, "changed")
+        }
+        Request::AliasRemove { address } => {
+            let address = known_alias(&address, directory)?;
+            let done = format!("alias {address} removed");
+            propose(Command::RemoveAlias { address }, done)
+        }
+        Request::AliasShow { address } => {
+            let address = known_alias(&address, directory)?;
+            Ok(Plan::Show(shown_alias(&address, directory)))
+        }
+        _ => Ok(Plan::Show(json!(
+            directory.aliases.keys().map(|address| shown_alias(address, directory)).collect::<Vec<_>>()
+        ))),
+    }
+}
+
+fn set_alias(address: String, targets: Vec<String>, verb: &str) -> Result<Plan, Failure> {
+    if targets.is_empty() {
+        return Err(Failure::refused(
+            "an alias needs at least one target; to take it away use 'pollux alias remove'",
+        ));
+    }
+    let done = format!("alias {address} {verb}");
+    let targets = targets.into_iter().map(|target| target_address(&target)).collect::<Result<_, _>>()?;
+    propose(Command::SetAlias { address, targets }, done)
+}
+
+fn shown_alias(address: &str, directory: &Directory) -> Value {
+    let targets = directory.aliases.get(address).map(|targets| targets.as_slice()).unwrap_or_default();
+    json!({ "address": address, "targets": targets })
+}
+
+/// `local` (in every domain) or `local@domain` in one of ours, lower case.
+fn alias_address(address: &str, directory: &Directory) -> Result<String, Failure> {
+    let Some((local, domain)) = address.rsplit_once('@') else { return user_name(address, directory) };
+    let domain = domain_name(domain)?;
+    let local = user_name(&format!("{local}@{domain}"), directory)?;
+    Ok(format!("{local}@{domain}"))
+}
+
+fn known_alias(address: &str, directory: &Directory) -> Result<String, Failure> {
+    let address = alias_address(address, directory)?;
+    match directory.aliases.contains_key(&address) {
+        true => Ok(address),
+        false => Err(Failure::refused(format!("there is no alias {address}; see 'pollux alias list'"))),
+    }
+}
+
+/// A user, another alias, or an address anywhere.
+fn target_address(target: &str) -> Result<String, Failure> {
+    let wrong =
+        || Failure::refused(format!("{target:?} is not a user or an address; write bob or bob@example.com"));
+    let (local, domain) = match target.rsplit_once('@') {
+        Some((local, domain)) => (local, Some(domain_name(domain)?)),
+        None => (target, None),
+    };
+    let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | ',' | '@');
+    if local.is_empty() || local.len() > USER_NAME_BYTES_MAX || local.contains(bad) {
+        return Err(wrong());
+    }
+    Ok(match domain {
+        Some(domain) => format!("{local}@{domain}"),
+        None => local.to_lowercase(),
+    })
+}

@@ -1,0 +1,155 @@
+//! What travels over the control socket.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::Role;
+
+/// Raised when a request's meaning changes; a node refuses what it does not know.
+pub const PROTOCOL: u16 = 1;
+/// Bytes of one request or answer with its line feed.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// One line to the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub v: u16,
+    pub request: Request,
+}
+
+/// Passwords come as argon2id PHC strings: the clear one never leaves the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    Check,
+    JoinToken {
+        role: Role,
+        ttl_seconds: u64,
+    },
+    /// `node` is a name or an id.
+    Transfer {
+        node: String,
+    },
+    Remove {
+        node: String,
+    },
+    Shutdown,
+
+    DomainAdd {
+        name: String,
+    },
+    DomainList,
+    DomainRemove {
+        name: String,
+    },
+
+    UserAdd {
+        name: String,
+        password_phc: String,
+        quota: Quota,
+    },
+    UserList,
+    UserShow {
+        name: String,
+    },
+    /// What is `None` stays as it is.
+    UserSet {
+        name: String,
+        quota: Option<Quota>,
+        enabled: Option<bool>,
+    },
+    UserPasswd {
+        name: String,
+        password_phc: String,
+    },
+    UserRemove {
+        name: String,
+    },
+
+    AliasAdd {
+        address: String,
+        targets: Vec<String>,
+    },
+    AliasList,
+    AliasShow {
+        address: String,
+    },
+    /// Replaces the targets of an alias that exists.
+    AliasSet {
+        address: String,
+        targets: Vec<String>,
+    },
+    AliasRemove {
+        address: String,
+    },
+
+    PolicyList,
+    PolicyShow {
+        key: String,
+    },
+    /// All or nothing; `None` goes back to the default.
+    PolicySet {
+        changes: Vec<(String, Option<String>)>,
+    },
+}
+
+/// Bytes a user may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quota {
+    /// None of its own: the setting `quota.default_bytes` counts.
+    Default,
+    Bytes(u64),
+}
+
+impl Quota {
+    /// As commands carry it.
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Quota::Default => None,
+            Quota::Bytes(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// One line back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    Done(Value),
+    Failed(Failure),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// One line: what is wrong and what to do.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The request cannot be granted as it is.
+    Refused,
+    /// The node or the cluster cannot do it now; later it may.
+    Unavailable,
+    /// The line was no request that this node knows.
+    Malformed,
+}
+
+impl Failure {
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Refused, message: message.into() }
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Unavailable, message: message.into() }
+    }
+
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Malformed, message: message.into() }
+    }
+}

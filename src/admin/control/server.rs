@@ -1,0 +1,233 @@
+//! The node's end of the control socket: bounded lines, bounded connections, bounded waits.
+
+use std::fs::{self, Permissions};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::plan::{Operation, Plan, needs_directory, plan};
+use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
+use crate::admin::check::Finding;
+use crate::admin::status::Report;
+use crate::cluster::replica::{Fault, Replica};
+use crate::config::Role;
+use crate::mail::ids::NodeId;
+use crate::state::outcome::Outcome;
+
+/// Operators at a time; a further one waits to be accepted.
+const CONNECTIONS_MAX: usize = 16;
+/// A connection without a request for this long is closed.
+const IDLE_MS_MAX: u64 = 120_000;
+const WRITE_MS_MAX: u64 = 10_000;
+
+/// What operators may ask of the cluster itself; the composition root binds it.
+pub trait Operator: Clone + Send + Sync + 'static {
+    fn role(&self) -> Role;
+    fn status(&self) -> impl Future<Output = Report> + Send;
+    /// What this node finds when it looks at itself.
+    fn findings(&self) -> impl Future<Output = Vec<Finding>> + Send;
+    fn join_token(&self, role: Role, ttl_ms: u64) -> impl Future<Output = Result<String, Failure>> + Send;
+    fn transfer(&self, to: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn remove(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Begins the orderly stop and returns at once.
+    fn shutdown(&self);
+}
+
+/// The bound socket. Its file goes when this is dropped.
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Binds with mode 0600, replacing what a killed process left. The caller holds the directory's lock.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        // The socket is opened to others under its final name only after its mode is set.
+        let unready = path.with_extension("sock.new");
+        let _ = fs::remove_file(&unready);
+        let listener = UnixListener::bind(&unready)?;
+        fs::set_permissions(&unready, Permissions::from_mode(0o600))?;
+        fs::rename(&unready, path)?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves until `stop` turns true.
+    pub async fn serve<R: Replica, O: Operator>(
+        self,
+        replica: R,
+        operator: O,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                // Out of descriptors: the pause keeps this loop from burning the processor.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let (replica, operator) = (replica.clone(), operator.clone());
+            tokio::spawn(async move {
+                let _place = place;
+                if let Err(error) = converse(stream, &replica, &operator).await {
+                    tracing::debug!(%error, "control connection ended");
+                }
+            });
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn converse<R: Replica, O: Operator>(stream: UnixStream, replica: &R, operator: &O) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let limit = LINE_BYTES_MAX as u64 + 1;
+        let idle = Duration::from_millis(IDLE_MS_MAX);
+        let read_line = async { (&mut read).take(limit).read_until(b'\n', &mut line).await };
+        match timeout(idle, read_line).await {
+            Ok(bytes) => bytes?,
+            Err(_) => return Ok(()),
+        };
+        if line.is_empty() {
+            return Ok(());
+        }
+        let whole = line.len() <= LINE_BYTES_MAX && line.ends_with(b"\n");
+        let answer = match whole {
+            true => answer_line(&line, replica, operator).await,
+            false => {
+                Answer::Failed(Failure::malformed(format!("a request has at most {LINE_BYTES_MAX} bytes")))
+            }
+        };
+        let bytes = answer_bytes(&answer);
+        timeout(Duration::from_millis(WRITE_MS_MAX), write.write_all(&bytes)).await??;
+        if !whole {
+            // Where the next request begins is not known.
+            return Ok(());
+        }
+    }
+}
+
+fn answer_bytes(answer: &Answer) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(answer).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// One request line to its answer.
+async fn answer_line<R: Replica, O: Operator>(line: &[u8], replica: &R, operator: &O) -> Answer {
+    let answered = match parse(line) {
+        Ok(request) => answer(request, replica, operator).await,
+        Err(failure) => Err(failure),
+    };
+    match answered {
+        Ok(value) => Answer::Done(value),
+        Err(failure) => Answer::Failed(failure),
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Request, Failure> {
+    let value: Value =
+        serde_json::from_slice(line).map_err(|_| Failure::malformed("a request is one JSON object"))?;
+    let version = value.get("v").and_then(Value::as_u64);
+    if version != Some(u64::from(PROTOCOL)) {
+        return Err(Failure::malformed(format!(
+            "this node speaks version {PROTOCOL} of the control protocol; use the pollux command of the same build"
+        )));
+    }
+    let asked: Asked =
+        serde_json::from_value(value).map_err(|error| Failure::malformed(error.to_string()))?;
+    Ok(asked.request)
+}
+
+async fn answer<R: Replica, O: Operator>(
+    request: Request,
+    replica: &R,
+    operator: &O,
+) -> Result<Value, Failure> {
+    if operator.role() == Role::Witness && needs_directory(&request) {
+        return Err(Failure::refused(
+            "this node is the witness and keeps no directory; ask a data node (--socket)",
+        ));
+    }
+    let decided = plan(request, &replica.directory())?;
+    match decided {
+        Plan::Show(value) => Ok(value),
+        Plan::ShowUser { account, mut shown } => {
+            let used_bytes = replica.used_bytes(account).await.map_err(fault)?;
+            shown["used_bytes"] = json!(used_bytes);
+            Ok(shown)
+        }
+        Plan::Propose { commands, done } => {
+            for command in commands {
+                if let Outcome::Refused(refusal) = replica.propose(command).await.map_err(fault)? {
+                    return Err(Failure::refused(refusal.to_string()));
+                }
+            }
+            Ok(json!({ "done": done }))
+        }
+        Plan::Operate(operation) => operate(operation, operator).await,
+    }
+}
+
+async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Value, Failure> {
+    match operation {
+        Operation::Status => Ok(json!(operator.status().await)),
+        Operation::Check => Ok(json!(operator.findings().await)),
+        Operation::JoinToken { role, ttl_ms } => Ok(
+            json!({ "token": operator.join_token(role, ttl_ms).await?, "role": role, "ttl_seconds": ttl_ms / 1000 }),
+        ),
+        Operation::Transfer { node } => {
+            let (id, name) = find_node(&node, &operator.status().await)?;
+            operator.transfer(id).await?;
+            Ok(json!({ "done": format!("{name} leads") }))
+        }
+        Operation::Remove { node } => {
+            let (id, name) = find_node(&node, &operator.status().await)?;
+            operator.remove(id).await?;
+            Ok(json!({ "done": format!("{name} is removed; its certificate no longer opens anything") }))
+        }
+        Operation::Shutdown => {
+            operator.shutdown();
+            Ok(json!({ "done": "stopping" }))
+        }
+    }
+}
+
+/// By name, else by id.
+fn find_node(wanted: &str, report: &Report) -> Result<(NodeId, String), Failure> {
+    let by_name = report.nodes.iter().find(|node| node.name == wanted);
+    let found = by_name.or_else(|| report.nodes.iter().find(|node| node.id.to_string() == wanted));
+    match found {
+        Some(node) => Ok((NodeId(node.id), node.name.clone())),
+        None => Err(Failure::refused(format!("there is no node {wanted}; see 'pollux cluster members'"))),
+    }
+}
+
+fn fault(fault: Fault) -> Failure {
+    let advice = match fault {
+        Fault::NoQuorum => "; see 'pollux cluster status' and start the nodes that are down",
+        Fault::Disk(_) => "; free or mend the disk, see the node's log",
+        _ => "; try again",
+    };
+    Failure::unavailable(format!("{fault}{advice}"))
+}

@@ -1,1 +1,0 @@
-//! `cluster status` as a table and as JSON.

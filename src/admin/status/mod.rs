@@ -1,0 +1,91 @@
+//! `pollux cluster status`: the cluster at a glance, for people and for scripts. Pure: a report goes in, text comes out.
+
+mod render;
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use self::render::render;
+use crate::config::Role;
+use crate::mail::ids::Timestamp;
+
+/// What `--json` shows; scripts rely on it (design 8). Fields are added, never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub cluster_id: String,
+    pub cluster_version: u32,
+    /// The name of the node that answers.
+    pub answered_by: String,
+    /// The leader's name; null while there is none.
+    pub leader: Option<String>,
+    pub term: u64,
+    pub protection: Protection,
+    /// When `protection` became what it is: RFC 3339, UTC.
+    pub since: String,
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protection {
+    /// Any one node may fail.
+    Protected,
+    /// Full service, but the next failure may stop it or cost mail.
+    Degraded,
+    /// No majority: reading only.
+    Unavailable,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: u64,
+    pub name: String,
+    pub role: Role,
+    pub address: String,
+    pub state: State,
+    pub version: String,
+    pub last_log: u64,
+    pub applied: u64,
+    pub lag_entries: u64,
+    pub bodies_missing: u64,
+    /// False while acknowledgements go on without this node.
+    pub in_sync: bool,
+    /// Bytes of log on this node's disk.
+    pub log_bytes: u64,
+    /// The log nears what the node may keep.
+    pub log_alarm: bool,
+    /// Null while no firewall is managed.
+    pub firewall_in_sync: Option<bool>,
+    /// Mail services that this node offers, as `name:port`.
+    pub services: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Leader,
+    Follower,
+    Candidate,
+    Learner,
+    Unreachable,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Leader => "leader",
+            State::Follower => "follower",
+            State::Candidate => "candidate",
+            State::Learner => "learner",
+            State::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// RFC 3339 in UTC, to the second.
+pub fn rfc3339(at: Timestamp) -> String {
+    let instant = DateTime::<Utc>::from_timestamp_millis(at.0 as i64).unwrap_or_default();
+    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

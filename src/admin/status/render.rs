@@ -1,0 +1,143 @@
+//! The table. What is wrong stands first in words, then who is who, then what to do.
+
+use std::fmt::Write;
+
+use chrono::DateTime;
+
+use super::{Node, Protection, Report, State};
+use crate::config::Role;
+use crate::mail::ids::Timestamp;
+
+/// The whole answer of `pollux cluster status`, ending in a line feed.
+pub fn render(report: &Report, now: Timestamp) -> String {
+    let mut text = headline(report, now);
+    text.push('\n');
+    text.push_str(&table(&rows(report)));
+    text.push('\n');
+    for remark in remarks(report) {
+        text.push_str(&remark);
+        text.push('\n');
+    }
+    text
+}
+
+fn headline(report: &Report, now: Timestamp) -> String {
+    let word = match report.protection {
+        Protection::Protected => "PROTECTED",
+        Protection::Degraded => "DEGRADED",
+        Protection::Unavailable => "UNAVAILABLE",
+    };
+    let leader = match &report.leader {
+        Some(leader) => format!("leader {leader} (term {})", report.term),
+        None => format!("no leader (term {})", report.term),
+    };
+    format!("{word} since {}{}, {leader}\n", report.since, age(&report.since, now))
+}
+
+/// " (3 h 5 min)"; nothing if the clocks disagree.
+fn age(since: &str, now: Timestamp) -> String {
+    let Ok(since) = DateTime::parse_from_rfc3339(since) else { return String::new() };
+    let seconds = now.0 as i64 / 1000 - since.timestamp();
+    match seconds {
+        ..0 => String::new(),
+        0..60 => format!(" ({seconds} s)"),
+        60..3_600 => format!(" ({} min)", seconds / 60),
+        3_600..86_400 => format!(" ({} h {} min)", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!(" ({} d {} h)", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+type Row = [String; 7];
+
+fn rows(report: &Report) -> Vec<Row> {
+    let heading =
+        ["NODE", "ROLE", "STATE", "BEHIND", "BODIES MISSING", "ADDRESS", "VERSION"].map(str::to_owned);
+    std::iter::once(heading).chain(report.nodes.iter().map(row)).collect()
+}
+
+fn row(node: &Node) -> Row {
+    let answered = node.state != State::Unreachable;
+    let count = |count: u64, unit: &str| match count {
+        0 => "-".to_owned(),
+        count => format!("{count}{unit}"),
+    };
+    let behind = if answered { count(node.lag_entries, " entries") } else { "?".to_owned() };
+    let missing = match (node.role, answered) {
+        (Role::Witness, _) => String::new(),
+        (Role::Data, true) => count(node.bodies_missing, ""),
+        (Role::Data, false) => "?".to_owned(),
+    };
+    let state = if answered { node.state.word().to_owned() } else { "UNREACHABLE".to_owned() };
+    let role = node.role.word().to_owned();
+    [node.name.clone(), role, state, behind, missing, node.address.clone(), node.version.clone()]
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut widths = [0; 7];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// What the table means and what to do about it, most urgent first.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match report.protection {
+        Protection::Protected => remarks.push("Any one node may fail: mail and service go on.".to_owned()),
+        Protection::Degraded => {}
+        Protection::Unavailable => remarks.push(format!(
+            "No majority answers: mail can be read on {}, nothing can be changed. Start the nodes that are down.",
+            report.answered_by
+        )),
+    }
+    let alone = report.nodes.iter().filter(|node| node.role == Role::Data).count() < 2;
+    if alone && report.protection != Protection::Protected {
+        remarks.push("There is one data node only: add the second with 'pollux join-token'.".to_owned());
+    } else if !report.nodes.iter().any(|node| node.role == Role::Witness) && report.nodes.len() < 3 {
+        remarks.push(
+            "There is no witness: if a node fails, the other cannot go on by itself. Add one with \
+             'pollux join-token --role witness'."
+                .to_owned(),
+        );
+    }
+    remarks.extend(report.nodes.iter().filter_map(remark_on));
+    remarks
+}
+
+fn remark_on(node: &Node) -> Option<String> {
+    let name = &node.name;
+    match node.state {
+        State::Unreachable => {
+            return Some(format!(
+                "{name} does not answer: is it running, and can {} be reached?",
+                node.address
+            ));
+        }
+        State::Learner => return Some(format!("{name} is catching up; it does not vote yet.")),
+        State::Leader | State::Follower | State::Candidate => {}
+    }
+    if node.log_alarm {
+        let mib = node.log_bytes / (1024 * 1024);
+        return Some(format!(
+            "{name} holds {mib} MiB of log for a node that is away: bring that one back or remove it."
+        ));
+    }
+    if node.bodies_missing > 0 {
+        let bodies = node.bodies_missing;
+        return Some(format!("{name} fetches {bodies} messages that have one copy less until it has them."));
+    }
+    (!node.in_sync)
+        .then(|| format!("{name} is behind: mail is acknowledged without its copy until it has caught up."))
+}

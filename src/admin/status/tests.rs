@@ -1,0 +1,172 @@
+use super::*;
+
+/// 2026-11-21 20:00:00 UTC.
+const SINCE: Timestamp = Timestamp(1_795_291_200_000);
+
+fn node(id: u64, name: &str, role: Role, state: State) -> Node {
+    Node {
+        id,
+        name: name.to_owned(),
+        role,
+        address: format!("10.0.0.{id}:7401"),
+        state,
+        version: "0.1.0".to_owned(),
+        last_log: 120,
+        applied: 120,
+        lag_entries: 0,
+        bodies_missing: 0,
+        in_sync: true,
+        log_bytes: 4096,
+        log_alarm: false,
+        firewall_in_sync: None,
+        services: vec![],
+    }
+}
+
+fn healthy() -> Report {
+    Report {
+        cluster_id: "0b6e3a52-9f7d-4c0a-8a51-2f6d1d3e7c11".to_owned(),
+        cluster_version: 1,
+        answered_by: "node1".to_owned(),
+        leader: Some("node1".to_owned()),
+        term: 7,
+        protection: Protection::Protected,
+        since: rfc3339(SINCE),
+        nodes: vec![
+            node(1, "node1", Role::Data, State::Leader),
+            node(2, "node2", Role::Data, State::Follower),
+            node(3, "witness", Role::Witness, State::Follower),
+        ],
+    }
+}
+
+fn after(ms: u64) -> Timestamp {
+    Timestamp(SINCE.0 + ms)
+}
+
+#[test]
+fn a_healthy_cluster() {
+    let golden = "\
+PROTECTED since 2026-11-21T20:00:00Z (3 h 5 min), leader node1 (term 7)
+
+NODE     ROLE     STATE     BEHIND  BODIES MISSING  ADDRESS        VERSION
+node1    data     leader    -       -               10.0.0.1:7401  0.1.0
+node2    data     follower  -       -               10.0.0.2:7401  0.1.0
+witness  witness  follower  -                       10.0.0.3:7401  0.1.0
+
+Any one node may fail: mail and service go on.
+";
+    assert_eq!(render(&healthy(), after(11_100_000)), golden);
+}
+
+#[test]
+fn a_node_is_down() {
+    let mut report = healthy();
+    report.protection = Protection::Degraded;
+    report.nodes[1].state = State::Unreachable;
+    report.nodes[1].version.clear();
+    report.nodes[1].in_sync = false;
+    let golden = "\
+DEGRADED since 2026-11-21T20:00:00Z (42 s), leader node1 (term 7)
+
+NODE     ROLE     STATE        BEHIND  BODIES MISSING  ADDRESS        VERSION
+node1    data     leader       -       -               10.0.0.1:7401  0.1.0
+node2    data     UNREACHABLE  ?       ?               10.0.0.2:7401
+witness  witness  follower     -                       10.0.0.3:7401  0.1.0
+
+node2 does not answer: is it running, and can 10.0.0.2:7401 be reached?
+";
+    assert_eq!(render(&report, after(42_000)), golden);
+}
+
+#[test]
+fn a_node_is_back_and_catches_up() {
+    let mut report = healthy();
+    report.protection = Protection::Degraded;
+    report.nodes[1].lag_entries = 1_234;
+    report.nodes[1].bodies_missing = 56;
+    report.nodes[1].in_sync = false;
+    let golden = "\
+DEGRADED since 2026-11-21T20:00:00Z (2 min), leader node1 (term 7)
+
+NODE     ROLE     STATE     BEHIND        BODIES MISSING  ADDRESS        VERSION
+node1    data     leader    -             -               10.0.0.1:7401  0.1.0
+node2    data     follower  1234 entries  56              10.0.0.2:7401  0.1.0
+witness  witness  follower  -                             10.0.0.3:7401  0.1.0
+
+node2 fetches 56 messages that have one copy less until it has them.
+";
+    assert_eq!(render(&report, after(120_000)), golden);
+}
+
+#[test]
+fn no_majority() {
+    let mut report = healthy();
+    report.protection = Protection::Unavailable;
+    report.leader = None;
+    report.nodes[0].state = State::Candidate;
+    report.nodes[1].state = State::Unreachable;
+    report.nodes[2].state = State::Unreachable;
+    let golden = "\
+UNAVAILABLE since 2026-11-21T20:00:00Z (2 d 1 h), no leader (term 7)
+
+NODE     ROLE     STATE        BEHIND  BODIES MISSING  ADDRESS        VERSION
+node1    data     candidate    -       -               10.0.0.1:7401  0.1.0
+node2    data     UNREACHABLE  ?       ?               10.0.0.2:7401  0.1.0
+witness  witness  UNREACHABLE  ?                       10.0.0.3:7401  0.1.0
+
+No majority answers: mail can be read on node1, nothing can be changed. Start the nodes that are down.
+node2 does not answer: is it running, and can 10.0.0.2:7401 be reached?
+witness does not answer: is it running, and can 10.0.0.3:7401 be reached?
+";
+    assert_eq!(render(&report, after(2 * 86_400_000 + 3_700_000)), golden);
+}
+
+#[test]
+fn one_node_alone_is_told_to_get_a_second() {
+    let mut report = healthy();
+    report.protection = Protection::Degraded;
+    report.nodes.truncate(1);
+    let text = render(&report, after(0));
+    assert!(
+        text.ends_with("There is one data node only: add the second with 'pollux join-token'.\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_pair_is_told_to_get_a_witness() {
+    let mut report = healthy();
+    report.protection = Protection::Degraded;
+    report.nodes.truncate(2);
+    assert!(render(&report, after(0)).contains("Add one with 'pollux join-token --role witness'."));
+}
+
+#[test]
+fn json_has_what_the_contract_names() {
+    let json = serde_json::to_value(healthy()).unwrap();
+    for key in ["cluster_id", "cluster_version", "leader", "term", "protection", "since", "nodes"] {
+        assert!(json.get(key).is_some(), "{key}");
+    }
+    let node = &json["nodes"][2];
+    for key in [
+        "id",
+        "name",
+        "role",
+        "address",
+        "state",
+        "version",
+        "last_log",
+        "applied",
+        "lag_entries",
+        "bodies_missing",
+        "firewall_in_sync",
+        "services",
+    ] {
+        assert!(node.get(key).is_some(), "{key}");
+    }
+    assert_eq!(json["protection"], "protected");
+    assert_eq!(json["leader"], "node1");
+    assert_eq!(node["role"], "witness");
+    assert_eq!(node["state"], "follower");
+}
