@@ -1,6 +1,8 @@
 //! Replication. openraft ends here: the rooms above see [`replica::Replica`] and nothing of Raft.
 
 pub mod bodies;
+pub mod codec;
+pub mod config;
 pub mod feed;
 pub mod handle;
 pub mod log;
@@ -9,6 +11,7 @@ pub mod membership;
 pub mod network;
 pub mod pki;
 pub mod replica;
+pub mod status;
 pub mod token;
 pub mod transport;
 pub mod types;
