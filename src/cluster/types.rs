@@ -6,42 +6,12 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
 
+pub use super::token::Role;
 use crate::mail::ids::NodeId;
 use crate::state::outcome::Outcome;
 
-/// What a node is for. Fixed for its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Role {
-    /// Votes, may lead, keeps bodies and the state's rows, serves mail.
-    #[default]
-    Data,
-    /// Votes and keeps the log; no rows, no bodies, no mail; never wants to lead.
-    Witness,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Data => "data",
-            Role::Witness => "witness",
-        })
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "data" => Ok(Role::Data),
-            "witness" => Ok(Role::Witness),
-            other => Err(format!("role {other:?} is not known: use data or witness")),
-        }
-    }
-}
-
 /// A node as the replicated membership knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// For people; unique in the cluster.
     pub name: String,
@@ -50,6 +20,12 @@ pub struct Member {
     pub control: String,
     /// `host:port` of the bulk lane (bodies, snapshots).
     pub bulk: String,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self { name: String::new(), role: Role::Data, control: String::new(), bulk: String::new() }
+    }
 }
 
 impl Member {
