@@ -1,14 +1,27 @@
 //! The MIME structure of a raw message as byte ranges: total over any bytes, bounded in depth and parts.
 //! Never copies a body; never fails: what is no MIME is plain text.
 
+mod boundary;
+mod parser;
+pub mod transfer;
+
+use std::borrow::Cow;
 use std::ops::Range;
+
+use super::header;
+pub use super::header::{ContentType, Param};
 
 /// Levels of nesting that are taken apart; what lies deeper is a leaf.
 pub const DEPTH_MAX: usize = 1_000;
 /// Parts that are taken apart; what follows belongs to the last one.
 pub const PARTS_MAX: usize = 10_000;
 
-/// A message taken apart. Part 0 is the message itself.
+/// Takes `raw` apart in one pass.
+pub fn parse(raw: &[u8]) -> Structure {
+    Structure { parts: parser::parse(raw) }
+}
+
+/// A message taken apart. Part 0 is the message itself; a part comes before its children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
     parts: Vec<Part>,
@@ -20,7 +33,7 @@ pub type PartId = usize;
 /// One part: its header and body as ranges of the raw message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Up to and including the blank line that ends it.
+    /// Up to and including the blank line that ends it; `body` starts where it ends.
     pub header: Range<usize>,
     /// Without the line end that belongs to the boundary after it.
     pub body: Range<usize>,
@@ -36,24 +49,8 @@ pub enum PartKind {
     Leaf,
     /// Possibly without children.
     Multipart(Vec<PartId>),
-    /// `message/rfc822` or `message/global`: the part's body is this whole message.
+    /// `message/rfc822`: the part's body is this whole message.
     Message(PartId),
-}
-
-/// Content-Type (RFC 2045 5), with the default of its place where absent or malformed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentType {
-    /// As spelt in the message.
-    pub main: Vec<u8>,
-    pub sub: Vec<u8>,
-    pub params: Vec<Param>,
-}
-
-/// A parameter `name=value` of a structured field, quoting removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Param {
-    pub name: Vec<u8>,
-    pub value: Vec<u8>,
 }
 
 /// Content-Transfer-Encoding (RFC 2045 6).
@@ -63,12 +60,6 @@ pub enum Encoding {
     Identity,
     QuotedPrintable,
     Base64,
-}
-
-/// Takes `raw` apart in one pass.
-pub fn parse(raw: &[u8]) -> Structure {
-    let _ = raw;
-    todo!()
 }
 
 impl Structure {
@@ -84,3 +75,38 @@ impl Structure {
         &self.parts
     }
 }
+
+impl Part {
+    /// The body with its transfer encoding undone; what is malformed in it is left out.
+    pub fn decoded<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
+        let body = &raw[self.body.clone()];
+        match self.encoding {
+            Encoding::Identity => Cow::Borrowed(body),
+            Encoding::QuotedPrintable => Cow::Owned(transfer::quoted_printable(body)),
+            Encoding::Base64 => Cow::Owned(transfer::base64(body)),
+        }
+    }
+
+    /// The decoded body as UTF-8, by the charset it names.
+    pub fn text<'a>(&self, raw: &'a [u8]) -> Cow<'a, str> {
+        let charset = self.content_type.param("charset").unwrap_or_default();
+        match self.decoded(raw) {
+            Cow::Borrowed(bytes) => header::decoded_charset(charset, bytes),
+            Cow::Owned(bytes) => Cow::Owned(header::decoded_charset(charset, &bytes).into_owned()),
+        }
+    }
+}
+
+impl Encoding {
+    pub fn named(value: &[u8]) -> Self {
+        let token = header::disposition(value).map(|(token, _)| token.to_ascii_lowercase());
+        match token.as_deref() {
+            Some(b"base64") => Self::Base64,
+            Some(b"quoted-printable") => Self::QuotedPrintable,
+            _ => Self::Identity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,3 +6,4 @@ pub mod item;
 pub mod search;
 pub mod section;
 pub mod sequence_set;
+pub mod string;
