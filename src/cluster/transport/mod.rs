@@ -1,22 +1,35 @@
 //! Two QUIC endpoints a node, mutual TLS, calls and framed streams. Knows nothing of Raft.
 
+mod dial;
 mod frames;
 pub mod hello;
 pub mod join;
+mod peer;
+mod quic;
+mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use quinn::{Connection, Endpoint};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
-pub use self::frames::{FrameReceiver, FrameSender, FramedStream};
+pub use self::frames::{BACKGROUND, FRAME_BYTES_MAX, FrameReceiver, FrameSender, FramedStream};
+use self::frames::{Opening, Purpose};
 pub use self::hello::{Handshake, Hello, PeerHello, Range, Versions};
-pub use self::join::{JoinAnswer, JoinHandler, JoinRequest};
+pub use self::join::{JoinAnswer, JoinError, JoinHandler, JoinRequest};
+use self::peer::{CLOSE_BYE, CLOSE_REMOVED, LinkState, Peer};
 use crate::clock::Clock;
-use crate::cluster::pki::NodeIdentity;
+use crate::cluster::pki::{ClusterId, NodeIdentity};
+use crate::cluster::wire::MESSAGE_BYTES_MAX;
 use crate::mail::ids::NodeId;
 
 /// Which of the two endpoints: Raft must never queue behind bodies.
@@ -33,7 +46,8 @@ pub struct PeerAddress {
     pub bulk: String,
 }
 
-/// What this node does with what peers ask. `from` is as the peer's verified certificate says.
+/// What this node does with what peers ask. `from` is as the peer's verified certificate says. A future
+/// is dropped when the connection it serves is lost: work that must go on is spawned.
 pub trait Handler: Send + Sync + 'static {
     fn call(&self, from: NodeId, kind: u16, body: Bytes) -> BoxFuture<'static, Result<Bytes, CallError>>;
     /// The stream is closed when it is dropped.
@@ -94,55 +108,288 @@ pub struct PeerState {
     pub hello: Option<PeerHello>,
 }
 
-/// The two endpoints and all connections. Cheap to clone.
+/// The two endpoints and all connections. Cheap to clone; the last clone dropped closes them.
 #[derive(Clone)]
-pub struct Transport {}
+pub struct Transport {
+    shared: Arc<Shared>,
+    _guard: Arc<Guard>,
+}
+
+/// Tasks hold [`Shared`], so its own drop would never come.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// How long [`Transport::shutdown`] waits for the peers to hear of it.
+const SHUTDOWN_MS_MAX: u64 = 500;
 
 impl Transport {
-    pub async fn start(_config: TransportConfig, _handler: Arc<dyn Handler>) -> Result<Self, TransportError> {
-        unimplemented!()
+    /// Binds both ports and answers on them; dials nobody until [`Transport::set_peers`].
+    pub async fn start(config: TransportConfig, handler: Arc<dyn Handler>) -> Result<Self, TransportError> {
+        let shared = Arc::new(Shared::bind(config, handler)?);
+        for lane in [Lane::Control, Lane::Bulk] {
+            shared.lanes[lane as usize].runtime.spawn(serve::accept(shared.clone(), lane));
+        }
+        Ok(Self { _guard: Arc::new(Guard(shared.clone())), shared })
     }
 
     /// The current membership (this node may be among it). A node that is not in it is refused, and
     /// its connections are closed: removal revokes.
-    pub fn set_peers(&self, _peers: BTreeMap<NodeId, PeerAddress>) {
-        unimplemented!()
+    pub fn set_peers(&self, members: BTreeMap<NodeId, PeerAddress>) {
+        let mut peers = self.shared.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|node, peer| {
+            let stays = members.contains_key(node);
+            if !stays {
+                peer.cut(CLOSE_REMOVED, "it is no longer a member of this cluster");
+            }
+            stays
+        });
+        for (node, address) in members {
+            if node == self.shared.node {
+                continue;
+            }
+            match peers.get(&node) {
+                Some(peer) => peer.move_to(address),
+                None => {
+                    let peer = Arc::new(Peer::new(node, address));
+                    peers.insert(node, peer.clone());
+                    self.shared.keep_linked(&peer);
+                }
+            }
+        }
     }
 
     /// Asks `to` and waits for the answer. Fails at once when the connection is lost or the peer is
-    /// known to be down; waits for a dial under way, within `timeout`.
+    /// known to be down; waits for a dial under way, within `timeout`. [`BACKGROUND`] in `kind` makes
+    /// it give way to others.
     pub async fn call(
         &self,
-        _to: NodeId,
-        _lane: Lane,
-        _kind: u16,
-        _body: Bytes,
-        _timeout: Duration,
+        to: NodeId,
+        lane: Lane,
+        kind: u16,
+        body: Bytes,
+        timeout: Duration,
     ) -> Result<Bytes, CallError> {
-        unimplemented!()
+        if body.len() > MESSAGE_BYTES_MAX {
+            let message =
+                format!("a message of {} bytes is over the bound of {MESSAGE_BYTES_MAX}", body.len());
+            return Err(CallError::Protocol(message));
+        }
+        tokio::time::timeout(timeout, self.shared.call(to, lane, kind, body))
+            .await
+            .unwrap_or(Err(CallError::Timeout(to)))
     }
 
-    /// Opens a stream of frames in both directions.
-    pub async fn open_stream(&self, _to: NodeId, _lane: Lane, _kind: u16) -> Result<FramedStream, CallError> {
-        unimplemented!()
+    /// Opens a stream of frames in both directions. The peer learns of it at once.
+    pub async fn open_stream(&self, to: NodeId, lane: Lane, kind: u16) -> Result<FramedStream, CallError> {
+        let peer = self.shared.member(to)?;
+        let connection = linked(&peer, lane).await?;
+        let (mut send, recv) = connection.open_bi().await.map_err(|why| peer.unreachable(why))?;
+        let opening = Opening { what: Purpose::Stream, kind, length: 0 };
+        send.set_priority(opening.priority()).map_err(|why| peer.unreachable(why))?;
+        send.write_chunk(opening.encode()).await.map_err(|why| peer.unreachable(why))?;
+        Ok(FramedStream::new(peer, send, recv))
     }
 
-    pub fn peer_state(&self, _node: NodeId) -> PeerState {
-        unimplemented!()
+    /// Waits until our connection to `to` stands; however long that takes, while it is a member.
+    pub async fn connected(&self, to: NodeId, lane: Lane) -> Result<(), CallError> {
+        let peer = self.shared.member(to)?;
+        let mut state = peer.link(lane).state.subscribe();
+        loop {
+            if matches!(*state.borrow_and_update(), LinkState::Up(_)) {
+                return Ok(());
+            }
+            self.shared.member(to)?;
+            state.changed().await.map_err(|_| CallError::ShuttingDown)?;
+        }
+    }
+
+    /// All defaults for a node that is no member.
+    pub fn peer_state(&self, node: NodeId) -> PeerState {
+        self.shared.peer(node).map(|peer| peer.state()).unwrap_or_default()
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.shared.node
     }
 
     /// The bound addresses (port 0 in the configuration picks one): control, bulk.
     pub fn local(&self) -> (SocketAddr, SocketAddr) {
-        unimplemented!()
+        (self.shared.local(Lane::Control), self.shared.local(Lane::Bulk))
     }
 
     /// Uses a renewed certificate or CA bundle for connections made from now on.
-    pub fn replace_identity(&self, _identity: NodeIdentity) -> Result<(), TransportError> {
-        unimplemented!()
+    pub fn replace_identity(&self, identity: &NodeIdentity) -> Result<(), TransportError> {
+        let name = identity.name().map_err(|why| TransportError::Identity(why.to_string()))?;
+        if name != (self.shared.node, self.shared.cluster) {
+            return Err(TransportError::Identity("it is another node's".to_owned()));
+        }
+        let tls = quic::Tls::new(identity)?;
+        for lane in [Lane::Control, Lane::Bulk] {
+            self.shared.endpoint(lane).set_server_config(Some(tls.server(lane)));
+        }
+        self.shared.tls.store(Arc::new(tls));
+        Ok(())
     }
 
-    /// Closes all connections, which fails their calls, and both ports.
+    /// Closes all connections, which fails their calls, and tells the peers, within 500 ms.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.shared.close();
+        let idle = async {
+            self.shared.endpoint(Lane::Control).wait_idle().await;
+            self.shared.endpoint(Lane::Bulk).wait_idle().await;
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS_MAX), idle).await;
+    }
+}
+
+/// What all tasks of one transport share.
+struct Shared {
+    node: NodeId,
+    cluster: ClusterId,
+    incarnation: u64,
+    versions: Versions,
+    handshake: Arc<dyn Handshake>,
+    handler: Arc<dyn Handler>,
+    join: Option<Arc<dyn JoinHandler>>,
+    joins: Semaphore,
+    lanes: [LaneEndpoint; 2],
+    tls: ArcSwap<quic::Tls>,
+    peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    strangers: serve::Strangers,
+}
+
+struct LaneEndpoint {
+    endpoint: Endpoint,
+    local: SocketAddr,
+    runtime: Handle,
+}
+
+impl Shared {
+    fn bind(config: TransportConfig, handler: Arc<dyn Handler>) -> Result<Self, TransportError> {
+        let (node, cluster) =
+            config.identity.name().map_err(|why| TransportError::Identity(why.to_string()))?;
+        let tls = quic::Tls::new(&config.identity)?;
+        let lane = |lane, address, runtime: Handle| {
+            let _inside = runtime.enter();
+            let endpoint = quic::bind(address, &config.identity, tls.server(lane), config.clock.clone())?;
+            let local = endpoint
+                .local_addr()
+                .map_err(|why| TransportError::Listen { address, why: why.to_string() })?;
+            Ok(LaneEndpoint { endpoint, local, runtime })
+        };
+        let here = Handle::current();
+        let control_runtime = config.control_runtime.clone().unwrap_or_else(|| here.clone());
+        let control = lane(Lane::Control, config.control, control_runtime)?;
+        let bulk = lane(Lane::Bulk, config.bulk, here)?;
+        let mut incarnation = [0; 8];
+        config.clock.fill(&mut incarnation);
+        Ok(Self {
+            node,
+            cluster,
+            incarnation: u64::from_le_bytes(incarnation),
+            versions: config.versions,
+            handshake: config.handshake,
+            handler,
+            join: config.join,
+            joins: Semaphore::new(join::JOINS_AT_ONCE_MAX),
+            lanes: [control, bulk],
+            tls: ArcSwap::from_pointee(tls),
+            peers: RwLock::new(BTreeMap::new()),
+            strangers: serve::Strangers::default(),
+        })
+    }
+
+    fn keep_linked(self: &Arc<Self>, peer: &Arc<Peer>) {
+        for lane in [Lane::Control, Lane::Bulk] {
+            let task = dial::keep_linked(self.clone(), peer.clone(), lane);
+            peer.set_task(lane, self.lanes[lane as usize].runtime.spawn(task).abort_handle());
+        }
+    }
+
+    fn endpoint(&self, lane: Lane) -> &Endpoint {
+        &self.lanes[lane as usize].endpoint
+    }
+
+    fn local(&self, lane: Lane) -> SocketAddr {
+        self.lanes[lane as usize].local
+    }
+
+    fn tls(&self) -> Arc<quic::Tls> {
+        self.tls.load_full()
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            cluster: self.cluster,
+            node: self.node,
+            incarnation: self.incarnation,
+            versions: self.versions.clone(),
+            lineage: self.handshake.lineage(),
+        }
+    }
+
+    fn peer(&self, node: NodeId) -> Option<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    fn member(&self, node: NodeId) -> Result<Arc<Peer>, CallError> {
+        self.peer(node).ok_or(CallError::NotAMember(node))
+    }
+
+    /// Under the lock that a removal takes, so that no connection slips in beside it.
+    fn take_in(
+        &self,
+        node: NodeId,
+        lane: Lane,
+        connection: Connection,
+        hello: PeerHello,
+    ) -> Result<Arc<Peer>, String> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let peer = peers.get(&node).ok_or_else(|| format!("node {node} is not a member of this cluster"))?;
+        peer.came_in(lane, connection, hello);
+        Ok(peer.clone())
+    }
+
+    async fn call(&self, to: NodeId, lane: Lane, kind: u16, body: Bytes) -> Result<Bytes, CallError> {
+        let peer = self.member(to)?;
+        let connection = linked(&peer, lane).await?;
+        let (mut send, mut recv) = connection.open_bi().await.map_err(|why| peer.unreachable(why))?;
+        let opening = Opening { what: Purpose::Call, kind, length: body.len() as u32 };
+        send.set_priority(opening.priority()).map_err(|why| peer.unreachable(why))?;
+        // The length in the opening tells a body cut short by a lost caller from a whole one.
+        send.write_all_chunks(&mut [opening.encode(), body]).await.map_err(|why| peer.unreachable(why))?;
+        send.finish().map_err(|why| peer.unreachable(why))?;
+        let answer = serve::read_answer(&mut recv).await.map_err(|why| peer.unreachable(why))?;
+        peer.heard();
+        answer
+    }
+
+    fn close(&self) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        for peer in std::mem::take(&mut *peers).into_values() {
+            peer.cut(CLOSE_BYE, "the node is stopping");
+        }
+        for lane in &self.lanes {
+            lane.endpoint.close(CLOSE_BYE, b"the node is stopping");
+        }
+    }
+}
+
+/// The connection to `peer`, or why there is none. Waits for an attempt under way, not for a next one.
+async fn linked(peer: &Peer, lane: Lane) -> Result<Connection, CallError> {
+    let mut state = peer.link(lane).state.subscribe();
+    let settled = state
+        .wait_for(|state| !matches!(state, LinkState::Dialling))
+        .await
+        .map_err(|_| CallError::ShuttingDown)?;
+    match &*settled {
+        LinkState::Up(connection) => Ok(connection.clone()),
+        LinkState::Down(why) => Err(peer.unreachable(why)),
+        LinkState::Dialling => Err(peer.unreachable("it is being dialled")),
     }
 }
