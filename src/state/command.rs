@@ -265,8 +265,14 @@ impl UidSet {
         self.ranges.get(at).is_some_and(|(first, _)| *first <= uid)
     }
 
+    /// Every UID of the set, ascending. Only for sets of messages that are or were there: a client's
+    /// `1:*` spans four thousand million.
+    pub fn iter(&self) -> impl Iterator<Item = Uid> + '_ {
+        self.ranges.iter().flat_map(|(first, last)| (first.0..=last.0).map(Uid))
+    }
+
     /// How many UIDs the ranges span, existing or not.
     pub fn len(&self) -> u64 {
-        self.ranges.iter().map(|(first, last)| u64::from(last.0 - first.0) + 1).sum()
+        self.ranges.iter().map(|(first, last)| u64::from(last.0.saturating_sub(first.0)) + 1).sum()
     }
 }

@@ -1,1 +1,204 @@
 //! Which key holds which row. Big-endian, so that order of bytes is order of meaning.
+//!
+//! The first byte is the table. Tables are never renumbered; 0x00 and 0xf0 upwards are left to
+//! `cluster` and `store` for rows of their own (last applied, membership).
+
+use crate::mail::ids::{AccountId, BodyId, CommandId, MailboxId, ModSeq, Uid};
+
+/// Messages to a row (design 4a): a compromise of memory, disk and the cost of a change.
+pub const MESSAGES_PER_ROW: u32 = 8;
+
+pub const META: u8 = 0x01;
+pub const REPLICAS: u8 = 0x02;
+pub const DOMAIN: u8 = 0x10;
+pub const USER: u8 = 0x11;
+pub const ACCOUNT: u8 = 0x12;
+pub const ALIAS: u8 = 0x13;
+pub const SETTING: u8 = 0x14;
+pub const MAILBOX: u8 = 0x20;
+pub const NAME: u8 = 0x21;
+pub const KEYWORDS: u8 = 0x22;
+pub const EXPUNGED: u8 = 0x23;
+pub const MESSAGES: u8 = 0x30;
+pub const BODY: u8 = 0x40;
+pub const SLOT: u8 = 0x50;
+pub const SLOT_PART: u8 = 0x51;
+pub const COMMAND: u8 = 0x52;
+pub const SWEEP: u8 = 0x60;
+
+/// `[from, to)` over all keys that begin with `prefix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub from: Vec<u8>,
+    pub to: Vec<u8>,
+}
+
+/// Everything under a prefix, whose last byte is never 0xff in our tables unless an id fills it.
+pub fn under(prefix: Vec<u8>) -> Span {
+    let mut to = prefix.clone();
+    while let Some(last) = to.pop() {
+        if last < u8::MAX {
+            to.push(last + 1);
+            break;
+        }
+    }
+    Span { from: prefix, to }
+}
+
+pub fn table(table: u8) -> Span {
+    under(vec![table])
+}
+
+fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+pub fn meta() -> Vec<u8> {
+    vec![META]
+}
+
+pub fn replicas() -> Vec<u8> {
+    vec![REPLICAS]
+}
+
+pub fn domain(name: &str) -> Vec<u8> {
+    key(DOMAIN, &[name.as_bytes()])
+}
+
+pub fn user(name: &str) -> Vec<u8> {
+    key(USER, &[name.as_bytes()])
+}
+
+pub fn account(account: AccountId) -> Vec<u8> {
+    key(ACCOUNT, &[&account.0.to_be_bytes()])
+}
+
+/// An alias's targets lie in parts, since a thousand of them outgrow a row. NUL stands in no address.
+pub fn alias_part(address: &str, part: u16) -> Vec<u8> {
+    key(ALIAS, &[address.as_bytes(), &[0], &part.to_be_bytes()])
+}
+
+pub fn alias(address: &str) -> Span {
+    under(key(ALIAS, &[address.as_bytes(), &[0]]))
+}
+
+pub fn setting(name: &str) -> Vec<u8> {
+    key(SETTING, &[name.as_bytes()])
+}
+
+pub fn mailbox(mailbox: MailboxId) -> Vec<u8> {
+    key(MAILBOX, &[&mailbox.0.to_be_bytes()])
+}
+
+pub fn name(account: AccountId, name: &str) -> Vec<u8> {
+    key(NAME, &[&account.0.to_be_bytes(), name.as_bytes()])
+}
+
+pub fn names(account: AccountId) -> Span {
+    under(key(NAME, &[&account.0.to_be_bytes()]))
+}
+
+/// The names below `superior` in its hierarchy.
+pub fn inferiors(account: AccountId, superior: &str) -> Span {
+    under(key(NAME, &[&account.0.to_be_bytes(), superior.as_bytes(), b"/"]))
+}
+
+/// The name within a [`name`] key. `None` for bytes that no [`name`] made.
+pub fn name_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(9..)?).ok()
+}
+
+pub fn keywords_part(mailbox: MailboxId, part: u8) -> Vec<u8> {
+    key(KEYWORDS, &[&mailbox.0.to_be_bytes(), &[part]])
+}
+
+pub fn keywords(mailbox: MailboxId) -> Span {
+    under(key(KEYWORDS, &[&mailbox.0.to_be_bytes()]))
+}
+
+/// One portion of what one command expunged; `first` is its lowest UID.
+pub fn expunged_part(mailbox: MailboxId, modseq: ModSeq, first: Uid) -> Vec<u8> {
+    key(EXPUNGED, &[&mailbox.0.to_be_bytes(), &modseq.0.to_be_bytes(), &first.0.to_be_bytes()])
+}
+
+pub fn expunged(mailbox: MailboxId) -> Span {
+    under(key(EXPUNGED, &[&mailbox.0.to_be_bytes()]))
+}
+
+/// The mod-sequence within an [`expunged_part`] key.
+pub fn modseq_of(key: &[u8]) -> Option<ModSeq> {
+    Some(ModSeq(u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+}
+
+/// The row that holds `uid`, with up to seven neighbours.
+pub fn messages_of(account: AccountId, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
+    let group = uid.0 / MESSAGES_PER_ROW;
+    key(MESSAGES, &[&account.0.to_be_bytes(), &mailbox.0.to_be_bytes(), &group.to_be_bytes()])
+}
+
+pub fn messages(account: AccountId, mailbox: MailboxId) -> Span {
+    under(key(MESSAGES, &[&account.0.to_be_bytes(), &mailbox.0.to_be_bytes()]))
+}
+
+/// The rows that hold the UIDs `first..=last`.
+pub fn messages_between(account: AccountId, mailbox: MailboxId, first: Uid, last: Uid) -> Span {
+    let from = messages_of(account, mailbox, first);
+    Span { from, to: under(messages_of(account, mailbox, last)).to }
+}
+
+pub fn body(body: BodyId) -> Vec<u8> {
+    key(BODY, &[&body.0])
+}
+
+/// The body within a [`body`] key.
+pub fn body_of(key: &[u8]) -> Option<BodyId> {
+    Some(BodyId(key.get(1..33)?.try_into().ok()?))
+}
+
+pub fn slot(slot: u32) -> Vec<u8> {
+    key(SLOT, &[&slot.to_be_bytes()])
+}
+
+pub fn slot_part(slot: u32, part: u16) -> Vec<u8> {
+    key(SLOT_PART, &[&slot.to_be_bytes(), &part.to_be_bytes()])
+}
+
+pub fn command(id: CommandId) -> Vec<u8> {
+    key(COMMAND, &[&id.0.to_be_bytes()])
+}
+
+pub fn sweep(number: u64) -> Vec<u8> {
+    key(SWEEP, &[&number.to_be_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_holds_its_prefix_and_nothing_beside() {
+        let span = under(vec![0x21, 0, 0xff, 0xff]);
+        assert_eq!(span.to, vec![0x21, 1]);
+        let account = names(AccountId(u64::MAX));
+        assert!(account.from < name(AccountId(u64::MAX), "\u{10ffff}"));
+        assert!(name(AccountId(u64::MAX), "\u{10ffff}") < account.to);
+    }
+
+    #[test]
+    fn order_of_bytes_is_order_of_uids() {
+        let at = |uid| messages_of(AccountId(1), MailboxId(2), Uid(uid));
+        assert_eq!(at(8), at(15));
+        assert!(at(7) < at(8));
+        assert!(at(255) < at(256));
+        let last = messages_between(AccountId(1), MailboxId(2), Uid(1), Uid::MAX);
+        assert!(at(u32::MAX) < last.to && last.to <= messages(AccountId(1), MailboxId(2)).to);
+    }
+
+    #[test]
+    fn the_longest_key_is_within_a_kibibyte() {
+        assert!(name(AccountId(1), &"x".repeat(1_000)).len() <= 1_024);
+    }
+}

@@ -17,4 +17,5 @@ pub mod record;
 pub mod routing;
 pub mod rows;
 pub mod settings;
+pub mod stored;
 pub mod view;

@@ -7,8 +7,11 @@ use tokio::sync::watch;
 
 use super::change::MessagesChanged;
 use super::command::UidSet;
+use super::keys;
+use super::reading;
 use super::record::MessageRecord;
 use super::rows::{Rows, RowsError};
+use super::stored::{ExpungedPartRow, MessagesRow};
 use crate::mail::ids::{AccountId, MailboxId, ModSeq, Uid, UidValidity};
 
 /// Expunges remembered per view, for sessions that lag; beyond this they compare whole.
@@ -33,9 +36,51 @@ pub struct MailboxView {
     messages: Vec<MessageRecord>,
     /// `(modseq of the expunge, uid)`, ascending by modseq.
     expunged: VecDeque<(ModSeq, Uid)>,
+    /// Expunges at or below this are no longer all remembered.
+    expunged_floor: ModSeq,
+}
+
+/// Whether a change followed on what the view had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenIn {
+    /// It did, or it was known already.
+    InOrder,
+    /// A change before it never came: load the view anew.
+    Gap,
 }
 
 impl MailboxView {
+    /// Reads the mailbox whole. `None`: there is no such mailbox. While rows are being written, read
+    /// under a [`LoadingView`]: what was written in mid-scan is made whole by the changes it replays.
+    pub fn load(rows: &dyn Rows, mailbox: MailboxId) -> Result<Option<Self>, RowsError> {
+        // First: a change that this row knows of is in the rows read later, and is replayed otherwise.
+        let Some(row) = reading::live_mailbox(rows, mailbox)?.filter(|row| !row.no_select) else {
+            return Ok(None);
+        };
+        let mut messages: Vec<MessageRecord> = Vec::with_capacity(row.messages as usize);
+        let span = keys::messages(row.account, mailbox);
+        reading::visit::<MessagesRow>(rows, &span, |_, row| messages.extend(row.messages))?;
+        let mut expunged = VecDeque::new();
+        reading::visit::<ExpungedPartRow>(rows, &keys::expunged(mailbox), |key, part| {
+            if let Some(modseq) = keys::modseq_of(key).filter(|modseq| *modseq <= row.highest_modseq) {
+                expunged.extend(part.uids.iter().map(|uid| (modseq, uid)));
+            }
+        })?;
+        Ok(Some(Self {
+            id: mailbox,
+            account: row.account,
+            uid_validity: row.uid_validity,
+            uid_next: row.uid_next,
+            highest_modseq: row.highest_modseq,
+            recent_from: row.recent_from,
+            keywords: Arc::new(reading::keywords(rows, mailbox, &row)?),
+            deleted: false,
+            messages,
+            expunged,
+            expunged_floor: row.expunged_floor,
+        }))
+    }
+
     pub fn messages(&self) -> &[MessageRecord] {
         &self.messages
     }
@@ -44,48 +89,66 @@ impl MailboxView {
         self.messages.binary_search_by_key(&uid, |message| message.uid).ok().map(|at| &self.messages[at])
     }
 
-    /// Reads the mailbox whole. `None`: there is no such mailbox.
-    pub fn load(rows: &dyn Rows, mailbox: MailboxId) -> Result<Option<Self>, RowsError> {
-        let _ = (rows, mailbox);
-        unimplemented!("MailboxView::load")
-    }
-
     /// UIDs expunged after `modseq`, ascending; `None` when that is no longer remembered: compare whole.
     pub fn expunged_since(&self, modseq: ModSeq) -> Option<Vec<Uid>> {
-        let _ = modseq;
-        unimplemented!("expunged_since")
+        if modseq < self.expunged_floor {
+            return None;
+        }
+        let from = self.expunged.partition_point(|(at, _)| *at <= modseq);
+        let mut uids: Vec<Uid> = self.expunged.range(from..).map(|(_, uid)| *uid).collect();
+        uids.sort_unstable();
+        Some(uids)
     }
 
     /// Splits the messages that `uids` names into sets of at most [`MESSAGES_PER_COMMAND_MAX`] messages, for
     /// commands that may be done in portions (Store, Expunge); apply refuses larger ones.
     pub fn portions(&self, uids: &UidSet) -> Vec<UidSet> {
-        let _ = uids;
-        unimplemented!("portions")
+        let named: Vec<Uid> =
+            self.messages.iter().map(|message| message.uid).filter(|uid| uids.contains(*uid)).collect();
+        named
+            .chunks(MESSAGES_PER_COMMAND_MAX)
+            .map(|portion| UidSet::from_ascending(portion.iter().copied()))
+            .collect()
     }
 
     /// Takes in what apply changed. Hearing a change twice, or one older than the view, does no harm.
-    pub fn take_in(&mut self, change: &MessagesChanged) {
-        for message in &change.put {
-            match self.messages.binary_search_by_key(&message.uid, |known| known.uid) {
-                Ok(at) if self.messages[at].modseq <= message.modseq => self.messages[at] = *message,
-                Ok(_) => {}
-                Err(at) => self.messages.insert(at, *message),
-            }
+    pub fn take_in(&mut self, change: &MessagesChanged) -> TakenIn {
+        self.uid_next = self.uid_next.max(change.uid_next);
+        self.recent_from = self.recent_from.max(change.recent_from);
+        // Every command that touches the mailbox has a mod-sequence of its own: this one is known.
+        if change.modseq <= self.highest_modseq {
+            return TakenIn::InOrder;
         }
-        for uid in &change.expunged {
-            if let Ok(at) = self.messages.binary_search_by_key(uid, |known| known.uid) {
-                self.messages.remove(at);
-            }
-            if self.expunged.len() == EXPUNGES_REMEMBERED_MAX {
-                self.expunged.pop_front();
-            }
-            self.expunged.push_back((change.modseq, *uid));
-        }
+        let in_order = change.modseq.0 == self.highest_modseq.0.saturating_add(1);
+        change.put.iter().for_each(|message| self.put(message));
+        self.expunge(change.modseq, &change.expunged);
         if let Some(keywords) = &change.keywords {
             self.keywords = keywords.clone();
         }
-        self.uid_next = self.uid_next.max(change.uid_next);
-        self.highest_modseq = self.highest_modseq.max(change.modseq);
+        self.highest_modseq = change.modseq;
+        if in_order { TakenIn::InOrder } else { TakenIn::Gap }
+    }
+
+    fn put(&mut self, message: &MessageRecord) {
+        match self.messages.binary_search_by_key(&message.uid, |known| known.uid) {
+            Ok(at) => self.messages[at] = *message,
+            Err(at) => self.messages.insert(at, *message),
+        }
+    }
+
+    /// `uids` ascend.
+    fn expunge(&mut self, modseq: ModSeq, uids: &[Uid]) {
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else {
+            return;
+        };
+        let gone = |uid: Uid| *first <= uid && uid <= *last && uids.binary_search(&uid).is_ok();
+        self.messages.retain(|message| !gone(message.uid));
+        for uid in uids {
+            if self.expunged.len() == EXPUNGES_REMEMBERED_MAX {
+                self.expunged_floor = self.expunged.pop_front().map_or(modseq, |(forgotten, _)| forgotten);
+            }
+            self.expunged.push_back((modseq, *uid));
+        }
     }
 }
 
@@ -141,7 +204,9 @@ impl LoadingView {
     pub fn take_in(&self, change: &MessagesChanged) {
         let mut state = self.state.lock().expect("no holder of a loading view panics");
         match &state.done {
-            Some(view) => view.update(|view| view.take_in(change)),
+            Some(view) => view.update(|view| {
+                let _ = view.take_in(change);
+            }),
             None => state.pending.push(change.clone()),
         }
     }
@@ -150,7 +215,7 @@ impl LoadingView {
     pub fn finish(&self, mut view: MailboxView) -> Arc<SharedView> {
         let mut state = self.state.lock().expect("no holder of a loading view panics");
         for change in state.pending.drain(..) {
-            view.take_in(&change);
+            let _ = view.take_in(&change);
         }
         let shared = Arc::new(SharedView::new(view));
         state.done = Some(shared.clone());

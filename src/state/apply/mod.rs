@@ -1,14 +1,32 @@
 //! Applies one proposal to the rows. Total and deterministic.
+//!
+//! Every command is all or nothing: a refusal undoes what the entry wrote. Text is compared and folded
+//! by ASCII rules only, and settings are not checked against their table here: both would make the
+//! outcome depend on the build. The proposer has done so before (`Command::prepared`).
 
-pub mod overlay;
+mod accounts;
+mod bodies;
+mod idempotency;
+mod keywords;
+mod mailboxes;
+mod messages;
+mod names;
+mod opened;
+mod overlay;
+mod rename;
+mod replicas;
+mod sweep;
+mod transaction;
+mod transfer;
 
 pub use overlay::Overlay;
 
 use super::change::Change;
-use super::command::Proposal;
+use super::command::{Command, Proposal};
 use super::outcome::Outcome;
 use super::rows::{Rows, RowsError};
 use crate::mail::ids::LogIndex;
+use transaction::{Stop, Transaction};
 
 /// What one entry came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +46,60 @@ pub fn apply(
     index: LogIndex,
     proposal: &Proposal,
 ) -> Result<Applied, RowsError> {
-    let _ = (rows, batch, index, proposal);
-    unimplemented!("apply")
+    let mut tx = Transaction::begin(rows, batch, index, proposal.at)?;
+    if let Some(outcome) = idempotency::remembered(&tx, proposal.id)? {
+        return Ok(Applied { outcome, changes: Vec::new() });
+    }
+    if let Some(refusal) = idempotency::expired(&tx, proposal.base) {
+        return Ok(Applied { outcome: Outcome::Refused(refusal), changes: Vec::new() });
+    }
+    let outcome = match tx.attempt(|tx| run(tx, &proposal.command)) {
+        Ok(outcome) => outcome,
+        Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(Stop::Rows(error)) => return Err(error),
+    };
+    sweep::portion(&mut tx)?;
+    idempotency::remember(&mut tx, proposal.id, &outcome)?;
+    let changes = tx.commit()?;
+    Ok(Applied { outcome, changes })
 }
+
+fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
+    match command {
+        Command::AddDomain { name } => accounts::add_domain(tx, name),
+        Command::RemoveDomain { name } => accounts::remove_domain(tx, name),
+        Command::AddUser(user) => accounts::add_user(tx, user),
+        Command::SetPassword { name, password_phc } => accounts::set_password(tx, name, password_phc),
+        Command::SetQuota { name, quota_bytes } => accounts::set_quota(tx, name, *quota_bytes),
+        Command::SetUserEnabled { name, enabled } => accounts::set_enabled(tx, name, *enabled),
+        Command::RemoveUser { name } => accounts::remove_user(tx, name),
+        Command::SetAlias { address, targets } => accounts::set_alias(tx, address, targets),
+        Command::RemoveAlias { address } => accounts::remove_alias(tx, address),
+        Command::SetSettings { changes } => accounts::set_settings(tx, changes),
+        Command::CreateMailbox { account, name, special_use } => {
+            mailboxes::create(tx, *account, name, *special_use)
+        }
+        Command::DeleteMailbox { account, name } => mailboxes::delete(tx, *account, name),
+        Command::RenameMailbox { account, from, to } => rename::rename(tx, *account, from, to),
+        Command::Subscribe { account, name, subscribed } => {
+            mailboxes::subscribe(tx, *account, name, *subscribed)
+        }
+        Command::Deliver(deliver) => messages::deliver(tx, deliver),
+        Command::Append(append) => messages::append(tx, append),
+        Command::Store(store) => messages::store(tx, store),
+        Command::Expunge { mailbox, uids, only_deleted } => {
+            messages::expunge(tx, *mailbox, uids, *only_deleted)
+        }
+        Command::Copy { from, uids, to } => transfer::copy(tx, *from, uids, *to),
+        Command::Move { from, uids, to } => transfer::move_to(tx, *from, uids, *to),
+        Command::ClaimRecent { mailbox, up_to } => messages::claim_recent(tx, *mailbox, *up_to),
+        Command::AddReplica { node } => replicas::add(tx, *node),
+        Command::RemoveReplica { node } => replicas::remove(tx, *node),
+        Command::MarkBehind { node } => replicas::mark_behind(tx, *node),
+        Command::MarkInSync { node, complete_to } => replicas::mark_in_sync(tx, *node, *complete_to),
+        Command::SetClusterVersion { version } => replicas::set_cluster_version(tx, *version),
+    }
+}
+
+#[cfg(test)]
+mod tests;

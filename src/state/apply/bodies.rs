@@ -1,0 +1,48 @@
+//! How many messages refer to each body, and whether a body lies where it must.
+
+use super::replicas;
+use super::transaction::{Stop, Transaction};
+use crate::mail::ids::BodyId;
+use crate::state::change::Change;
+use crate::state::command::PlacedBody;
+use crate::state::keys;
+use crate::state::outcome::Refusal;
+use crate::state::rows::RowsError;
+use crate::state::stored::BodyRow;
+
+/// Refuses a body that is not durable on every in-sync data node (promise 1 of the design), and
+/// notes which data nodes lack it.
+pub fn admit(tx: &mut Transaction, body: &PlacedBody) -> Result<(), Stop> {
+    let replicas = replicas::load(tx)?;
+    let covered = replicas.iter().filter(|replica| replica.in_sync).all(|it| body.on.contains(&it.node));
+    if body.on.is_empty() || !covered {
+        return Err(Refusal::NotPlaced.into());
+    }
+    if replicas.iter().any(|replica| !body.on.contains(&replica.node)) {
+        replicas::missed(tx, replicas, &body.on)?;
+    }
+    Ok(())
+}
+
+pub fn refer(tx: &mut Transaction, body: BodyId, times: u64) -> Result<(), RowsError> {
+    let key = keys::body(body);
+    let before = tx.get::<BodyRow>(&key)?.map_or(0, |row| row.references);
+    tx.put(key, &BodyRow { references: before.saturating_add(times) })?;
+    if before == 0 {
+        tx.changes.push(Change::BodyNamed { body });
+    }
+    Ok(())
+}
+
+pub fn drop_reference(tx: &mut Transaction, body: BodyId) -> Result<(), RowsError> {
+    let key = keys::body(body);
+    match tx.get::<BodyRow>(&key)?.map_or(0, |row| row.references) {
+        0 => {}
+        1 => {
+            tx.delete(key);
+            tx.changes.push(Change::BodyDropped { body });
+        }
+        references => tx.put(key, &BodyRow { references: references - 1 })?,
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! One mailbox under change: gathers what a command does to its messages, then writes rows, counts,
+//! the mod-sequence and the change for the feed together, so that they cannot part.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::keywords::Table;
+use super::transaction::{Stop, Transaction};
+use super::{bodies, mailboxes};
+use crate::mail::flags::SystemFlag;
+use crate::mail::ids::{MailboxId, ModSeq, Uid};
+use crate::state::change::{Change, MessagesChanged};
+use crate::state::command::UidSet;
+use crate::state::keys;
+use crate::state::outcome::Refusal;
+use crate::state::record::MessageRecord;
+use crate::state::rows::RowsError;
+use crate::state::stored::{ExpungedPartRow, MailboxRow, MessagesRow, UserRow};
+use crate::state::view::{EXPUNGES_REMEMBERED_MAX, MESSAGES_PER_COMMAND_MAX};
+
+/// Expunged UIDs in one row: five hundred apart from each other are 5 KB.
+const EXPUNGED_PER_ROW: usize = 500;
+
+pub struct Opened {
+    pub id: MailboxId,
+    pub row: MailboxRow,
+    bytes_before: u64,
+    keywords: Option<Table>,
+    /// `None` expunges.
+    edits: BTreeMap<Uid, Option<MessageRecord>>,
+}
+
+impl Opened {
+    /// Refuses a mailbox that is gone, whose account is gone, or that cannot be selected.
+    pub fn open(tx: &Transaction, id: MailboxId) -> Result<Self, Stop> {
+        let gone = || Refusal::NotFound(format!("mailbox {id}"));
+        let row: MailboxRow = tx.get(&keys::mailbox(id))?.ok_or_else(gone)?;
+        if row.no_select {
+            return Err(gone().into());
+        }
+        mailboxes::account_row(tx, row.account)?;
+        Ok(Self { id, bytes_before: row.bytes, row, keywords: None, edits: BTreeMap::new() })
+    }
+
+    pub fn keywords(&mut self, tx: &Transaction) -> Result<&mut Table, RowsError> {
+        let table = match self.keywords.take() {
+            Some(table) => table,
+            None => Table::load(tx, self.id)?,
+        };
+        Ok(self.keywords.insert(table))
+    }
+
+    /// The mod-sequence of whatever this command changes here.
+    pub fn next_modseq(&self) -> ModSeq {
+        ModSeq(self.row.highest_modseq.0.saturating_add(1))
+    }
+
+    /// The messages there are of `uids`, ascending; refused if they are too many for one command.
+    pub fn read(&self, tx: &Transaction, uids: &UidSet) -> Result<Vec<MessageRecord>, Stop> {
+        let uids = canonical(uids)?;
+        let mut found: Vec<MessageRecord> = Vec::new();
+        for (first, last) in uids.ranges() {
+            let span = keys::messages_between(self.row.account, self.id, *first, *last);
+            tx.visit::<MessagesRow>(&span, |_, row| {
+                let wanted = |uid: Uid| *first <= uid && uid <= *last;
+                found.extend(row.messages.iter().filter(|message| wanted(message.uid)));
+                match found.len() <= MESSAGES_PER_COMMAND_MAX {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+            if found.len() > MESSAGES_PER_COMMAND_MAX {
+                let limit = format!("{MESSAGES_PER_COMMAND_MAX} messages in one command");
+                return Err(Refusal::Limit(limit).into());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes in a message under the next UID (RFC 3501 2.3.1.1: UIDs only ascend).
+    pub fn add(&mut self, mut message: MessageRecord) -> Result<Uid, Stop> {
+        let uid = self.row.uid_next;
+        let next =
+            uid.0.checked_add(1).ok_or_else(|| Refusal::Limit("the mailbox's UIDs are used up".into()))?;
+        self.row.uid_next = Uid(next);
+        message.uid = uid;
+        message.modseq = self.next_modseq();
+        self.count_in(&message);
+        self.edits.insert(uid, Some(message));
+        Ok(uid)
+    }
+
+    /// Puts `new`, whose flags differ, in the place of `old`.
+    pub fn replace(&mut self, old: &MessageRecord, mut new: MessageRecord) {
+        new.modseq = self.next_modseq();
+        self.count_out(old);
+        self.count_in(&new);
+        self.edits.insert(new.uid, Some(new));
+    }
+
+    pub fn expunge(&mut self, message: &MessageRecord) {
+        self.count_out(message);
+        self.edits.insert(message.uid, None);
+    }
+
+    /// Writes it all. Bodies are counted by the caller, who knows which are new and which move.
+    pub fn close(mut self, tx: &mut Transaction) -> Result<ModSeq, RowsError> {
+        if self.edits.is_empty() {
+            return Ok(self.row.highest_modseq);
+        }
+        let modseq = self.next_modseq();
+        self.row.highest_modseq = modseq;
+        let edits = std::mem::take(&mut self.edits);
+        self.write_messages(tx, &edits)?;
+        let expunged: Vec<Uid> = edits.iter().filter(|(_, it)| it.is_none()).map(|(uid, _)| *uid).collect();
+        self.remember_expunged(tx, &expunged)?;
+        let keywords = self.save_keywords(tx)?;
+        self.charge(tx)?;
+        tx.put(keys::mailbox(self.id), &self.row)?;
+        tx.changes.push(Change::Messages(MessagesChanged {
+            mailbox: self.id,
+            modseq,
+            uid_next: self.row.uid_next,
+            recent_from: self.row.recent_from,
+            put: edits.into_values().flatten().collect(),
+            expunged,
+            keywords,
+        }));
+        Ok(modseq)
+    }
+
+    fn write_messages(
+        &self,
+        tx: &mut Transaction,
+        edits: &BTreeMap<Uid, Option<MessageRecord>>,
+    ) -> Result<(), RowsError> {
+        let mut edits = edits.iter().peekable();
+        while let Some((uid, _)) = edits.peek() {
+            let key = keys::messages_of(self.row.account, self.id, **uid);
+            let group = uid.0 / keys::MESSAGES_PER_ROW;
+            let mut row = tx.get::<MessagesRow>(&key)?.unwrap_or_default();
+            while let Some((uid, edit)) = edits.next_if(|(uid, _)| uid.0 / keys::MESSAGES_PER_ROW == group) {
+                match (row.messages.binary_search_by_key(uid, |message| message.uid), edit) {
+                    (Ok(at), Some(message)) => row.messages[at] = *message,
+                    (Err(at), Some(message)) => row.messages.insert(at, *message),
+                    (Ok(at), None) => drop(row.messages.remove(at)),
+                    (Err(_), None) => {}
+                }
+            }
+            match row.messages.is_empty() {
+                true => tx.delete(key),
+                false => tx.put(key, &row)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the newest expunges, for clients that were away (RFC 7162). The bound is on UIDs; rows
+    /// go whole, oldest first.
+    fn remember_expunged(&mut self, tx: &mut Transaction, uids: &[Uid]) -> Result<(), RowsError> {
+        let modseq = self.row.highest_modseq;
+        for part in uids.chunks(EXPUNGED_PER_ROW) {
+            let row = ExpungedPartRow { uids: UidSet::from_ascending(part.iter().copied()) };
+            tx.put(keys::expunged_part(self.id, modseq, part[0]), &row)?;
+        }
+        self.row.expunged = self.row.expunged.saturating_add(uids.len() as u32);
+        while self.row.expunged as usize > EXPUNGES_REMEMBERED_MAX {
+            let oldest = tx.first::<ExpungedPartRow>(&keys::expunged(self.id), 1)?;
+            let Some((key, row)) = oldest.into_iter().next() else {
+                self.row.expunged = 0;
+                break;
+            };
+            self.row.expunged = self.row.expunged.saturating_sub(row.uids.len() as u32);
+            self.row.expunged_floor = keys::modseq_of(&key).unwrap_or(modseq);
+            tx.delete(key);
+        }
+        Ok(())
+    }
+
+    fn save_keywords(&mut self, tx: &mut Transaction) -> Result<Option<Arc<Vec<String>>>, RowsError> {
+        let Some(table) = self.keywords.take().filter(|table| table.grown) else {
+            return Ok(None);
+        };
+        table.save(tx, self.id)?;
+        self.row.keywords = table.names.len() as u8;
+        Ok(Some(Arc::new(table.names)))
+    }
+
+    fn charge(&self, tx: &mut Transaction) -> Result<(), RowsError> {
+        let key = keys::account(self.row.account);
+        let Some(mut owner) = tx.get::<crate::state::stored::AccountRow>(&key)? else {
+            return Ok(());
+        };
+        owner.used_bytes = owner.used_bytes.saturating_add(self.row.bytes).saturating_sub(self.bytes_before);
+        tx.put(key, &owner)
+    }
+
+    fn count_in(&mut self, message: &MessageRecord) {
+        let row = &mut self.row;
+        row.messages = row.messages.saturating_add(1);
+        row.unseen = row.unseen.saturating_add(u32::from(!message.flags.has(SystemFlag::Seen)));
+        row.deleted = row.deleted.saturating_add(u32::from(message.flags.has(SystemFlag::Deleted)));
+        row.bytes = row.bytes.saturating_add(u64::from(message.size));
+    }
+
+    fn count_out(&mut self, message: &MessageRecord) {
+        let row = &mut self.row;
+        row.messages = row.messages.saturating_sub(1);
+        row.unseen = row.unseen.saturating_sub(u32::from(!message.flags.has(SystemFlag::Seen)));
+        row.deleted = row.deleted.saturating_sub(u32::from(message.flags.has(SystemFlag::Deleted)));
+        row.bytes = row.bytes.saturating_sub(u64::from(message.size));
+    }
+}
+
+/// Refuses if `bytes` more would be over the account's quota (over all its mailboxes).
+pub fn check_quota(tx: &Transaction, opened: &Opened, bytes: u64) -> Result<(), Stop> {
+    let owner = mailboxes::account_row(tx, opened.row.account)?;
+    let user: Option<UserRow> = tx.get(&keys::user(&owner.user))?;
+    let quota_bytes = user.and_then(|user| user.quota_bytes).unwrap_or(u64::MAX);
+    match owner.used_bytes.saturating_add(bytes) > quota_bytes {
+        true => Err(Refusal::OverQuota.into()),
+        false => Ok(()),
+    }
+}
+
+/// A decoded set may hold its ranges in any order.
+fn canonical(uids: &UidSet) -> Result<UidSet, Refusal> {
+    if uids.ranges().len() > UidSet::RANGES_MAX {
+        return Err(Refusal::Limit(format!("{} ranges of UIDs", UidSet::RANGES_MAX)));
+    }
+    Ok(UidSet::from_ranges(uids.ranges().iter().copied()))
+}
+
+/// Gives up the references of messages that are gone.
+pub fn drop_bodies(tx: &mut Transaction, messages: &[MessageRecord]) -> Result<(), RowsError> {
+    messages.iter().try_for_each(|message| bodies::drop_reference(tx, message.body))
+}

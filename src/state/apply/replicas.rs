@@ -1,0 +1,97 @@
+//! The in-sync set: which data nodes hold every body that was ever acknowledged (design 3).
+
+use super::transaction::{Stop, Transaction};
+use crate::mail::ids::{LogIndex, NodeId};
+use crate::state::change::Change;
+use crate::state::keys;
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::record::ReplicaRecord;
+use crate::state::rows::RowsError;
+use crate::state::stored::ReplicasRow;
+
+/// Data nodes of one cluster.
+pub const REPLICAS_MAX: usize = 64;
+
+pub fn load(tx: &Transaction) -> Result<Vec<ReplicaRecord>, RowsError> {
+    Ok(tx.get::<ReplicasRow>(&keys::replicas())?.unwrap_or_default().replicas)
+}
+
+fn save(tx: &mut Transaction, replicas: Vec<ReplicaRecord>) -> Result<(), RowsError> {
+    tx.put(keys::replicas(), &ReplicasRow { replicas: replicas.clone() })?;
+    tx.changes.push(Change::Replicas { replicas });
+    Ok(())
+}
+
+/// At first behind: it lacks whatever was committed before it came. Adding it again changes nothing.
+pub fn add(tx: &mut Transaction, node: NodeId) -> Result<Outcome, Stop> {
+    let mut replicas = load(tx)?;
+    let Err(place) = replicas.binary_search_by_key(&node, |replica| replica.node) else {
+        return Ok(Outcome::Done);
+    };
+    if replicas.len() >= REPLICAS_MAX {
+        return Err(Refusal::Limit(format!("{REPLICAS_MAX} data nodes")).into());
+    }
+    replicas.insert(place, ReplicaRecord { node, in_sync: false, since: tx.at, missed_at: tx.index });
+    save(tx, replicas)?;
+    Ok(Outcome::Done)
+}
+
+pub fn remove(tx: &mut Transaction, node: NodeId) -> Result<Outcome, Stop> {
+    let mut replicas = load(tx)?;
+    let place = position(&replicas, node)?;
+    replicas.remove(place);
+    save(tx, replicas)?;
+    Ok(Outcome::Done)
+}
+
+/// Also for the last one in sync: with no node in sync, bodies go wherever one can take them.
+pub fn mark_behind(tx: &mut Transaction, node: NodeId) -> Result<Outcome, Stop> {
+    let mut replicas = load(tx)?;
+    let place = position(&replicas, node)?;
+    if replicas[place].in_sync {
+        replicas[place].in_sync = false;
+        replicas[place].since = tx.at;
+        save(tx, replicas)?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub fn mark_in_sync(tx: &mut Transaction, node: NodeId, complete_to: LogIndex) -> Result<Outcome, Stop> {
+    let mut replicas = load(tx)?;
+    let place = position(&replicas, node)?;
+    if replicas[place].missed_at > complete_to {
+        return Err(Refusal::StillBehind.into());
+    }
+    if !replicas[place].in_sync {
+        replicas[place].in_sync = true;
+        replicas[place].since = tx.at;
+        save(tx, replicas)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// This entry commits a body that lies only `on` these nodes.
+pub fn missed(
+    tx: &mut Transaction,
+    mut replicas: Vec<ReplicaRecord>,
+    on: &[NodeId],
+) -> Result<(), RowsError> {
+    let index = tx.index;
+    replicas.iter_mut().filter(|it| !on.contains(&it.node)).for_each(|it| it.missed_at = index);
+    save(tx, replicas)
+}
+
+fn position(replicas: &[ReplicaRecord], node: NodeId) -> Result<usize, Refusal> {
+    replicas
+        .binary_search_by_key(&node, |replica| replica.node)
+        .map_err(|_| Refusal::NotFound(format!("data node {node}")))
+}
+
+/// The cluster version only rises: what a newer version wrote, an older build cannot read.
+pub fn set_cluster_version(tx: &mut Transaction, version: u32) -> Result<Outcome, Stop> {
+    if version < tx.meta.cluster_version {
+        return Err(Refusal::Invalid(format!("cluster version {version}: it never goes down")).into());
+    }
+    tx.meta.cluster_version = version;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,71 @@
+//! Removes what deleted mailboxes and accounts have left, a bounded portion with each entry: a large
+//! batch of deletes would cost every node a gigabyte of memory (design 4a).
+
+use super::bodies;
+use super::transaction::Transaction;
+use crate::mail::ids::{AccountId, MailboxId};
+use crate::state::keys;
+use crate::state::rows::RowsError;
+use crate::state::stored::{ExpungedPartRow, KeywordsPartRow, MessagesRow, NameRow, SweepRow};
+
+/// Rows removed with one entry; each may drop eight references to bodies.
+pub const ROWS_PER_ENTRY: usize = 16;
+
+/// Queues a sweep.
+pub fn order(tx: &mut Transaction, sweep: &SweepRow) -> Result<(), RowsError> {
+    let number = tx.meta.sweeps_made;
+    tx.meta.sweeps_made += 1;
+    tx.put(keys::sweep(number), sweep)
+}
+
+/// Does the next portion of the oldest sweep.
+pub fn portion(tx: &mut Transaction) -> Result<(), RowsError> {
+    if tx.meta.sweeps_done >= tx.meta.sweeps_made {
+        return Ok(());
+    }
+    let key = keys::sweep(tx.meta.sweeps_done);
+    let done = match tx.get::<SweepRow>(&key)? {
+        Some(SweepRow::Mailbox { account, mailbox }) => sweep_mailbox(tx, account, mailbox)?,
+        Some(SweepRow::Account { account }) => sweep_account(tx, account)?,
+        None => true,
+    };
+    if done {
+        tx.delete(key);
+        tx.meta.sweeps_done += 1;
+    }
+    Ok(())
+}
+
+/// True when nothing is left.
+fn sweep_mailbox(tx: &mut Transaction, account: AccountId, mailbox: MailboxId) -> Result<bool, RowsError> {
+    let messages = tx.first::<MessagesRow>(&keys::messages(account, mailbox), ROWS_PER_ENTRY)?;
+    if !messages.is_empty() {
+        for (key, row) in messages {
+            for message in &row.messages {
+                bodies::drop_reference(tx, message.body)?;
+            }
+            tx.delete(key);
+        }
+        return Ok(false);
+    }
+    for (key, _) in tx.first::<KeywordsPartRow>(&keys::keywords(mailbox), ROWS_PER_ENTRY)? {
+        tx.delete(key);
+    }
+    let expunged = tx.first::<ExpungedPartRow>(&keys::expunged(mailbox), ROWS_PER_ENTRY)?;
+    let done = expunged.len() < ROWS_PER_ENTRY;
+    expunged.into_iter().for_each(|(key, _)| tx.delete(key));
+    Ok(done)
+}
+
+fn sweep_account(tx: &mut Transaction, account: AccountId) -> Result<bool, RowsError> {
+    let names = tx.first::<NameRow>(&keys::names(account), ROWS_PER_ENTRY)?;
+    let done = names.len() < ROWS_PER_ENTRY;
+    for (key, row) in names {
+        tx.delete(key);
+        if let Some(mailbox) = row.mailbox {
+            tx.delete(keys::mailbox(mailbox));
+            order(tx, &SweepRow::Mailbox { account, mailbox })?;
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,76 @@
+//! COPY and MOVE: messages under new UIDs, in one step.
+
+use super::bodies;
+use super::keywords::{NoRoom, Table};
+use super::opened::{Opened, check_quota};
+use super::transaction::{Stop, Transaction};
+use crate::mail::flags::Flags;
+use crate::mail::ids::{MailboxId, Uid};
+use crate::state::command::UidSet;
+use crate::state::outcome::Outcome;
+use crate::state::record::MessageRecord;
+
+pub fn copy(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Outcome, Stop> {
+    let mut source = Opened::open(tx, from)?;
+    let messages = source.read(tx, uids)?;
+    let mut target = Opened::open(tx, to)?;
+    check_quota(tx, &target, messages.iter().map(|message| u64::from(message.size)).sum())?;
+    let new = take_over(tx, &messages, source.keywords(tx)?, &mut target)?;
+    for message in &messages {
+        bodies::refer(tx, message.body, 1)?;
+    }
+    let uid_validity = target.row.uid_validity;
+    target.close(tx)?;
+    Ok(copied(uid_validity, &messages, new))
+}
+
+/// RFC 6851: as COPY and EXPUNGE in one; nobody ever sees the messages in both places or in none.
+pub fn move_to(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Outcome, Stop> {
+    let mut source = Opened::open(tx, from)?;
+    let messages = source.read(tx, uids)?;
+    let table = source.keywords(tx)?.clone();
+    if from == to {
+        let new = take_over(tx, &messages, &table, &mut source)?;
+        messages.iter().for_each(|message| source.expunge(message));
+        let uid_validity = source.row.uid_validity;
+        source.close(tx)?;
+        return Ok(copied(uid_validity, &messages, new));
+    }
+    let mut target = Opened::open(tx, to)?;
+    if source.row.account != target.row.account {
+        check_quota(tx, &target, messages.iter().map(|message| u64::from(message.size)).sum())?;
+    }
+    let new = take_over(tx, &messages, &table, &mut target)?;
+    messages.iter().for_each(|message| source.expunge(message));
+    let uid_validity = target.row.uid_validity;
+    target.close(tx)?;
+    source.close(tx)?;
+    Ok(copied(uid_validity, &messages, new))
+}
+
+/// Adds the messages to `target` in their order. Keywords go by name; those beyond the target's
+/// table are left behind rather than the message.
+fn take_over(
+    tx: &Transaction,
+    messages: &[MessageRecord],
+    names: &Table,
+    target: &mut Opened,
+) -> Result<Vec<Uid>, Stop> {
+    let mut new = Vec::with_capacity(messages.len());
+    for message in messages {
+        let flags: Flags = match message.flags.keywords {
+            0 => message.flags,
+            _ => target.keywords(tx)?.flags(&names.named(message.flags), NoRoom::LeaveOut)?,
+        };
+        new.push(target.add(MessageRecord { flags, saved_at: tx.at, ..*message })?);
+    }
+    Ok(new)
+}
+
+fn copied(uid_validity: crate::mail::ids::UidValidity, messages: &[MessageRecord], new: Vec<Uid>) -> Outcome {
+    Outcome::Copied {
+        uid_validity,
+        from: UidSet::from_ascending(messages.iter().map(|message| message.uid)),
+        to: UidSet::from_ascending(new),
+    }
+}

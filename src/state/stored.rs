@@ -1,0 +1,165 @@
+//! The rows as they lie on disk. Frozen: a change is a new version (see [`super::codec`]).
+
+use bincode::{Decode, Encode};
+
+use super::command::{SpecialUse, UidSet};
+use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
+use crate::mail::ids::{AccountId, CommandId, LogIndex, MailboxId, ModSeq, Uid, UidValidity};
+
+/// Counters over everything. One row, read by every entry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct MetaRow {
+    pub last_account: AccountId,
+    pub last_mailbox: MailboxId,
+    pub last_uid_validity: UidValidity,
+    pub cluster_version: u32,
+    pub domains: u32,
+    pub users: u32,
+    pub aliases: u32,
+    /// Sweeps are numbered; those from `sweeps_done` to below `sweeps_made` are still to do.
+    pub sweeps_made: u64,
+    pub sweeps_done: u64,
+    /// Bytes of all remembered outcomes.
+    pub outcome_bytes: u64,
+    /// Outcomes of entries up to this may have been forgotten to stay within the bound on bytes.
+    pub forgotten_to: LogIndex,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ReplicasRow {
+    pub replicas: Vec<ReplicaRecord>,
+}
+
+/// That the row exists is all it says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct DomainRow {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct UserRow {
+    pub account: AccountId,
+    pub password_phc: String,
+    pub quota_bytes: Option<u64>,
+    pub enabled: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AccountRow {
+    /// The user's login name.
+    pub user: String,
+    pub used_bytes: u64,
+    pub mailboxes: u32,
+    /// Subscribed names, existing or not.
+    pub subscriptions: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AliasPartRow {
+    pub targets: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SettingRow {
+    pub value: String,
+}
+
+/// A mailbox without its keywords, which would outgrow the row and are seldom read.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MailboxRow {
+    pub account: AccountId,
+    pub name: String,
+    pub uid_validity: UidValidity,
+    pub uid_next: Uid,
+    pub highest_modseq: ModSeq,
+    pub special_use: Option<SpecialUse>,
+    pub no_select: bool,
+    pub recent_from: Uid,
+    pub messages: u32,
+    pub unseen: u32,
+    pub deleted: u32,
+    pub bytes: u64,
+    pub keywords: u8,
+    /// UIDs in the rows that remember expunges.
+    pub expunged: u32,
+    /// Expunges at or below this are no longer all remembered.
+    pub expunged_floor: ModSeq,
+}
+
+/// A name: of a mailbox, or only subscribed to (RFC 3501 6.3.6), or both.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NameRow {
+    pub mailbox: Option<MailboxId>,
+    pub subscribed: bool,
+}
+
+/// Keywords `16 n` to `16 n + 15` of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct KeywordsPartRow {
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ExpungedPartRow {
+    pub uids: UidSet,
+}
+
+/// Up to eight messages, ascending by UID.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct MessagesRow {
+    pub messages: Vec<MessageRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BodyRow {
+    /// Messages that refer to it; never 0.
+    pub references: u64,
+}
+
+/// A remembered outcome: its encoding lies in `parts` rows.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SlotRow {
+    pub id: CommandId,
+    pub index: LogIndex,
+    pub parts: u16,
+    pub bytes: u32,
+}
+
+/// A piece of an encoded outcome, itself a versioned record.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SlotPartRow {
+    pub bytes: Vec<u8>,
+}
+
+/// In which slot the outcome of a command lies.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CommandRow {
+    pub slot: u32,
+}
+
+/// What a deletion has left to be removed, a few rows with each entry.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum SweepRow {
+    Mailbox { account: AccountId, mailbox: MailboxId },
+    Account { account: AccountId },
+}
+
+impl MailboxRow {
+    pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {
+        MailboxRecord {
+            id,
+            account: self.account,
+            name: self.name,
+            uid_validity: self.uid_validity,
+            uid_next: self.uid_next,
+            highest_modseq: self.highest_modseq,
+            special_use: self.special_use,
+            subscribed,
+            no_select: self.no_select,
+            recent_from: self.recent_from,
+            messages: self.messages,
+            unseen: self.unseen,
+            deleted: self.deleted,
+            bytes: self.bytes,
+            keywords,
+        }
+    }
+}
