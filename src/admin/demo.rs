@@ -1,1 +1,0 @@
-//! `pollux demo`: a pair and a witness on loopback, and a tour.
