@@ -1,6 +1,8 @@
 //! What FETCH may ask for (RFC 9051 6.4.5, RFC 3501 6.4.5), as parsed.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
+
+use super::string::write_string;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchItem {
@@ -80,14 +82,93 @@ impl SectionItem {
 
     /// Writes the name under which the answer carries this item, such as `BODY[1.HEADER]<0>`.
     pub fn write_label(&self, out: &mut BytesMut) {
-        let _ = out;
-        todo!()
+        match self.spelling {
+            Spelling::Rfc822 => out.put_slice(b"RFC822"),
+            Spelling::Rfc822Header => out.put_slice(b"RFC822.HEADER"),
+            Spelling::Rfc822Text => out.put_slice(b"RFC822.TEXT"),
+            Spelling::Body => {
+                out.put_slice(b"BODY[");
+                self.section.write(out);
+                out.put_u8(b']');
+                // RFC 9051 7.5.2: the answer names where the part starts, not how much was asked.
+                if let Some(partial) = self.partial {
+                    out.put_slice(format!("<{}>", partial.start).as_bytes());
+                }
+            }
+        }
     }
+}
+
+impl Section {
+    /// Writes the `section-spec`, without brackets.
+    fn write(&self, out: &mut BytesMut) {
+        let numbers: Vec<String> = self.part.iter().map(u32::to_string).collect();
+        out.put_slice(numbers.join(".").as_bytes());
+        if !self.part.is_empty() && self.text != SectionText::All {
+            out.put_u8(b'.');
+        }
+        match &self.text {
+            SectionText::All => {}
+            SectionText::Header => out.put_slice(b"HEADER"),
+            SectionText::HeaderFields(names) => write_names("HEADER.FIELDS", names, out),
+            SectionText::HeaderFieldsNot(names) => write_names("HEADER.FIELDS.NOT", names, out),
+            SectionText::Text => out.put_slice(b"TEXT"),
+            SectionText::Mime => out.put_slice(b"MIME"),
+        }
+    }
+}
+
+/// A name is an astring: bare where it is an atom, else quoted or a literal.
+fn write_names(label: &str, names: &[Vec<u8>], out: &mut BytesMut) {
+    out.put_slice(label.as_bytes());
+    out.put_slice(b" (");
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            out.put_u8(b' ');
+        }
+        let atom = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"]".contains(byte) && *byte != b'\\';
+        if !name.is_empty() && name.iter().all(atom) {
+            out.put_slice(name);
+        } else {
+            write_string(name, out);
+        }
+    }
+    out.put_u8(b')');
 }
 
 impl FetchItem {
     /// True when the answer needs the message's bytes.
     pub fn needs_body(&self) -> bool {
         matches!(self, Self::Envelope | Self::Body | Self::BodyStructure | Self::Section(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(part: &[u32], text: SectionText, partial: Option<Partial>) -> String {
+        let section = Section { part: part.to_vec(), text };
+        let item = SectionItem { section, partial, peek: true, spelling: Spelling::Body };
+        let mut out = BytesMut::new();
+        item.write_label(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn answers_are_labelled_as_asked() {
+        let names = vec![b"From".to_vec(), b"a b".to_vec(), b"x]".to_vec(), b"".to_vec()];
+        assert_eq!(label(&[], SectionText::All, None), "BODY[]");
+        assert_eq!(label(&[1, 2], SectionText::All, Some(Partial { start: 5, count: 9 })), "BODY[1.2]<5>");
+        assert_eq!(label(&[2], SectionText::Mime, None), "BODY[2.MIME]");
+        assert_eq!(label(&[], SectionText::Header, None), "BODY[HEADER]");
+        assert_eq!(label(&[3], SectionText::Text, None), "BODY[3.TEXT]");
+        assert_eq!(
+            label(&[1], SectionText::HeaderFieldsNot(names), None),
+            "BODY[1.HEADER.FIELDS.NOT (From \"a b\" \"x]\" \"\")]"
+        );
+        let mut out = BytesMut::new();
+        SectionItem::rfc822_header().write_label(&mut out);
+        assert_eq!(out, &b"RFC822.HEADER"[..]);
     }
 }
