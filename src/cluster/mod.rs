@@ -8,6 +8,8 @@ pub mod handle;
 pub mod log;
 pub mod machine;
 pub mod membership;
+#[cfg(test)]
+pub mod memory;
 pub mod network;
 pub mod pki;
 pub mod replica;

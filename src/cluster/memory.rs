@@ -1,0 +1,231 @@
+//! A replica in memory, for the tests of the rooms above: one node, always in quorum, unless told to fail.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+
+use super::replica::{Fault, Placing, Replica};
+use crate::clock::Clock;
+use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, NodeId};
+use crate::state::apply::{Overlay, apply};
+use crate::state::change::Change;
+use crate::state::command::{Command, PlacedBody, Proposal};
+use crate::state::directory::Directory;
+use crate::state::outcome::Outcome;
+use crate::state::reading;
+use crate::state::record::MailboxRecord;
+use crate::state::rows::{MemoryRows, RowsError};
+use crate::state::view::{MailboxView, SharedView};
+
+#[derive(Clone)]
+pub struct MemoryReplica {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    directory: watch::Sender<Arc<Directory>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rows: MemoryRows,
+    applied: LogIndex,
+    bodies: HashMap<BodyId, Bytes>,
+    views: HashMap<MailboxId, Arc<SharedView>>,
+    accounts: HashMap<AccountId, watch::Sender<u64>>,
+    fault: Option<Fault>,
+}
+
+impl MemoryReplica {
+    const NODE: NodeId = NodeId(1);
+
+    pub fn new(clock: Clock) -> Self {
+        let directory = watch::Sender::new(Arc::new(Directory::default()));
+        Self { shared: Arc::new(Shared { clock, directory, state: Mutex::default() }) }
+    }
+
+    /// From now on every question is answered with this fault; `None` mends it.
+    pub fn fail(&self, fault: Option<Fault>) {
+        self.state().fault = fault;
+    }
+
+    /// Commits and applies at once, without waiting: for setting a scene.
+    pub fn run(&self, command: Command) -> Result<Outcome, Fault> {
+        let mut state = self.healthy()?;
+        let id = self.shared.clock.command_id();
+        let proposal = Proposal { id, base: state.applied, at: self.shared.clock.now(), command };
+        state.applied.0 += 1;
+        let mut batch = Overlay::new();
+        let applied = apply(&state.rows, &mut batch, state.applied, &proposal).map_err(disk)?;
+        state.rows.write(batch.into_batch());
+        for change in applied.changes {
+            self.tell(&mut state, change)?;
+        }
+        Ok(applied.outcome)
+    }
+
+    /// Puts a body where a mail can name it.
+    pub fn put_body(&self, raw: Bytes) -> PlacedBody {
+        let id = BodyId::of(&raw);
+        let size = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+        self.state().bodies.insert(id, raw);
+        PlacedBody { id, size, on: vec![Self::NODE] }
+    }
+
+    fn tell(&self, state: &mut State, change: Change) -> Result<(), Fault> {
+        match change {
+            Change::Messages(change) => {
+                if let Some(view) = state.views.get(&change.mailbox) {
+                    view.update(|view| {
+                        let _ = view.take_in(&change);
+                    });
+                }
+            }
+            Change::Mailboxes { account } => {
+                state.accounts.entry(account).or_default().send_modify(|count| *count += 1);
+            }
+            Change::MailboxDeleted { mailbox } => {
+                if let Some(view) = state.views.remove(&mailbox) {
+                    view.update(|view| view.deleted = true);
+                }
+            }
+            Change::Directory => {
+                let directory = Directory::load(&state.rows).map_err(disk)?;
+                self.shared.directory.send_replace(Arc::new(directory));
+            }
+            Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
+            Change::BodyNamed { .. } | Change::Replicas { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no holder of the state panics")
+    }
+
+    fn healthy(&self) -> Result<MutexGuard<'_, State>, Fault> {
+        let state = self.state();
+        match &state.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(state),
+        }
+    }
+}
+
+fn disk(error: RowsError) -> Fault {
+    Fault::Disk(error.to_string())
+}
+
+impl Replica for MemoryReplica {
+    type Placing = MemoryPlacing;
+
+    async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
+        self.run(command)
+    }
+
+    async fn place(&self) -> Result<MemoryPlacing, Fault> {
+        drop(self.healthy()?);
+        Ok(MemoryPlacing { replica: self.clone(), raw: BytesMut::new() })
+    }
+
+    async fn body(&self, id: BodyId) -> Result<Bytes, Fault> {
+        self.healthy()?.bodies.get(&id).cloned().ok_or(Fault::BodyUnavailable(id))
+    }
+
+    async fn view(&self, mailbox: MailboxId) -> Result<Option<Arc<SharedView>>, Fault> {
+        let mut state = self.healthy()?;
+        if let Some(view) = state.views.get(&mailbox) {
+            return Ok(Some(view.clone()));
+        }
+        let Some(view) = MailboxView::load(&state.rows, mailbox).map_err(disk)? else {
+            return Ok(None);
+        };
+        let view = Arc::new(SharedView::new(view));
+        state.views.insert(mailbox, view.clone());
+        Ok(Some(view))
+    }
+
+    fn directory(&self) -> Arc<Directory> {
+        self.shared.directory.borrow().clone()
+    }
+
+    fn watch_directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.shared.directory.subscribe()
+    }
+
+    fn watch_account(&self, account: AccountId) -> watch::Receiver<u64> {
+        self.state().accounts.entry(account).or_default().subscribe()
+    }
+
+    async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {
+        reading::mailboxes(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    async fn mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, Fault> {
+        reading::mailbox_by_name(&self.healthy()?.rows, account, name).map_err(disk)
+    }
+
+    async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Fault> {
+        reading::subscriptions(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    async fn used_bytes(&self, account: AccountId) -> Result<u64, Fault> {
+        reading::used_bytes(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+}
+
+/// Gathers a body; nothing of it is kept unless it is finished.
+pub struct MemoryPlacing {
+    replica: MemoryReplica,
+    raw: BytesMut,
+}
+
+impl Placing for MemoryPlacing {
+    async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        drop(self.replica.healthy()?);
+        self.raw.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<PlacedBody, Fault> {
+        drop(self.replica.healthy()?);
+        Ok(self.replica.put_body(self.raw.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::ids::Timestamp;
+    use crate::state::command::{Deliver, DeliverTo, NewUser};
+
+    #[tokio::test]
+    async fn a_placed_mail_is_delivered_and_its_watchers_hear_of_it() {
+        let replica = MemoryReplica::new(Clock::fixed(Timestamp(1_700_000_000_000)));
+        let user = NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
+        let added = replica.propose(Command::AddUser(user)).await.unwrap();
+        let Outcome::UserAdded { account } = added else { panic!("{added:?}") };
+        assert_eq!(replica.directory().users["alice"].account, account);
+        let inbox = replica.mailbox(account, "INBOX").await.unwrap().unwrap();
+        let view = replica.view(inbox.id).await.unwrap().unwrap();
+        let mut news = view.watch();
+        let mut placing = replica.place().await.unwrap();
+        placing.push(Bytes::from_static(b"Subject: x\r\n\r\n")).await.unwrap();
+        let body = placing.finish().await.unwrap();
+        let to = DeliverTo { account, mailbox: "INBOX".into(), flags: Default::default() };
+        replica.propose(Command::Deliver(Deliver { body: body.clone(), to: vec![to] })).await.unwrap();
+        news.changed().await.unwrap();
+        assert_eq!(view.read(|view| view.messages()[0].body), body.id);
+        assert_eq!(replica.body(body.id).await.unwrap().len(), 14);
+        replica.fail(Some(Fault::NoQuorum));
+        assert!(matches!(replica.mailboxes(account).await, Err(Fault::NoQuorum)));
+    }
+}
