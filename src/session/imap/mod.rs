@@ -1,9 +1,32 @@
-//! IMAP4rev1.
+//! IMAP4rev1 (RFC 3501) and the extensions of [`capability`]: a pure machine, [`Session`], and the
+//! [`ImapBackend`] that answers its questions from the replica.
+//!
+//! Invariants: commands are answered strictly in order. A session holds of its mailbox only the UIDs
+//! behind its message numbers; records are read from the shared view. EXPUNGE is told only where the
+//! client's message numbers allow it. Memory is bounded by one message and the bounds of [`limits`].
 
+pub mod backend;
 pub mod bodystructure;
+pub mod capability;
+mod commands;
+mod core;
 pub mod envelope;
+pub mod grammar;
 pub mod item;
+pub mod limits;
+pub mod question;
+mod reader;
 pub mod search;
 pub mod section;
+mod selected;
 pub mod sequence_set;
+mod session;
 pub mod string;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use backend::{ImapBackend, SummaryCache};
+pub use core::Terms;
+pub use session::Session;

@@ -1,0 +1,292 @@
+//! Answers the questions of an IMAP session from the replica.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::bodystructure::{Form, write_bodystructure};
+use super::envelope::write_envelope;
+use super::limits::{SETTLE_WAIT_MS_MAX, SUMMARY_CACHE_BYTES_MAX, TRY_WAIT_MS_MAX};
+use super::question::{Answer, Question};
+use super::session::Session;
+use super::summary::Summary;
+use crate::cluster::replica::{Fault, Placing, Replica};
+use crate::mail::ids::{BodyId, MailboxId, ModSeq, Uid};
+use crate::mail::mime;
+use crate::session::driver::Backend;
+use crate::session::login::Logins;
+use crate::state::command::{Command, PlacedBody};
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::view::{MailboxView, SharedView};
+
+/// One session's way to the replica.
+pub struct ImapBackend<R: Replica> {
+    replica: R,
+    logins: Arc<Logins>,
+    summaries: Arc<SummaryCache>,
+    placing: Option<R::Placing>,
+    /// The mailbox that the session opened last: what is committed to it must show before the client hears of it.
+    open: Option<(MailboxId, Arc<SharedView>)>,
+    news: Option<watch::Receiver<u64>>,
+}
+
+impl<R: Replica> ImapBackend<R> {
+    /// `summaries` is shared by all sessions of a node.
+    pub fn new(replica: R, logins: Arc<Logins>, summaries: Arc<SummaryCache>) -> Self {
+        Self { replica, logins, summaries, placing: None, open: None, news: None }
+    }
+
+    async fn execute(&mut self, question: Question) -> Result<Answer, Fault> {
+        Ok(match question {
+            Question::Login(credentials) => Answer::Login(self.logins.check(&credentials).await),
+            Question::Mailboxes(account) => Answer::Mailboxes(self.replica.mailboxes(account).await?),
+            Question::Subscriptions(account) => Answer::Names(self.replica.subscriptions(account).await?),
+            Question::Mailbox(account, name) => Answer::Mailbox(self.replica.mailbox(account, &name).await?),
+            Question::View(mailbox) => {
+                let view = self.replica.view(mailbox).await?;
+                self.open = view.clone().map(|view| (mailbox, view));
+                Answer::View(view)
+            }
+            Question::Watch(mailbox) => {
+                let open = self.open.as_ref().filter(|(open, _)| Some(*open) == mailbox);
+                self.news = open.map(|(_, view)| view.watch());
+                Answer::Done
+            }
+            Question::Propose(command) => Answer::Outcome(self.propose(command).await?),
+            Question::Try(command) => {
+                let wait = Duration::from_millis(TRY_WAIT_MS_MAX);
+                Answer::Outcome(timeout(wait, self.propose(command)).await.map_err(|_| Fault::NoQuorum)??)
+            }
+            Question::Message { body, raw, summary } => self.message(body, raw, summary).await?,
+            Question::Place => {
+                self.placing = Some(self.replica.place().await?);
+                Answer::Done
+            }
+            Question::Push(bytes) => {
+                let pushed = match &mut self.placing {
+                    Some(placing) => placing.push(bytes).await,
+                    None => Err(Fault::Busy("nothing is being placed".into())),
+                };
+                if pushed.is_err() {
+                    self.placing = None;
+                }
+                pushed?;
+                Answer::Done
+            }
+            Question::Finish => match self.placing.take() {
+                Some(placing) => Answer::Placed(placing.finish().await?),
+                None => return Err(Fault::Busy("nothing is being placed".into())),
+            },
+            Question::Abandon => {
+                self.placing = None;
+                Answer::Done
+            }
+        })
+    }
+
+    async fn propose(&mut self, command: Command) -> Result<Outcome, Fault> {
+        let mut outcome = self.replica.propose(command.clone()).await?;
+        if let (Outcome::Refused(Refusal::NotPlaced), Command::Append(append)) = (&outcome, &command) {
+            // The in-sync set grew between placing and commit: one more copy, then once more.
+            let mut again = append.clone();
+            for message in &mut again.messages {
+                message.body = self.place_again(message.body.id).await?;
+            }
+            outcome = self.replica.propose(Command::Append(again)).await?;
+        }
+        self.settle(&command, &outcome).await;
+        Ok(outcome)
+    }
+
+    async fn place_again(&mut self, body: BodyId) -> Result<PlacedBody, Fault> {
+        let raw = self.replica.body(body).await?;
+        let mut placing = self.replica.place().await?;
+        placing.push(raw).await?;
+        placing.finish().await
+    }
+
+    /// Waits until the session's own view shows what was committed to it. The feed is asynchronous; a session that
+    /// heard OK must not see its mailbox as it was before.
+    async fn settle(&mut self, command: &Command, outcome: &Outcome) {
+        let Some((open, view)) = &self.open else { return };
+        let (modseq, uid) = match (command, outcome) {
+            (Command::Store(store), Outcome::Stored { modseq, .. }) if store.mailbox == *open => {
+                (*modseq, Uid(0))
+            }
+            (Command::Expunge { mailbox, .. }, Outcome::Expunged { modseq, .. }) if mailbox == open => {
+                (*modseq, Uid(0))
+            }
+            (Command::Append(append), Outcome::Appended { uids, .. }) if append.mailbox == *open => {
+                (ModSeq(0), uids.iter().copied().max().unwrap_or_default())
+            }
+            (Command::Copy { to, .. } | Command::Move { to, .. }, Outcome::Copied { to: uids, .. })
+                if to == open =>
+            {
+                (ModSeq(0), uids.ranges().last().map_or(Uid(0), |(_, last)| *last))
+            }
+            (Command::Move { from, .. }, Outcome::Copied { from: uids, .. }) if from == open => {
+                let gone = uids.ranges().last().map(|(_, last)| *last);
+                return settle_until(view, |view| gone.is_none_or(|uid| view.get(uid).is_none())).await;
+            }
+            _ => return,
+        };
+        settle_until(view, |view| view.highest_modseq >= modseq && view.uid_next > uid).await;
+    }
+
+    async fn message(&mut self, body: BodyId, raw: bool, summary: bool) -> Result<Answer, Fault> {
+        let known = if summary { self.summaries.get(body) } else { None };
+        if !raw && known.is_some() {
+            return Ok(Answer::Message { raw: None, summary: known });
+        }
+        let bytes = self.replica.body(body).await?;
+        let summary = match (summary, known) {
+            (false, _) => None,
+            (true, Some(known)) => Some(known),
+            (true, None) => Some(self.summaries.put(body, summarise(&bytes))),
+        };
+        Ok(Answer::Message { raw: raw.then_some(bytes), summary })
+    }
+}
+
+impl<R: Replica> Backend<Session> for ImapBackend<R> {
+    async fn answer(&mut self, question: Question) -> Answer {
+        match self.execute(question).await {
+            Ok(answer) => answer,
+            Err(fault) => {
+                tracing::warn!(%fault, "an IMAP command could not be done");
+                Answer::Fault(fault)
+            }
+        }
+    }
+
+    fn news(&mut self) -> impl Future<Output = ()> + Send {
+        let news = self.news.as_mut();
+        async move {
+            let changed = match news {
+                Some(news) => news.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+async fn settle_until(view: &Arc<SharedView>, settled: impl Fn(&MailboxView) -> bool + Send) {
+    let mut changes = view.watch();
+    let wait = async {
+        while !view.read(|view| view.deleted || settled(view)) {
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    if timeout(Duration::from_millis(SETTLE_WAIT_MS_MAX), wait).await.is_err() {
+        tracing::warn!("a mailbox view lags behind what was committed");
+    }
+}
+
+fn summarise(raw: &[u8]) -> Summary {
+    let structure = mime::parse(raw);
+    let mut out = BytesMut::new();
+    write_envelope(&raw[structure.root().header.clone()], &mut out);
+    let envelope = out.split().freeze();
+    write_bodystructure(raw, &structure, Form::Body, &mut out);
+    let body = out.split().freeze();
+    write_bodystructure(raw, &structure, Form::BodyStructure, &mut out);
+    let bodystructure = out.split().freeze();
+    // Copies, so that no spare capacity is kept for long.
+    let exact = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+    Summary { envelope: exact(envelope), body: exact(body), bodystructure: exact(bodystructure) }
+}
+
+/// Summaries of the messages listed last, by two generations: when the young one is full it becomes the
+/// old one, and what the old one still held is forgotten.
+#[derive(Debug, Default)]
+pub struct SummaryCache {
+    generations: Mutex<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<BodyId, Arc<Summary>>,
+    old: HashMap<BodyId, Arc<Summary>>,
+    young_bytes: usize,
+}
+
+/// What an entry costs besides its text, bytes.
+const ENTRY_BYTES: usize = 256;
+
+impl SummaryCache {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn get(&self, body: BodyId) -> Option<Arc<Summary>> {
+        let mut generations = self.lock();
+        if let Some(known) = generations.young.get(&body) {
+            return Some(known.clone());
+        }
+        let known = generations.old.get(&body).cloned()?;
+        generations.put(body, known.clone());
+        Some(known)
+    }
+
+    fn put(&self, body: BodyId, summary: Summary) -> Arc<Summary> {
+        let summary = Arc::new(summary);
+        self.lock().put(body, summary.clone());
+        summary
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.generations.lock().expect("no holder of the summary cache panics")
+    }
+}
+
+impl Generations {
+    fn put(&mut self, body: BodyId, summary: Arc<Summary>) {
+        let bytes = ENTRY_BYTES + summary.envelope.len() + summary.body.len() + summary.bodystructure.len();
+        let generation_bytes_max = SUMMARY_CACHE_BYTES_MAX / 2;
+        if bytes > generation_bytes_max {
+            return;
+        }
+        if self.young_bytes + bytes > generation_bytes_max {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        if self.young.insert(body, summary).is_none() {
+            self.young_bytes += bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
+        let cache = SummaryCache::new();
+        let text = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let summary = |_| Summary { envelope: text.clone(), body: Bytes::new(), bodystructure: Bytes::new() };
+        let id = |number: u8| BodyId([number; 32]);
+        for number in 0..20 {
+            cache.put(id(number), summary(number));
+            cache.get(id(0));
+        }
+        let held = {
+            let generations = cache.lock();
+            generations.young.len() + generations.old.len()
+        };
+        assert!(held * 1024 * 1024 <= SUMMARY_CACHE_BYTES_MAX, "{held}");
+        assert!(cache.get(id(0)).is_some(), "what is used stays");
+        assert!(cache.get(id(1)).is_none(), "what is not used goes");
+        assert!(cache.get(id(19)).is_some());
+    }
+}

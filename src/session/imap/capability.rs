@@ -1,0 +1,32 @@
+//! What the server says it can do, at each stage of a session.
+
+/// What stands in CAPABILITY at every stage.
+const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
+
+/// What is of use once logged in.
+const LOGGED_IN: &str =
+    "CHILDREN CONDSTORE CREATE-SPECIAL-USE MOVE NAMESPACE SPECIAL-USE UIDPLUS UNSELECT WITHIN";
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    LoggedIn,
+    /// `login_allowed`: passwords may be sent on this connection as it is.
+    Greeting {
+        starttls: bool,
+        login_allowed: bool,
+    },
+}
+
+/// The capabilities, space-separated.
+pub fn capabilities(stage: Stage) -> String {
+    match stage {
+        Stage::LoggedIn => format!("{ALWAYS} {LOGGED_IN}"),
+        Stage::Greeting { starttls, login_allowed } => {
+            // RFC 3501 6.2.3: LOGINDISABLED while passwords would go in the clear.
+            let starttls = if starttls { " STARTTLS" } else { "" };
+            let login = if login_allowed { " AUTH=PLAIN AUTH=LOGIN" } else { " LOGINDISABLED" };
+            format!("{ALWAYS}{starttls}{login}")
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Commands that need nothing: CAPABILITY, NOOP, CHECK, LOGOUT (RFC 3501 6.1, 6.4.1), ID (RFC 2971),
+//! ENABLE (RFC 5161), NAMESPACE (RFC 2342).
+
+use crate::session::imap::capability::capabilities;
+use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::question::Answer;
+
+pub struct Capability;
+
+impl Task for Capability {
+    fn step(&mut self, core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
+        let line = format!("* CAPABILITY {}\r\n", capabilities(core.stage()));
+        io.out.extend_from_slice(line.as_bytes());
+        Next::Done(Reply::ok("That is all I can do"))
+    }
+}
+
+/// NOOP and CHECK: what changed is told with every command's end.
+pub struct Nothing(pub &'static str);
+
+impl Task for Nothing {
+    fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, _io: &mut Io) -> Next {
+        Next::Done(Reply::ok(self.0))
+    }
+}
+
+pub struct Logout;
+
+impl Task for Logout {
+    fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
+        io.out.extend_from_slice(b"* BYE Logging out\r\n");
+        Next::Close(Reply::ok("Goodbye"))
+    }
+}
+
+pub struct Id;
+
+impl Task for Id {
+    fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
+        // RFC 2971 4: the version helps an attacker more than a client.
+        io.out.extend_from_slice(b"* ID (\"name\" \"Pollux\")\r\n");
+        Next::Done(Reply::ok("Pleased to meet you"))
+    }
+}
+
+pub struct Enable(pub Vec<String>);
+
+impl Task for Enable {
+    fn step(&mut self, core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
+        // RFC 5161 3.1: what is not known is passed over, and only what is newly on is listed.
+        let condstore = !core.condstore && self.0.iter().any(|name| name == "CONDSTORE");
+        let line: &[u8] = if condstore { b"* ENABLED CONDSTORE\r\n" } else { b"* ENABLED\r\n" };
+        io.out.extend_from_slice(line);
+        if condstore {
+            core.enable_condstore(io.out);
+        }
+        Next::Done(Reply::ok("Enabled"))
+    }
+}
+
+pub struct Namespace;
+
+impl Task for Namespace {
+    fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
+        io.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        Next::Done(Reply::ok("There is one namespace"))
+    }
+}

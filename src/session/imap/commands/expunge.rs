@@ -1,0 +1,95 @@
+//! EXPUNGE, CLOSE (RFC 3501 6.4.2, 6.4.3), UID EXPUNGE (RFC 4315), UNSELECT (RFC 3691).
+
+use super::{no_such_message, read_only};
+use crate::mail::flags::SystemFlag;
+use crate::mail::ids::Uid;
+use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::selected::Selected;
+use crate::session::imap::sequence_set::SequenceSet;
+use crate::state::command::{Command, UidSet};
+use crate::state::outcome::Outcome;
+
+/// What carries \Deleted among `within`, in portions that one command may take.
+fn deleted(selected: &Selected, within: Option<&UidSet>) -> Vec<UidSet> {
+    selected.view().read(|view| {
+        let deleted = view.messages().iter().filter(|message| message.flags.has(SystemFlag::Deleted));
+        let uids = deleted.map(|message| message.uid);
+        view.portions(&UidSet::from_ascending(uids.filter(|uid| within.is_none_or(|set| set.contains(*uid)))))
+    })
+}
+
+pub struct Expunge {
+    within: Option<SequenceSet>,
+    portions: Option<Vec<UidSet>>,
+}
+
+impl Expunge {
+    pub fn new(within: Option<SequenceSet>) -> Self {
+        Self { within, portions: None }
+    }
+}
+
+impl Task for Expunge {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
+        let Some(selected) = &core.selected else { return no_such_message() };
+        match answer {
+            None if selected.read_only => return read_only(),
+            None => {
+                let within = self.within.as_ref().map(|set| {
+                    let ranges = set.resolve(selected.last_uid());
+                    UidSet::from_ranges(ranges.into_iter().map(|(low, high)| (Uid(low), Uid(high))))
+                });
+                self.portions = Some(deleted(selected, within.as_ref()));
+            }
+            Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
+            Some(other) => return Next::Done(Reply::unexpected(Some(other))),
+        }
+        match self.portions.as_mut().and_then(Vec::pop) {
+            // The EXPUNGE lines are told with the end of the command, as all that changed is.
+            None => Next::Done(Reply::ok("Expunged")),
+            Some(uids) => {
+                let mailbox = selected.mailbox;
+                Next::Ask(Question::Propose(Command::Expunge { mailbox, uids, only_deleted: true }))
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Close {
+    portions: Option<Vec<UidSet>>,
+}
+
+impl Task for Close {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
+        let Some(selected) = &core.selected else { return Next::Done(Reply::ok("Closed")) };
+        match answer {
+            None if selected.read_only => self.portions = Some(Vec::new()),
+            None => self.portions = Some(deleted(selected, None)),
+            Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
+            // Still selected: the client may try again, or UNSELECT.
+            Some(other) => return Next::Done(Reply::unexpected(Some(other))),
+        }
+        match self.portions.as_mut().and_then(Vec::pop) {
+            None => {
+                // RFC 3501 6.4.2: no EXPUNGE is told.
+                core.selected = None;
+                Next::Done(Reply::ok("Closed"))
+            }
+            Some(uids) => {
+                let mailbox = selected.mailbox;
+                Next::Ask(Question::Propose(Command::Expunge { mailbox, uids, only_deleted: true }))
+            }
+        }
+    }
+}
+
+pub struct Unselect;
+
+impl Task for Unselect {
+    fn step(&mut self, core: &mut Core, _answer: Option<Answer>, _io: &mut Io) -> Next {
+        core.selected = None;
+        Next::Done(Reply::ok("Unselected"))
+    }
+}

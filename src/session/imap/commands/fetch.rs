@@ -1,0 +1,227 @@
+//! FETCH (RFC 3501 6.4.5, RFC 7162 3.1.4): one message after the other, sent as it is made.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::message_line::{Line, Wants};
+use super::no_such_message;
+use crate::mail::flags::{Flags, NamedFlags, SystemFlag};
+use crate::mail::ids::ModSeq;
+use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::grammar::FetchRequest;
+use crate::session::imap::item::FetchItem;
+use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
+use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::selected::{Numbered, OwnChange};
+use crate::session::imap::sequence_set::SequenceSet;
+use crate::state::command::{Command, FlagChange, StoreFlags, UidSet};
+use crate::state::outcome::Outcome;
+use crate::state::record::MessageRecord;
+
+enum Stage {
+    Begin,
+    /// Implicit \Seen is being set.
+    Seen,
+    Messages,
+    /// The content of this message was asked for.
+    Content(Numbered),
+}
+
+pub struct Fetch {
+    uid: bool,
+    set: SequenceSet,
+    items: Vec<FetchItem>,
+    wants: Wants,
+    changed_since: Option<ModSeq>,
+    stage: Stage,
+    messages: VecDeque<Numbered>,
+    /// Messages whose \Seen is to be set, in portions.
+    unseen: Vec<UidSet>,
+    /// Messages whose \Seen was set by this command: their flags are part of the answer.
+    seen: Option<OwnChange>,
+    /// What is still to be sent of the present message.
+    pieces: VecDeque<Bytes>,
+    missing: bool,
+    faults: u32,
+}
+
+impl Fetch {
+    pub fn new(uid: bool, request: FetchRequest) -> Self {
+        let mut items = request.items;
+        // RFC 3501 6.4.8: a UID FETCH always answers with the UID.
+        if uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        // RFC 7162 3.1.4.1: CHANGEDSINCE implies MODSEQ.
+        if request.changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+        Self {
+            uid,
+            set: request.set,
+            wants: Wants::of(&items),
+            items,
+            changed_since: request.changed_since,
+            stage: Stage::Begin,
+            messages: VecDeque::new(),
+            unseen: Vec::new(),
+            seen: None,
+            pieces: VecDeque::new(),
+            missing: false,
+            faults: 0,
+        }
+    }
+
+    fn begin(&mut self, core: &mut Core, io: &mut Io) -> Next {
+        if self.items.contains(&FetchItem::ModSeq) {
+            core.enable_condstore(io.out);
+        }
+        let Some(selected) = &core.selected else { return no_such_message() };
+        let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
+        self.messages = selected.numbered_in(&ranges).into();
+        if let Some(since) = self.changed_since {
+            let view = selected.view().clone();
+            // One that is gone stays in: its absence is told at the end.
+            view.read(|view| {
+                self.messages.retain(|message| view.get(message.uid).is_some_and(|now| now.modseq > since));
+            });
+        }
+        if self.wants.marks_seen && !selected.read_only {
+            self.unseen = selected.view().read(|view| {
+                let unseen = |message: &&Numbered| {
+                    view.get(message.uid).is_some_and(|record| !record.flags.has(SystemFlag::Seen))
+                };
+                let uids = self.messages.iter().filter(unseen).map(|message| message.uid);
+                view.portions(&UidSet::from_ascending(uids))
+            });
+        }
+        self.mark_seen(core, io)
+    }
+
+    /// Sets \Seen for all messages in one command, not one for each. That it cannot be set now hinders no reading.
+    fn mark_seen(&mut self, core: &mut Core, io: &mut Io) -> Next {
+        let Some(selected) = &core.selected else { return no_such_message() };
+        let Some(uids) = self.unseen.pop() else {
+            self.stage = Stage::Messages;
+            return self.next_message(core, io);
+        };
+        let ranges = uids.ranges().iter().copied();
+        let known = self.seen.iter().flat_map(|seen| seen.uids.ranges().iter().copied());
+        let all = UidSet::from_ranges(ranges.chain(known));
+        self.seen.get_or_insert_with(|| OwnChange { uids: UidSet::default(), modseqs: Vec::new() }).uids =
+            all;
+        self.stage = Stage::Seen;
+        Next::Ask(Question::Try(Command::Store(StoreFlags {
+            mailbox: selected.mailbox,
+            uids,
+            change: FlagChange::Add,
+            flags: NamedFlags { system: Flags::SEEN.system, keywords: Vec::new() },
+            unchanged_since: None,
+        })))
+    }
+
+    fn next_message(&mut self, core: &mut Core, io: &mut Io) -> Next {
+        loop {
+            if let Some(flush) = self.send_pieces(io) {
+                return flush;
+            }
+            if io.out.len() > OUTPUT_CHUNK_BYTES {
+                return Next::Flush;
+            }
+            let Some(selected) = &core.selected else { return no_such_message() };
+            let Some(message) = self.messages.pop_front() else { return self.finish(core) };
+            let Some(record) = selected.view().read(|view| view.get(message.uid).copied()) else {
+                self.missing = true;
+                continue;
+            };
+            if self.wants.raw || self.wants.summary {
+                self.stage = Stage::Content(message);
+                let (raw, summary) = (self.wants.raw, self.wants.summary);
+                return Next::Ask(Question::Message { body: record.body, raw, summary });
+            }
+            self.write(core, message, &record, &Answer::Done);
+        }
+    }
+
+    fn write(&mut self, core: &Core, message: Numbered, record: &MessageRecord, content: &Answer) {
+        let Some(selected) = &core.selected else { return };
+        let keywords = selected.view().read(|view| view.keywords.clone());
+        let line = Line {
+            message,
+            record,
+            keywords: &keywords,
+            recent: selected.is_recent(message.uid),
+            // RFC 3501 6.4.5: flags that this FETCH changed are part of its answer.
+            with_flags: self.seen.as_ref().is_some_and(|seen| seen.uids.contains(message.uid)),
+            with_modseq: core.condstore,
+        };
+        line.write(&self.items, content, &mut self.pieces);
+    }
+
+    /// Large pieces go out in parts.
+    fn send_pieces(&mut self, io: &mut Io) -> Option<Next> {
+        while let Some(piece) = self.pieces.front_mut() {
+            let room = (OUTPUT_CHUNK_BYTES + 1).saturating_sub(io.out.len());
+            let part = piece.split_to(room.min(piece.len()));
+            io.out.extend_from_slice(&part);
+            if !piece.is_empty() {
+                return Some(Next::Flush);
+            }
+            self.pieces.pop_front();
+        }
+        None
+    }
+
+    fn finish(&mut self, core: &mut Core) -> Next {
+        if let Some(selected) = &mut core.selected {
+            selected.own_change = self.seen.take();
+        }
+        if self.faults > 0 {
+            return Next::Done(Reply::no("UNAVAILABLE", "Some messages cannot be read now, try again later"));
+        }
+        if self.missing && !self.uid {
+            return Next::Done(Reply::no("EXPUNGEISSUED", "Some messages are expunged already"));
+        }
+        Next::Done(Reply::ok("Fetched"))
+    }
+}
+
+impl Task for Fetch {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
+        match (&self.stage, answer) {
+            (Stage::Begin, None) => self.begin(core, io),
+            (Stage::Seen, Some(answer)) => {
+                if let (Answer::Outcome(Outcome::Stored { modseq, .. }), Some(seen)) =
+                    (answer, &mut self.seen)
+                {
+                    seen.modseqs.push(modseq);
+                }
+                self.mark_seen(core, io)
+            }
+            (Stage::Messages, None) => self.next_message(core, io),
+            (Stage::Content(message), Some(content @ Answer::Message { .. })) => {
+                let message = *message;
+                self.stage = Stage::Messages;
+                let record = core
+                    .selected
+                    .as_ref()
+                    .and_then(|selected| selected.view().read(|view| view.get(message.uid).copied()));
+                match record {
+                    Some(record) => self.write(core, message, &record, &content),
+                    None => self.missing = true,
+                }
+                self.next_message(core, io)
+            }
+            (Stage::Content(_), Some(Answer::Fault(_))) => {
+                self.stage = Stage::Messages;
+                self.faults += 1;
+                if self.faults >= super::FAULTS_PER_COMMAND_MAX {
+                    self.messages.clear();
+                }
+                self.next_message(core, io)
+            }
+            (_, answer) => Next::Done(Reply::unexpected(answer)),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The commands: one file for each, or for a small family. Each is a [`Task`]: it asks, hears, writes, ends.
+
+mod any_time;
+mod append;
+mod copy;
+mod expunge;
+mod fetch;
+mod idle;
+mod list;
+mod login;
+mod mailboxes;
+mod message_line;
+mod search;
+mod select;
+mod status;
+mod store;
+
+use super::core::{Core, Io, Next, Reply, Task};
+use super::grammar::Request;
+use super::question::Answer;
+use super::reader::MessageLiteral;
+use super::selected::Expunges;
+
+/// A command that is about to run.
+pub struct Command {
+    pub task: Box<dyn Task>,
+    pub expunges: Expunges,
+    pub uid: bool,
+}
+
+/// APPEND, whose message is still to flow in.
+pub fn append(literal: MessageLiteral) -> Box<dyn Task> {
+    Box::new(append::Append::new(literal))
+}
+
+/// Makes the task that does what is asked, or says why it cannot be done in the session's state.
+pub fn begin(request: Request, core: &Core) -> Command {
+    // RFC 3501 7.4.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; the UID forms may.
+    let (uid, expunges) = match &request {
+        Request::Fetch { uid, .. } | Request::Store { uid, .. } | Request::Search { uid, .. } => {
+            (*uid, if *uid { Expunges::Tell } else { Expunges::KeepBack })
+        }
+        Request::UidExpunge(_) => (true, Expunges::Tell),
+        Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, Expunges::Tell),
+        _ => (false, Expunges::Tell),
+    };
+    let task = match out_of_place(&request, core) {
+        Some(reply) => Box::new(Refused(Some(reply))),
+        None => task(request),
+    };
+    Command { task, expunges, uid }
+}
+
+fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
+    use Request::*;
+    match request {
+        Capability | Noop | Logout | Id => None,
+        StartTls | Authenticate { .. } | Login { .. } => {
+            core.login.is_some().then(|| Reply::bad("You are logged in already"))
+        }
+        Enable(_)
+        | Namespace
+        | Select { .. }
+        | Create { .. }
+        | Delete(_)
+        | Rename { .. }
+        | Subscribe { .. }
+        | List(_)
+        | Lsub { .. }
+        | Status { .. }
+        | Idle => core.login.is_none().then(|| Reply::bad("Log in first")),
+        Check
+        | Close
+        | Unselect
+        | Expunge
+        | UidExpunge(_)
+        | Search { .. }
+        | Fetch { .. }
+        | Store { .. }
+        | Copy { .. }
+        | Move { .. } => match (&core.login, &core.selected) {
+            (None, _) => Some(Reply::bad("Log in first")),
+            (Some(_), None) => Some(Reply::bad("Select a mailbox first")),
+            (Some(_), Some(_)) => None,
+        },
+    }
+}
+
+fn task(request: Request) -> Box<dyn Task> {
+    match request {
+        Request::Capability => Box::new(any_time::Capability),
+        Request::Noop => Box::new(any_time::Nothing("Nothing done")),
+        Request::Check => Box::new(any_time::Nothing("Checked")),
+        Request::Logout => Box::new(any_time::Logout),
+        Request::Id => Box::new(any_time::Id),
+        Request::Enable(names) => Box::new(any_time::Enable(names)),
+        Request::Namespace => Box::new(any_time::Namespace),
+        Request::StartTls => Box::new(login::StartTls),
+        Request::Authenticate { mechanism, initial } => {
+            Box::new(login::Authenticate::new(mechanism, initial))
+        }
+        Request::Login { name, password } => Box::new(login::Login { name, password }),
+        Request::Select { mailbox, read_only, condstore } => {
+            Box::new(select::Select::new(mailbox, read_only, condstore))
+        }
+        Request::Create { mailbox, special_use } => Box::new(mailboxes::Create { mailbox, special_use }),
+        Request::Delete(mailbox) => Box::new(mailboxes::Delete::new(mailbox)),
+        Request::Rename { from, to } => Box::new(mailboxes::Rename { from, to }),
+        Request::Subscribe { mailbox, subscribed } => Box::new(mailboxes::Subscribe { mailbox, subscribed }),
+        Request::List(list) => Box::new(list::List::new(list)),
+        Request::Lsub { reference, pattern } => Box::new(list::Lsub { reference, pattern }),
+        Request::Status { mailbox, items } => Box::new(status::Status::new(mailbox, items)),
+        Request::Idle => Box::new(idle::Idle::default()),
+        Request::Close => Box::new(expunge::Close::default()),
+        Request::Unselect => Box::new(expunge::Unselect),
+        Request::Expunge => Box::new(expunge::Expunge::new(None)),
+        Request::UidExpunge(set) => Box::new(expunge::Expunge::new(Some(set))),
+        Request::Search { uid, key } => Box::new(search::Search::new(uid, key)),
+        Request::Fetch { uid, fetch } => Box::new(fetch::Fetch::new(uid, fetch)),
+        Request::Store { uid, store } => Box::new(store::Store::new(uid, store)),
+        Request::Copy { uid, set, mailbox } => {
+            Box::new(copy::Copy::new((uid, set), mailbox, copy::Kind::Copy))
+        }
+        Request::Move { uid, set, mailbox } => {
+            Box::new(copy::Copy::new((uid, set), mailbox, copy::Kind::Move))
+        }
+    }
+}
+
+/// A command that ends before it begins.
+struct Refused(Option<Reply>);
+
+impl Task for Refused {
+    fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, _io: &mut Io) -> Next {
+        Next::Done(self.0.take().unwrap_or_else(|| Reply::bad("Refused")))
+    }
+}
+
+/// A message set with a number beyond the last message (RFC 9051 9: BAD).
+fn no_such_message() -> Next {
+    Next::Done(Reply::bad("The message set names a message that is not there"))
+}
+
+fn read_only() -> Next {
+    Next::Done(Reply::no("READ-ONLY", "The mailbox is opened for reading only"))
+}
+
+/// Messages that cannot be read before a FETCH or SEARCH gives up.
+const FAULTS_PER_COMMAND_MAX: u32 = 16;

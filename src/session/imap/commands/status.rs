@@ -1,0 +1,82 @@
+//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7): one row, unless \Recent messages must be counted.
+
+use bytes::BytesMut;
+
+use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::grammar::{MailboxName, StatusItem};
+use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::write;
+use crate::state::record::MailboxRecord;
+
+pub struct Status {
+    mailbox: MailboxName,
+    items: Vec<StatusItem>,
+    record: Option<MailboxRecord>,
+}
+
+impl Status {
+    pub fn new(mailbox: MailboxName, items: Vec<StatusItem>) -> Self {
+        Self { mailbox, items, record: None }
+    }
+
+    fn begin(&mut self, core: &mut Core, io: &mut Io) -> Next {
+        if self.items.contains(&StatusItem::HighestModSeq) {
+            core.enable_condstore(io.out);
+        }
+        match self.mailbox.0.take() {
+            Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
+            None => Next::Done(Reply::no_such_mailbox()),
+        }
+    }
+
+    fn finish(&self, record: &MailboxRecord, recent: usize, out: &mut BytesMut) -> Next {
+        out.extend_from_slice(b"* STATUS ");
+        write::mailbox_name(&record.name, out);
+        for (at, item) in self.items.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b" (" } else { b" " });
+            let (name, value) = match item {
+                StatusItem::Messages => ("MESSAGES ", u64::from(record.messages)),
+                StatusItem::Recent => ("RECENT ", recent as u64),
+                StatusItem::UidNext => ("UIDNEXT ", u64::from(record.uid_next.0)),
+                StatusItem::UidValidity => ("UIDVALIDITY ", u64::from(record.uid_validity.0)),
+                StatusItem::Unseen => ("UNSEEN ", u64::from(record.unseen)),
+                StatusItem::HighestModSeq => ("HIGHESTMODSEQ ", record.highest_modseq.0),
+            };
+            out.extend_from_slice(name.as_bytes());
+            write::number(value, out);
+        }
+        out.extend_from_slice(b")\r\n");
+        Next::Done(Reply::ok("That is how it stands"))
+    }
+}
+
+impl Task for Status {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
+        match (self.record.take(), answer) {
+            (None, None) => self.begin(core, io),
+            (None, Some(Answer::Mailbox(None))) => Next::Done(Reply::no_such_mailbox()),
+            (None, Some(Answer::Mailbox(Some(record)))) if record.no_select => {
+                Next::Done(Reply::no("CANNOT", "The mailbox cannot be selected"))
+            }
+            (None, Some(Answer::Mailbox(Some(record)))) => {
+                let unclaimed = record.recent_from < record.uid_next && record.messages > 0;
+                if !unclaimed || !self.items.contains(&StatusItem::Recent) {
+                    return self.finish(&record, 0, io.out);
+                }
+                let ask = Question::View(record.id);
+                self.record = Some(record);
+                Next::Ask(ask)
+            }
+            (Some(record), Some(Answer::View(view))) => {
+                let recent = view.map_or(0, |view| {
+                    view.read(|view| {
+                        let messages = view.messages();
+                        messages.len() - messages.partition_point(|message| message.uid < record.recent_from)
+                    })
+                });
+                self.finish(&record, recent, io.out)
+            }
+            (_, answer) => Next::Done(Reply::unexpected(answer)),
+        }
+    }
+}

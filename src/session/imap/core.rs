@@ -1,0 +1,201 @@
+//! What all commands of a session share: who is logged in, which mailbox is selected, and the shape of
+//! a command under way.
+
+use std::borrow::Cow;
+
+use bytes::BytesMut;
+
+use super::question::{Answer, Question};
+use super::reader::Reader;
+use super::selected::Selected;
+use crate::clock::Clock;
+use crate::cluster::replica::Fault;
+use crate::mail::ids::AccountId;
+use crate::session::login::Authenticated;
+use crate::session::machine::Peer;
+use crate::state::outcome::Refusal;
+
+/// What the node's settings say to a session, as of its start.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The text of the greeting, behind the capabilities.
+    pub banner: String,
+    /// True when STARTTLS can be offered on this connection.
+    pub starttls: bool,
+    /// The setting auth.plaintext_without_tls.
+    pub plaintext_without_tls: bool,
+    /// Octets of an APPENDed message.
+    pub message_bytes_max: u64,
+    /// Seconds of silence before login.
+    pub login_seconds_max: u64,
+    /// Seconds of silence after login; never under 30 minutes (RFC 3501 5.4).
+    pub idle_seconds_max: u64,
+}
+
+/// The session's state, as commands see it.
+pub struct Core {
+    pub terms: Terms,
+    pub peer: Peer,
+    pub login: Option<Authenticated>,
+    pub selected: Option<Selected>,
+    /// RFC 7162 3.1: the client has shown that it knows mod-sequences.
+    pub condstore: bool,
+    /// True while IDLE waits: news are wanted.
+    pub idling: bool,
+    /// For INTERNALDATE and SEARCH YOUNGER.
+    pub clock: Clock,
+    pub refused_logins: u32,
+}
+
+impl Core {
+    pub fn account(&self) -> AccountId {
+        self.login.as_ref().map(Authenticated::account).unwrap_or_default()
+    }
+
+    /// RFC 7162 3.1: the first command that speaks of mod-sequences turns them on; with a mailbox selected the
+    /// client learns where they stand.
+    pub fn enable_condstore(&mut self, out: &mut BytesMut) {
+        if std::mem::replace(&mut self.condstore, true) {
+            return;
+        }
+        if let Some(selected) = &self.selected {
+            let modseq = selected.highest_modseq();
+            out.extend_from_slice(
+                format!("* OK [HIGHESTMODSEQ {modseq}] Mod-sequences are on\r\n").as_bytes(),
+            );
+        }
+    }
+}
+
+/// The buffers of a session, as a command may use them.
+pub struct Io<'a> {
+    pub input: &'a mut BytesMut,
+    pub out: &'a mut BytesMut,
+    pub reader: &'a mut Reader,
+}
+
+/// A command under way.
+pub trait Task: Send {
+    /// Called at first without an answer; after each [`Next::Ask`] with the answer.
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next;
+}
+
+#[derive(Debug)]
+pub enum Next {
+    Ask(Question),
+    NeedInput,
+    /// Send what is written, then go on.
+    Flush,
+    Done(Reply),
+    /// The reply is followed by the TLS handshake.
+    StartTls(Reply),
+    /// The farewell is written: reply and close.
+    Close(Reply),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Ok,
+    No,
+    Bad,
+}
+
+/// The tagged end of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: Status,
+    /// The response code, without its brackets; empty for none.
+    pub code: Cow<'static, str>,
+    pub text: Cow<'static, str>,
+}
+
+impl Reply {
+    pub fn ok(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: Status::Ok, code: "".into(), text: text.into() }
+    }
+
+    pub fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: Status::No, code: code.into(), text: text.into() }
+    }
+
+    pub fn bad(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: Status::Bad, code: "".into(), text: text.into() }
+    }
+
+    pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.code = code.into();
+        self
+    }
+
+    pub fn no_such_mailbox() -> Self {
+        Self::no("NONEXISTENT", "There is no such mailbox")
+    }
+
+    /// RFC 3501 7.1: the client may create it and try again.
+    pub fn try_create() -> Self {
+        Self::no("TRYCREATE", "There is no such mailbox")
+    }
+
+    /// Ours: the cause is for the log, which the backend has written.
+    pub fn fault(fault: &Fault) -> Self {
+        let text = match fault {
+            Fault::NoQuorum => "The cluster has no majority at the moment, try again later",
+            Fault::NotReplicated(_) => "The message cannot be stored safely now, try again later",
+            Fault::BodyUnavailable(_) => "The message cannot be reached now, try again later",
+            Fault::Disk(_) | Fault::Busy(_) => "The server cannot do this now, try again later",
+            Fault::ShuttingDown => "The server is shutting down",
+        };
+        Self::no("UNAVAILABLE", text)
+    }
+
+    /// RFC 5530 says how a refusal is named.
+    pub fn refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(_) => Self::no_such_mailbox(),
+            Refusal::Exists(_) => Self::no("ALREADYEXISTS", "The mailbox exists already"),
+            Refusal::Invalid(what) => Self::no("CANNOT", format!("Not valid: {}", one_line(what))),
+            Refusal::OverQuota => Self::no("OVERQUOTA", "The quota is exceeded"),
+            Refusal::Limit(what) => Self::no("LIMIT", format!("A limit is reached: {}", one_line(what))),
+            Refusal::NotAllowed => Self::no("CANNOT", "This is not allowed for this mailbox"),
+            Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => {
+                Self::no("UNAVAILABLE", "Try again later")
+            }
+        }
+    }
+
+    /// An answer that does not fit the question: ours, and never the client's fault.
+    pub fn unexpected(answer: Option<Answer>) -> Self {
+        match answer {
+            Some(Answer::Fault(fault)) => Self::fault(&fault),
+            Some(Answer::Outcome(crate::state::outcome::Outcome::Refused(refusal))) => {
+                Self::refusal(&refusal)
+            }
+            other => {
+                tracing::error!(?other, "an IMAP command got an answer that it did not ask for");
+                Self::no("SERVERBUG", "Internal error")
+            }
+        }
+    }
+
+    pub fn write(&self, tag: &str, out: &mut BytesMut) {
+        let status = match self.status {
+            Status::Ok => " OK ",
+            Status::No => " NO ",
+            Status::Bad => " BAD ",
+        };
+        out.extend_from_slice(tag.as_bytes());
+        out.extend_from_slice(status.as_bytes());
+        if !self.code.is_empty() {
+            out.extend_from_slice(b"[");
+            out.extend_from_slice(self.code.as_bytes());
+            out.extend_from_slice(b"] ");
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Refusals may quote what the client wrote; a reply's text is one line of ASCII.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).take(200).collect()
+}

@@ -1,0 +1,323 @@
+//! One whole command: its tag, its name and what it asks.
+
+use super::cursor::{Cursor, Parsed, Syntax};
+use super::fetch::{FetchRequest, fetch};
+use super::mailbox_name::{MailboxName, decode_utf7};
+use super::search::search;
+use super::store::{StoreRequest, store};
+use crate::session::imap::limits::{ID_PAIRS_MAX, LIST_PATTERNS_MAX};
+use crate::session::imap::search::SearchKey;
+use crate::session::imap::sequence_set::SequenceSet;
+use crate::state::command::SpecialUse;
+
+/// What a client asks. APPEND is not here: see [`super::append_head`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    Capability,
+    Noop,
+    Logout,
+    StartTls,
+    Authenticate { mechanism: String, initial: Option<Vec<u8>> },
+    Login { name: Vec<u8>, password: Vec<u8> },
+    Id,
+    Enable(Vec<String>),
+    Namespace,
+    Select { mailbox: MailboxName, read_only: bool, condstore: bool },
+    Create { mailbox: MailboxName, special_use: Option<SpecialUse> },
+    Delete(MailboxName),
+    Rename { from: MailboxName, to: MailboxName },
+    Subscribe { mailbox: MailboxName, subscribed: bool },
+    List(ListRequest),
+    Lsub { reference: String, pattern: String },
+    Status { mailbox: MailboxName, items: Vec<StatusItem> },
+    Idle,
+    Check,
+    Close,
+    Unselect,
+    Expunge,
+    UidExpunge(SequenceSet),
+    Search { uid: bool, key: SearchKey },
+    Fetch { uid: bool, fetch: FetchRequest },
+    Store { uid: bool, store: StoreRequest },
+    Copy { uid: bool, set: SequenceSet, mailbox: MailboxName },
+    Move { uid: bool, set: SequenceSet, mailbox: MailboxName },
+}
+
+/// LIST with what RFC 6154 takes from RFC 5258.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListRequest {
+    /// UTF-8. `None` as a pattern matches nothing (it was not modified UTF-7).
+    pub reference: String,
+    pub patterns: Vec<String>,
+    /// `(SPECIAL-USE)` before the reference: only mailboxes with a special use.
+    pub select_special_use: bool,
+    /// `(SUBSCRIBED)` before the reference: only subscribed names.
+    pub select_subscribed: bool,
+    /// `RETURN (SUBSCRIBED)`.
+    pub return_subscribed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusItem {
+    Messages,
+    Recent,
+    UidNext,
+    UidValidity,
+    Unseen,
+    HighestModSeq,
+}
+
+/// The tag at the front, if there is one.
+pub fn tag_of(command: &[u8]) -> Option<String> {
+    let mut cursor = Cursor::new(command);
+    let tag = cursor.tag().ok()?;
+    cursor.space().ok()?;
+    Some(String::from_utf8_lossy(tag).into_owned())
+}
+
+/// Reads a command behind its tag.
+pub fn parse(command: &[u8]) -> Parsed<Request> {
+    let mut cursor = Cursor::new(command);
+    cursor.tag()?;
+    cursor.space()?;
+    let name = cursor.word()?;
+    if name != "UID" {
+        return request(&name, &mut cursor);
+    }
+    cursor.space()?;
+    let name = cursor.word()?;
+    match name.as_str() {
+        "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE" => on_messages(&name, true, &mut cursor),
+        "EXPUNGE" => {
+            cursor.space()?;
+            let set = cursor.sequence_set()?;
+            cursor.end()?;
+            Ok(Request::UidExpunge(set))
+        }
+        _ => Err(Syntax::UnknownCommand),
+    }
+}
+
+fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
+    if let Some(request) = without_arguments(name) {
+        cursor.end()?;
+        return Ok(request);
+    }
+    match name {
+        "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE" => return on_messages(name, false, cursor),
+        "AUTHENTICATE" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE" | "DELETE"
+        | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS" => cursor.space()?,
+        _ => return Err(Syntax::UnknownCommand),
+    }
+    let request = match name {
+        "AUTHENTICATE" => authenticate(cursor)?,
+        "LOGIN" => login(cursor)?,
+        "ID" => id(cursor)?,
+        "ENABLE" => enable(cursor)?,
+        "SELECT" => select(cursor, false)?,
+        "EXAMINE" => select(cursor, true)?,
+        "CREATE" => create(cursor)?,
+        "DELETE" => Request::Delete(mailbox(cursor)?),
+        "RENAME" => {
+            let from = mailbox(cursor)?;
+            cursor.space()?;
+            Request::Rename { from, to: mailbox(cursor)? }
+        }
+        "SUBSCRIBE" => Request::Subscribe { mailbox: mailbox(cursor)?, subscribed: true },
+        "UNSUBSCRIBE" => Request::Subscribe { mailbox: mailbox(cursor)?, subscribed: false },
+        "LIST" => Request::List(list(cursor)?),
+        "LSUB" => {
+            let reference = pattern(&cursor.astring()?);
+            cursor.space()?;
+            Request::Lsub { reference, pattern: pattern(&cursor.list_mailbox()?) }
+        }
+        "STATUS" => status(cursor)?,
+        _ => return Err(Syntax::UnknownCommand),
+    };
+    cursor.end()?;
+    Ok(request)
+}
+
+fn without_arguments(name: &str) -> Option<Request> {
+    Some(match name {
+        "CAPABILITY" => Request::Capability,
+        "NOOP" => Request::Noop,
+        "LOGOUT" => Request::Logout,
+        "STARTTLS" => Request::StartTls,
+        "NAMESPACE" => Request::Namespace,
+        "IDLE" => Request::Idle,
+        "CHECK" => Request::Check,
+        "CLOSE" => Request::Close,
+        "UNSELECT" => Request::Unselect,
+        "EXPUNGE" => Request::Expunge,
+        _ => return None,
+    })
+}
+
+fn on_messages(name: &str, uid: bool, cursor: &mut Cursor) -> Parsed<Request> {
+    cursor.space()?;
+    match name {
+        "SEARCH" => Ok(Request::Search { uid, key: search(cursor)? }),
+        "FETCH" => Ok(Request::Fetch { uid, fetch: fetch(cursor)? }),
+        "STORE" => Ok(Request::Store { uid, store: store(cursor)? }),
+        _ => {
+            let set = cursor.sequence_set()?;
+            cursor.space()?;
+            let mailbox = mailbox(cursor)?;
+            cursor.end()?;
+            let copy = name == "COPY";
+            Ok(if copy { Request::Copy { uid, set, mailbox } } else { Request::Move { uid, set, mailbox } })
+        }
+    }
+}
+
+fn mailbox(cursor: &mut Cursor) -> Parsed<MailboxName> {
+    Ok(MailboxName::from_wire(&cursor.astring()?))
+}
+
+/// What is not modified UTF-7 becomes a pattern that no name matches.
+fn pattern(wire: &[u8]) -> String {
+    decode_utf7(wire).unwrap_or_else(|| "\0".to_owned())
+}
+
+fn authenticate(cursor: &mut Cursor) -> Parsed<Request> {
+    let mechanism = cursor.word()?;
+    // RFC 4959 3: `=` is an empty initial response.
+    let initial = if cursor.take(b' ') {
+        let response = cursor.atom()?;
+        Some(if response == b"=" { Vec::new() } else { response.to_vec() })
+    } else {
+        None
+    };
+    Ok(Request::Authenticate { mechanism, initial })
+}
+
+fn login(cursor: &mut Cursor) -> Parsed<Request> {
+    let name = cursor.astring()?.into_owned();
+    cursor.space()?;
+    Ok(Request::Login { name, password: cursor.astring()?.into_owned() })
+}
+
+fn id(cursor: &mut Cursor) -> Parsed<Request> {
+    if !cursor.take_word("NIL") {
+        cursor.list(ID_PAIRS_MAX, |cursor| {
+            cursor.string()?;
+            cursor.space()?;
+            cursor.nstring()
+        })?;
+    }
+    Ok(Request::Id)
+}
+
+fn enable(cursor: &mut Cursor) -> Parsed<Request> {
+    let mut names = vec![cursor.word()?];
+    while cursor.take(b' ') {
+        names.push(cursor.word()?);
+    }
+    Ok(Request::Enable(names))
+}
+
+fn select(cursor: &mut Cursor, read_only: bool) -> Parsed<Request> {
+    let mailbox = mailbox(cursor)?;
+    let mut condstore = false;
+    if cursor.take(b' ') {
+        let parameters = cursor.list(1, Cursor::word)?;
+        condstore = parameters.iter().any(|name| name == "CONDSTORE");
+        if !condstore {
+            return Err(Syntax::Malformed("the SELECT parameter is not known"));
+        }
+    }
+    Ok(Request::Select { mailbox, read_only, condstore })
+}
+
+/// RFC 3501 6.3.3: a separator at the end says that inferiors will follow; we need no such word.
+/// RFC 6154 5.2: `(USE (\Sent))`.
+fn create(cursor: &mut Cursor) -> Parsed<Request> {
+    let wire = cursor.astring()?;
+    let mailbox = MailboxName::from_wire(wire.strip_suffix(b"/").unwrap_or(&wire));
+    let mut special_use = None;
+    if cursor.take(b' ') {
+        cursor.expect(b'(', "an opening parenthesis is missing")?;
+        if !cursor.take_word("USE") {
+            return Err(Syntax::Malformed("the CREATE parameter is not known"));
+        }
+        cursor.space()?;
+        let uses = cursor.list(8, |cursor| Ok(special_use_named(cursor.flag()?)))?;
+        cursor.close()?;
+        special_use = match uses.as_slice() {
+            [] => None,
+            [Some(one)] => Some(*one),
+            _ => return Err(Syntax::BadUse),
+        };
+    }
+    Ok(Request::Create { mailbox, special_use })
+}
+
+fn special_use_named(name: &[u8]) -> Option<SpecialUse> {
+    let name = name.to_ascii_lowercase();
+    Some(match name.as_slice() {
+        b"\\archive" => SpecialUse::Archive,
+        b"\\drafts" => SpecialUse::Drafts,
+        b"\\junk" => SpecialUse::Junk,
+        b"\\sent" => SpecialUse::Sent,
+        b"\\trash" => SpecialUse::Trash,
+        _ => return None,
+    })
+}
+
+fn list(cursor: &mut Cursor) -> Parsed<ListRequest> {
+    let mut list = ListRequest::default();
+    if cursor.peek() == Some(b'(') {
+        for option in cursor.list(4, Cursor::word)? {
+            match option.as_str() {
+                "SPECIAL-USE" => list.select_special_use = true,
+                "SUBSCRIBED" => list.select_subscribed = true,
+                "REMOTE" => {}
+                _ => return Err(Syntax::Malformed("the LIST selection option is not known")),
+            }
+        }
+        cursor.space()?;
+    }
+    list.reference = pattern(&cursor.astring()?);
+    cursor.space()?;
+    list.patterns = if cursor.peek() == Some(b'(') {
+        cursor.list(LIST_PATTERNS_MAX, |cursor| Ok(pattern(&cursor.list_mailbox()?)))?
+    } else {
+        vec![pattern(&cursor.list_mailbox()?)]
+    };
+    if cursor.take(b' ') {
+        if !cursor.take_word("RETURN") {
+            return Err(Syntax::Malformed("RETURN is missing"));
+        }
+        cursor.space()?;
+        for option in cursor.list(4, Cursor::word)? {
+            match option.as_str() {
+                "SUBSCRIBED" => list.return_subscribed = true,
+                // These attributes are always returned.
+                "CHILDREN" | "SPECIAL-USE" => {}
+                _ => return Err(Syntax::Malformed("the LIST return option is not known")),
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn status(cursor: &mut Cursor) -> Parsed<Request> {
+    let mailbox = mailbox(cursor)?;
+    cursor.space()?;
+    let items = cursor.list(12, |cursor| {
+        Ok(match cursor.word()?.as_str() {
+            "MESSAGES" => StatusItem::Messages,
+            "RECENT" => StatusItem::Recent,
+            "UIDNEXT" => StatusItem::UidNext,
+            "UIDVALIDITY" => StatusItem::UidValidity,
+            "UNSEEN" => StatusItem::Unseen,
+            "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
+            _ => return Err(Syntax::Malformed("the STATUS item is not known")),
+        })
+    })?;
+    if items.is_empty() {
+        return Err(Syntax::Malformed("STATUS asks for nothing"));
+    }
+    Ok(Request::Status { mailbox, items })
+}

@@ -1,0 +1,150 @@
+//! FETCH (RFC 3501 6.4.5, RFC 7162 3.1.4): its set, items and modifiers.
+
+use super::cursor::{Cursor, Parsed, Syntax};
+use crate::mail::ids::ModSeq;
+use crate::session::imap::item::{FetchItem, Partial, Section, SectionItem, SectionText, Spelling};
+use crate::session::imap::limits::{FETCH_ITEMS_MAX, HEADER_FIELDS_MAX, PART_LEVELS_MAX};
+use crate::session::imap::sequence_set::SequenceSet;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchRequest {
+    pub set: SequenceSet,
+    pub items: Vec<FetchItem>,
+    pub changed_since: Option<ModSeq>,
+}
+
+pub fn fetch(cursor: &mut Cursor) -> Parsed<FetchRequest> {
+    let set = cursor.sequence_set()?;
+    cursor.space()?;
+    let items = match cursor.peek() {
+        Some(b'(') => cursor.list(FETCH_ITEMS_MAX, item)?,
+        _ => match macro_items(cursor) {
+            Some(items) => items,
+            None => vec![item(cursor)?],
+        },
+    };
+    if items.is_empty() {
+        return Err(Syntax::Malformed("FETCH asks for nothing"));
+    }
+    let changed_since = if cursor.take(b' ') { Some(modifier(cursor)?) } else { None };
+    cursor.end()?;
+    Ok(FetchRequest { set, items, changed_since })
+}
+
+/// `(CHANGEDSINCE n)`.
+fn modifier(cursor: &mut Cursor) -> Parsed<ModSeq> {
+    cursor.expect(b'(', "an opening parenthesis is missing")?;
+    if !cursor.take_word("CHANGEDSINCE") {
+        return Err(Syntax::Malformed("the FETCH modifier is not known"));
+    }
+    cursor.space()?;
+    let modseq = ModSeq(cursor.number64()?);
+    cursor.close()?;
+    Ok(modseq)
+}
+
+fn macro_items(cursor: &mut Cursor) -> Option<Vec<FetchItem>> {
+    let fast = [FetchItem::Flags, FetchItem::InternalDate, FetchItem::Rfc822Size];
+    if cursor.take_word("FAST") {
+        return Some(fast.to_vec());
+    }
+    if cursor.take_word("ALL") {
+        return Some([&fast[..], &[FetchItem::Envelope]].concat());
+    }
+    if cursor.take_word("FULL") {
+        return Some([&fast[..], &[FetchItem::Envelope, FetchItem::Body]].concat());
+    }
+    None
+}
+
+fn item(cursor: &mut Cursor) -> Parsed<FetchItem> {
+    // `[` is an atom character, so that a section is told from an atom before one is read.
+    for (name, peek) in [("BODY.PEEK", true), ("BODY", false)] {
+        let mut ahead = *cursor;
+        if ahead.take_word(name) && ahead.peek() == Some(b'[') {
+            *cursor = ahead;
+            return section_item(cursor, peek).map(FetchItem::Section);
+        }
+    }
+    Ok(match cursor.word()?.as_str() {
+        "FLAGS" => FetchItem::Flags,
+        "INTERNALDATE" => FetchItem::InternalDate,
+        "RFC822.SIZE" => FetchItem::Rfc822Size,
+        "UID" => FetchItem::Uid,
+        "MODSEQ" => FetchItem::ModSeq,
+        "ENVELOPE" => FetchItem::Envelope,
+        "BODY" => FetchItem::Body,
+        "BODYSTRUCTURE" => FetchItem::BodyStructure,
+        "RFC822" => FetchItem::Section(SectionItem::rfc822()),
+        "RFC822.HEADER" => FetchItem::Section(SectionItem::rfc822_header()),
+        "RFC822.TEXT" => FetchItem::Section(SectionItem::rfc822_text()),
+        _ => return Err(Syntax::Malformed("the FETCH item is not known")),
+    })
+}
+
+fn section_item(cursor: &mut Cursor, peek: bool) -> Parsed<SectionItem> {
+    cursor.expect(b'[', "a section is missing")?;
+    let section = section(cursor)?;
+    cursor.expect(b']', "a section is not closed")?;
+    let partial = if cursor.take(b'<') { Some(partial(cursor)?) } else { None };
+    Ok(SectionItem { section, partial, peek, spelling: Spelling::Body })
+}
+
+fn partial(cursor: &mut Cursor) -> Parsed<Partial> {
+    let start = cursor.number()?;
+    cursor.expect(b'.', "a partial is <start.count>")?;
+    let count = cursor.number()?;
+    cursor.expect(b'>', "a partial is <start.count>")?;
+    if count == 0 {
+        return Err(Syntax::Malformed("a partial asks for nothing"));
+    }
+    Ok(Partial { start, count })
+}
+
+fn section(cursor: &mut Cursor) -> Parsed<Section> {
+    let mut part = Vec::new();
+    while cursor.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+        let number = cursor.number()?;
+        if number == 0 || part.len() == PART_LEVELS_MAX {
+            return Err(Syntax::Malformed("a part number is malformed"));
+        }
+        part.push(number);
+        if !cursor.take(b'.') {
+            return Ok(Section { part, text: SectionText::All });
+        }
+    }
+    if part.is_empty() && cursor.peek() == Some(b']') {
+        return Ok(Section::default());
+    }
+    let text = section_text(cursor, part.is_empty())?;
+    Ok(Section { part, text })
+}
+
+fn section_text(cursor: &mut Cursor, of_message: bool) -> Parsed<SectionText> {
+    let unknown = Err(Syntax::Malformed("the section is not known"));
+    if cursor.take_word("TEXT") {
+        return Ok(SectionText::Text);
+    }
+    if !of_message && cursor.take_word("MIME") {
+        return Ok(SectionText::Mime);
+    }
+    if !cursor.take_word("HEADER") {
+        return unknown;
+    }
+    if !cursor.take(b'.') {
+        return Ok(SectionText::Header);
+    }
+    if !cursor.take_word("FIELDS") {
+        return unknown;
+    }
+    let without = cursor.take(b'.');
+    if without && !cursor.take_word("NOT") {
+        return unknown;
+    }
+    cursor.space()?;
+    let names = cursor.list(HEADER_FIELDS_MAX, |cursor| Ok(cursor.astring()?.into_owned()))?;
+    if names.is_empty() {
+        return Err(Syntax::Malformed("HEADER.FIELDS names no field"));
+    }
+    Ok(if without { SectionText::HeaderFieldsNot(names) } else { SectionText::HeaderFields(names) })
+}

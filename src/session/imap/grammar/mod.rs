@@ -1,0 +1,17 @@
+//! The grammar of commands (RFC 3501 9, RFC 4466): bytes of one whole command in, a [`Request`] out.
+//! Pure and total: whatever comes in, a [`Syntax`] error comes out at worst.
+
+mod append;
+mod command;
+mod cursor;
+mod fetch;
+mod mailbox_name;
+mod search;
+mod store;
+
+pub use append::{AppendHead, head as append_head};
+pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
+pub use cursor::{Syntax, literal_at_end};
+pub use fetch::FetchRequest;
+pub use mailbox_name::{MailboxName, decode_utf7, encode_utf7, is_creatable};
+pub use store::StoreRequest;

@@ -1,0 +1,60 @@
+//! The bounds of an IMAP session, each with its unit in its name.
+
+/// Bytes of one command's lines, literals apart (RFC 7162 4 asks for at least 8,192).
+pub const COMMAND_LINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one command's literals together; an APPEND's message is not among them.
+pub const COMMAND_LITERAL_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a non-synchronising literal that is read and thrown away to stay in step; beyond it: BYE.
+pub const SWALLOWED_LITERAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of a tag.
+pub const TAG_BYTES_MAX: usize = 128;
+/// BADs without a good command between them before login, then BYE.
+pub const BAD_COMMANDS_MAX: u32 = 3;
+/// The same once logged in, where a client may be merely curious about extensions.
+pub const BAD_COMMANDS_MAX_LOGGED_IN: u32 = 10;
+/// Refused logins in one connection, then BYE.
+pub const REFUSED_LOGINS_MAX: u32 = 5;
+/// Bytes of one SASL line, base64.
+pub const SASL_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Depth of parentheses, NOT and OR in SEARCH.
+pub const SEARCH_DEPTH_MAX: usize = 32;
+/// Keys of one SEARCH, all levels together.
+pub const SEARCH_KEYS_MAX: usize = 1_000;
+/// Items of one FETCH.
+pub const FETCH_ITEMS_MAX: usize = 256;
+/// Names in one HEADER.FIELDS list.
+pub const HEADER_FIELDS_MAX: usize = 256;
+/// Flags in one list of STORE or APPEND.
+pub const FLAGS_PER_COMMAND_MAX: usize = 128;
+/// Ranges in one sequence set.
+pub const SET_RANGES_MAX: usize = 10_000;
+/// Patterns in one LIST.
+pub const LIST_PATTERNS_MAX: usize = 32;
+/// `%` and `*` in one LIST pattern, runs counted once.
+pub const LIST_WILDCARDS_MAX: usize = 16;
+/// Bytes of a mailbox name, UTF-8.
+pub const MAILBOX_NAME_BYTES_MAX: usize = 500;
+/// Levels of a mailbox name.
+pub const MAILBOX_NAME_LEVELS_MAX: usize = 32;
+/// Pairs in an ID command (RFC 2971 3.3).
+pub const ID_PAIRS_MAX: usize = 30;
+/// Output gathered before it is sent: about this many bytes.
+pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1024;
+/// Input handed to the placing of an APPEND at a time, bytes.
+pub const APPEND_CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// Seconds of silence before login.
+pub const LOGIN_SECONDS_MAX: u64 = 180;
+/// RFC 3501 5.4: at least 30 minutes of silence are allowed once logged in, IDLE among them.
+pub const SILENCE_SECONDS_MAX: u64 = 30 * 60;
+/// RFC 2177: clients renew IDLE every 29 minutes; a minute of grace on top of theirs.
+pub const IDLE_SECONDS_MAX: u64 = 31 * 60;
+/// A command that reading does not depend on is waited for this long, milliseconds.
+pub const TRY_WAIT_MS_MAX: u64 = 500;
+/// A view that lags behind what was committed is waited for this long, milliseconds.
+pub const SETTLE_WAIT_MS_MAX: u64 = 2_000;
+/// Bytes of message summaries remembered by a node.
+pub const SUMMARY_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Part numbers in one section.
+pub const PART_LEVELS_MAX: usize = 100;
+/// Messages that SEARCH looks at while it holds the view, of those that need no body.
+pub const SEARCH_MESSAGES_PER_TURN: usize = 4_096;

@@ -1,0 +1,143 @@
+//! Gathers the bytes of one command: its line, and the literals within. Always empties its input, never
+//! holds more than its bounds allow, and swallows what it has refused, so that it stays in step.
+
+use bytes::{Buf, BytesMut};
+
+use super::grammar::{append_head, literal_at_end, tag_of};
+use super::limits::{
+    COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, SASL_LINE_BYTES_MAX, SWALLOWED_LITERAL_BYTES_MAX,
+    TAG_BYTES_MAX,
+};
+
+/// What the input came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// More is needed.
+    Nothing,
+    /// The client waits for our word to send its literal.
+    Continue,
+    /// A whole command; literals stand in it as `{n}` CRLF bytes.
+    Command(Vec<u8>),
+    /// An APPEND up to its message, of which `size` bytes follow: they are the caller's.
+    Message(MessageLiteral),
+    /// A command whose literals are too large, or too many; it is over.
+    TooLarge { tag: Option<String> },
+    /// A line beyond the bound, or a literal too large to be swallowed: the session cannot go on.
+    Lost,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct MessageLiteral {
+    /// The command before the literal.
+    pub head: Vec<u8>,
+    pub size: u64,
+    /// True when the client waits for our word.
+    pub waits: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Reader {
+    gathered: Vec<u8>,
+    /// Where the current line starts in `gathered`.
+    line_start: usize,
+    /// Bytes of the command's lines so far.
+    line_bytes: usize,
+    literal_bytes: usize,
+    /// Bytes of a literal still to come.
+    literal_left: u64,
+    /// Literals are thrown away: the command is refused already.
+    refused: bool,
+}
+
+impl Reader {
+    pub fn read(&mut self, input: &mut BytesMut) -> Read {
+        loop {
+            self.take_literal(input);
+            if self.literal_left > 0 || !self.take_line(input) {
+                return if self.line_bytes > COMMAND_LINE_BYTES_MAX { Read::Lost } else { Read::Nothing };
+            }
+            if self.line_bytes > COMMAND_LINE_BYTES_MAX {
+                return Read::Lost;
+            }
+            let line = &self.gathered[self.line_start..];
+            let Some((brace, size, waits)) = literal_at_end(line) else {
+                return self.end_of_command();
+            };
+            let brace = self.line_start + brace;
+            if let Some(read) = self.begin_literal(brace, size, waits) {
+                return read;
+            }
+        }
+    }
+
+    /// One line of at most [`SASL_LINE_BYTES_MAX`] bytes, without its end: for SASL and IDLE.
+    pub fn read_line(&mut self, input: &mut BytesMut) -> Read {
+        let whole = self.take_line(input);
+        if self.line_bytes > SASL_LINE_BYTES_MAX {
+            return Read::Lost;
+        }
+        if whole { Read::Command(self.take_gathered()) } else { Read::Nothing }
+    }
+
+    fn take_literal(&mut self, input: &mut BytesMut) {
+        let here = self.literal_left.min(input.len() as u64) as usize;
+        if !self.refused {
+            self.gathered.extend_from_slice(&input[..here]);
+            self.line_start = self.gathered.len();
+        }
+        input.advance(here);
+        self.literal_left -= here as u64;
+    }
+
+    /// True when the line is whole; its end is left out.
+    fn take_line(&mut self, input: &mut BytesMut) -> bool {
+        let end = input.iter().position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(input.len());
+        // Never keep more than the bound and a byte, however much comes at a time.
+        let room = (COMMAND_LINE_BYTES_MAX + 1).saturating_sub(self.line_bytes);
+        self.gathered.extend_from_slice(&input[..taken.min(room)]);
+        self.line_bytes += taken;
+        input.advance(taken + usize::from(end.is_some()));
+        if end.is_some() && self.gathered[self.line_start..].last() == Some(&b'\r') {
+            self.gathered.pop();
+        }
+        end.is_some()
+    }
+
+    fn begin_literal(&mut self, brace: usize, size: u64, waits: bool) -> Option<Read> {
+        if !self.refused && append_head(&self.gathered[..brace]).is_some() {
+            self.gathered.truncate(brace);
+            return Some(Read::Message(MessageLiteral { head: self.take_gathered(), size, waits }));
+        }
+        let fits = size <= (COMMAND_LITERAL_BYTES_MAX - self.literal_bytes) as u64;
+        if self.refused || !fits {
+            self.refused = true;
+            if waits {
+                return Some(self.end_of_command());
+            }
+            if size > SWALLOWED_LITERAL_BYTES_MAX {
+                return Some(Read::Lost);
+            }
+            // Only the tag at the front is still of use.
+            self.gathered.truncate(TAG_BYTES_MAX + 1);
+            self.line_start = self.gathered.len();
+            self.literal_left = size;
+            return None;
+        }
+        self.gathered.extend_from_slice(b"\r\n");
+        self.line_start = self.gathered.len();
+        self.literal_bytes += size as usize;
+        self.literal_left = size;
+        waits.then_some(Read::Continue)
+    }
+
+    fn end_of_command(&mut self) -> Read {
+        let refused = self.refused;
+        let gathered = self.take_gathered();
+        if refused { Read::TooLarge { tag: tag_of(&gathered) } } else { Read::Command(gathered) }
+    }
+
+    fn take_gathered(&mut self) -> Vec<u8> {
+        std::mem::take(self).gathered
+    }
+}

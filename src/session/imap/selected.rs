@@ -1,0 +1,322 @@
+//! A selected mailbox as one session sees it: its own message numbers, and what it has been told.
+//!
+//! Holds the UIDs behind the message numbers; everything else is read from the shared view.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::sequence_set::SequenceSet;
+use super::write;
+use crate::mail::flags::Flags;
+use crate::mail::ids::{MailboxId, ModSeq, Uid};
+use crate::state::command::UidSet;
+use crate::state::record::{MailboxRecord, MessageRecord};
+use crate::state::view::{MailboxView, SharedView};
+
+/// Whether message numbers may change now (RFC 3501 7.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expunges {
+    Tell,
+    KeepBack,
+}
+
+/// How a FETCH that nobody asked for is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    pub uid: bool,
+    pub modseq: bool,
+}
+
+/// One's own change of flags: told by the command itself, not again.
+#[derive(Debug, Clone)]
+pub struct OwnChange {
+    pub uids: UidSet,
+    /// One for each command that it took.
+    pub modseqs: Vec<ModSeq>,
+}
+
+#[derive(Debug)]
+pub struct Selected {
+    view: Arc<SharedView>,
+    pub mailbox: MailboxId,
+    pub read_only: bool,
+    /// Message number *n* is `uids[n - 1]`; ascending.
+    uids: Vec<Uid>,
+    /// Messages at or above this are \Recent to this session.
+    recent_from: Uid,
+    /// Messages at or above this have not been told.
+    next_uid: Uid,
+    /// Flag changes up to this have been told.
+    flags_told: ModSeq,
+    /// Expunges up to this have been told.
+    expunges_told: ModSeq,
+    keywords_told: usize,
+    recent_told: usize,
+    pub own_change: Option<OwnChange>,
+}
+
+/// A message of the mailbox by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    pub sequence: u32,
+    pub uid: Uid,
+}
+
+impl Selected {
+    /// Opens `view` as it is now. `record` says from where on messages are \Recent.
+    pub fn open(view: Arc<SharedView>, record: &MailboxRecord, read_only: bool) -> Self {
+        let mut selected = view.read(|now| Self {
+            view: view.clone(),
+            mailbox: now.id,
+            read_only,
+            uids: now.messages().iter().map(|message| message.uid).collect(),
+            recent_from: record.recent_from,
+            next_uid: now.uid_next,
+            flags_told: now.highest_modseq,
+            expunges_told: now.highest_modseq,
+            keywords_told: now.keywords.len(),
+            recent_told: 0,
+            own_change: None,
+        });
+        selected.recent_told = selected.recent();
+        selected
+    }
+
+    pub fn view(&self) -> &Arc<SharedView> {
+        &self.view
+    }
+
+    pub fn exists(&self) -> usize {
+        self.uids.len()
+    }
+
+    pub fn next_uid(&self) -> Uid {
+        self.next_uid
+    }
+
+    pub fn last_uid(&self) -> u32 {
+        self.uids.last().map_or(0, |uid| uid.0)
+    }
+
+    pub fn is_recent(&self, uid: Uid) -> bool {
+        uid >= self.recent_from
+    }
+
+    /// How many messages are \Recent.
+    pub fn recent(&self) -> usize {
+        self.uids.len() - self.uids.partition_point(|uid| *uid < self.recent_from)
+    }
+
+    pub fn highest_modseq(&self) -> ModSeq {
+        self.view.read(|view| view.highest_modseq)
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.view.read(|view| view.deleted)
+    }
+
+    pub fn sequence_of(&self, uid: Uid) -> Option<u32> {
+        self.uids.binary_search(&uid).ok().map(|at| at as u32 + 1)
+    }
+
+    pub fn numbered(&self) -> impl Iterator<Item = Numbered> + '_ {
+        (1..).zip(&self.uids).map(|(sequence, uid)| Numbered { sequence, uid: *uid })
+    }
+
+    /// The messages that `set` names, as ranges of indices into the message numbers: ascending, not touching.
+    /// `None`: a message number is beyond the last (RFC 9051 9: answered with BAD).
+    pub fn resolve(&self, set: &SequenceSet, uid: bool) -> Option<Vec<(usize, usize)>> {
+        if uid {
+            let ranges = set.resolve(self.last_uid()).into_iter().map(|(low, high)| {
+                let from = self.uids.partition_point(|uid| uid.0 < low);
+                let to = self.uids.partition_point(|uid| uid.0 <= high);
+                (from, to)
+            });
+            return Some(ranges.filter(|(from, to)| from < to).collect());
+        }
+        let ranges = set.resolve(self.uids.len() as u32);
+        let beyond = ranges.is_empty() || ranges.iter().any(|(_, high)| *high as usize > self.uids.len());
+        (!beyond).then(|| ranges.into_iter().map(|(low, high)| (low as usize - 1, high as usize)).collect())
+    }
+
+    pub fn numbered_in(&self, ranges: &[(usize, usize)]) -> Vec<Numbered> {
+        let number = |at: usize| Numbered { sequence: at as u32 + 1, uid: self.uids[at] };
+        ranges.iter().flat_map(|(from, to)| (*from..*to).map(number)).collect()
+    }
+
+    /// The UIDs of index ranges. All messages between two neighbours of a session are gone for good, so a range of
+    /// message numbers is a range of UIDs.
+    pub fn uid_set(&self, ranges: &[(usize, usize)]) -> UidSet {
+        UidSet::from_ranges(ranges.iter().map(|(from, to)| (self.uids[*from], self.uids[*to - 1])))
+    }
+
+    /// Tells what has changed since the last time. The order is: expunges, new messages, flags.
+    pub fn tell_changes(&mut self, expunges: Expunges, telling: Telling, out: &mut BytesMut) {
+        let own = self.own_change.take();
+        let view = self.view.clone();
+        view.read(|view| {
+            if view.highest_modseq == self.flags_told
+                && view.highest_modseq == self.expunges_told
+                && view.uid_next == self.next_uid
+            {
+                return;
+            }
+            if expunges == Expunges::Tell {
+                self.tell_expunges(view, out);
+            }
+            let known_before = self.next_uid;
+            self.tell_new(view, out);
+            self.tell_keywords(view, out);
+            self.tell_flags(view, (own, known_before), telling, out);
+        });
+    }
+
+    fn tell_expunges(&mut self, view: &MailboxView, out: &mut BytesMut) {
+        if view.highest_modseq == self.expunges_told {
+            return;
+        }
+        let gone: Vec<Uid> = match view.expunged_since(self.expunges_told) {
+            Some(gone) => gone.into_iter().filter(|uid| self.uids.binary_search(uid).is_ok()).collect(),
+            None => self.uids.iter().copied().filter(|uid| view.get(*uid).is_none()).collect(),
+        };
+        self.expunges_told = view.highest_modseq;
+        if gone.is_empty() {
+            return;
+        }
+        // From the end, so that no number told moves another.
+        for uid in gone.iter().rev() {
+            if let Some(sequence) = self.sequence_of(*uid) {
+                out.extend_from_slice(b"* ");
+                write::number(sequence, out);
+                out.extend_from_slice(b" EXPUNGE\r\n");
+            }
+        }
+        self.uids.retain(|uid| gone.binary_search(uid).is_err());
+        self.recent_told = self.recent();
+    }
+
+    fn tell_new(&mut self, view: &MailboxView, out: &mut BytesMut) {
+        if view.uid_next == self.next_uid {
+            return;
+        }
+        let messages = view.messages();
+        let from = messages.partition_point(|message| message.uid < self.next_uid);
+        self.next_uid = view.uid_next;
+        if from == messages.len() {
+            return;
+        }
+        self.uids.extend(messages[from..].iter().map(|message| message.uid));
+        out.extend_from_slice(b"* ");
+        write::number(self.uids.len() as u64, out);
+        out.extend_from_slice(b" EXISTS\r\n");
+        let recent = self.recent();
+        if recent != self.recent_told {
+            self.recent_told = recent;
+            out.extend_from_slice(b"* ");
+            write::number(recent as u64, out);
+            out.extend_from_slice(b" RECENT\r\n");
+        }
+    }
+
+    fn tell_flags(
+        &mut self,
+        view: &MailboxView,
+        (own, known_before): (Option<OwnChange>, Uid),
+        telling: Telling,
+        out: &mut BytesMut,
+    ) {
+        if view.highest_modseq == self.flags_told {
+            return;
+        }
+        let told = std::mem::replace(&mut self.flags_told, view.highest_modseq);
+        let is_own = |message: &MessageRecord| {
+            own.as_ref()
+                .is_some_and(|own| own.modseqs.contains(&message.modseq) && own.uids.contains(message.uid))
+        };
+        // What has come since the last telling is told by EXISTS alone.
+        let known = view.messages().partition_point(|message| message.uid < known_before);
+        for message in &view.messages()[..known] {
+            if message.modseq <= told || is_own(message) {
+                continue;
+            }
+            if let Some(sequence) = self.sequence_of(message.uid) {
+                self.write_flags(
+                    Numbered { sequence, uid: message.uid },
+                    message,
+                    &view.keywords,
+                    telling,
+                    out,
+                );
+            }
+        }
+    }
+
+    /// FLAGS again when a keyword has joined them, before a FETCH speaks of it.
+    pub fn tell_keywords(&mut self, view: &MailboxView, out: &mut BytesMut) {
+        if view.keywords.len() == self.keywords_told {
+            return;
+        }
+        self.keywords_told = view.keywords.len();
+        out.extend_from_slice(b"* FLAGS ");
+        write::known_flags(&view.keywords, out);
+        out.extend_from_slice(b")\r\n");
+        self.write_permanent_flags(view, out);
+    }
+
+    pub fn write_permanent_flags(&self, view: &MailboxView, out: &mut BytesMut) {
+        if self.read_only {
+            out.extend_from_slice(b"* OK [PERMANENTFLAGS ()] Nothing is kept\r\n");
+            return;
+        }
+        out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
+        write::known_flags(&view.keywords, out);
+        let room = view.keywords.len() < crate::mail::flags::KEYWORDS_PER_MAILBOX_MAX;
+        out.extend_from_slice(if room { b" \\*)] Kept\r\n" } else { b")] Kept\r\n" });
+    }
+
+    /// `* 3 FETCH (FLAGS (\Seen))`, with UID and MODSEQ where they are wanted.
+    pub fn write_flags(
+        &self,
+        message: Numbered,
+        record: &MessageRecord,
+        keywords: &[String],
+        telling: Telling,
+        out: &mut BytesMut,
+    ) {
+        self.write_fetch(message, Some((record.flags, keywords)), record.modseq, telling, out);
+    }
+
+    /// As [`Self::write_flags`]; without flags it tells of the mod-sequence alone.
+    pub fn write_fetch(
+        &self,
+        message: Numbered,
+        flags: Option<(Flags, &[String])>,
+        modseq: ModSeq,
+        telling: Telling,
+        out: &mut BytesMut,
+    ) {
+        out.extend_from_slice(b"* ");
+        write::number(message.sequence, out);
+        out.extend_from_slice(b" FETCH (");
+        let mut blank: &[u8] = b"";
+        if telling.uid {
+            out.extend_from_slice(b"UID ");
+            write::number(message.uid.0, out);
+            blank = b" ";
+        }
+        if telling.modseq {
+            out.extend_from_slice(blank);
+            out.extend_from_slice(b"MODSEQ (");
+            write::number(modseq.0, out);
+            out.extend_from_slice(b")");
+            blank = b" ";
+        }
+        if let Some((flags, keywords)) = flags {
+            out.extend_from_slice(blank);
+            out.extend_from_slice(b"FLAGS ");
+            write::flags(flags, keywords, self.is_recent(message.uid), out);
+        }
+        out.extend_from_slice(b")\r\n");
+    }
+}

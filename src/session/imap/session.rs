@@ -1,0 +1,250 @@
+//! The machine: reads commands one after the other, runs each to its end, tells what changed meanwhile.
+
+use bytes::BytesMut;
+
+use super::capability::{Stage, capabilities};
+use super::commands::{self, Command};
+use super::core::{Core, Io, Next, Reply, Status, Task, Terms};
+use super::grammar::{self, Syntax, tag_of};
+use super::limits::{BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, IDLE_SECONDS_MAX, OUTPUT_CHUNK_BYTES};
+use super::question::{Answer, Question};
+use super::reader::{MessageLiteral, Read, Reader};
+use super::selected::{Expunges, Telling};
+use crate::clock::Clock;
+use crate::session::machine::{Machine, Peer, Step};
+
+/// One IMAP session.
+pub struct Session {
+    core: Core,
+    reader: Reader,
+    running: Option<Running>,
+    answer: Option<Answer>,
+    /// BADs since the last good command.
+    bad_commands: u32,
+    /// The farewell is written.
+    closing: bool,
+}
+
+/// The command under way.
+struct Running {
+    tag: String,
+    expunges: Expunges,
+    /// True for the UID commands: flags told meanwhile carry the UID.
+    uid: bool,
+    task: Box<dyn Task>,
+}
+
+impl Session {
+    pub fn new(peer: Peer, terms: Terms, clock: Clock) -> Self {
+        let core = Core {
+            terms,
+            peer,
+            login: None,
+            selected: None,
+            condstore: false,
+            idling: false,
+            clock,
+            refused_logins: 0,
+        };
+        Self { core, reader: Reader::default(), running: None, answer: None, bad_commands: 0, closing: false }
+    }
+
+    /// Runs the command under way as far as it goes; `None`: it is over.
+    fn run(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Question>> {
+        let running = self.running.as_mut()?;
+        let mut io = Io { input, out, reader: &mut self.reader };
+        match running.task.step(&mut self.core, self.answer.take(), &mut io) {
+            Next::Ask(question) => Some(Step::Ask(question)),
+            Next::NeedInput => Some(Step::NeedInput),
+            Next::Flush => Some(Step::Flush),
+            Next::Done(reply) => {
+                self.finish(&reply, out);
+                None
+            }
+            Next::StartTls(reply) => {
+                self.finish(&reply, out);
+                Some(Step::StartTls)
+            }
+            Next::Close(reply) => {
+                if let Some(running) = self.running.take() {
+                    reply.write(&running.tag, out);
+                }
+                self.closing = true;
+                None
+            }
+        }
+    }
+
+    fn finish(&mut self, reply: &Reply, out: &mut BytesMut) {
+        let Some(running) = self.running.take() else { return };
+        let gone = self.tell_changes(running.expunges, running.uid, out);
+        reply.write(&running.tag, out);
+        if gone {
+            self.farewell("The selected mailbox was deleted", out);
+        }
+        match reply.status {
+            Status::Bad => self.count_bad(out),
+            Status::Ok | Status::No => self.bad_commands = 0,
+        }
+    }
+
+    /// True when the selected mailbox is no more.
+    fn tell_changes(&mut self, expunges: Expunges, uid: bool, out: &mut BytesMut) -> bool {
+        let telling = Telling { uid, modseq: self.core.condstore };
+        let Some(selected) = &mut self.core.selected else { return false };
+        selected.tell_changes(expunges, telling, out);
+        selected.is_deleted()
+    }
+
+    fn count_bad(&mut self, out: &mut BytesMut) {
+        self.bad_commands += 1;
+        let bad_commands_max =
+            if self.core.login.is_some() { BAD_COMMANDS_MAX_LOGGED_IN } else { BAD_COMMANDS_MAX };
+        if self.bad_commands >= bad_commands_max {
+            self.farewell("Too many commands that I cannot read", out);
+        }
+    }
+
+    fn farewell(&mut self, text: &str, out: &mut BytesMut) {
+        if !std::mem::replace(&mut self.closing, true) {
+            out.extend_from_slice(format!("* BYE {text}\r\n").as_bytes());
+        }
+    }
+
+    /// Reads the next command and makes it the one under way. `Some`: there is none as yet.
+    fn next_command(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Question>> {
+        match self.reader.read(input) {
+            Read::Nothing => return Some(Step::NeedInput),
+            Read::Continue => out.extend_from_slice(b"+ OK\r\n"),
+            Read::Command(command) => self.begin(&command, out),
+            Read::Message(literal) => self.begin_append(literal),
+            Read::TooLarge { tag } => {
+                let reply = Reply::bad("The command's literals are too large").with_code("TOOBIG");
+                reply.write(tag.as_deref().unwrap_or("*"), out);
+                self.count_bad(out);
+            }
+            Read::Lost => self.farewell("The command is too long", out),
+        }
+        None
+    }
+
+    fn begin(&mut self, command: &[u8], out: &mut BytesMut) {
+        let tag = tag_of(command);
+        let request = grammar::parse(command);
+        match (tag, request) {
+            (Some(tag), Ok(request)) => {
+                let Command { task, expunges, uid } = commands::begin(request, &self.core);
+                self.running = Some(Running { tag, expunges, uid, task });
+            }
+            (Some(tag), Err(syntax)) => {
+                let reply = syntax_reply(syntax);
+                reply.write(&tag, out);
+                if reply.status == Status::Bad {
+                    self.count_bad(out);
+                }
+            }
+            (None, _) => {
+                out.extend_from_slice(b"* BAD A command begins with a tag and a space\r\n");
+                self.count_bad(out);
+            }
+        }
+    }
+
+    fn begin_append(&mut self, literal: MessageLiteral) {
+        let tag = tag_of(&literal.head).unwrap_or_else(|| "*".to_owned());
+        let task = commands::append(literal);
+        self.running = Some(Running { tag, expunges: Expunges::Tell, uid: false, task });
+    }
+}
+
+fn syntax_reply(syntax: Syntax) -> Reply {
+    match syntax {
+        Syntax::Malformed(what) => Reply::bad(format!("Malformed command: {what}")),
+        Syntax::UnknownCommand => Reply::bad("There is no such command"),
+        Syntax::BadCharset => Reply::no("BADCHARSET (US-ASCII UTF-8)", "The charset is not known"),
+        Syntax::BadUse => Reply::no("USEATTR", "That special use is not known, or not alone"),
+    }
+}
+
+impl Machine for Session {
+    type Question = Question;
+    type Answer = Answer;
+
+    fn open(&mut self, out: &mut BytesMut) {
+        let capabilities = capabilities(self.core.stage());
+        let banner = &self.core.terms.banner;
+        out.extend_from_slice(format!("* OK [CAPABILITY {capabilities}] {banner}\r\n").as_bytes());
+    }
+
+    fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<Question> {
+        loop {
+            if self.closing {
+                return Step::Close;
+            }
+            // Pipelined commands may write without end: send what is gathered.
+            if out.len() > OUTPUT_CHUNK_BYTES {
+                return Step::Flush;
+            }
+            let step =
+                if self.running.is_some() { self.run(input, out) } else { self.next_command(input, out) };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, _out: &mut BytesMut) {
+        self.answer = Some(answer);
+    }
+
+    fn tls_started(&mut self) {
+        // RFC 3501 6.2.1: what was known before is forgotten.
+        self.core.peer.tls = true;
+        self.core.terms.starttls = false;
+        self.core.login = None;
+        self.core.selected = None;
+        self.core.condstore = false;
+        self.core.refused_logins = 0;
+        self.reader = Reader::default();
+    }
+
+    fn timed_out(&mut self, out: &mut BytesMut) {
+        self.farewell("Autologout: idle for too long", out);
+    }
+
+    fn shutting_down(&mut self, out: &mut BytesMut) {
+        self.farewell("The server is shutting down, come again", out);
+    }
+
+    fn idle_seconds_max(&self) -> u64 {
+        let terms = &self.core.terms;
+        match (&self.core.login, self.core.idling) {
+            (None, _) => terms.login_seconds_max,
+            (Some(_), false) => terms.idle_seconds_max,
+            (Some(_), true) => terms.idle_seconds_max.max(IDLE_SECONDS_MAX),
+        }
+    }
+
+    fn input_max(&self) -> usize {
+        OUTPUT_CHUNK_BYTES
+    }
+
+    fn wants_news(&self) -> bool {
+        self.core.idling
+    }
+}
+
+impl Core {
+    pub fn stage(&self) -> Stage {
+        match self.login {
+            Some(_) => Stage::LoggedIn,
+            None => {
+                Stage::Greeting { starttls: self.terms.starttls, login_allowed: self.may_send_password() }
+            }
+        }
+    }
+
+    pub fn may_send_password(&self) -> bool {
+        self.peer.tls || self.terms.plaintext_without_tls
+    }
+}

@@ -1,1 +1,0 @@
-//! Transcripts against the pure machine.

@@ -1,1 +1,0 @@
-//! Transcripts against the pure machine, and tables of what bodies may not hold.
