@@ -54,6 +54,12 @@ impl SequenceSet {
     }
 }
 
+/// Whether resolved ranges hold `number`.
+pub fn covers(ranges: &[(u32, u32)], number: u32) -> bool {
+    let after = ranges.partition_point(|(low, _)| *low <= number);
+    after > 0 && number <= ranges[after - 1].1
+}
+
 fn resolve_range((one, other): (SetNumber, SetNumber), last: u32) -> Option<(u32, u32)> {
     let (one, other) = (one.resolve(last)?, other.resolve(last)?);
     Some((one.min(other), one.max(other)))
@@ -74,6 +80,45 @@ impl SetNumber {
         match self {
             Self::Number(number) => Some(number),
             Self::Last => (last > 0).then_some(last),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sets_are_parsed() {
+        for wrong in ["", ",", "1,", "0", "1:", ":1", "1:2:3", "01", "4294967296", "a", "1 ", "-1", "**"] {
+            assert_eq!(SequenceSet::parse(wrong.as_bytes()), None, "{wrong}");
+        }
+        let resolve = |text: &str, last| SequenceSet::parse(text.as_bytes()).unwrap().resolve(last);
+        assert_eq!(resolve("5:2,7,1,*", 9), [(1, 5), (7, 7), (9, 9)]);
+        assert_eq!(resolve("*:3", 5), [(3, 5)]);
+        assert_eq!(resolve("8:*", 5), [(5, 8)]);
+        assert_eq!(resolve("*", 0), []);
+        assert_eq!(resolve("1:4294967295,4294967295", 0), [(1, u32::MAX)]);
+    }
+
+    #[test]
+    fn sets_are_bounded() {
+        let ranges = |count| vec!["1"; count].join(",");
+        assert!(SequenceSet::parse(ranges(RANGES_MAX).as_bytes()).is_some());
+        assert!(SequenceSet::parse(ranges(RANGES_MAX + 1).as_bytes()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn resolved_ranges_hold_what_the_set_holds(text in "([1-9]|\\*)(:([1-9]|\\*))?(,([1-9]|\\*)(:([1-9]|\\*))?){0,5}", last in 0u32..12) {
+            let set = SequenceSet::parse(text.as_bytes()).unwrap();
+            let ranges = set.resolve(last);
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
+            for number in 0..12 {
+                prop_assert_eq!(set.contains(number, last), covers(&ranges, number));
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Whether a message matches: metadata first, so that a body is opened only where it decides.
 
-use std::cell::OnceCell;
-
 use super::SearchKey;
+use super::text::{self, Body};
+use crate::mail::date::{Date, DateTime, parse_rfc5322};
+use crate::mail::header;
 use crate::mail::ids::Timestamp;
-use crate::mail::mime::{self, Structure};
+use crate::session::imap::sequence_set;
 use crate::state::record::MessageRecord;
 
 /// What is the same for all messages of one search.
@@ -27,29 +28,100 @@ pub struct Candidate<'a> {
     pub recent: bool,
 }
 
-/// The bytes of a message, taken apart only when a key asks for it.
-#[derive(Debug)]
-pub struct Body<'a> {
-    raw: &'a [u8],
-    structure: OnceCell<Structure>,
-}
-
-impl<'a> Body<'a> {
-    pub fn new(raw: &'a [u8]) -> Self {
-        Self { raw, structure: OnceCell::new() }
-    }
-
-    pub fn raw(&self) -> &'a [u8] {
-        self.raw
-    }
-
-    pub fn structure(&self) -> &Structure {
-        self.structure.get_or_init(|| mime::parse(self.raw))
-    }
-}
-
 /// True when the message matches. `None` means that the bytes of the message decide: ask again with them.
+///
+/// Prepare the key once per search with [`super::prepare`]: sets are then searched in logarithmic time.
 pub fn matches(key: &SearchKey, scope: &Scope, candidate: &Candidate, body: Option<&Body>) -> Option<bool> {
-    let _ = (key, scope, candidate, body);
-    todo!()
+    if body.is_some()
+        && let Some(decided) = matches(key, scope, candidate, None)
+    {
+        return Some(decided);
+    }
+    let one = |key: &SearchKey| matches(key, scope, candidate, body);
+    match key {
+        SearchKey::And(keys) => all(keys, one),
+        SearchKey::Or(left, right) => match (one(left), one(right)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        },
+        SearchKey::Not(key) => one(key).map(|matched| !matched),
+        SearchKey::SentBefore(date) => body.map(|body| sent(body).is_some_and(|sent| sent < *date)),
+        SearchKey::SentOn(date) => body.map(|body| sent(body) == Some(*date)),
+        SearchKey::SentSince(date) => body.map(|body| sent(body).is_some_and(|sent| sent >= *date)),
+        SearchKey::Header(name, needle) => body.map(|body| text::in_field(body, name, needle)),
+        SearchKey::Body(needle) => body.map(|body| text::in_body(body, needle)),
+        SearchKey::Text(needle) => body.map(|body| text::in_text(body, needle)),
+        metadata => Some(by_metadata(metadata, scope, candidate)),
+    }
+}
+
+/// A key that does not match decides, wherever it stands.
+fn all(keys: &[SearchKey], one: impl Fn(&SearchKey) -> Option<bool>) -> Option<bool> {
+    let mut decided = true;
+    for key in keys {
+        match one(key) {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => decided = false,
+        }
+    }
+    decided.then_some(true)
+}
+
+fn by_metadata(key: &SearchKey, scope: &Scope, candidate: &Candidate) -> bool {
+    let record = candidate.record;
+    match key {
+        SearchKey::All => true,
+        SearchKey::Flag(flag) => record.flags.has(*flag),
+        SearchKey::Recent => candidate.recent,
+        SearchKey::Keyword(name) => has_keyword(scope, record, name),
+        SearchKey::Before(date) => received(record) < *date,
+        SearchKey::On(date) => received(record) == *date,
+        SearchKey::Since(date) => received(record) >= *date,
+        SearchKey::Larger(octets) => u64::from(record.size) > *octets,
+        SearchKey::Smaller(octets) => u64::from(record.size) < *octets,
+        SearchKey::Younger(seconds) => age_seconds(scope, record) <= i64::from(*seconds),
+        SearchKey::Older(seconds) => age_seconds(scope, record) >= i64::from(*seconds),
+        SearchKey::SavedBefore(date) => saved(record) < *date,
+        SearchKey::SavedOn(date) => saved(record) == *date,
+        SearchKey::SavedSince(date) => saved(record) >= *date,
+        SearchKey::SequenceSet(set) => set.contains(candidate.sequence, scope.sequence_last),
+        SearchKey::Uid(set) => set.contains(record.uid.0, scope.uid_last),
+        SearchKey::SequenceRanges(ranges) => sequence_set::covers(ranges, candidate.sequence),
+        SearchKey::UidRanges(ranges) => sequence_set::covers(ranges, record.uid.0),
+        SearchKey::ModSeq(modseq) => record.modseq >= *modseq,
+        SearchKey::And(_)
+        | SearchKey::Or(..)
+        | SearchKey::Not(_)
+        | SearchKey::SentBefore(_)
+        | SearchKey::SentOn(_)
+        | SearchKey::SentSince(_)
+        | SearchKey::Header(..)
+        | SearchKey::Body(_)
+        | SearchKey::Text(_) => unreachable!("decided by the caller"),
+    }
+}
+
+fn has_keyword(scope: &Scope, record: &MessageRecord, name: &str) -> bool {
+    let bit = scope.keywords.iter().position(|known| known.eq_ignore_ascii_case(name));
+    bit.is_some_and(|bit| bit < 64 && record.flags.keywords & (1 << bit) != 0)
+}
+
+/// RFC 9051 6.4.4: the day of INTERNALDATE, disregarding time and zone.
+fn received(record: &MessageRecord) -> Date {
+    DateTime::from_unix(record.internal_date.unix_seconds, record.internal_date.zone_minutes).date
+}
+
+fn saved(record: &MessageRecord) -> Date {
+    Date::from_unix((record.saved_at.0 / 1000) as i64)
+}
+
+fn age_seconds(scope: &Scope, record: &MessageRecord) -> i64 {
+    ((scope.now.0 / 1000) as i64).saturating_sub(record.internal_date.unix_seconds)
+}
+
+/// The day of the Date field as written. A message without one was sent on no day.
+fn sent(body: &Body) -> Option<Date> {
+    parse_rfc5322(header::find(body.raw(), "Date")?.value).map(|when| when.date)
 }

@@ -2,9 +2,14 @@
 
 mod evaluate;
 mod needle;
+mod text;
 
-pub use evaluate::{Body, Candidate, Scope, matches};
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::{Candidate, Scope, matches};
 pub use needle::Needle;
+pub use text::Body;
 
 use super::sequence_set::SequenceSet;
 use crate::mail::date::Date;
@@ -43,12 +48,28 @@ pub enum SearchKey {
     SavedSince(Date),
     SequenceSet(SequenceSet),
     Uid(SequenceSet),
+    /// What [`prepare`] makes of the two above: ascending ranges that do not touch.
+    SequenceRanges(Vec<(u32, u32)>),
+    UidRanges(Vec<(u32, u32)>),
     /// RFC 7162 3.1.5: this mod-sequence or above.
     ModSeq(ModSeq),
     /// HEADER, and FROM, TO, CC, BCC, SUBJECT as their fields. An empty needle asks whether the field is there.
     Header(Vec<u8>, Needle),
     Body(Needle),
     Text(Needle),
+}
+
+/// Resolves the sets once for a whole search.
+pub fn prepare(key: SearchKey, scope: &Scope) -> SearchKey {
+    let prepared = |key: Box<SearchKey>| Box::new(prepare(*key, scope));
+    match key {
+        SearchKey::SequenceSet(set) => SearchKey::SequenceRanges(set.resolve(scope.sequence_last)),
+        SearchKey::Uid(set) => SearchKey::UidRanges(set.resolve(scope.uid_last)),
+        SearchKey::And(keys) => SearchKey::And(keys.into_iter().map(|key| prepare(key, scope)).collect()),
+        SearchKey::Or(one, other) => SearchKey::Or(prepared(one), prepared(other)),
+        SearchKey::Not(key) => SearchKey::Not(prepared(key)),
+        other => other,
+    }
 }
 
 /// True when some message could need its bytes for an answer.
@@ -79,6 +100,8 @@ pub fn needs_body(key: &SearchKey) -> bool {
         | SearchKey::SavedSince(_)
         | SearchKey::SequenceSet(_)
         | SearchKey::Uid(_)
+        | SearchKey::SequenceRanges(_)
+        | SearchKey::UidRanges(_)
         | SearchKey::ModSeq(_) => false,
     }
 }
