@@ -179,9 +179,17 @@ impl Transport {
                 format!("a message of {} bytes is over the bound of {MESSAGE_BYTES_MAX}", body.len());
             return Err(CallError::Protocol(message));
         }
-        tokio::time::timeout(timeout, self.shared.call(to, lane, kind, body))
+        let opening = Opening { what: Purpose::Call, kind, length: body.len() as u32 };
+        tokio::time::timeout(timeout, self.shared.call(to, lane, opening, body))
             .await
             .unwrap_or(Err(CallError::Timeout(to)))
+    }
+
+    /// Asks on the control lane whether the process lives; its handler is not bothered.
+    pub async fn ping(&self, to: NodeId, timeout: Duration) -> Result<(), CallError> {
+        let opening = Opening { what: Purpose::Ping, kind: 0, length: 0 };
+        let call = self.shared.call(to, Lane::Control, opening, Bytes::new());
+        tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::Timeout(to))).map(|_| ())
     }
 
     /// Opens a stream of frames in both directions. The peer learns of it at once.
@@ -355,11 +363,10 @@ impl Shared {
         Ok(peer.clone())
     }
 
-    async fn call(&self, to: NodeId, lane: Lane, kind: u16, body: Bytes) -> Result<Bytes, CallError> {
+    async fn call(&self, to: NodeId, lane: Lane, opening: Opening, body: Bytes) -> Result<Bytes, CallError> {
         let peer = self.member(to)?;
         let connection = linked(&peer, lane).await?;
         let (mut send, mut recv) = connection.open_bi().await.map_err(|why| peer.unreachable(why))?;
-        let opening = Opening { what: Purpose::Call, kind, length: body.len() as u32 };
         send.set_priority(opening.priority()).map_err(|why| peer.unreachable(why))?;
         // The length in the opening tells a body cut short by a lost caller from a whole one.
         send.write_all_chunks(&mut [opening.encode(), body]).await.map_err(|why| peer.unreachable(why))?;

@@ -186,6 +186,11 @@ async fn stream(shared: Arc<Shared>, peer: Arc<Peer>, mut send: SendStream, mut 
             shared.handler.stream(peer.node, opening.kind, stream).await;
         }
         Purpose::Call => call(&shared, &peer, opening, send, recv).await,
+        Purpose::Ping => {
+            if send.write_all_chunks(&mut encode_answer(Ok(Bytes::new()))).await.is_ok() {
+                let _ = send.finish();
+            }
+        }
     }
 }
 

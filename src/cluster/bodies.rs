@@ -1,1 +1,0 @@
-//! Placing bodies on all in-sync data nodes, fetching, catching up, scrubbing.

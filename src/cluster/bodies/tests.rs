@@ -1,0 +1,1 @@
+//! Bodies between two and three nodes in one process.
