@@ -76,9 +76,9 @@ impl List<'_> {
     fn mailbox(&mut self) {
         self.lexer.comment = None;
         let start = self.lexer.clone();
-        let name = self.phrase();
+        let phrase = self.phrase();
         if self.lexer.peek() == Some(b'<') {
-            let mut mailbox = Mailbox { name: name.filter(|name| !name.is_empty()), ..Mailbox::default() };
+            let mut mailbox = Mailbox { name: phrase.filter(|name| !name.is_empty()), ..Mailbox::default() };
             self.angle_address(&mut mailbox);
             self.skip_to_separator();
             self.found.push(Address::Mailbox(mailbox));
@@ -88,9 +88,9 @@ impl List<'_> {
         let mut mailbox = Mailbox::default();
         self.address_spec(&mut mailbox);
         mailbox.name = self.lexer.comment.take().filter(|comment| !comment.is_empty());
-        if mailbox.domain.is_none() && mailbox.name.is_none() {
-            // A bare word is more of a name than of a mailbox; words after it belong to it.
-            mailbox.name = mailbox.local.take();
+        // Several words without an address are a name, one is a mailbox without its domain.
+        if mailbox.domain.is_none() && mailbox.name.is_none() && phrase != mailbox.local {
+            mailbox = Mailbox { name: phrase, ..Mailbox::default() };
         }
         self.skip_to_separator();
         if mailbox != Mailbox::default() {
@@ -256,12 +256,13 @@ mod tests {
         assert_eq!(shown(""), "");
         assert_eq!(shown(" , ,(c),"), "");
         assert_eq!(shown("<>"), "-|-|-|-");
-        assert_eq!(shown("root"), "root|-|-|-");
+        assert_eq!(shown("root"), "-|-|root|-");
+        assert_eq!(shown("Someone Else, \"\""), "Someone Else|-|-|- -|-||-");
         assert_eq!(shown("<root>"), "-|-|root|-");
         assert_eq!(shown("Name <a@b> junk, c@d; e@f"), "Name|-|a|b -|-|c|d");
         assert_eq!(shown("a@b <c@d"), "-|-|a|b");
         assert_eq!(shown("(unclosed comment, x@y"), "");
-        assert_eq!(shown("\"unclosed, x@y"), "unclosed, x@y|-|-|-");
+        assert_eq!(shown("\"unclosed, x@y"), "-|-|unclosed, x@y|-");
     }
 
     proptest! {

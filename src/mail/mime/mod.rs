@@ -47,7 +47,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartKind {
     Leaf,
-    /// Possibly without children.
+    /// Without children where it names no boundary, or the boundary never comes.
     Multipart(Vec<PartId>),
     /// `message/rfc822`: the part's body is this whole message.
     Message(PartId),

@@ -140,13 +140,14 @@ impl Parser<'_> {
             part.kind = PartKind::Message(next);
             self.start_part(Unnamed::Text);
         } else if part.content_type.is_main("multipart") {
-            let Some(key) = part.content_type.param("boundary").and_then(Boundaries::key) else { return };
-            self.boundaries.open(key, level);
-            self.open[level].boundary = Some(key.to_vec());
+            part.kind = PartKind::Multipart(Vec::new());
+            if let Some(key) = part.content_type.param("boundary").and_then(Boundaries::key) {
+                self.boundaries.open(key, level);
+                self.open[level].boundary = Some(key.to_vec());
+            }
             if part.content_type.is("multipart", "digest") {
                 self.open[level].default_type = Unnamed::Message;
             }
-            part.kind = PartKind::Multipart(Vec::new());
         }
     }
 

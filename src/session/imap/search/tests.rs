@@ -97,7 +97,7 @@ fn bodies_and_texts() {
         "Date: x\n\nasdfghjkl zxcvbnm\n",
         "Subject: qwertyuiop\n\nasdfghjkl\n",
         "X-Header: qwertyuiop\n\nzxcvbnm\n",
-        "Date: x\n\nzxcvbnm qwertyuiop",
+        "Content-Type: multipart/mixed\n\nzxcvbnm qwertyuiop",
     ];
     assert_eq!(search(&mail, text("asdfghjkl")), [1, 2]);
     assert_eq!(search(&mail, text("zxcvbnm")), [1, 3, 4]);

@@ -55,6 +55,8 @@ fn in_parts(body: &Body, needle: &Needle, headers: bool) -> bool {
     structure.parts().iter().any(|part| {
         let within = match part.kind {
             PartKind::Leaf if part.content_type.is_main("text") => needle.is_in(&part.text(raw)),
+            // What should have been parts is text, if anything.
+            PartKind::Multipart(ref children) if children.is_empty() => needle.is_in(&part.text(raw)),
             PartKind::Message(child) if !headers => {
                 in_header(&raw[structure.part(child).header.clone()], needle)
             }
