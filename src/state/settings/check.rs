@@ -1,0 +1,178 @@
+//! Whether a value is allowed, and its canonical text. Proposers check; apply does not, since two
+//! builds may have different tables.
+
+use std::collections::BTreeMap;
+
+use super::table::{Kind, Setting, find};
+use super::{ListenerName, TABLE};
+use crate::mail::address::{Address, canonical_domain};
+use crate::state::directory::Directory;
+
+/// Bytes of any value, as apply bounds it.
+const VALUE_BYTES_MAX: usize = 4_000;
+
+/// `Err` is one line that names key, value and bounds; `Ok` is the canonical text.
+pub fn validate(key: &str, value: &str) -> Result<String, String> {
+    let setting = find(key).ok_or_else(|| unknown(key))?;
+    setting.check(value.trim()).map_err(|bounds| {
+        let shown: String = value.chars().take(60).flat_map(char::escape_debug).collect();
+        format!("{key}: \"{shown}\" is not {bounds}")
+    })
+}
+
+/// Checks a set of changes that is staged to be applied as one: each alone, and all together.
+pub fn validate_changes(
+    directory: &Directory,
+    changes: &[(String, Option<String>)],
+) -> Result<Vec<(String, Option<String>)>, String> {
+    let mut checked = Vec::with_capacity(changes.len());
+    let mut after = Directory { settings: directory.settings.clone(), ..Directory::default() };
+    for (key, value) in changes {
+        let value = match value {
+            Some(value) => Some(validate(key, value)?),
+            // What an older build set and this one does not know may still be unset.
+            None if find(key).is_none() && !directory.settings.contains_key(key) => return Err(unknown(key)),
+            None => None,
+        };
+        match &value {
+            Some(value) => after.settings.insert(key.clone(), value.clone()),
+            None => after.settings.remove(key),
+        };
+        checked.push((key.clone(), value));
+    }
+    check_ports(&after)?;
+    Ok(checked)
+}
+
+fn check_ports(directory: &Directory) -> Result<(), String> {
+    let mut taken: BTreeMap<u16, &str> = BTreeMap::new();
+    for name in ListenerName::ALL {
+        let listener = directory.settings().listener(name);
+        if listener.enabled
+            && let Some(other) = taken.insert(listener.port, name.key())
+        {
+            let port = listener.port;
+            return Err(format!(
+                "listener.{}.port: {port} is the port of listener.{other} already",
+                name.key()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(key: &str) -> String {
+    let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
+    let near =
+        TABLE.iter().find(|it| !key.is_empty() && it.key.ends_with(key.rsplit('.').next().unwrap_or(key)));
+    match near {
+        Some(near) => format!("{shown}: there is no such setting; did you mean {}?", near.key),
+        None => format!("{shown}: there is no such setting; `pollux policy list` shows them"),
+    }
+}
+
+impl Setting {
+    /// The canonical text, or what a value must be.
+    pub(super) fn check(&self, value: &str) -> Result<String, String> {
+        let bounds = || self.bounds();
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(bounds());
+        }
+        match self.kind {
+            Kind::Flag => match value.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => Ok("true".into()),
+                "false" | "no" | "off" => Ok("false".into()),
+                _ => Err(bounds()),
+            },
+            Kind::Number { min, max, .. } => within(number(value), min, max).ok_or_else(bounds),
+            Kind::Bytes { min, max } => within(bytes(value), min, max).ok_or_else(bounds),
+            Kind::BytesOrUnlimited { min, max } => match value.eq_ignore_ascii_case("unlimited") {
+                true => Ok("unlimited".into()),
+                false => within(bytes(value), min, max).ok_or_else(bounds),
+            },
+            Kind::Choice(choices) => {
+                let chosen = choices.iter().find(|choice| choice.eq_ignore_ascii_case(value));
+                chosen.map(|choice| (*choice).to_owned()).ok_or_else(bounds)
+            }
+            Kind::Line { bytes_max } => {
+                let printable = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                (printable && (1..=bytes_max).contains(&value.len()))
+                    .then(|| value.to_owned())
+                    .ok_or_else(bounds)
+            }
+            Kind::Hostname => canonical_domain(value).ok_or_else(bounds),
+            Kind::CharacterOrNone(allowed) => {
+                let mut chars = value.chars();
+                let one_or_none = chars.next().is_none_or(|c| allowed.contains(c)) && chars.next().is_none();
+                one_or_none.then(|| value.to_owned()).ok_or_else(bounds)
+            }
+            Kind::Addresses { count_max } => addresses(value, count_max).ok_or_else(bounds),
+        }
+    }
+
+    /// What a value must be, to follow "is not".
+    pub fn bounds(&self) -> String {
+        match self.kind {
+            Kind::Flag => "true or false".into(),
+            Kind::Number { unit, min, max } => format!("a number from {min} to {max} ({unit})"),
+            Kind::Bytes { min, max } => format!("a size from {} to {}", size(min), size(max)),
+            Kind::BytesOrUnlimited { min, max } => {
+                format!("a size from {} to {}, nor unlimited", size(min), size(max))
+            }
+            Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Kind::Line { bytes_max } => format!("a line of 1 to {bytes_max} printable ASCII characters"),
+            Kind::Hostname => "a domain name".into(),
+            Kind::CharacterOrNone(allowed) => format!("empty or one of {allowed}"),
+            Kind::Addresses { count_max } => {
+                format!("a list of at most {count_max} addresses or user names, parted by commas")
+            }
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// `52428800`, `50 MiB`, `50MB`, `50m`: units are powers of 1,024, as administrators mean them.
+fn bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let shift = match text[end..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    number(&text[..end])?.checked_mul(1 << shift)
+}
+
+fn within(number: Option<u64>, min: u64, max: u64) -> Option<String> {
+    number.filter(|number| (min..=max).contains(number)).map(|number| number.to_string())
+}
+
+/// A size in the largest unit that divides it.
+pub(super) fn size(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.iter().find(|(shift, _)| bytes > 0 && bytes % (1 << shift) == 0) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+fn addresses(text: &str, count_max: usize) -> Option<String> {
+    let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    if parts().count() > count_max {
+        return None;
+    }
+    let canonical = |part: &str| match part.contains('@') {
+        true => Address::parse(part).ok().map(|address| address.canonical()),
+        false => Address::parse(&format!("{part}@x")).ok().map(|address| address.local().to_lowercase()),
+    };
+    // A comma or quote within a local part would not survive the list.
+    let plain = |part: &String| !part.contains([',', '"', ' ']);
+    let all: Option<Vec<String>> = parts().map(|part| canonical(part).filter(plain)).collect();
+    Some(all?.join(","))
+}

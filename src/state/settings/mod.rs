@@ -1,0 +1,231 @@
+//! Every replicated setting in one declarative table: key, type, default, bounds, help.
+//! Validation, the command line and docs/settings.md all come from it.
+//!
+//! A value that the table of this build does not allow (an older build set it) reads as its default:
+//! reading a setting never fails.
+
+mod check;
+mod docs;
+mod table;
+
+pub use check::{validate, validate_changes};
+pub use docs::markdown;
+pub use table::{Kind, Setting, TABLE, find};
+
+use super::directory::Directory;
+
+/// The settings in force: what was set, over the table's defaults.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    directory: &'a Directory,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenerName {
+    Smtp,
+    Smtps,
+    Submission,
+    Imap,
+    Imaps,
+    Pop3,
+    Pop3s,
+    Lmtp,
+}
+
+impl ListenerName {
+    pub const ALL: [ListenerName; 8] = [
+        Self::Smtp,
+        Self::Smtps,
+        Self::Submission,
+        Self::Imap,
+        Self::Imaps,
+        Self::Pop3,
+        Self::Pop3s,
+        Self::Lmtp,
+    ];
+
+    /// As it stands in keys: `listener.NAME.port`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Smtps => "smtps",
+            Self::Submission => "submission",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+            Self::Pop3 => "pop3",
+            Self::Pop3s => "pop3s",
+            Self::Lmtp => "lmtp",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never offered.
+    Off,
+    /// STARTTLS is offered.
+    On,
+    /// STARTTLS is demanded before anything that matters.
+    Forced,
+    /// From the first byte (smtps, imaps, pop3s).
+    Implicit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerSettings {
+    pub name: ListenerName,
+    pub enabled: bool,
+    pub port: u16,
+    pub tls: TlsMode,
+    /// Mail is taken only after login (submission, smtps).
+    pub auth_required: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DegradedAck {
+    Allow,
+    Refuse,
+}
+
+impl Directory {
+    pub fn settings(&self) -> Settings<'_> {
+        Settings { directory: self }
+    }
+}
+
+impl<'a> Settings<'a> {
+    /// The value in force, as canonical text; empty for a key that the table lacks.
+    pub fn get(&self, key: &str) -> &'a str {
+        let Some(setting) = find(key) else {
+            return "";
+        };
+        match self.directory.settings.get(key) {
+            Some(value) if setting.check(value).is_ok_and(|canonical| canonical == *value) => value,
+            _ => setting.default,
+        }
+    }
+
+    /// True if an administrator set it.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.directory.settings.contains_key(key)
+    }
+
+    pub fn listener(&self, name: ListenerName) -> ListenerSettings {
+        let key = name.key();
+        let tls = match name {
+            ListenerName::Smtps | ListenerName::Imaps | ListenerName::Pop3s => TlsMode::Implicit,
+            ListenerName::Lmtp => TlsMode::Off,
+            ListenerName::Smtp | ListenerName::Submission | ListenerName::Imap | ListenerName::Pop3 => {
+                match self.get(&format!("listener.{key}.tls")) {
+                    "off" => TlsMode::Off,
+                    "forced" => TlsMode::Forced,
+                    _ => TlsMode::On,
+                }
+            }
+        };
+        ListenerSettings {
+            name,
+            enabled: self.flag(&format!("listener.{key}.enabled")),
+            port: self.number(&format!("listener.{key}.port")) as u16,
+            tls,
+            auth_required: self.flag(&format!("listener.{key}.auth_required")),
+        }
+    }
+
+    pub fn hostname(&self) -> &'a str {
+        self.get("hostname")
+    }
+
+    /// With `$hostname` filled in.
+    pub fn smtp_banner(&self) -> String {
+        self.banner("smtp.banner")
+    }
+
+    pub fn imap_banner(&self) -> String {
+        self.banner("imap.banner")
+    }
+
+    pub fn pop3_banner(&self) -> String {
+        self.banner("pop3.banner")
+    }
+
+    pub fn smtp_message_bytes_max(&self) -> u64 {
+        self.number("smtp.message_bytes_max")
+    }
+
+    pub fn smtp_recipients_max(&self) -> u64 {
+        self.number("smtp.recipients_max")
+    }
+
+    pub fn smtp_hops_max(&self) -> u64 {
+        self.number("smtp.hops_max")
+    }
+
+    /// `None`: plus-addresses are off.
+    pub fn smtp_recipient_delimiter(&self) -> Option<char> {
+        self.get("smtp.recipient_delimiter").chars().next()
+    }
+
+    pub fn smtp_postmaster(&self) -> Vec<String> {
+        self.get("smtp.postmaster").split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub fn smtp_idle_seconds_max(&self) -> u64 {
+        self.number("smtp.idle_seconds_max")
+    }
+
+    pub fn imap_idle_seconds_max(&self) -> u64 {
+        self.number("imap.idle_seconds_max")
+    }
+
+    pub fn pop3_idle_seconds_max(&self) -> u64 {
+        self.number("pop3.idle_seconds_max")
+    }
+
+    /// Silence allowed before login, any protocol.
+    pub fn login_seconds_max(&self) -> u64 {
+        self.number("session.login_seconds_max")
+    }
+
+    pub fn session_connections_max(&self) -> u64 {
+        self.number("session.connections_max")
+    }
+
+    pub fn session_connections_per_address_max(&self) -> u64 {
+        self.number("session.connections_per_address_max")
+    }
+
+    pub fn auth_plaintext_without_tls(&self) -> bool {
+        self.flag("auth.plaintext_without_tls")
+    }
+
+    pub fn cluster_degraded_ack(&self) -> DegradedAck {
+        match self.get("cluster.degraded_ack") {
+            "refuse" => DegradedAck::Refuse,
+            _ => DegradedAck::Allow,
+        }
+    }
+
+    /// For users whose own quota is not set. `None` is unlimited.
+    pub fn quota_default_bytes(&self) -> Option<u64> {
+        self.get(QUOTA_DEFAULT).parse().ok()
+    }
+
+    fn banner(&self, key: &str) -> String {
+        self.get(key).replace("$hostname", self.hostname())
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.get(key) == "true"
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        self.get(key).parse().unwrap_or(0)
+    }
+}
+
+/// The one setting that apply reads: text of a number, or `unlimited`. Its meaning is frozen.
+pub const QUOTA_DEFAULT: &str = "quota.default_bytes";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The table itself. A key, once released, keeps its meaning; the order is that of the documentation.
+
+use super::QUOTA_DEFAULT;
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub key: &'static str,
+    pub kind: Kind,
+    /// Canonical text.
+    pub default: &'static str,
+    /// One or two sentences; row *n* means requirement *n*.
+    pub help: &'static str,
+    /// The version that brought it.
+    pub since: &'static str,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`; `yes`, `on`, `no` and `off` are understood.
+    Flag,
+    Number {
+        unit: &'static str,
+        min: u64,
+        max: u64,
+    },
+    /// A number of bytes, also written `50 MiB`.
+    Bytes {
+        min: u64,
+        max: u64,
+    },
+    /// As [`Kind::Bytes`], or `unlimited`.
+    BytesOrUnlimited {
+        min: u64,
+        max: u64,
+    },
+    Choice(&'static [&'static str]),
+    /// One line of printable ASCII.
+    Line {
+        bytes_max: usize,
+    },
+    /// A domain name; kept in A-labels.
+    Hostname,
+    /// One character of these, or nothing.
+    CharacterOrNone(&'static str),
+    /// Addresses or user names, parted by commas; may be empty.
+    Addresses {
+        count_max: usize,
+    },
+}
+
+const MIB: u64 = 1 << 20;
+
+const fn setting(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting { key, kind, default, help, since: "0.1" }
+}
+
+const fn port(key: &'static str, default: &'static str, help: &'static str) -> Setting {
+    setting(key, Kind::Number { unit: "port", min: 1, max: 65_535 }, default, help)
+}
+
+const fn flag(key: &'static str, default: &'static str, help: &'static str) -> Setting {
+    setting(key, Kind::Flag, default, help)
+}
+
+const fn seconds(key: &'static str, min: u64, default: &'static str, help: &'static str) -> Setting {
+    setting(key, Kind::Number { unit: "seconds", min, max: 86_400 }, default, help)
+}
+
+pub fn find(key: &str) -> Option<&'static Setting> {
+    TABLE.iter().find(|setting| setting.key == key)
+}
+
+pub const TABLE: &[Setting] = &[
+    setting(
+        "hostname",
+        Kind::Hostname,
+        "localhost",
+        "The name of the mail server in EHLO, banners and Received (row 15). Must match its A and PTR records.",
+    ),
+    // Listeners (row 1). Ports are the same on every node; a node's port offset is added.
+    port("listener.smtp.port", "25", "Port for mail from other servers (row 1)."),
+    flag("listener.smtp.enabled", "true", "Whether mail from other servers is listened for (row 1)."),
+    setting(
+        "listener.smtp.tls",
+        Kind::Choice(&["off", "opportunistic"]),
+        "opportunistic",
+        "Whether STARTTLS is offered to other servers; it is never demanded of them (row 3).",
+    ),
+    port("listener.smtps.port", "465", "Port for submission over TLS (row 1)."),
+    flag("listener.smtps.enabled", "true", "Whether submission over TLS is listened for (row 1)."),
+    flag(
+        "listener.smtps.auth_required",
+        "true",
+        "Whether mail is taken on this port only after login (row 3).",
+    ),
+    port("listener.submission.port", "587", "Port for submission with STARTTLS (row 1)."),
+    flag("listener.submission.enabled", "true", "Whether submission is listened for (row 1)."),
+    setting(
+        "listener.submission.tls",
+        Kind::Choice(&["off", "on", "forced"]),
+        "on",
+        "Whether STARTTLS is offered or demanded before MAIL (row 3).",
+    ),
+    flag(
+        "listener.submission.auth_required",
+        "true",
+        "Whether mail is taken on this port only after login (row 3).",
+    ),
+    port("listener.imap.port", "143", "Port for IMAP with STARTTLS (row 1)."),
+    flag("listener.imap.enabled", "true", "Whether IMAP is listened for (row 1)."),
+    setting(
+        "listener.imap.tls",
+        Kind::Choice(&["off", "on", "forced"]),
+        "on",
+        "Whether STARTTLS is offered, or demanded before login, over IMAP (row 1).",
+    ),
+    port("listener.imaps.port", "993", "Port for IMAP over TLS (row 1)."),
+    flag("listener.imaps.enabled", "true", "Whether IMAP over TLS is listened for (row 1)."),
+    port("listener.pop3.port", "110", "Port for POP3 with STLS (row 1)."),
+    flag("listener.pop3.enabled", "true", "Whether POP3 is listened for (row 1)."),
+    setting(
+        "listener.pop3.tls",
+        Kind::Choice(&["off", "on", "forced"]),
+        "on",
+        "Whether STLS is offered, or demanded before login, over POP3 (row 1).",
+    ),
+    port("listener.pop3s.port", "995", "Port for POP3 over TLS (row 1)."),
+    flag("listener.pop3s.enabled", "true", "Whether POP3 over TLS is listened for (row 1)."),
+    port("listener.lmtp.port", "24", "Port for LMTP, for a scanner in front of the mailboxes (row 2)."),
+    flag("listener.lmtp.enabled", "false", "Whether LMTP is listened for (row 2)."),
+    // SMTP.
+    setting(
+        "smtp.banner",
+        Kind::Line { bytes_max: 400 },
+        "$hostname ESMTP",
+        "The text after 220 (row 16). $hostname stands for the hostname; RFC 5321 wants it first.",
+    ),
+    setting(
+        "smtp.message_bytes_max",
+        Kind::Bytes { min: MIB / 16, max: 1_024 * MIB },
+        "52428800",
+        "The largest message taken; larger ones are refused with 552 (row 17). Shown to clients as SIZE.",
+    ),
+    setting(
+        "smtp.recipients_max",
+        Kind::Number { unit: "recipients", min: 1, max: 10_000 },
+        "1000",
+        "Recipients of one message; further ones are refused with 452 (row 17).",
+    ),
+    setting(
+        "smtp.hops_max",
+        Kind::Number { unit: "Received headers", min: 1, max: 1_000 },
+        "100",
+        "Servers a message may have passed; beyond, it is refused with 554 as a loop (row 17).",
+    ),
+    setting(
+        "smtp.recipient_delimiter",
+        Kind::CharacterOrNone("+-_="),
+        "+",
+        "What parts a user's name from a detail of the sender's choice: alice+lists reaches alice. Empty: off.",
+    ),
+    setting(
+        "smtp.postmaster",
+        Kind::Addresses { count_max: 20 },
+        "",
+        "Who receives mail to postmaster and mailer-daemon (row 18). Empty: the user added first.",
+    ),
+    seconds(
+        "smtp.idle_seconds_max",
+        10,
+        "300",
+        "Silence after which an SMTP session ends (RFC 5321: 5 minutes).",
+    ),
+    // IMAP and POP3.
+    setting(
+        "imap.banner",
+        Kind::Line { bytes_max: 400 },
+        "$hostname IMAP4rev1 ready",
+        "The text of IMAP's greeting (row 16).",
+    ),
+    seconds(
+        "imap.idle_seconds_max",
+        1_800,
+        "1800",
+        "Silence after which an IMAP session ends (RFC 3501: at least 30 minutes).",
+    ),
+    setting(
+        "pop3.banner",
+        Kind::Line { bytes_max: 400 },
+        "$hostname POP3 ready",
+        "The text of POP3's greeting (row 16).",
+    ),
+    seconds(
+        "pop3.idle_seconds_max",
+        600,
+        "600",
+        "Silence after which a POP3 session ends (RFC 1939: at least 10 minutes).",
+    ),
+    // Sessions of any kind.
+    seconds(
+        "session.login_seconds_max",
+        5,
+        "120",
+        "Silence allowed to an IMAP or POP3 client before its login.",
+    ),
+    setting(
+        "session.connections_max",
+        Kind::Number { unit: "connections", min: 10, max: 100_000 },
+        "10000",
+        "Connections a node serves at once, all protocols together.",
+    ),
+    setting(
+        "session.connections_per_address_max",
+        Kind::Number { unit: "connections", min: 1, max: 100_000 },
+        "2000",
+        "Connections a node serves at once to one address. Offices share one: leave room.",
+    ),
+    flag(
+        "auth.plaintext_without_tls",
+        "false",
+        "Whether passwords are taken on connections that are not protected by TLS (row 14). Unsafe.",
+    ),
+    setting(
+        QUOTA_DEFAULT,
+        Kind::BytesOrUnlimited { min: MIB, max: 1 << 50 },
+        "unlimited",
+        "Space of users whose own quota is not set (row 54).",
+    ),
+    setting(
+        "cluster.degraded_ack",
+        Kind::Choice(&["allow", "refuse"]),
+        "allow",
+        "Whether mail is taken while only one data node can store it (row A).",
+    ),
+];

@@ -1,0 +1,133 @@
+//! The table against itself, its bounds and its documentation.
+
+use super::*;
+
+fn with(settings: &[(&str, &str)]) -> Directory {
+    let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    Directory { settings, ..Directory::default() }
+}
+
+#[test]
+fn every_default_is_allowed_and_canonical() {
+    for setting in TABLE {
+        assert_eq!(setting.check(setting.default).as_deref(), Ok(setting.default), "{}", setting.key);
+        assert_eq!(TABLE.iter().filter(|other| other.key == setting.key).count(), 1, "{}", setting.key);
+    }
+    assert_eq!(validate_changes(&Directory::default(), &[]), Ok(Vec::new()));
+}
+
+#[test]
+fn each_getter_has_its_row_in_the_table() {
+    let directory = Directory::default();
+    let settings = directory.settings();
+    for name in ListenerName::ALL {
+        let listener = settings.listener(name);
+        assert_ne!(listener.port, 0, "{name:?}");
+        assert_eq!(listener.enabled, name != ListenerName::Lmtp);
+    }
+    assert_eq!(settings.listener(ListenerName::Submission).tls, TlsMode::On);
+    assert_eq!(settings.listener(ListenerName::Smtp).tls, TlsMode::On);
+    assert!(settings.listener(ListenerName::Smtps).auth_required);
+    assert!(!settings.listener(ListenerName::Smtp).auth_required);
+    assert_eq!(settings.smtp_banner(), "localhost ESMTP");
+    assert!(
+        settings.imap_banner().starts_with("localhost ") && settings.pop3_banner().starts_with("localhost ")
+    );
+    assert_eq!(settings.smtp_message_bytes_max(), 50 << 20);
+    assert_eq!((settings.smtp_recipients_max(), settings.smtp_hops_max()), (1_000, 100));
+    assert_eq!(settings.smtp_recipient_delimiter(), Some('+'));
+    assert_eq!(settings.smtp_postmaster(), Vec::<String>::new());
+    let idle = (
+        settings.smtp_idle_seconds_max(),
+        settings.imap_idle_seconds_max(),
+        settings.pop3_idle_seconds_max(),
+    );
+    assert_eq!(idle, (300, 1_800, 600));
+    assert_eq!(settings.login_seconds_max(), 120);
+    assert!(settings.session_connections_max() > settings.session_connections_per_address_max());
+    assert!(!settings.auth_plaintext_without_tls());
+    assert_eq!(settings.cluster_degraded_ack(), DegradedAck::Allow);
+    assert_eq!(settings.quota_default_bytes(), None);
+}
+
+#[test]
+fn values_are_bounded_and_made_canonical() {
+    for (key, value, canonical) in [
+        ("smtp.hops_max", " 1000 ", "1000"),
+        ("smtp.message_bytes_max", "64 MiB", "67108864"),
+        ("smtp.message_bytes_max", "1g", "1073741824"),
+        ("quota.default_bytes", "Unlimited", "unlimited"),
+        ("listener.smtp.tls", "OFF", "off"),
+        ("listener.lmtp.enabled", "yes", "true"),
+        ("hostname", ".MX.B\u{fc}cher.example", "mx.xn--bcher-kva.example"),
+        ("smtp.postmaster", "Root, ops@Example.test,", "root,ops@example.test"),
+        ("smtp.recipient_delimiter", "", ""),
+    ] {
+        assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
+    }
+    for (key, value) in [
+        ("smtp.hops_max", "0"),
+        ("smtp.hops_max", "1001"),
+        ("smtp.hops_max", "-1"),
+        ("smtp.hops_max", "+5"),
+        ("smtp.hops_max", "99999999999999999999999"),
+        ("smtp.message_bytes_max", "65535"),
+        ("smtp.message_bytes_max", "99999999 TiB"),
+        ("listener.smtp.port", "65536"),
+        ("listener.smtp.tls", "forced"),
+        ("smtp.banner", "a\r\nb"),
+        ("smtp.banner", ""),
+        ("hostname", "a b"),
+        ("smtp.recipient_delimiter", "++"),
+        ("smtp.recipient_delimiter", "a"),
+        ("smtp.postmaster", "a b"),
+        ("smtp.postmaster", "@"),
+    ] {
+        let error = validate(key, value).expect_err(key);
+        assert!(error.starts_with(&format!("{key}: \"")) && !error.contains('\n'), "{error}");
+    }
+    assert_eq!(
+        validate("smtp.hops_max", "0").unwrap_err(),
+        "smtp.hops_max: \"0\" is not a number from 1 to 1000 (Received headers)"
+    );
+    assert_eq!(
+        validate("hops_max", "1").unwrap_err(),
+        "hops_max: there is no such setting; did you mean smtp.hops_max?"
+    );
+}
+
+#[test]
+fn staged_changes_are_all_or_nothing() {
+    let directory = with(&[("listener.smtp.port", "10025"), ("gone.in_this_build", "1")]);
+    let change = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
+    let swap = [change("listener.imap.port", Some("110")), change("listener.pop3.port", Some("143"))];
+    assert_eq!(validate_changes(&directory, &swap), Ok(swap.to_vec()));
+    assert_eq!(
+        validate_changes(&directory, &swap[..1]).unwrap_err(),
+        "listener.pop3.port: 110 is the port of listener.imap already"
+    );
+    assert!(validate_changes(&directory, &[swap[0].clone(), change("smtp.hops_max", Some("0"))]).is_err());
+    assert!(validate_changes(&directory, &[change("nonsense", None)]).is_err());
+    assert!(validate_changes(&directory, &[change("gone.in_this_build", None)]).is_ok());
+}
+
+#[test]
+fn what_this_build_does_not_allow_reads_as_the_default() {
+    let directory =
+        with(&[("smtp.hops_max", "0"), ("listener.imap.port", "x"), ("smtp.recipients_max", "7")]);
+    let settings = directory.settings();
+    assert_eq!((settings.smtp_hops_max(), settings.smtp_recipients_max()), (100, 7));
+    assert_eq!(settings.listener(ListenerName::Imap).port, 143);
+    assert_eq!(settings.get("no.such"), "");
+}
+
+/// `POLLUX_WRITE_DOCS=1 cargo test settings` writes the file anew.
+#[test]
+fn the_documentation_is_that_of_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    if std::env::var_os("POLLUX_WRITE_DOCS").is_some() {
+        std::fs::write(path, markdown()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(written, markdown(), "run: POLLUX_WRITE_DOCS=1 cargo test settings");
+}
