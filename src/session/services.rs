@@ -11,9 +11,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
 use super::admission::{DoorLimits, Doors, Full, Seat};
-use super::driver::{Bounds, Security};
+use super::driver::{Bounds, Security, serve_connection};
 use super::listener::{ServiceState, ServiceStatus, StatusCell, listen};
 use super::login::{LoginBounds, Logins};
+use super::machine::Peer;
+use super::pop3::{self, Pop3, Pop3Backend};
+use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
 use crate::cluster::replica::Replica;
 use crate::state::directory::Directory;
@@ -237,9 +240,24 @@ async fn serve<R: Replica>(
     house: Arc<House<R>>,
     listener: ListenerSettings,
     socket: TcpStream,
-    (peer, _seat): (SocketAddr, Seat),
+    (address, _seat): (SocketAddr, Seat),
 ) {
     let security = house.security(listener.tls);
     let limits = (house.config.bounds, house.stopping.clone());
-    let _ = (socket, peer, security, limits);
+    let peer = Peer { address, tls: matches!(security, Security::Implicit(_)) };
+    let offered = matches!(security, Security::Offered(_));
+    let (replica, logins) = (house.replica.clone(), Arc::clone(&house.logins));
+    let directory = replica.directory();
+    match listener.name {
+        ListenerName::Smtp | ListenerName::Smtps | ListenerName::Submission | ListenerName::Lmtp => {
+            let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, offered);
+            let machine = Smtp::new(policy, peer);
+            serve_connection(socket, machine, SmtpBackend::new(replica, logins), security, limits).await;
+        }
+        ListenerName::Pop3 | ListenerName::Pop3s => {
+            let machine = Pop3::new(pop3::Policy::new(&directory, &listener, offered), peer);
+            serve_connection(socket, machine, Pop3Backend::new(replica, logins), security, limits).await;
+        }
+        ListenerName::Imap | ListenerName::Imaps => {}
+    }
 }

@@ -1,1 +1,82 @@
-//! SMTP, submission and LMTP.
+//! SMTP on ports 25, 465 and 587, and LMTP (RFC 5321, 6409, 2033), as one pure machine.
+//!
+//! What is accepted is answered with 250 only after it is committed and applied. Extensions: STARTTLS,
+//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING. DSN parameters are parsed and
+//! kept, but DSN is not announced while no success notices are sent.
+
+pub mod backend;
+pub mod body;
+pub mod command;
+pub mod envelope;
+pub mod machine;
+pub mod received;
+pub mod reply;
+#[cfg(test)]
+mod tests;
+
+use crate::state::directory::Directory;
+use crate::state::settings::{ListenerName, ListenerSettings, TlsMode};
+
+pub use backend::SmtpBackend;
+pub use machine::Smtp;
+
+/// Who speaks on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// Other servers, and clients that log in: port 25.
+    Mx,
+    /// Our users: ports 465 and 587.
+    Submission,
+    /// A scanner or another front end on the same host (RFC 2033).
+    Lmtp,
+}
+
+/// What holds for one session, from the settings as they were when it began.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub flavor: Flavor,
+    pub hostname: String,
+    pub node_name: String,
+    pub banner: String,
+    pub message_bytes_max: u64,
+    pub recipients_max: u64,
+    pub hops_max: u64,
+    pub tls_offered: bool,
+    pub tls_forced: bool,
+    pub auth_required: bool,
+    /// AUTH is taken in the clear.
+    pub auth_without_tls: bool,
+    pub idle_seconds_max: u64,
+}
+
+impl Policy {
+    /// `tls_offered`: a certificate is there for STARTTLS.
+    pub fn new(
+        directory: &Directory,
+        listener: &ListenerSettings,
+        node_name: &str,
+        tls_offered: bool,
+    ) -> Self {
+        let settings = directory.settings();
+        let flavor = match listener.name {
+            ListenerName::Submission | ListenerName::Smtps => Flavor::Submission,
+            ListenerName::Lmtp => Flavor::Lmtp,
+            _ => Flavor::Mx,
+        };
+        Self {
+            flavor,
+            hostname: settings.hostname().to_owned(),
+            node_name: node_name.to_owned(),
+            banner: settings.smtp_banner(),
+            message_bytes_max: settings.smtp_message_bytes_max(),
+            recipients_max: settings.smtp_recipients_max(),
+            hops_max: settings.smtp_hops_max(),
+            tls_offered,
+            // Row 3: port 25 never forces TLS; and what is not there cannot be demanded.
+            tls_forced: listener.tls == TlsMode::Forced && flavor != Flavor::Mx && tls_offered,
+            auth_required: listener.auth_required && flavor == Flavor::Submission,
+            auth_without_tls: settings.auth_plaintext_without_tls(),
+            idle_seconds_max: settings.smtp_idle_seconds_max(),
+        }
+    }
+}

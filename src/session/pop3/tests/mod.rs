@@ -1,0 +1,1 @@
+//! Transcripts against the pure machine.

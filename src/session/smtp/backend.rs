@@ -1,0 +1,234 @@
+//! Answers an SMTP session's questions from the replicated truth: who a recipient is, where the body
+//! goes, and whether the delivery is committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::machine::{Answer, Question, Smtp, Verdict};
+use super::received::Stamp;
+use crate::cluster::replica::{Fault, Placing, Replica};
+use crate::mail::address::ForwardPath;
+use crate::mail::flags::NamedFlags;
+use crate::mail::ids::AccountId;
+use crate::session::driver::Backend;
+use crate::session::login::Logins;
+use crate::state::command::{Command, Deliver, DeliverTo, PlacedBody};
+use crate::state::directory::{Directory, User};
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::routing::{LocalTarget, Route, route, route_postmaster};
+
+/// Times a body is placed for one delivery: the in-sync set may change between placing and commit.
+const PLACINGS_PER_DELIVERY_MAX: usize = 3;
+/// Bytes handed to a placing at a time when a body is placed anew.
+const REPLACE_CHUNK_BYTES: usize = 64 * 1024;
+
+pub struct SmtpBackend<R: Replica> {
+    replica: R,
+    logins: Arc<Logins>,
+    placing: Option<R::Placing>,
+}
+
+impl<R: Replica> SmtpBackend<R> {
+    pub fn new(replica: R, logins: Arc<Logins>) -> Self {
+        Self { replica, logins, placing: None }
+    }
+
+    // `&mut self` here and below though nothing changes: a placing need not be `Sync`.
+    async fn recipient(
+        &mut self,
+        path: &ForwardPath,
+        size: Option<u64>,
+        authenticated: bool,
+    ) -> Result<Verdict, Fault> {
+        let directory = self.replica.directory();
+        let route = match path {
+            ForwardPath::Postmaster => route_postmaster(&directory),
+            ForwardPath::Address(address) => route(&directory, address),
+        };
+        let targets = match route {
+            Route::NotOurs if authenticated => return Ok(Verdict::Outbound),
+            Route::NotOurs => return Ok(Verdict::RelayDenied),
+            Route::Unknown => return Ok(Verdict::Unknown),
+            // Half an alias would be a mail lost to the other half.
+            Route::Ours { remote, .. } if !remote.is_empty() => return Ok(Verdict::Outbound),
+            Route::Ours { local, .. } => local,
+        };
+        let enabled: Vec<LocalTarget> =
+            targets.into_iter().filter(|target| is_enabled(&directory, target.account)).collect();
+        if enabled.is_empty() {
+            return Ok(Verdict::Disabled);
+        }
+        for target in &enabled {
+            if let Some(full) = self.room(&directory, target.account, size.unwrap_or(0)).await? {
+                // One full mailbox behind an alias must not bounce for good what the others could take.
+                return Ok(if enabled.len() > 1 { Verdict::WouldNotFit } else { full });
+            }
+        }
+        Ok(Verdict::Accept(enabled))
+    }
+
+    /// `Some`: there is no room for `size` more bytes.
+    async fn room(
+        &mut self,
+        directory: &Directory,
+        account: AccountId,
+        size: u64,
+    ) -> Result<Option<Verdict>, Fault> {
+        let own = user_of(directory, account).and_then(|user| user.quota_bytes);
+        let Some(quota) = own.or_else(|| directory.settings().quota_default_bytes()) else { return Ok(None) };
+        let used = self.replica.used_bytes(account).await?;
+        Ok(if used >= quota {
+            Some(Verdict::AlreadyFull)
+        } else if used.saturating_add(size) > quota {
+            Some(Verdict::WouldNotFit)
+        } else {
+            None
+        })
+    }
+
+    async fn begin(&mut self) -> Result<Stamp, Fault> {
+        // The one before, if any, was abandoned.
+        self.placing = None;
+        self.placing = Some(self.replica.place().await?);
+        let mut id = [0; 8];
+        self.replica.clock().fill(&mut id);
+        Ok(Stamp { at: self.replica.clock().now(), id: format!("{:016X}", u64::from_be_bytes(id)) })
+    }
+
+    async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        let Some(placing) = &mut self.placing else {
+            return Err(Fault::Busy("no body is being placed".to_owned()));
+        };
+        let pushed = placing.push(bytes).await;
+        if pushed.is_err() {
+            self.placing = None;
+        }
+        pushed
+    }
+
+    async fn deliver(
+        &mut self,
+        last: Bytes,
+        to: Vec<Vec<LocalTarget>>,
+    ) -> Result<Vec<Result<(), Refusal>>, Fault> {
+        if !last.is_empty() {
+            self.push(last).await?;
+        }
+        let Some(placing) = self.placing.take() else {
+            return Err(Fault::Busy("no body is being placed".to_owned()));
+        };
+        let mut body = placing.finish().await?;
+        let fan_out = FanOut::new(&to);
+        for _ in 0..PLACINGS_PER_DELIVERY_MAX {
+            let deliver = Deliver { body: body.clone(), to: fan_out.deliveries.clone() };
+            match self.replica.propose(Command::Deliver(deliver)).await? {
+                Outcome::Delivered { results } => {
+                    let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
+                    return Ok(fan_out.per_recipient(&results));
+                }
+                Outcome::Refused(Refusal::NotPlaced) => body = self.place_again(&body).await?,
+                Outcome::Refused(refusal) => return Ok(vec![Err(refusal); to.len()]),
+                other => {
+                    tracing::error!("a delivery was answered with {other:?}");
+                    return Err(Fault::Busy("an answer that does not fit a delivery".to_owned()));
+                }
+            }
+        }
+        Ok(vec![Err(Refusal::NotPlaced); to.len()])
+    }
+
+    /// The session keeps no body in memory; the disk has it.
+    async fn place_again(&mut self, body: &PlacedBody) -> Result<PlacedBody, Fault> {
+        let mut raw = self.replica.body(body.id).await?;
+        let mut placing = self.replica.place().await?;
+        while !raw.is_empty() {
+            placing.push(raw.split_to(raw.len().min(REPLACE_CHUNK_BYTES))).await?;
+        }
+        placing.finish().await
+    }
+}
+
+/// One copy per mailbox, however many of the recipients lead there.
+struct FanOut {
+    deliveries: Vec<DeliverTo>,
+    /// For each recipient, its entries in `deliveries`.
+    of_recipient: Vec<Vec<usize>>,
+}
+
+impl FanOut {
+    fn new(to: &[Vec<LocalTarget>]) -> Self {
+        let mut deliveries = Vec::new();
+        let mut known: BTreeMap<(AccountId, String), usize> = BTreeMap::new();
+        let mut of_recipient = Vec::with_capacity(to.len());
+        for targets in to {
+            let mut entries = Vec::with_capacity(targets.len());
+            for target in targets {
+                let mailbox = target.detail.clone().unwrap_or_else(|| "INBOX".to_owned());
+                let at = *known.entry((target.account, mailbox.clone())).or_insert_with(|| {
+                    let flags = NamedFlags::default();
+                    deliveries.push(DeliverTo { account: target.account, mailbox, flags });
+                    deliveries.len() - 1
+                });
+                entries.push(at);
+            }
+            of_recipient.push(entries);
+        }
+        Self { deliveries, of_recipient }
+    }
+
+    /// A recipient is served when all that it leads to are.
+    fn per_recipient(&self, results: &[Result<(), Refusal>]) -> Vec<Result<(), Refusal>> {
+        let missing = Err(Refusal::Expired);
+        let of = |entries: &Vec<usize>| {
+            let mut each = entries.iter().map(|at| results.get(*at).unwrap_or(&missing));
+            each.find(|result| result.is_err()).cloned().unwrap_or(Ok(()))
+        };
+        self.of_recipient.iter().map(of).collect()
+    }
+}
+
+fn user_of(directory: &Directory, account: AccountId) -> Option<&Arc<User>> {
+    directory.users.values().find(|user| user.account == account)
+}
+
+fn is_enabled(directory: &Directory, account: AccountId) -> bool {
+    user_of(directory, account).is_some_and(|user| user.enabled)
+}
+
+/// The client hears 451; the operator sees the cause.
+fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
+    if let Err(fault) = &result {
+        warn!("SMTP, {during}: {fault}");
+    }
+    result
+}
+
+impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
+    async fn answer(&mut self, question: Question) -> Answer {
+        match question {
+            Question::Login(credentials) => {
+                let login = self.logins.check(&credentials).await;
+                if let Err(refused) = &login {
+                    info!("SMTP login as {:?}: {refused}", credentials.login);
+                }
+                Answer::Login(login)
+            }
+            Question::Recipient { path, size, authenticated } => {
+                let verdict = self.recipient(&path, size, authenticated).await;
+                Answer::Recipient(log_fault("looking up a recipient", verdict))
+            }
+            Question::BeginBody => Answer::Begun(log_fault("opening a body", self.begin().await)),
+            Question::BodyChunk(bytes) => Answer::Chunk(log_fault("placing a body", self.push(bytes).await)),
+            Question::Deliver { last, to } => {
+                Answer::Delivered(log_fault("delivering", self.deliver(last, to).await))
+            }
+            Question::AbandonBody => {
+                self.placing = None;
+                Answer::Abandoned
+            }
+        }
+    }
+}

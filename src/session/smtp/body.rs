@@ -1,0 +1,199 @@
+//! The text of a message on its way in: framing (DATA's dot, BDAT's count) and what is refused in it.
+//!
+//! Decided here, once, for DATA and BDAT alike: lines end in CRLF. A bare CR, a bare LF or a NUL
+//! anywhere gets 554 5.6.0 after the whole message was read, and only CRLF.CRLF ends DATA. What one server
+//! takes for the end of data and another does not is how mail is smuggled.
+
+use bytes::{Buf, BytesMut};
+
+use super::reply::{self, Reply};
+
+/// Octets of one line of text without CRLF. RFC 5321 4.5.3.1.6 asks for 998; mail with longer lines is
+/// common, and refusing it would lose it. Beyond this the message is refused.
+pub const TEXT_LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Finds the end of DATA and takes away the dots that the client put before lines with a dot.
+#[derive(Debug, Default)]
+pub struct DotReader {
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum At {
+    /// Behind CRLF; DATA starts here.
+    #[default]
+    LineStart,
+    /// Behind CRLF and a dot.
+    Dot,
+    /// Behind CRLF, a dot, CR.
+    DotCr,
+    Text,
+    Cr,
+}
+
+impl DotReader {
+    /// Moves text from `input` to `text`; true once CRLF.CRLF was read (it is taken, what follows is not).
+    pub fn read(&mut self, input: &mut BytesMut, text: &mut BytesMut) -> bool {
+        let mut used = 0;
+        while used < input.len() {
+            if self.at == At::Text {
+                let rest = &input[used..];
+                let plain = rest.iter().position(|byte| *byte == b'\r').unwrap_or(rest.len());
+                text.extend_from_slice(&rest[..plain]);
+                used += plain;
+                if plain == rest.len() {
+                    break;
+                }
+            }
+            let byte = input[used];
+            used += 1;
+            if self.take(byte, text) {
+                input.advance(used);
+                return true;
+            }
+        }
+        input.clear();
+        false
+    }
+
+    fn take(&mut self, byte: u8, text: &mut BytesMut) -> bool {
+        let (at, kept): (At, &[u8]) = match (self.at, byte) {
+            (At::DotCr, b'\n') => return true,
+            (At::LineStart, b'.') => (At::Dot, b""),
+            (At::Dot, b'\r') => (At::DotCr, b""),
+            // The dot was stuffing, the CR is a bare one.
+            (At::DotCr, b'\r') => (At::Cr, b"\r\r"),
+            (At::DotCr, _) => {
+                text.extend_from_slice(b"\r");
+                (At::Text, &[byte])
+            }
+            (At::Cr, b'\n') => (At::LineStart, b"\n"),
+            (_, b'\r') => (At::Cr, b"\r"),
+            (_, _) => (At::Text, &[byte]),
+        };
+        text.extend_from_slice(kept);
+        self.at = at;
+        false
+    }
+}
+
+/// Limits of one message, from the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct TextLimits {
+    pub bytes_max: u64,
+    pub hops_max: u64,
+}
+
+/// Watches the text as it passes, whatever framed it. Remembers the first thing to refuse.
+#[derive(Debug)]
+pub struct TextCheck {
+    limits: TextLimits,
+    bytes: u64,
+    line_bytes: usize,
+    last: u8,
+    header: Option<FieldName>,
+    hops: u64,
+    refused: Option<Reply>,
+}
+
+/// How much of the present header line's start matches `Received:`.
+#[derive(Debug, Clone, Copy)]
+enum FieldName {
+    Matching(usize),
+    Other,
+}
+
+const RECEIVED: &[u8] = b"received:";
+
+impl TextCheck {
+    pub fn new(limits: TextLimits) -> Self {
+        Self {
+            limits,
+            bytes: 0,
+            line_bytes: 0,
+            last: b'\n',
+            header: Some(FieldName::Matching(0)),
+            hops: 0,
+            refused: None,
+        }
+    }
+
+    /// Octets seen so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn refused(&self) -> Option<&Reply> {
+        self.refused.as_ref()
+    }
+
+    /// True when the last line lacks its CRLF (only BDAT can do that).
+    pub fn is_open_line(&self) -> bool {
+        self.bytes > 0 && self.last != b'\n'
+    }
+
+    pub fn take(&mut self, text: &[u8]) {
+        self.bytes += text.len() as u64;
+        if self.bytes > self.limits.bytes_max {
+            self.refuse(reply::TOO_BIG);
+        }
+        if self.refused.is_some() {
+            return;
+        }
+        for byte in text {
+            self.take_byte(*byte);
+        }
+        if self.hops > self.limits.hops_max {
+            self.refuse(reply::TOO_MANY_HOPS);
+        }
+    }
+
+    /// The end of the message was read.
+    pub fn finish(&mut self) {
+        if self.last == b'\r' {
+            self.refuse(reply::BARE_LINE_END);
+        }
+    }
+
+    fn take_byte(&mut self, byte: u8) {
+        if (byte == b'\n') != (self.last == b'\r') {
+            self.refuse(reply::BARE_LINE_END);
+        }
+        match byte {
+            b'\n' => {
+                let empty = self.line_bytes == 0;
+                self.header = self.header.filter(|_| !empty).map(|_| FieldName::Matching(0));
+                self.line_bytes = 0;
+            }
+            b'\r' => {}
+            _ => {
+                if byte == 0 {
+                    self.refuse(reply::NUL_IN_TEXT);
+                }
+                self.line_bytes += 1;
+                if self.line_bytes > TEXT_LINE_BYTES_MAX {
+                    self.refuse(reply::TEXT_LINE_TOO_LONG);
+                }
+                if let Some(FieldName::Matching(matched)) = self.header {
+                    self.match_field(matched, byte);
+                }
+            }
+        }
+        self.last = byte;
+    }
+
+    fn match_field(&mut self, matched: usize, byte: u8) {
+        self.header = Some(if RECEIVED[matched] != byte.to_ascii_lowercase() {
+            FieldName::Other
+        } else if matched + 1 < RECEIVED.len() {
+            FieldName::Matching(matched + 1)
+        } else {
+            self.hops += 1;
+            FieldName::Other
+        });
+    }
+
+    fn refuse(&mut self, reply: Reply) {
+        self.refused.get_or_insert(reply);
+    }
+}

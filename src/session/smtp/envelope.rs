@@ -1,0 +1,66 @@
+//! What a transaction has gathered: sender, recipients, and what was said of the body.
+
+use crate::mail::address::{ForwardPath, ReversePath};
+use crate::state::routing::LocalTarget;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub from: ReversePath,
+    pub params: MailParams,
+    pub to: Vec<Recipient>,
+}
+
+/// Parameters of MAIL (RFC 1870, 6152, 6531, 3461, 4954).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MailParams {
+    pub size: Option<u64>,
+    pub eight_bit: bool,
+    pub smtputf8: bool,
+    pub ret: Option<Ret>,
+    /// As xtext.
+    pub envid: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ret {
+    Full,
+    Headers,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    pub path: ForwardPath,
+    pub params: RcptParams,
+    pub targets: Vec<LocalTarget>,
+}
+
+/// Parameters of RCPT (RFC 3461).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RcptParams {
+    pub notify: Option<Notify>,
+    /// `type;xtext`.
+    pub orcpt: Option<String>,
+}
+
+/// All false is NOTIFY=NEVER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notify {
+    pub success: bool,
+    pub failure: bool,
+    pub delay: bool,
+}
+
+/// `<local@domain>` or `<>`.
+pub fn show_sender(path: &ReversePath) -> String {
+    match path {
+        ReversePath::Null => "<>".to_owned(),
+        ReversePath::Address(address) => format!("<{address}>"),
+    }
+}
+
+pub fn show_recipient(path: &ForwardPath) -> String {
+    match path {
+        ForwardPath::Postmaster => "<postmaster>".to_owned(),
+        ForwardPath::Address(address) => format!("<{address}>"),
+    }
+}

@@ -1,0 +1,98 @@
+//! The trace fields put before a message: Return-Path and Received (RFC 5321 4.4).
+
+use std::net::IpAddr;
+
+use chrono::DateTime;
+
+use super::envelope::{Envelope, show_recipient, show_sender};
+use super::{Flavor, Policy};
+use crate::mail::ids::Timestamp;
+use crate::session::machine::Peer;
+
+/// When and under which name a message was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    pub at: Timestamp,
+    pub id: String,
+}
+
+/// How the client presented itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    pub name: String,
+    /// EHLO or LHLO.
+    pub extended: bool,
+}
+
+/// One body serves all recipients, so Return-Path, the same for all, is written here and not at delivery.
+pub fn trace_fields(policy: &Policy, peer: &Peer, hello: &Hello, about: (&Envelope, &Stamp, bool)) -> String {
+    let (envelope, stamp, authenticated) = about;
+    let recipient = match envelope.to.as_slice() {
+        // More than one would tell each who else got a blind copy.
+        [only] => format!("\r\n\tfor {}", show_recipient(&only.path)),
+        _ => String::new(),
+    };
+    format!(
+        "Return-Path: {}\r\nReceived: from {} ({})\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
+        show_sender(&envelope.from),
+        hello.name,
+        address_literal(peer.address.ip()),
+        policy.hostname,
+        policy.node_name,
+        protocol(policy.flavor, hello.extended, (peer.tls, authenticated, envelope.params.smtputf8)),
+        stamp.id,
+        recipient,
+        rfc5322_date(stamp.at),
+    )
+}
+
+fn address_literal(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => format!("[{address}]"),
+        IpAddr::V6(address) => format!("[IPv6:{address}]"),
+    }
+}
+
+/// RFC 3848 and RFC 6531 4.3: the registered names of what was spoken.
+fn protocol(flavor: Flavor, extended: bool, (tls, authenticated, utf8): (bool, bool, bool)) -> String {
+    let base = match (flavor, utf8, extended) {
+        (Flavor::Lmtp, true, _) => "UTF8LMTP",
+        (Flavor::Lmtp, false, _) => "LMTP",
+        (_, true, _) => "UTF8SMTP",
+        (_, false, true) => "ESMTP",
+        (_, false, false) => return "SMTP".to_owned(),
+    };
+    format!("{base}{}{}", if tls { "S" } else { "" }, if authenticated { "A" } else { "" })
+}
+
+/// `Sat, 21 Nov 2026 21:30:00 +0000`. In UTC: a node's zone is nobody's business.
+fn rfc5322_date(at: Timestamp) -> String {
+    let instant = DateTime::from_timestamp_millis(i64::try_from(at.0).unwrap_or(0)).unwrap_or_default();
+    instant.format("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_was_spoken() {
+        assert_eq!(protocol(Flavor::Mx, false, (true, false, false)), "SMTP");
+        assert_eq!(protocol(Flavor::Mx, true, (false, false, false)), "ESMTP");
+        assert_eq!(protocol(Flavor::Submission, true, (true, true, false)), "ESMTPSA");
+        assert_eq!(protocol(Flavor::Submission, true, (true, true, true)), "UTF8SMTPSA");
+        assert_eq!(protocol(Flavor::Lmtp, true, (false, false, false)), "LMTP");
+    }
+
+    #[test]
+    fn writes_dates_in_utc() {
+        assert_eq!(rfc5322_date(Timestamp(1_582_934_400_999)), "Sat, 29 Feb 2020 00:00:00 +0000");
+        assert_eq!(rfc5322_date(Timestamp(u64::MAX)), "Thu, 01 Jan 1970 00:00:00 +0000");
+    }
+
+    #[test]
+    fn address_literals_name_their_family() {
+        assert_eq!(address_literal("::ffff:192.0.2.1".parse().unwrap()), "[192.0.2.1]");
+        assert_eq!(address_literal("2001:db8::1".parse().unwrap()), "[IPv6:2001:db8::1]");
+    }
+}

@@ -1,0 +1,1 @@
+//! Transcripts against the pure machine, and tables of what bodies may not hold.
