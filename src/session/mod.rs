@@ -10,4 +10,6 @@ pub mod pop3;
 pub mod services;
 pub mod smtp;
 pub mod tls;
+#[cfg(test)]
+pub mod transcript;
 pub mod wire;

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use super::admission::{DoorLimits, Doors, Full, Seat};
 use super::driver::{Bounds, Security, serve_connection};
+use super::imap::{self, ImapBackend, SummaryCache};
 use super::listener::{ServiceState, ServiceStatus, StatusCell, listen};
 use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
@@ -78,6 +79,7 @@ impl Services {
             directory: replica.watch_directory(),
             replica,
             logins,
+            summaries: Arc::new(SummaryCache::new()),
             config,
             doors: Arc::clone(&doors),
             sessions: Arc::clone(&sessions),
@@ -137,6 +139,7 @@ struct House<R> {
     replica: R,
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
+    summaries: Arc<SummaryCache>,
     config: ServicesConfig,
     doors: Arc<Doors>,
     sessions: Arc<Mutex<JoinSet<()>>>,
@@ -258,6 +261,24 @@ async fn serve<R: Replica>(
             let machine = Pop3::new(pop3::Policy::new(&directory, &listener, offered), peer);
             serve_connection(socket, machine, Pop3Backend::new(replica, logins), security, limits).await;
         }
-        ListenerName::Imap | ListenerName::Imaps => {}
+        ListenerName::Imap | ListenerName::Imaps => {
+            let terms = imap_terms(&directory, &listener, offered);
+            let machine = imap::Session::new(peer, terms, replica.clock().clone());
+            let backend = ImapBackend::new(replica, logins, Arc::clone(&house.summaries));
+            serve_connection(socket, machine, backend, security, limits).await;
+        }
+    }
+}
+
+fn imap_terms(directory: &Directory, listener: &ListenerSettings, starttls: bool) -> imap::Terms {
+    let settings = directory.settings();
+    let forced = listener.tls == TlsMode::Forced && starttls;
+    imap::Terms {
+        banner: settings.imap_banner(),
+        starttls,
+        plaintext_without_tls: settings.auth_plaintext_without_tls() && !forced,
+        message_bytes_max: settings.smtp_message_bytes_max(),
+        login_seconds_max: settings.login_seconds_max(),
+        idle_seconds_max: settings.imap_idle_seconds_max(),
     }
 }

@@ -233,6 +233,7 @@ impl Smtp {
         if self.offers_auth() {
             lines.push("AUTH PLAIN LOGIN".to_owned());
         }
+        lines.push("HELP".to_owned());
         let last = lines.len() - 1;
         for (at, line) in lines.iter().enumerate() {
             out.extend_from_slice(if at == last { b"250 " } else { b"250-" });

@@ -1,1 +1,157 @@
 //! Transcripts against the pure machine, and tables of what bodies may not hold.
+
+mod bounds;
+mod chasquid;
+mod smuggling;
+mod transcripts;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::machine::{Answer, Question, Smtp, Verdict};
+use super::received::Stamp;
+use super::{Flavor, Policy};
+use crate::cluster::replica::Fault;
+use crate::mail::address::ForwardPath;
+use crate::mail::ids::{AccountId, Timestamp};
+use crate::session::login::{Authenticated, LoginRefused};
+use crate::session::machine::Peer;
+use crate::session::transcript::Player;
+use crate::state::outcome::Refusal;
+use crate::state::routing::LocalTarget;
+
+fn policy(flavor: Flavor) -> Policy {
+    Policy {
+        flavor,
+        hostname: "mx.example.test".to_owned(),
+        node_name: "node1".to_owned(),
+        banner: "mx.example.test ESMTP".to_owned(),
+        message_bytes_max: 1024 * 1024,
+        recipients_max: 3,
+        hops_max: 2,
+        tls_offered: true,
+        tls_forced: false,
+        auth_required: flavor == Flavor::Submission,
+        auth_without_tls: false,
+        idle_seconds_max: 300,
+    }
+}
+
+fn peer(tls: bool) -> Peer {
+    Peer { address: "192.0.2.1:4711".parse().unwrap(), tls }
+}
+
+/// A message as it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mail {
+    text: String,
+    accounts: Vec<u64>,
+}
+
+/// Answers as a small cluster would: alice is account 1, bob 2; other local parts name their fate.
+#[derive(Default)]
+struct World {
+    body: Option<Vec<u8>>,
+    abandoned: usize,
+    mails: Vec<Mail>,
+}
+
+type Shared = Rc<RefCell<World>>;
+
+impl World {
+    fn answer(&mut self, question: Question) -> Answer {
+        match question {
+            Question::Login(claim) => Answer::Login(match (claim.login.as_str(), &claim.password[..]) {
+                ("alice" | "alice@example.test", b"secret") => {
+                    Ok(Authenticated::unchecked(AccountId(1), "alice"))
+                }
+                ("busy", _) => Err(LoginRefused::Busy),
+                _ => Err(LoginRefused::Wrong),
+            }),
+            Question::Recipient { path, authenticated, .. } => {
+                Answer::Recipient(verdict(&path, authenticated))
+            }
+            Question::BeginBody => {
+                assert!(self.body.is_none(), "the body before was neither delivered nor abandoned");
+                self.body = Some(Vec::new());
+                Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))
+            }
+            Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
+            Question::Deliver { last, to } => Answer::Delivered(self.deliver(&last, to)),
+            Question::AbandonBody => {
+                assert!(self.body.take().is_some(), "nothing to abandon");
+                self.abandoned += 1;
+                Answer::Abandoned
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+        let body = self.body.as_mut().expect("a body was begun");
+        body.extend_from_slice(bytes);
+        if body.windows(10).any(|part| part == b"DISK-FAULT") {
+            return Err(Fault::Disk("full".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn deliver(
+        &mut self,
+        last: &Bytes,
+        to: Vec<Vec<LocalTarget>>,
+    ) -> Result<Vec<Result<(), Refusal>>, Fault> {
+        let pushed = self.push(last);
+        let text = String::from_utf8(self.body.take().expect("a body was begun")).unwrap();
+        pushed?;
+        if text.contains("NO-QUORUM") {
+            return Err(Fault::NoQuorum);
+        }
+        let accounts: Vec<u64> = to.iter().flatten().map(|target| target.account.0).collect();
+        let results = accounts
+            .iter()
+            .map(|account| match account {
+                9 => Err(Refusal::OverQuota),
+                8 => Err(Refusal::NotFound("gone".to_owned())),
+                _ => Ok(()),
+            })
+            .collect();
+        self.mails.push(Mail { text, accounts });
+        Ok(results)
+    }
+}
+
+fn verdict(path: &ForwardPath, authenticated: bool) -> Result<Verdict, Fault> {
+    let accept = |account| Verdict::Accept(vec![LocalTarget { account: AccountId(account), detail: None }]);
+    let address = match path {
+        ForwardPath::Postmaster => return Ok(accept(1)),
+        ForwardPath::Address(address) => address.canonical(),
+    };
+    Ok(match address.as_str() {
+        "alice@example.test" | "user@testserver" => accept(1),
+        "bob@example.test" | "dürst@example.test" => accept(2),
+        "soonfull@example.test" => accept(9),
+        "soongone@example.test" => accept(8),
+        "full@example.test" => Verdict::AlreadyFull,
+        "nearlyfull@example.test" => Verdict::WouldNotFit,
+        "off@example.test" => Verdict::Disabled,
+        "fault@example.test" => return Err(Fault::NoQuorum),
+        other if other.ends_with("@example.test") => Verdict::Unknown,
+        _ if authenticated => Verdict::Outbound,
+        _ => Verdict::RelayDenied,
+    })
+}
+
+fn player(policy: Policy, tls: bool) -> (Player<Smtp, impl FnMut(Question) -> Answer>, Shared) {
+    let world = Shared::default();
+    let answering = Rc::clone(&world);
+    let machine = Smtp::new(policy, peer(tls));
+    (Player::new(machine, move |question| answering.borrow_mut().answer(question)), world)
+}
+
+/// The message without the trace fields put before it.
+fn content(mail: &Mail) -> &str {
+    let date = mail.text.find(" +0000\r\n").expect("a Received field with its date");
+    &mail.text[date + " +0000\r\n".len()..]
+}

@@ -1,0 +1,142 @@
+//! Each limit at its bound, and one beyond.
+
+use super::*;
+use crate::session::smtp::body::TEXT_LINE_BYTES_MAX;
+use crate::session::smtp::machine::BAD_COMMANDS_MAX;
+use crate::session::transcript::Pace;
+
+fn reply_to(policy: Policy, text: &[u8]) -> (String, Option<String>) {
+    let (mut player, world) = player(policy, false);
+    player
+        .feed(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n", Pace::Whole);
+    player.out.clear();
+    player.feed(text, Pace::Whole);
+    player.feed(b".\r\n", Pace::Whole);
+    let reply = player.line().expect("a reply to the text");
+    player.feed(b"NOOP\r\n", Pace::Whole);
+    assert_eq!(player.line().as_deref(), Some("250 2.0.0 Ok"), "the session is in step");
+    let kept = world.borrow().mails.first().map(|mail| content(mail).to_owned());
+    assert_eq!(kept.is_some(), reply.starts_with("250"));
+    assert_eq!(world.borrow().abandoned, usize::from(kept.is_none()));
+    (reply, kept)
+}
+
+#[test]
+fn size_counts_the_text_without_our_trace_fields() {
+    let limit = 200_000;
+    let policy = Policy { message_bytes_max: limit, ..policy(Flavor::Mx) };
+    let line = [&[b'x'; 98][..], b"\r\n"].concat();
+    let fits = line.repeat(limit as usize / 100);
+    let (reply, kept) = reply_to(policy.clone(), &fits);
+    assert_eq!(reply, "250 2.0.0 Delivered as ID1");
+    assert_eq!(kept.unwrap().as_bytes(), fits);
+    let (reply, _) = reply_to(policy, &[&fits[..], b"\r\n"].concat());
+    assert!(reply.starts_with("552 5.3.4"), "{reply}");
+}
+
+#[test]
+fn hops_are_counted_in_the_header_only() {
+    let hop = "Received: from a\r\n\tby b; Received: no\r\n";
+    let mail =
+        |hops: usize| format!("{}Subject: x\r\n\r\n{}", hop.repeat(hops), "Received: body\r\n".repeat(9));
+    assert!(reply_to(policy(Flavor::Mx), mail(2).as_bytes()).0.starts_with("250"));
+    assert!(reply_to(policy(Flavor::Mx), mail(3).as_bytes()).0.starts_with("554 5.4.6"));
+    let odd_case = "RECEIVED: a\r\nreceived: b\r\nReceived: c\r\n\r\n";
+    assert!(reply_to(policy(Flavor::Mx), odd_case.as_bytes()).0.starts_with("554 5.4.6"));
+}
+
+#[test]
+fn a_text_line_at_the_bound_passes_and_one_octet_more_does_not() {
+    let line = |length: usize| [&vec![b'x'; length][..], b"\r\n"].concat();
+    assert!(reply_to(policy(Flavor::Mx), &line(TEXT_LINE_BYTES_MAX)).0.starts_with("250"));
+    assert!(reply_to(policy(Flavor::Mx), &line(TEXT_LINE_BYTES_MAX + 1)).0.starts_with("554 5.6.0"));
+}
+
+#[test]
+fn command_lines_are_bounded() {
+    let say = |line: &str| {
+        let (mut player, _) = player(policy(Flavor::Mx), false);
+        player.out.clear();
+        player.feed(line.as_bytes(), Pace::Whole);
+        player.line().expect("a reply")
+    };
+    assert_eq!(say(&format!("NOOP {}\r\n", "x".repeat(505))), "250 2.0.0 Ok");
+    assert_eq!(say(&format!("NOOP {}\r\n", "x".repeat(506))), "500 5.5.6 Line too long");
+    assert_eq!(say(&format!("NOOP {}\r\n", "x".repeat(1_000_000))), "500 5.5.6 Line too long");
+}
+
+#[test]
+fn the_session_ends_after_too_many_errors() {
+    let (mut player, _) = player(policy(Flavor::Mx), false);
+    player.out.clear();
+    for _ in 0..BAD_COMMANDS_MAX {
+        player.feed(b"WHAT\r\n", Pace::Whole);
+        assert_eq!(player.line().as_deref(), Some("500 5.5.2 Command not recognised"));
+    }
+    player.feed(b"WHAT\r\nNOOP\r\n", Pace::Whole);
+    assert_eq!(player.line().as_deref(), Some("421 4.7.0 Too many errors"));
+    assert!(player.closed && player.out.is_empty());
+}
+
+#[test]
+fn garbage_ends_the_session_and_holds_no_memory() {
+    let mut garbage = vec![0; 10_000];
+    crate::clock::Clock::fixed(Timestamp(7)).fill(&mut garbage);
+    for pace in [Pace::Whole, Pace::ByteByByte] {
+        let (mut player, world) = player(policy(Flavor::Mx), false);
+        player.feed(&garbage, pace);
+        player.feed(b"\r\nQUIT\r\n", pace);
+        assert!(player.closed);
+        assert!(world.borrow().mails.is_empty());
+    }
+}
+
+#[test]
+fn an_endless_line_is_never_held() {
+    let (mut player, _) = player(policy(Flavor::Mx), false);
+    let piece = vec![b'x'; 1024 * 1024];
+    for _ in 0..100 {
+        // The player asserts that the machine leaves no full buffer behind.
+        player.feed(&piece, Pace::Whole);
+    }
+    player.out.clear();
+    player.feed(b"\r\nNOOP\r\n", Pace::Whole);
+    assert_eq!(player.line().as_deref(), Some("500 5.5.6 Line too long"));
+    assert_eq!(player.line().as_deref(), Some("250 2.0.0 Ok"));
+}
+
+#[test]
+fn text_that_goes_on_for_ever_after_a_refusal_ends_the_session() {
+    let policy = Policy { message_bytes_max: 1000, ..policy(Flavor::Mx) };
+    let (mut player, world) = player(policy, false);
+    player
+        .feed(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n", Pace::Whole);
+    player.out.clear();
+    let piece = [&[b'x'; 1022][..], b"\r\n"].concat().repeat(1024);
+    for _ in 0..65 {
+        player.feed(&piece, Pace::Whole);
+    }
+    assert!(player.closed);
+    assert!(player.line().is_some_and(|reply| reply.starts_with("552 5.3.4")));
+    assert_eq!(world.borrow().abandoned, 1);
+}
+
+#[test]
+fn the_trace_fields_name_sender_client_node_and_the_only_recipient() {
+    let (mut player, world) = player(policy(Flavor::Mx), false);
+    let mail = |to: &str| format!("MAIL FROM:<a@b.example>\r\n{to}DATA\r\n.\r\n");
+    let (alice, bob) = ("RCPT TO:<alice@example.test>\r\n", "RCPT TO:<bob@example.test>\r\n");
+    player.feed(
+        format!("EHLO c.example\r\n{}{}", mail(alice), mail(&format!("{alice}{bob}"))).as_bytes(),
+        Pace::Whole,
+    );
+    let mails = world.borrow().mails.clone();
+    assert_eq!(
+        mails[0].text,
+        "Return-Path: <a@b.example>\r\nReceived: from c.example ([192.0.2.1])\r\n\
+         \tby mx.example.test (Pollux node1) with ESMTP id ID1\r\n\tfor <alice@example.test>;\r\n\
+         \tThu, 01 Jan 1970 00:00:00 +0000\r\n"
+    );
+    assert!(!mails[1].text.contains("for <"), "a blind copy must stay blind: {}", mails[1].text);
+    assert_eq!(mails[1].accounts, [1, 2]);
+}
