@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
+use crate::mail::ids::Timestamp;
+
 /// One line of the check-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -38,4 +41,39 @@ pub fn render(findings: &[Finding]) -> String {
         format!("{word}  {:width$}  {}\n", finding.topic, finding.text)
     };
     findings.iter().map(line).collect()
+}
+
+/// Days before its end at which a certificate is worth a warning.
+const EXPIRY_DAYS_WARN: i64 = 21;
+
+/// The mail services' certificate as it lies on the disk.
+pub fn tls_files(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let Some(tls) = &config.tls else { return Vec::new() };
+    let finding = match std::fs::read(&tls.cert) {
+        Ok(pem) => certificate(&tls.cert.display().to_string(), &pem, now),
+        Err(error) => {
+            let text = format!("{}: cannot be read ({error}); correct tls.cert", tls.cert.display());
+            Finding::new(Level::Fail, "certificate", text)
+        }
+    };
+    vec![finding]
+}
+
+/// When the first certificate of `pem` ends.
+pub fn certificate(name: &str, pem: &[u8], now: Timestamp) -> Finding {
+    let finding = |level, text: String| Finding::new(level, "certificate", format!("{name}: {text}"));
+    let end = x509_parser::pem::parse_x509_pem(pem).ok().and_then(|(_, pem)| {
+        pem.parse_x509().ok().map(|certificate| certificate.validity().not_after.timestamp())
+    });
+    let Some(end) = end else {
+        return finding(Level::Fail, "holds no PEM certificate; give a chain, leaf first".to_owned());
+    };
+    let days = (end - (now.0 / 1000) as i64).div_euclid(86_400);
+    match days {
+        ..0 => finding(Level::Fail, "has expired; put a new one in its place".to_owned()),
+        0..EXPIRY_DAYS_WARN => {
+            finding(Level::Warn, format!("expires in {days} days; put a new one in its place"))
+        }
+        _ => finding(Level::Ok, format!("good for {days} days")),
+    }
 }

@@ -1,6 +1,179 @@
-//! The command line.
+//! The command line. Exit 0 done, 1 failed, 2 usage; an error is one line on stderr that says what to do.
 
-/// Runs one command. Exit 0 done, 1 failed, 2 usage.
-pub fn run(_arguments: std::env::ArgsOs) -> std::process::ExitCode {
-    std::process::ExitCode::from(2)
+pub mod arguments;
+mod ask;
+mod found;
+pub mod identity;
+mod show;
+pub mod words;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use self::arguments::{Arguments, Command, Place};
+use crate::admin::demo;
+use crate::config::Config;
+use crate::node;
+
+/// One line for stderr.
+pub type Problem = String;
+
+/// Runs one command.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    match execute(arguments) {
+        Ok(code) => code,
+        Err(problem) => {
+            // A closed stderr leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "pollux: {}", one_line(&problem));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
+    let Arguments { place, command } = arguments;
+    match command {
+        Command::Init(init) => found::init(&init)?,
+        Command::Join(join) => found::join(&join)?,
+        Command::Serve => node::serve(load(&place)?)?,
+        Command::Demo(arguments) => return Ok(demo::run(arguments)),
+        Command::Check { json } => return ask::check(&place, json),
+        other => ask::ask(&place, other)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(place: &Place) -> Result<Config, Problem> {
+    let Some(path) = &place.config else {
+        return Err("which node? Give --config D/pollux.toml or set POLLUX_CONFIG".to_owned());
+    };
+    Config::load(path).map_err(|error| error.to_string())
+}
+
+/// Where the running node listens for commands.
+fn socket(place: &Place) -> Result<PathBuf, Problem> {
+    if let Some(socket) = &place.socket {
+        return Ok(socket.clone());
+    }
+    if place.config.is_none() && Path::new("/etc/pollux/pollux.toml").exists() {
+        let config = Some(PathBuf::from("/etc/pollux/pollux.toml"));
+        return Ok(load(&Place { config, socket: None })?.control_socket);
+    }
+    if place.config.is_none() {
+        return Err(
+            "which node? Give --config D/pollux.toml or --socket D/control.sock, or set POLLUX_CONFIG"
+                .to_owned(),
+        );
+    }
+    Ok(load(place)?.control_socket)
+}
+
+/// What clap says, in one line; help and version go to stdout and are no failure.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(2);
+    }
+    let _ = writeln!(std::io::stderr(), "pollux: {}", usage_line(error));
+    ExitCode::from(2)
+}
+
+fn usage_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let said = text.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said.split("\n\nFor more").next().unwrap_or_default();
+    let said = said.strip_prefix("error: ").unwrap_or(said);
+    format!("{}; see 'pollux --help'", one_line(said))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Prints to stdout; a closed pipe (`| head`) is no failure.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_contract_of_commands_parses() {
+        for line in [
+            "pollux init --dir D --role data --domain example.com --hostname mx1.example.com",
+            "pollux init --dir D --name node1 --listen 127.0.0.2 --port-offset 10000 --cluster-address 127.0.0.2",
+            "pollux serve --config D/pollux.toml",
+            "pollux join-token --role witness --ttl 1h",
+            "pollux --config D/pollux.toml join-token",
+            "pollux join --token T --dir D",
+            "pollux cluster status --watch",
+            "pollux cluster status --json --socket D/control.sock",
+            "pollux cluster members --json",
+            "pollux cluster transfer node2",
+            "pollux cluster remove 3",
+            "pollux domain add example.com",
+            "pollux domain list --json",
+            "pollux user add bob --password-stdin --quota 5G",
+            "pollux user show bob --json",
+            "pollux user set bob --disable",
+            "pollux user passwd bob",
+            "pollux alias add info bob carol@example.com",
+            "pollux alias set info bob",
+            "pollux policy set smtp.port 2525",
+            "pollux policy unset smtp.port",
+            "pollux policy export",
+            "pollux policy import -",
+            "pollux check --json",
+            "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_the_way_to_help() {
+        for (line, said) in [
+            ("pollux frobnicate", "unrecognized subcommand 'frobnicate'"),
+            ("pollux join-token --ttl 1y", "write a time such as 30m, 1h or 2d"),
+            ("pollux join --dir D", "--token <TOKEN>"),
+            ("pollux alias add info", "<TARGETS>"),
+            ("pollux user set bob --enable --disable", "cannot be used with"),
+            ("pollux init --dir D --role cook", "invalid value 'cook'"),
+        ] {
+            let text = usage_line(&parse(line).unwrap_err());
+            assert!(text.contains(said), "{line}: {text}");
+            assert!(text.ends_with("; see 'pollux --help'"), "{text}");
+            assert!(!text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_node_named_the_error_says_how_to_name_one() {
+        let nowhere = Place { config: None, socket: None };
+        assert!(load(&nowhere).unwrap_err().contains("POLLUX_CONFIG"));
+        let socket_given = Place { config: None, socket: Some("S".into()) };
+        assert_eq!(socket(&socket_given).unwrap(), Path::new("S"));
+    }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::policy;
 use super::request::{Failure, Quota, Request};
 use crate::config::Role;
+use crate::mail::address::canonical_domain;
 use crate::mail::ids::AccountId;
 use crate::state::command::{Command, NewUser};
 use crate::state::directory::{Directory, User};
@@ -68,7 +69,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         | Request::AliasRemove { .. } => alias(request, directory),
         Request::PolicyList => Ok(policy::list(directory)),
         Request::PolicyShow { key } => policy::show(&key, directory),
-        Request::PolicySet { changes } => policy::set(changes),
+        Request::PolicySet { changes } => policy::set(&changes, directory),
     }
 }
 
@@ -114,20 +115,9 @@ fn domain(request: Request, directory: &Directory) -> Result<Plan, Failure> {
 }
 
 /// Lower case, international names in their ASCII form.
-fn domain_name(name: &str) -> Result<String, Failure> {
+pub fn domain_name(name: &str) -> Result<String, Failure> {
     let wrong = || Failure::refused(format!("{name:?} is not a domain name; write it like example.com"));
-    let ascii = idna::domain_to_ascii(name).map_err(|_| wrong())?;
-    let label_good = |label: &str| {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(allowed)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if ascii.len() > 253 || !ascii.split('.').all(label_good) {
-        return Err(wrong());
-    }
-    Ok(ascii)
+    canonical_domain(name).ok_or_else(wrong)
 }
 
 fn user(request: Request, directory: &Directory) -> Result<Plan, Failure> {

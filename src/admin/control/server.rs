@@ -22,6 +22,7 @@ use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::mail::ids::NodeId;
 use crate::state::outcome::Outcome;
+use crate::store::files;
 
 /// Operators at a time; a further one waits to be accepted.
 const CONNECTIONS_MAX: usize = 16;
@@ -56,7 +57,7 @@ impl ControlSocket {
         let _ = fs::remove_file(&unready);
         let listener = UnixListener::bind(&unready)?;
         fs::set_permissions(&unready, Permissions::from_mode(0o600))?;
-        fs::rename(&unready, path)?;
+        files::rename_durably(&unready, path)?;
         Ok(Self { listener, path: path.to_owned() })
     }
 

@@ -18,8 +18,8 @@ pub struct Report {
     pub cluster_version: u32,
     /// The name of the node that answers.
     pub answered_by: String,
-    /// The leader's name; null while there is none.
-    pub leader: Option<String>,
+    /// The leader's id; null while there is none.
+    pub leader: Option<u64>,
     pub term: u64,
     pub protection: Protection,
     /// When `protection` became what it is: RFC 3339, UTC.
@@ -69,7 +69,8 @@ pub enum State {
     Follower,
     Candidate,
     Learner,
-    Unreachable,
+    /// It does not answer the node that was asked.
+    Down,
 }
 
 impl State {
@@ -79,7 +80,7 @@ impl State {
             State::Follower => "follower",
             State::Candidate => "candidate",
             State::Learner => "learner",
-            State::Unreachable => "unreachable",
+            State::Down => "down",
         }
     }
 }

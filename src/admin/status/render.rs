@@ -27,8 +27,9 @@ fn headline(report: &Report, now: Timestamp) -> String {
         Protection::Degraded => "DEGRADED",
         Protection::Unavailable => "UNAVAILABLE",
     };
-    let leader = match &report.leader {
-        Some(leader) => format!("leader {leader} (term {})", report.term),
+    let name = |id: u64| report.nodes.iter().find(|node| node.id == id).map_or("?", |node| &node.name);
+    let leader = match report.leader {
+        Some(leader) => format!("leader {} (term {})", name(leader), report.term),
         None => format!("no leader (term {})", report.term),
     };
     format!("{word} since {}{}, {leader}\n", report.since, age(&report.since, now))
@@ -56,7 +57,7 @@ fn rows(report: &Report) -> Vec<Row> {
 }
 
 fn row(node: &Node) -> Row {
-    let answered = node.state != State::Unreachable;
+    let answered = node.state != State::Down;
     let count = |count: u64, unit: &str| match count {
         0 => "-".to_owned(),
         count => format!("{count}{unit}"),
@@ -67,7 +68,7 @@ fn row(node: &Node) -> Row {
         (Role::Data, true) => count(node.bodies_missing, ""),
         (Role::Data, false) => "?".to_owned(),
     };
-    let state = if answered { node.state.word().to_owned() } else { "UNREACHABLE".to_owned() };
+    let state = if answered { node.state.word().to_owned() } else { "DOWN".to_owned() };
     let role = node.role.word().to_owned();
     [node.name.clone(), role, state, behind, missing, node.address.clone(), node.version.clone()]
 }
@@ -119,7 +120,7 @@ fn remarks(report: &Report) -> Vec<String> {
 fn remark_on(node: &Node) -> Option<String> {
     let name = &node.name;
     match node.state {
-        State::Unreachable => {
+        State::Down => {
             return Some(format!(
                 "{name} does not answer: is it running, and can {} be reached?",
                 node.address

@@ -28,7 +28,7 @@ fn healthy() -> Report {
         cluster_id: "0b6e3a52-9f7d-4c0a-8a51-2f6d1d3e7c11".to_owned(),
         cluster_version: 1,
         answered_by: "node1".to_owned(),
-        leader: Some("node1".to_owned()),
+        leader: Some(1),
         term: 7,
         protection: Protection::Protected,
         since: rfc3339(SINCE),
@@ -63,16 +63,16 @@ Any one node may fail: mail and service go on.
 fn a_node_is_down() {
     let mut report = healthy();
     report.protection = Protection::Degraded;
-    report.nodes[1].state = State::Unreachable;
+    report.nodes[1].state = State::Down;
     report.nodes[1].version.clear();
     report.nodes[1].in_sync = false;
     let golden = "\
 DEGRADED since 2026-11-21T20:00:00Z (42 s), leader node1 (term 7)
 
-NODE     ROLE     STATE        BEHIND  BODIES MISSING  ADDRESS        VERSION
-node1    data     leader       -       -               10.0.0.1:7401  0.1.0
-node2    data     UNREACHABLE  ?       ?               10.0.0.2:7401
-witness  witness  follower     -                       10.0.0.3:7401  0.1.0
+NODE     ROLE     STATE     BEHIND  BODIES MISSING  ADDRESS        VERSION
+node1    data     leader    -       -               10.0.0.1:7401  0.1.0
+node2    data     DOWN      ?       ?               10.0.0.2:7401
+witness  witness  follower  -                       10.0.0.3:7401  0.1.0
 
 node2 does not answer: is it running, and can 10.0.0.2:7401 be reached?
 ";
@@ -105,15 +105,15 @@ fn no_majority() {
     report.protection = Protection::Unavailable;
     report.leader = None;
     report.nodes[0].state = State::Candidate;
-    report.nodes[1].state = State::Unreachable;
-    report.nodes[2].state = State::Unreachable;
+    report.nodes[1].state = State::Down;
+    report.nodes[2].state = State::Down;
     let golden = "\
 UNAVAILABLE since 2026-11-21T20:00:00Z (2 d 1 h), no leader (term 7)
 
-NODE     ROLE     STATE        BEHIND  BODIES MISSING  ADDRESS        VERSION
-node1    data     candidate    -       -               10.0.0.1:7401  0.1.0
-node2    data     UNREACHABLE  ?       ?               10.0.0.2:7401  0.1.0
-witness  witness  UNREACHABLE  ?                       10.0.0.3:7401  0.1.0
+NODE     ROLE     STATE      BEHIND  BODIES MISSING  ADDRESS        VERSION
+node1    data     candidate  -       -               10.0.0.1:7401  0.1.0
+node2    data     DOWN       ?       ?               10.0.0.2:7401  0.1.0
+witness  witness  DOWN       ?                       10.0.0.3:7401  0.1.0
 
 No majority answers: mail can be read on node1, nothing can be changed. Start the nodes that are down.
 node2 does not answer: is it running, and can 10.0.0.2:7401 be reached?
@@ -166,7 +166,7 @@ fn json_has_what_the_contract_names() {
         assert!(node.get(key).is_some(), "{key}");
     }
     assert_eq!(json["protection"], "protected");
-    assert_eq!(json["leader"], "node1");
+    assert_eq!(json["leader"], 1);
     assert_eq!(node["role"], "witness");
     assert_eq!(node["state"], "follower");
 }

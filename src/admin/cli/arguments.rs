@@ -1,0 +1,261 @@
+//! The grammar of the command line (design 8). Scripts rely on it: words are added, never changed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::words;
+use crate::admin::control::request::Quota;
+use crate::admin::demo::DemoArgs;
+use crate::config::Role;
+
+#[derive(Debug, Parser)]
+#[command(name = "pollux", version, about = "A mail server for two boxes that behave as one")]
+#[command(propagate_version = true, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which node is meant.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// The node's pollux.toml
+    #[arg(long, global = true, value_name = "FILE", env = "POLLUX_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The running node's control socket, instead of --config
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the first node of a new cluster
+    Init(Init),
+    /// Run the node
+    Serve,
+    /// Make a one-time token with which a new node may join
+    JoinToken {
+        /// What the new node is for
+        #[arg(long, value_enum, default_value = "data")]
+        role: Role,
+        /// How long the token is good
+        #[arg(long, default_value = "1h", value_parser = words::seconds)]
+        ttl: u64,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make this box a node of the cluster that gave the token
+    Join(Join),
+    /// See and steer the cluster
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Mail domains
+    #[command(subcommand)]
+    Domain(Domain),
+    /// Users and their passwords
+    #[command(subcommand)]
+    User(User),
+    /// Other names for users
+    #[command(subcommand)]
+    Alias(Alias),
+    /// Settings of the whole cluster
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Look for what is wrong, on this box and in the cluster
+    Check {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a pair and a witness on this machine and show what they do
+    Demo(DemoArgs),
+}
+
+/// Where a new node lives and listens.
+#[derive(Debug, Clone, Args)]
+pub struct NewNode {
+    /// The node's directory; made if it is missing, refused if it is not empty
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// The node's name, unique in the cluster
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Address on which the mail services listen
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
+    pub listen: std::net::IpAddr,
+    /// Added to every mail port
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=60_000))]
+    pub port_offset: u16,
+    /// HOST or HOST:PORT by which the other nodes reach this one (UDP; bulk is on the next port)
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub cluster_address: Option<String>,
+    /// ADDRESS:PORT on which the cluster listens, where that differs from --cluster-address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub cluster_listen: Option<std::net::SocketAddr>,
+    /// PEM certificate of the mail services; self-signed if it is not given
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its PEM key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Init {
+    #[command(flatten)]
+    pub node: NewNode,
+    /// The first node holds mail; a witness joins later
+    #[arg(long, value_enum, default_value = "data")]
+    pub role: Role,
+    /// The first mail domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// The name by which the mail server greets
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Join {
+    /// What 'pollux join-token' printed
+    #[arg(long)]
+    pub token: String,
+    #[command(flatten)]
+    pub node: NewNode,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Cluster {
+    /// Who leads, who lags, whether the next failure would cost anything
+    Status {
+        /// Show it again every second until interrupted
+        #[arg(long)]
+        watch: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The nodes
+    Members {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hand leadership to NODE
+    Transfer { node: String },
+    /// Take NODE out of the cluster for good
+    Remove { node: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Domain {
+    Add {
+        name: String,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Remove {
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Add a user; asks for the password
+    Add {
+        name: String,
+        /// Read the password as one line from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// Such as 5G; 'default' follows the setting
+        #[arg(long, default_value = "default", value_parser = words::quota)]
+        quota: Quota,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Show {
+        name: String,
+        #[arg(long)]
+        json: bool,
+    },
+    Set {
+        name: String,
+        #[arg(long, value_parser = words::quota)]
+        quota: Option<Quota>,
+        /// Let the user log in
+        #[arg(long, conflicts_with = "disable")]
+        enable: bool,
+        /// Refuse logins; mail still comes in
+        #[arg(long)]
+        disable: bool,
+    },
+    /// Remove a user with all mail
+    Remove { name: String },
+    /// Set a new password; asks for it
+    Passwd {
+        name: String,
+        #[arg(long)]
+        password_stdin: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Alias {
+    /// Send mail for ADDRESS to the targets
+    Add {
+        address: String,
+        #[arg(required = true)]
+        targets: Vec<String>,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Show {
+        address: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the targets
+    Set {
+        address: String,
+        #[arg(required = true)]
+        targets: Vec<String>,
+    },
+    Remove {
+        address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Every setting with its value
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// One setting: value, default, bounds, help
+    Show {
+        key: String,
+        #[arg(long)]
+        json: bool,
+    },
+    Set {
+        key: String,
+        value: String,
+    },
+    /// Go back to the default
+    Unset {
+        key: String,
+    },
+    /// What differs from the defaults, as TOML
+    Export,
+    /// Set all that FILE says, or nothing; '-' is standard input
+    Import {
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,217 @@
+//! Commands that the running node answers: arguments to a request, the answer to text.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::arguments::{Alias, Cluster, Command, Domain, Place, Policy, User};
+use super::{Problem, load, print, show, socket, words};
+use crate::admin::check::{self, Finding, Level};
+use crate::admin::control::client;
+use crate::admin::control::request::{LINE_BYTES_MAX, Request};
+use crate::admin::status::{self, Report};
+use crate::clock::Clock;
+use crate::state::password;
+
+/// How an answer is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    Done,
+    Token,
+    Status,
+    Members,
+    Domains,
+    Users,
+    User,
+    Aliases,
+    Policies,
+    Policy,
+    PolicyFile,
+}
+
+pub fn ask(place: &Place, command: Command) -> Result<(), Problem> {
+    if let Command::Cluster(Cluster::Status { watch: true, json }) = command {
+        return watch(place, json);
+    }
+    let socket = socket(place)?;
+    let (request, form) = request(command)?;
+    let answer = client::ask(&socket, request).map_err(|failure| failure.to_string())?;
+    print(&show::answer(form, &answer, &Clock::system())?);
+    Ok(())
+}
+
+/// Shows the status in place, every second, until interrupted. A node that is away is said, not fatal.
+fn watch(place: &Place, json: bool) -> Result<(), Problem> {
+    let socket = socket(place)?;
+    loop {
+        let text = match client::ask(&socket, Request::Status) {
+            Ok(answer) if json => format!("{answer}\n"),
+            Ok(answer) => show::answer(Form::Status, &answer, &Clock::system())?,
+            Err(failure) => format!("{failure}\n"),
+        };
+        // Home, the text with each line's rest cleared, then all below cleared: no flicker.
+        let frame = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
+        print(if json { &text } else { &frame });
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// What to ask, and how to show what comes back.
+fn request(command: Command) -> Result<(Request, Form), Problem> {
+    let form = |json: bool, form: Form| if json { Form::Json } else { form };
+    Ok(match command {
+        Command::JoinToken { role, ttl, json } => {
+            (Request::JoinToken { role, ttl_seconds: ttl }, form(json, Form::Token))
+        }
+        Command::Cluster(Cluster::Status { json, .. }) => (Request::Status, form(json, Form::Status)),
+        Command::Cluster(Cluster::Members { json }) => (Request::Status, form(json, Form::Members)),
+        Command::Cluster(Cluster::Transfer { node }) => (Request::Transfer { node }, Form::Done),
+        Command::Cluster(Cluster::Remove { node }) => (Request::Remove { node }, Form::Done),
+        Command::Domain(Domain::Add { name }) => (Request::DomainAdd { name }, Form::Done),
+        Command::Domain(Domain::List { json }) => (Request::DomainList, form(json, Form::Domains)),
+        Command::Domain(Domain::Remove { name }) => (Request::DomainRemove { name }, Form::Done),
+        Command::User(user) => user_request(user)?,
+        Command::Alias(alias) => alias_request(alias),
+        Command::Policy(policy) => policy_request(policy)?,
+        Command::Init(_) | Command::Serve | Command::Join(_) | Command::Check { .. } | Command::Demo(_) => {
+            return Err("this command does not ask the node".to_owned());
+        }
+    })
+}
+
+fn user_request(user: User) -> Result<(Request, Form), Problem> {
+    Ok(match user {
+        User::Add { name, password_stdin, quota } => {
+            let password_phc = read_password(&name, password_stdin)?;
+            (Request::UserAdd { name, password_phc, quota }, Form::Done)
+        }
+        User::Passwd { name, password_stdin } => {
+            let password_phc = read_password(&name, password_stdin)?;
+            (Request::UserPasswd { name, password_phc }, Form::Done)
+        }
+        User::List { json } => (Request::UserList, if json { Form::Json } else { Form::Users }),
+        User::Show { name, json } => (Request::UserShow { name }, if json { Form::Json } else { Form::User }),
+        User::Set { name, quota, enable, disable } => {
+            let enabled = if enable || disable { Some(enable) } else { None };
+            (Request::UserSet { name, quota, enabled }, Form::Done)
+        }
+        User::Remove { name } => (Request::UserRemove { name }, Form::Done),
+    })
+}
+
+fn alias_request(alias: Alias) -> (Request, Form) {
+    let listing = |json: bool| if json { Form::Json } else { Form::Aliases };
+    match alias {
+        Alias::Add { address, targets } => (Request::AliasAdd { address, targets }, Form::Done),
+        Alias::List { json } => (Request::AliasList, listing(json)),
+        Alias::Show { address, json } => (Request::AliasShow { address }, listing(json)),
+        Alias::Set { address, targets } => (Request::AliasSet { address, targets }, Form::Done),
+        Alias::Remove { address } => (Request::AliasRemove { address }, Form::Done),
+    }
+}
+
+fn policy_request(policy: Policy) -> Result<(Request, Form), Problem> {
+    Ok(match policy {
+        Policy::List { json } => (Request::PolicyList, if json { Form::Json } else { Form::Policies }),
+        Policy::Show { key, json } => {
+            (Request::PolicyShow { key }, if json { Form::Json } else { Form::Policy })
+        }
+        Policy::Set { key, value } => (Request::PolicySet { changes: vec![(key, Some(value))] }, Form::Done),
+        Policy::Unset { key } => (Request::PolicySet { changes: vec![(key, None)] }, Form::Done),
+        Policy::Export => (Request::PolicyList, Form::PolicyFile),
+        Policy::Import { file } => {
+            let name = file.display().to_string();
+            let text = read_bounded(&file).map_err(|problem| format!("{name}: {problem}"))?;
+            let changes = words::policy_file(&text).map_err(|problem| format!("{name}: {problem}"))?;
+            (Request::PolicySet { changes }, Form::Done)
+        }
+    })
+}
+
+fn read_bounded(file: &Path) -> Result<String, Problem> {
+    let mut text = String::new();
+    let limit = LINE_BYTES_MAX as u64 / 2;
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().lock().take(limit + 1).read_to_string(&mut text),
+        false => std::fs::File::open(file).and_then(|file| file.take(limit + 1).read_to_string(&mut text)),
+    };
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    if text.len() as u64 > limit {
+        return Err(format!("is longer than {limit} bytes; is it the right file?"));
+    }
+    Ok(text)
+}
+
+/// The PHC string of what the operator types, twice, or of the one line on standard input.
+fn read_password(name: &str, from_stdin: bool) -> Result<String, Problem> {
+    let clear = if from_stdin {
+        let mut line = String::new();
+        let limit = words::PASSWORD_BYTES_MAX as u64 + 3;
+        let read = std::io::stdin().lock().take(limit).read_to_string(&mut line);
+        read.map_err(|error| format!("standard input cannot be read as text: {error}"))?;
+        words::password(&line)?
+    } else {
+        let no_terminal = |_| "there is no terminal to ask for the password; use --password-stdin".to_owned();
+        let first = rpassword::prompt_password(format!("Password for {name}: ")).map_err(no_terminal)?;
+        let again = rpassword::prompt_password("Again: ").map_err(no_terminal)?;
+        if first != again {
+            return Err("the two passwords differ; try again".to_owned());
+        }
+        words::password(&first)?
+    };
+    let mut salt = [0; 16];
+    Clock::system().fill(&mut salt);
+    Ok(password::hash(clear.as_bytes(), &salt))
+}
+
+/// The check-up: what this side sees, then what the node says. Exit 1 if anything fails.
+pub fn check(place: &Place, json: bool) -> Result<ExitCode, Problem> {
+    let findings = findings(place);
+    match json {
+        true => print(&format!("{}\n", serde_json::json!(findings))),
+        false => print(&check::render(&findings)),
+    }
+    let failed = findings.iter().any(|finding| finding.level == Level::Fail);
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn findings(place: &Place) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if place.config.is_some() {
+        match load(place) {
+            Ok(config) => {
+                findings.push(Finding::new(Level::Ok, "configuration", format!("{} is valid", config.name)));
+                findings.extend(check::tls_files(&config, Clock::system().now()));
+            }
+            Err(problem) => {
+                findings.push(Finding::new(Level::Fail, "configuration", problem));
+                return findings;
+            }
+        }
+    }
+    let answer = socket(place)
+        .and_then(|socket| client::ask(&socket, Request::Check).map_err(|failure| failure.to_string()));
+    let from_node = answer.and_then(|answer| {
+        serde_json::from_value::<Vec<Finding>>(answer).map_err(|error| format!("the node's answer: {error}"))
+    });
+    match from_node {
+        Ok(more) => findings.extend(more),
+        Err(problem) => findings.push(Finding::new(Level::Fail, "node", problem)),
+    }
+    findings
+}
+
+/// The status out of an answer; the shape differs only if the node is of another build.
+pub fn report(answer: &Value) -> Result<Report, Problem> {
+    serde_json::from_value(answer.clone()).map_err(|error| {
+        format!("the node's answer is not understood ({error}); use the pollux command of its build")
+    })
+}
+
+pub fn status_text(answer: &Value, clock: &Clock) -> Result<String, Problem> {
+    Ok(status::render(&report(answer)?, clock.now()))
+}

@@ -1,0 +1,223 @@
+//! `init` and `join`: a new node's directory, made beside its place and moved there whole. Whatever
+//! fails, nothing half-done is left.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::arguments::{Init, Join, NewNode};
+use super::identity::{self, FirstSettings};
+use super::{Problem, print};
+use crate::clock::Clock;
+use crate::config::{CLUSTER_PORT_DEFAULT, Config, Role, is_name};
+use crate::store::files;
+
+pub fn init(init: &Init) -> Result<(), Problem> {
+    if init.role == Role::Witness {
+        return Err("the first node holds mail; make the cluster with a data node, then 'pollux join-token --role witness'".to_owned());
+    }
+    let first = FirstSettings { domain: init.domain.clone(), hostname: init.hostname.clone() };
+    first.check()?;
+    let staging = Staging::begin(&init.node.dir)?;
+    let names: Vec<String> = [&init.hostname, &init.domain].into_iter().flatten().cloned().collect();
+    let config = lay_down(&staging, &init.node, Role::Data, &names)?;
+    identity::found(&staging.path, &first, &Clock::system())?;
+    staging.finish(&init.node.dir)?;
+    print(&first_steps(&config.name, &init.node.dir));
+    Ok(())
+}
+
+pub fn join(join: &Join) -> Result<(), Problem> {
+    let token = join.token.parse::<crate::cluster::token::JoinToken>().map_err(|error| error.to_string())?;
+    let role = match token.role {
+        crate::cluster::token::Role::Data => Role::Data,
+        crate::cluster::token::Role::Witness => Role::Witness,
+    };
+    let staging = Staging::begin(&join.node.dir)?;
+    let config = lay_down(&staging, &join.node, role, &[])?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let node = runtime.block_on(identity::join(&staging.path, &token, &config))?;
+    staging.finish(&join.node.dir)?;
+    let (name, dir) = (&config.name, join.node.dir.display());
+    print(&format!(
+        "{name} is member {node} of the cluster. Start it:\n  pollux serve --config {dir}/pollux.toml\n"
+    ));
+    Ok(())
+}
+
+fn first_steps(name: &str, dir: &Path) -> String {
+    let at = format!("--config {}/pollux.toml", dir.display());
+    format!(
+        "{name} is ready in {dir}. Now:\n\
+         \x20 pollux serve {at}                        start it\n\
+         \x20 pollux {at} domain add example.com       a mail domain, unless given above\n\
+         \x20 pollux {at} user add NAME                the first user\n\
+         \x20 pollux {at} join-token                   then on the second box: pollux join --token … --dir D\n\
+         \x20 pollux {at} join-token --role witness    then on a third, small box, the same\n\
+         \x20 pollux {at} check                        what is still missing\n",
+        dir = dir.display()
+    )
+}
+
+/// A directory beside the final one; gone again unless it is finished.
+struct Staging {
+    path: PathBuf,
+    finished: bool,
+}
+
+impl Staging {
+    fn begin(dir: &Path) -> Result<Self, Problem> {
+        refuse_unless_empty(dir)?;
+        let name = dir.file_name().and_then(|name| name.to_str());
+        let Some(name) = name else { return Err(format!("{}: --dir must name a directory", dir.display())) };
+        let parent = match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let path = parent.join(format!(".{name}.unfinished"));
+        let fault = |error: std::io::Error| {
+            format!("{}: cannot be made ({error}); choose another --dir", path.display())
+        };
+        // Left by a killed run; nothing in it was ever in use.
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(fault)?;
+        }
+        files::create_dir_durably(&path).map_err(fault)?;
+        let staging = Self { path, finished: false };
+        set_mode(&staging.path, 0o700)?;
+        Ok(staging)
+    }
+
+    fn finish(mut self, dir: &Path) -> Result<(), Problem> {
+        files::rename_durably(&self.path, dir)
+            .map_err(|error| format!("{}: cannot be put in place ({error})", dir.display()))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn refuse_unless_empty(dir: &Path) -> Result<(), Problem> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(format!(
+                "{} is not empty; choose another --dir, or remove it if nothing in it is needed",
+                dir.display()
+            )),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: cannot be used ({error}); choose another --dir", dir.display())),
+    }
+}
+
+/// Certificate and pollux.toml; gives the configuration as `serve` will read it.
+fn lay_down(staging: &Staging, node: &NewNode, role: Role, names: &[String]) -> Result<Config, Problem> {
+    let text = config_text(node, role)?;
+    let config =
+        Config::parse(&text, &staging.path.join("pollux.toml")).map_err(|error| error.to_string())?;
+    if role == Role::Data && node.tls_cert.is_none() {
+        self_signed(&staging.path, &config.name, names)?;
+    }
+    write_secret(&staging.path.join("pollux.toml"), text.as_bytes())?;
+    Ok(config)
+}
+
+fn config_text(node: &NewNode, role: Role) -> Result<String, Problem> {
+    let name = match &node.name {
+        Some(name) => name.clone(),
+        None => default_name(&node.dir),
+    };
+    if !is_name(&name) {
+        return Err(format!("{name:?} is not a node name; give --name with 1 to 63 of a-z, 0-9 and '-'"));
+    }
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut text = format!("name = {}\nrole = \"{}\"\n\n[cluster]\n", quoted(&name), role.word());
+    let (listen, advertise) = cluster_addresses(node)?;
+    text.push_str(&format!("listen = \"{listen}\"\n"));
+    if let Some(advertise) = advertise {
+        text.push_str(&format!("advertise = {}\n", quoted(&advertise)));
+    }
+    if role == Role::Data {
+        text.push_str(&format!(
+            "\n[listen]\naddress = \"{}\"\nport_offset = {}\n",
+            node.listen, node.port_offset
+        ));
+        let (cert, key) = match (&node.tls_cert, &node.tls_key) {
+            (Some(cert), Some(key)) => (absolute(cert)?, absolute(key)?),
+            _ => ("tls/cert.pem".to_owned(), "tls/key.pem".to_owned()),
+        };
+        text.push_str(&format!("\n[tls]\ncert = {}\nkey = {}\n", quoted(&cert), quoted(&key)));
+    }
+    Ok(text)
+}
+
+/// The directory's own name where that can be one.
+fn default_name(dir: &Path) -> String {
+    let name = dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if is_name(&name) { name } else { "node".to_owned() }
+}
+
+fn absolute(path: &Path) -> Result<String, Problem> {
+    let found =
+        fs::canonicalize(path).map_err(|error| format!("{}: cannot be read ({error})", path.display()))?;
+    Ok(found.display().to_string())
+}
+
+/// Where to listen, and what to tell the others if that is not the same.
+fn cluster_addresses(node: &NewNode) -> Result<(std::net::SocketAddr, Option<String>), Problem> {
+    let advertise = node.cluster_address.as_ref().map(|text| with_port(text));
+    let told = advertise.as_ref().and_then(|text| text.parse::<std::net::SocketAddr>().ok());
+    let port = advertise.as_ref().and_then(|text| text.rsplit_once(':')?.1.parse().ok());
+    let listen = match (node.cluster_listen, told) {
+        (Some(listen), _) => listen,
+        (None, Some(told)) => told,
+        (None, None) => ([0, 0, 0, 0], port.unwrap_or(CLUSTER_PORT_DEFAULT)).into(),
+    };
+    Ok((listen, advertise.filter(|_| told != Some(listen))))
+}
+
+/// `host`, `host:port`, `::1` or `[::1]:port` to `host:port`.
+fn with_port(text: &str) -> String {
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        return std::net::SocketAddr::new(address, CLUSTER_PORT_DEFAULT).to_string();
+    }
+    match text.contains(':') {
+        true => text.to_owned(),
+        false => format!("{text}:{CLUSTER_PORT_DEFAULT}"),
+    }
+}
+
+/// A certificate that clients must be told to trust, until the operator has a better one.
+fn self_signed(dir: &Path, node: &str, names: &[String]) -> Result<(), Problem> {
+    let fault = |error: rcgen::Error| {
+        format!("the mail certificate cannot be made: {error}; give --tls-cert and --tls-key")
+    };
+    let mut all = names.to_vec();
+    all.extend([node.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()]);
+    all.dedup();
+    let made = rcgen::generate_simple_self_signed(all).map_err(fault)?;
+    let tls = dir.join("tls");
+    files::create_dir_durably(&tls).map_err(|error| format!("{}: {error}", tls.display()))?;
+    write_secret(&tls.join("cert.pem"), made.cert.pem().as_bytes())?;
+    write_secret(&tls.join("key.pem"), made.signing_key.serialize_pem().as_bytes())
+}
+
+pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    files::write_atomically(path, bytes)
+        .map_err(|error| format!("{}: cannot be written ({error})", path.display()))?;
+    set_mode(path, 0o600)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Problem> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(|error| format!("{}: its mode cannot be set ({error})", path.display()))
+}

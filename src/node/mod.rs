@@ -1,0 +1,207 @@
+//! The composition root: builds the rooms bottom-up, stops them top-down; alone knows everyone.
+
+mod first;
+mod live;
+mod logging;
+mod operator;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::admin::cli::identity::IDENTITY_FILE;
+use crate::admin::control::server::{ControlSocket, Operator};
+use crate::cluster::replica::Replica;
+use crate::config::{Config, Role};
+use crate::session::driver::Bounds;
+use crate::session::listener::ServiceState;
+use crate::session::login::LoginBounds;
+use crate::session::services::{Services, ServicesConfig};
+use crate::session::tls::TlsStore;
+use crate::state::directory::Directory;
+use crate::state::settings::ListenerName;
+use crate::store::files::{self, DirLock};
+
+/// How long clients get to hear the farewell when the node stops.
+const SESSIONS_STOP_MS_MAX: u64 = 10_000;
+/// A blocking call of a session (argon2id, a body read) beyond this many waits for a thread.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Runs the node until it is told to stop. `Err` is one line for the operator.
+pub fn serve(config: Config) -> Result<(), String> {
+    logging::start(&config.log)?;
+    if !config.dir.join(IDENTITY_FILE).exists() {
+        let dir = config.dir.display();
+        return Err(format!("{dir} holds no node; make one with 'pollux init --dir {dir}' or 'pollux join'"));
+    }
+    let _lock = DirLock::acquire(&config.dir).map_err(|error| error.to_string())?;
+    let _pid = PidFile::write(&config.dir)?;
+    let runtime = runtime(config.role)?;
+    let outcome = runtime.block_on(live::live(&config));
+    // What still runs is bounded by its own waits; nothing durable depends on it any more.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
+}
+
+/// The sessions' runtime. A witness has none and lives on one thread.
+fn runtime(role: Role) -> Result<Runtime, String> {
+    let mut builder = match role {
+        Role::Data => Builder::new_multi_thread(),
+        Role::Witness => Builder::new_current_thread(),
+    };
+    let built = builder.enable_all().thread_name("pollux").max_blocking_threads(BLOCKING_THREADS_MAX).build();
+    built.map_err(|error| format!("the runtime cannot start: {error}"))
+}
+
+/// The node's process id, for scripts; gone after an orderly stop.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(dir: &Path) -> Result<Self, String> {
+        let path = dir.join("pid");
+        let text = format!("{}\n", std::process::id());
+        files::write_atomically(&path, text.as_bytes())
+            .map_err(|error| format!("{}: cannot be written ({error}); is the disk full?", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Turns true when the node is to stop: by signal or by an operator.
+pub(crate) type Stop = Arc<watch::Sender<bool>>;
+
+/// Everything above the cluster, over a replica that runs: control socket and, on a data node, the mail
+/// services. Returns when it is told to stop and both have ended.
+pub(crate) async fn run_rooms<R: Replica, O: Operator>(
+    config: &Config,
+    replica: R,
+    operator: impl FnOnce(SharedServices) -> O,
+    stop: &Stop,
+) -> Result<(), String> {
+    let services = SharedServices::default();
+    if config.role == Role::Data {
+        ports_are_free(config, &replica.directory())?;
+        *services.lock() = Some(Services::start(replica.clone(), services_config(config)?));
+    }
+    let control = bind_control(&config.control_socket)?;
+    let mut stopping = stop.subscribe();
+    let control = tokio::spawn(control.serve(replica, operator(services.clone()), stopping.clone()));
+    info!("{} is up", config.name);
+    // The sender lives in this function's caller: an error cannot come before the word to stop.
+    let _ = stopping.wait_for(|stop| *stop).await;
+    info!("{} stops", config.name);
+    let running = services.lock().take();
+    if let Some(running) = running {
+        running.stop(Duration::from_millis(SESSIONS_STOP_MS_MAX)).await;
+    }
+    // It ends at the same word; what it was answering is cut off with the cluster below.
+    let _ = control.await;
+    Ok(())
+}
+
+/// The mail services while they run; the status shows them.
+#[derive(Clone, Default)]
+pub(crate) struct SharedServices(Arc<Mutex<Option<Services>>>);
+
+impl SharedServices {
+    fn lock(&self) -> MutexGuard<'_, Option<Services>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
+    /// `name:port` of what listens.
+    pub fn listening(&self) -> Vec<String> {
+        let guard = self.lock();
+        let all = guard.as_ref().map(Services::services).unwrap_or_default();
+        let listening = all.into_iter().filter(|service| service.state == ServiceState::Listening);
+        listening.map(|service| format!("{}:{}", service.name.key(), service.port)).collect()
+    }
+
+    /// Services that should listen and cannot, each with the reason.
+    pub fn failing(&self) -> Vec<String> {
+        let guard = self.lock();
+        let all = guard.as_ref().map(Services::services).unwrap_or_default();
+        let failed = all.into_iter().filter_map(|service| match service.state {
+            ServiceState::Failed(why) => Some(format!("{}: {why}", service.name.key())),
+            ServiceState::Starting | ServiceState::Listening | ServiceState::Off => None,
+        });
+        failed.collect()
+    }
+}
+
+fn services_config(config: &Config) -> Result<ServicesConfig, String> {
+    let tls = match &config.tls {
+        None => None,
+        Some(tls) => {
+            Some(Arc::new(TlsStore::from_pem(&tls.cert, &tls.key).map_err(|error| error.to_string())?))
+        }
+    };
+    Ok(ServicesConfig {
+        address: config.listen.address,
+        port_offset: config.listen.port_offset,
+        node_name: config.name.clone(),
+        tls,
+        bounds: Bounds::default(),
+        logins: LoginBounds::default(),
+    })
+}
+
+/// A port that another program holds is said before anything starts; later ones are tried again.
+fn ports_are_free(config: &Config, directory: &Directory) -> Result<(), String> {
+    let settings = directory.settings();
+    for listener in
+        ListenerName::ALL.map(|name| settings.listener(name)).iter().filter(|listener| listener.enabled)
+    {
+        let Some(port) = listener.port.checked_add(config.listen.port_offset) else { continue };
+        let address = SocketAddr::new(config.listen.address, port);
+        if let Err(error) = TcpListener::bind(address) {
+            let name = listener.name.key();
+            let remedy = "stop the program that uses it, or change listen.address or listen.port_offset in pollux.toml";
+            return Err(format!("{name} cannot listen on {address} ({error}); {remedy}"));
+        }
+    }
+    Ok(())
+}
+
+fn bind_control(path: &Path) -> Result<ControlSocket, String> {
+    ControlSocket::bind(path).map_err(|error| {
+        format!(
+            "the control socket {} cannot be made ({error}); correct control.socket in pollux.toml",
+            path.display()
+        )
+    })
+}
+
+/// The first SIGTERM or SIGINT begins the orderly stop, a second one ends the process at once.
+fn watch_signals(stop: Stop) -> Result<(), String> {
+    let fault = |error: std::io::Error| format!("signals cannot be watched: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    tokio::spawn(async move {
+        for at_once in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if at_once {
+                warn!("told twice to stop: stopping at once");
+                std::process::exit(1);
+            }
+            stop.send_replace(true);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What the control socket asks of the cluster, bound to this node.
+
+use super::SharedServices;
+use crate::admin::check::{Finding, Level};
+use crate::admin::status::{Node, Protection, Report, State, rfc3339};
+use crate::cluster::status::{ClusterStatus, NodeState, NodeStatus, Protection as ClusterProtection};
+use crate::cluster::types::Role as ClusterRole;
+use crate::config::Role;
+use crate::state::directory::Directory;
+
+/// The cluster's word in the operator's form.
+pub fn report(status: ClusterStatus, services: &SharedServices) -> Report {
+    let own = status.node;
+    let name_of_own = status.nodes.iter().find(|node| node.id == own).map(|node| node.name.clone());
+    let node = |node: NodeStatus| {
+        let services = if node.id == own { services.listening() } else { Vec::new() };
+        shown(node, services)
+    };
+    Report {
+        cluster_id: status.cluster_id,
+        cluster_version: status.cluster_version,
+        answered_by: name_of_own.unwrap_or_else(|| own.to_string()),
+        leader: status.leader.map(|leader| leader.0),
+        term: status.term,
+        protection: match status.protection {
+            ClusterProtection::Protected => Protection::Protected,
+            ClusterProtection::Degraded => Protection::Degraded,
+            ClusterProtection::Unavailable => Protection::Unavailable,
+        },
+        since: rfc3339(status.since),
+        nodes: status.nodes.into_iter().map(node).collect(),
+    }
+}
+
+fn shown(node: NodeStatus, services: Vec<String>) -> Node {
+    Node {
+        id: node.id.0,
+        name: node.name,
+        role: role(node.role),
+        address: node.address,
+        state: match node.state {
+            NodeState::Leader => State::Leader,
+            NodeState::Follower => State::Follower,
+            NodeState::Candidate => State::Candidate,
+            NodeState::Learner => State::Learner,
+            NodeState::Unreachable => State::Down,
+        },
+        version: node.version,
+        last_log: node.last_log,
+        applied: node.applied,
+        lag_entries: node.lag_entries,
+        bodies_missing: node.bodies_missing,
+        in_sync: node.in_sync,
+        log_bytes: node.log_bytes,
+        log_alarm: node.log_alarm,
+        firewall_in_sync: None,
+        services,
+    }
+}
+
+pub fn role(role: ClusterRole) -> Role {
+    match role {
+        ClusterRole::Data => Role::Data,
+        ClusterRole::Witness => Role::Witness,
+    }
+}
+
+pub fn cluster_role(role: Role) -> ClusterRole {
+    match role {
+        Role::Data => ClusterRole::Data,
+        Role::Witness => ClusterRole::Witness,
+    }
+}
+
+/// The node's look at itself.
+pub fn findings(report: &Report, directory: Option<&Directory>, services: &SharedServices) -> Vec<Finding> {
+    let mut findings = vec![of_cluster(report)];
+    for node in report.nodes.iter().filter(|node| node.state == State::Down) {
+        let text =
+            format!("{} does not answer at {}; start it, or remove it for good", node.name, node.address);
+        findings.push(Finding::new(Level::Warn, "nodes", text));
+    }
+    if let Some(directory) = directory {
+        findings.extend(of_directory(directory));
+    }
+    let failing = services.failing();
+    if failing.is_empty() && directory.is_some() {
+        findings.push(Finding::new(Level::Ok, "ports", services.listening().join(", ")));
+    }
+    findings.extend(failing.into_iter().map(|text| Finding::new(Level::Fail, "ports", text)));
+    findings
+}
+
+fn of_cluster(report: &Report) -> Finding {
+    let since = &report.since;
+    match report.protection {
+        Protection::Protected => Finding::new(Level::Ok, "cluster", format!("protected since {since}")),
+        Protection::Degraded => {
+            let text =
+                format!("degraded since {since}: the next failure may stop it; see 'pollux cluster status'");
+            Finding::new(Level::Warn, "cluster", text)
+        }
+        Protection::Unavailable => {
+            let text =
+                format!("no majority since {since}: nothing can be changed; start the nodes that are down");
+            Finding::new(Level::Fail, "cluster", text)
+        }
+    }
+}
+
+fn of_directory(directory: &Directory) -> Vec<Finding> {
+    let settings = directory.settings();
+    let mut findings = Vec::new();
+    if directory.domains.is_empty() {
+        let text = "there is no mail domain; add one with 'pollux domain add'";
+        findings.push(Finding::new(Level::Warn, "domains", text));
+    }
+    if directory.users.is_empty() {
+        findings.push(Finding::new(Level::Warn, "users", "there is no user; add one with 'pollux user add'"));
+    }
+    if settings.auth_plaintext_without_tls() {
+        let text =
+            "passwords may cross the net in the clear; 'pollux policy set auth.plaintext_without_tls no'";
+        findings.push(Finding::new(Level::Warn, "logins", text));
+    }
+    findings
+}

@@ -1,0 +1,192 @@
+//! The rooms above the cluster, composed over a replica in memory: a mail goes in by SMTP and is read by IMAP.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use super::*;
+use crate::admin::check::Finding;
+use crate::admin::control::client;
+use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
+use crate::admin::status::{Protection, Report};
+use crate::clock::Clock;
+use crate::cluster::memory::MemoryReplica;
+use crate::mail::ids::NodeId;
+
+/// An operator that knows one node and can stop it.
+#[derive(Clone)]
+struct Alone {
+    stop: Stop,
+    services: SharedServices,
+}
+
+impl Operator for Alone {
+    fn role(&self) -> Role {
+        Role::Data
+    }
+
+    async fn status(&self) -> Report {
+        Report {
+            cluster_id: String::new(),
+            cluster_version: 1,
+            answered_by: "node1".to_owned(),
+            leader: Some(1),
+            term: 1,
+            protection: Protection::Degraded,
+            since: "2026-11-21T20:00:00Z".to_owned(),
+            nodes: Vec::new(),
+        }
+    }
+
+    async fn findings(&self) -> Vec<Finding> {
+        operator::findings(&self.status().await, None, &self.services)
+    }
+
+    async fn join_token(&self, _role: Role, _ttl_ms: u64) -> Result<String, Failure> {
+        Err(Failure::refused("no others here"))
+    }
+
+    async fn transfer(&self, _to: NodeId) -> Result<(), Failure> {
+        Err(Failure::refused("no others here"))
+    }
+
+    async fn remove(&self, _node: NodeId) -> Result<(), Failure> {
+        Err(Failure::refused("no others here"))
+    }
+
+    fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// The standard ports moved to a place that nothing else on the machine uses.
+fn free_offset() -> u16 {
+    let taken = |offset: u16| {
+        [24, 25, 110, 143, 465, 587, 993, 995]
+            .iter()
+            .any(|port| TcpListener::bind(("127.0.0.1", offset + port)).is_err())
+    };
+    (20..60)
+        .map(|thousand| thousand * 1000)
+        .find(|offset| !taken(*offset))
+        .expect("some thousand ports are free")
+}
+
+fn config(dir: &Path) -> Config {
+    let text =
+        format!("name = \"node1\"\n[listen]\naddress = \"127.0.0.1\"\nport_offset = {}\n", free_offset());
+    Config::parse(&text, &dir.join("pollux.toml")).unwrap()
+}
+
+/// Runs the rooms on a thread of their own until the control socket is told `Shutdown`.
+fn start(config: &Config) -> std::thread::JoinHandle<Result<(), String>> {
+    let config = config.clone();
+    std::thread::spawn(move || {
+        let runtime = runtime(Role::Data)?;
+        runtime.block_on(async {
+            let stop: Stop = Arc::new(watch::Sender::new(false));
+            let replica = MemoryReplica::new(Clock::system());
+            let operator = |services| Alone { stop: Arc::clone(&stop), services };
+            run_rooms(&config, replica, operator, &stop).await
+        })
+    })
+}
+
+fn wait_for<T>(mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while std::time::Instant::now() < end {
+        if let Some(value) = ready() {
+            return value;
+        }
+        std::thread::yield_now();
+    }
+    panic!("it did not come about within a minute");
+}
+
+/// A client that speaks lines.
+struct Lines {
+    write: TcpStream,
+    read: BufReader<TcpStream>,
+}
+
+impl Lines {
+    fn connect(config: &Config, port: u16) -> Self {
+        let address = ("127.0.0.1", config.listen.port_offset + port);
+        let write = wait_for(|| TcpStream::connect(address).ok());
+        write.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let read = BufReader::new(write.try_clone().unwrap());
+        let mut lines = Self { write, read };
+        lines.read_line();
+        lines
+    }
+
+    fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        self.read.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Sends a line and reads until one starts with `end`.
+    fn say(&mut self, line: &str, end: &str) -> String {
+        self.write.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut heard = String::new();
+        loop {
+            let line = self.read_line();
+            assert!(!line.is_empty(), "the server hung up after {heard:?}");
+            heard.push_str(&line);
+            if line.starts_with(end) {
+                return heard;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mail_goes_in_by_smtp_and_is_read_by_imap() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let node = start(&config);
+    let ask = |request: Request| client::ask(&config.control_socket, request);
+    wait_for(|| ask(Request::DomainList).ok());
+
+    ask(Request::DomainAdd { name: "example.test".to_owned() }).unwrap();
+    let password_phc = crate::state::password::hash(b"demo-bob", &[7; 16]);
+    ask(Request::UserAdd { name: "bob".to_owned(), password_phc, quota: Quota::Default }).unwrap();
+    ask(Request::PolicySet {
+        changes: vec![("auth.plaintext_without_tls".to_owned(), Some("true".to_owned()))],
+    })
+    .unwrap();
+
+    let mut smtp = Lines::connect(&config, 25);
+    smtp.say("EHLO client.test", "250 ");
+    smtp.say("MAIL FROM:<alice@elsewhere.test>", "250 ");
+    smtp.say("RCPT TO:<bob@example.test>", "250 ");
+    smtp.say("DATA", "354 ");
+    smtp.say("Subject: first\r\n\r\nthe first mail\r\n.", "250 ");
+    smtp.say("QUIT", "221 ");
+
+    let mut imap = Lines::connect(&config, 143);
+    imap.say("a LOGIN bob demo-bob", "a OK");
+    assert!(imap.say("b SELECT INBOX", "b OK").contains("* 1 EXISTS"));
+    assert!(imap.say("c FETCH 1 BODY[TEXT]", "c OK").contains("the first mail"));
+    imap.say("d LOGOUT", "d OK");
+
+    assert_eq!(ask(Request::Shutdown).unwrap()["done"], "stopping");
+    node.join().unwrap().unwrap();
+    assert!(!config.control_socket.exists());
+    let gone = ask(Request::DomainList).unwrap_err();
+    assert_eq!(gone.kind, FailureKind::Unavailable);
+    assert!(gone.message.contains("not running"), "{gone}");
+}
+
+#[test]
+fn a_used_port_is_one_line_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let taken = TcpListener::bind(("127.0.0.1", config.listen.port_offset + 143)).unwrap();
+    let error = start(&config).join().unwrap().unwrap_err();
+    assert!(error.contains("imap cannot listen on 127.0.0.1:"), "{error}");
+    assert!(!error.contains('\n'));
+    assert!(!config.control_socket.exists());
+    drop(taken);
+}
