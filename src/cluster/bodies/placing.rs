@@ -7,11 +7,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::pool::Trouble;
 use super::server::{Ack, Piece};
 use super::{
-    BodyService, Inner, KIND_LARGE, PIECE_BYTES_MAX, ReplicaSet, SMALL_BODY_BYTES_MAX, blocking, disk, ms,
+    BodyBounds, BodyService, Inner, KIND_LARGE, PIECE_BYTES_MAX, ReplicaSet, SMALL_BODY_BYTES_MAX, blocking,
+    disk, ms,
 };
 use crate::cluster::replica::{Fault, Placing};
 use crate::cluster::transport::{FramedStream, Lane};
@@ -209,7 +211,7 @@ impl Inner {
         content: Content,
         upload: Option<Uploading>,
     ) -> Result<bool, Fault> {
-        let allowed_ms = self.bounds.ack_ms_max + content.size() / BYTES_PER_EXTRA_MS;
+        let allowed_ms = self.bounds.allowed_ms(content.size());
         let mut replicas = self.replicas.clone();
         let why = tokio::select! {
             sent = self.send(node, id, content, upload) => match sent {
@@ -273,15 +275,22 @@ impl Inner {
         opened.map_err(|why| Trouble::Lost(why.to_string()))
     }
 
-    /// Returns when waiting for `node` has no sense any longer, with the reason.
+    /// Returns when waiting for `node` has no sense any longer, with the reason: it is silent, or it
+    /// lives and is too slow.
     async fn lose_patience(&self, node: NodeId, allowed_ms: u64) -> String {
         let bounds = &self.bounds;
-        tokio::time::sleep(ms(bounds.probe_after_ms)).await;
-        if let Err(why) = self.transport.ping(node, ms(bounds.probe_ms_max)).await {
-            return why.to_string();
+        let silent = async {
+            loop {
+                tokio::time::sleep(ms(bounds.probe_after_ms)).await;
+                if let Err(why) = self.transport.ping(node, ms(bounds.probe_ms_max)).await {
+                    return why.to_string();
+                }
+            }
+        };
+        match timeout(ms(allowed_ms), silent).await {
+            Ok(why) => why,
+            Err(_) => format!("no ack within {allowed_ms} ms"),
         }
-        tokio::time::sleep(ms(allowed_ms.saturating_sub(bounds.probe_after_ms))).await;
-        format!("no ack within {allowed_ms} ms")
     }
 }
 
@@ -292,6 +301,17 @@ async fn end(mut stream: FramedStream, id: BodyId) -> Result<(), Trouble> {
     let frame = stream.recv().await.map_err(|why| lost(&why))?;
     let ack = frame.as_deref().and_then(Ack::decode).ok_or_else(|| lost(&"no ack came"))?;
     ack.verdict.map_err(Trouble::Refused)
+}
+
+async fn in_time<T>(allowed_ms: u64, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let late = || Trouble::Lost(format!("not done within {allowed_ms} ms"));
+    timeout(ms(allowed_ms), work).await.unwrap_or_else(|_| Err(late()))
+}
+
+impl BodyBounds {
+    fn allowed_ms(&self, size: u64) -> u64 {
+        self.ack_ms_max + size / BYTES_PER_EXTRA_MS
+    }
 }
 
 /// A large body on its way to one peer.
@@ -324,15 +344,19 @@ impl Upload {
         let (pieces, mut steps) = mpsc::unbounded_channel();
         let budget = Arc::new(Semaphore::new(inner.bounds.in_flight_bytes_max.max(PIECE_BYTES_MAX)));
         let task = tokio::spawn(async move {
-            let mut stream = inner.open(node).await?;
+            let bounds = inner.bounds;
+            let mut size = 0;
+            let mut stream = in_time(bounds.ack_ms_max, inner.open(node)).await?;
             while let Some(step) = steps.recv().await {
                 match step {
                     Step::Piece(bytes, permit) => {
+                        size += bytes.len() as u64;
                         let sent = stream.send(Piece::Data(bytes).encode()).await;
                         sent.map_err(|why| Trouble::Lost(why.to_string()))?;
                         drop(permit);
                     }
-                    Step::End(id) => return end(stream, id).await,
+                    // From here on nobody may be left who would end the wait.
+                    Step::End(id) => return in_time(bounds.allowed_ms(size), end(stream, id)).await,
                 }
             }
             Err(Trouble::Lost("given up".to_owned()))
@@ -345,7 +369,7 @@ impl Upload {
         let weight = piece.len() as u32;
         let permit = if self.in_sync {
             let room = self.budget.clone().acquire_many_owned(weight);
-            tokio::time::timeout(ms(patience_ms), room).await.ok().and_then(Result::ok)
+            timeout(ms(patience_ms), room).await.ok().and_then(Result::ok)
         } else {
             self.budget.clone().try_acquire_many_owned(weight).ok()
         };
