@@ -13,7 +13,7 @@ use super::types::{LogId, SnapshotMeta};
 /// Bytes of one entry's payload: a command with its record header, or a membership.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// Members, joint configurations and voters that one membership may have.
-pub const MEMBERS_MAX: usize = 64;
+pub const MEMBERS_MAX: usize = 32;
 
 const PAYLOAD_BLANK: u8 = 0;
 const PAYLOAD_NORMAL: u8 = 1;

@@ -1,1 +1,206 @@
-//! What apply changed, to the views and watchers; never blocks apply.
+//! What apply tells this node: views, directory, mailbox lists, in-sync set, dropped bodies.
+//!
+//! Publishing never waits for a listener: watchers hold the newest value, and who lags compares whole.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::{OnceCell, mpsc, watch};
+
+use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::state::change::Change;
+use crate::state::directory::Directory;
+use crate::state::reading;
+use crate::state::record::ReplicaRecord;
+use crate::state::rows::{Rows, RowsError};
+use crate::state::view::{LoadingView, MailboxView, SharedView};
+
+/// Mailbox views kept in memory; beyond it the ones that no session holds go, longest unused first.
+pub const VIEWS_MAX: usize = 1_024;
+/// Accounts watched at once before those without a watcher are swept.
+const ACCOUNT_WATCHES_MAX: usize = 16_384;
+/// Dropped bodies waiting for the body keeper; beyond it they are found by its scan.
+const DROPPED_BODIES_MAX: usize = 65_536;
+
+/// All that is published. Shared by the machine, which writes, and the handles, which read.
+pub struct Feed {
+    directory: watch::Sender<Arc<Directory>>,
+    accounts: Mutex<HashMap<AccountId, watch::Sender<u64>>>,
+    views: Mutex<HashMap<MailboxId, Arc<ViewSlot>>>,
+    uses: AtomicU64,
+    replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
+    dropped: mpsc::Sender<BodyId>,
+    dropped_overflow: AtomicBool,
+}
+
+/// A mailbox's view, loading or loaded. It hears every change from the moment it is in the map.
+#[derive(Default)]
+struct ViewSlot {
+    loading: LoadingView,
+    view: OnceCell<Option<Arc<SharedView>>>,
+    last_used: AtomicU64,
+}
+
+impl ViewSlot {
+    /// The map's own copies are the cell's and the loader's; a third belongs to a session.
+    fn is_idle(self: &Arc<Self>) -> bool {
+        const OURS: usize = 2;
+        Arc::strong_count(self) == 1
+            && match self.view.get() {
+                Some(Some(view)) => Arc::strong_count(view) <= OURS,
+                Some(None) => true,
+                None => false,
+            }
+    }
+}
+
+impl Feed {
+    /// An empty feed, and the bodies that nothing names any longer, as they are dropped.
+    pub fn new() -> (Arc<Self>, mpsc::Receiver<BodyId>) {
+        let (dropped, dropped_bodies) = mpsc::channel(DROPPED_BODIES_MAX);
+        let feed = Self {
+            directory: watch::Sender::new(Arc::default()),
+            accounts: Mutex::default(),
+            views: Mutex::default(),
+            uses: AtomicU64::new(0),
+            replicas: watch::Sender::new(Arc::default()),
+            dropped,
+            dropped_overflow: AtomicBool::new(false),
+        };
+        (Arc::new(feed), dropped_bodies)
+    }
+
+    /// Tells what one apply call changed, once `rows` show it. Blocks on `rows`, never on a listener.
+    pub fn publish(&self, rows: &dyn Rows, changes: Vec<Change>) -> Result<(), RowsError> {
+        let mut directory_changed = false;
+        for change in changes {
+            match change {
+                Change::Messages(change) => {
+                    let slot = held(&self.views).get(&change.mailbox).cloned();
+                    if let Some(slot) = slot {
+                        slot.loading.take_in(&change);
+                    }
+                }
+                Change::Mailboxes { account } => self.tick_account(account),
+                Change::MailboxDeleted { mailbox } => self.view_deleted(mailbox),
+                Change::Directory => directory_changed = true,
+                Change::BodyDropped { body } => {
+                    if self.dropped.try_send(body).is_err() {
+                        self.dropped_overflow.store(true, Ordering::Relaxed);
+                    }
+                }
+                Change::BodyNamed { body: _ } => {}
+                Change::Replicas { replicas } => {
+                    self.replicas.send_replace(Arc::new(replicas));
+                }
+            }
+        }
+        if directory_changed {
+            self.directory.send_replace(Arc::new(Directory::load(rows)?));
+        }
+        Ok(())
+    }
+
+    /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.
+    pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
+        self.directory.send_replace(Arc::new(Directory::load(rows)?));
+        self.replicas.send_replace(Arc::new(reading::replicas(rows)?));
+        held(&self.accounts).values().for_each(|ticks| ticks.send_modify(|tick| *tick += 1));
+        let slots: Vec<_> = {
+            let mut views = held(&self.views);
+            views.retain(|_, slot| !matches!(slot.view.get(), Some(None)));
+            views.iter().map(|(mailbox, slot)| (*mailbox, slot.clone())).collect()
+        };
+        for (mailbox, slot) in slots {
+            let Some(Some(shared)) = slot.view.get() else { continue };
+            match MailboxView::load(rows, mailbox)? {
+                Some(view) => shared.update(|old| *old = view),
+                None => self.view_deleted(mailbox),
+            }
+        }
+        Ok(())
+    }
+
+    /// The mailbox's view; loads it on first use. `None`: there is no such mailbox.
+    pub async fn view<R>(&self, rows: R, mailbox: MailboxId) -> Result<Option<Arc<SharedView>>, RowsError>
+    where
+        R: Rows + 'static,
+    {
+        let slot = self.slot(mailbox);
+        let loaded = slot
+            .view
+            .get_or_try_init(|| async {
+                let loader = slot.clone();
+                let load = move || {
+                    let view = MailboxView::load(&rows, mailbox)?;
+                    Ok(view.map(|view| loader.loading.finish(view)))
+                };
+                tokio::task::spawn_blocking(load)
+                    .await
+                    .unwrap_or_else(|_| Err(RowsError("the reader of a mailbox was stopped".into())))
+            })
+            .await?
+            .clone();
+        if loaded.is_none() {
+            // The mailbox may be made later: its view is looked for anew then.
+            held(&self.views).remove(&mailbox);
+        }
+        Ok(loaded)
+    }
+
+    pub fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.directory.subscribe()
+    }
+
+    pub fn replicas(&self) -> watch::Receiver<Arc<Vec<ReplicaRecord>>> {
+        self.replicas.subscribe()
+    }
+
+    /// True once since bodies were dropped that could not be told one by one.
+    pub fn take_dropped_overflow(&self) -> bool {
+        self.dropped_overflow.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn account(&self, account: AccountId) -> watch::Receiver<u64> {
+        let mut accounts = held(&self.accounts);
+        if accounts.len() >= ACCOUNT_WATCHES_MAX {
+            accounts.retain(|_, ticks| ticks.receiver_count() > 0);
+        }
+        accounts.entry(account).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    fn slot(&self, mailbox: MailboxId) -> Arc<ViewSlot> {
+        let mut views = held(&self.views);
+        if views.len() >= VIEWS_MAX && !views.contains_key(&mailbox) {
+            let oldest = views
+                .iter()
+                .filter(|(_, slot)| slot.is_idle())
+                .min_by_key(|(_, slot)| slot.last_used.load(Ordering::Relaxed))
+                .map(|(mailbox, _)| *mailbox);
+            if let Some(oldest) = oldest {
+                views.remove(&oldest);
+            }
+        }
+        let slot = views.entry(mailbox).or_default();
+        slot.last_used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        slot.clone()
+    }
+
+    fn tick_account(&self, account: AccountId) {
+        if let Some(ticks) = held(&self.accounts).get(&account) {
+            ticks.send_modify(|tick| *tick += 1);
+        }
+    }
+
+    fn view_deleted(&self, mailbox: MailboxId) {
+        let slot = held(&self.views).remove(&mailbox);
+        if let Some(Some(view)) = slot.as_ref().and_then(|slot| slot.view.get()) {
+            view.update(|view| view.deleted = true);
+        }
+    }
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().expect("no holder of the feed's locks panics")
+}

@@ -1,1 +1,0 @@
-//! Adapts state and tables to openraft: apply, snapshots, the feed.

@@ -1,0 +1,219 @@
+//! The replicated state machine as openraft drives it: entries in, rows and answers out.
+//!
+//! A data node applies commands to its tables. A witness has none: it only remembers how far it heard.
+
+mod rows;
+mod snapshot;
+mod witness;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
+use tokio::sync::watch;
+
+pub use self::rows::Progress;
+pub use self::snapshot::{Marker, SnapshotData};
+pub use self::witness::WitnessFile;
+use super::feed::Feed;
+use super::types::{Answer, Entry, LogId, Payload, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::mail::ids::LogIndex;
+use crate::state::apply::{Overlay, apply};
+use crate::state::change::Change;
+use crate::state::codec::decode_proposal;
+use crate::state::outcome::Outcome;
+use crate::state::rows::{Rows, RowsError};
+use crate::store::tables::{Tables, TablesError};
+
+/// Entries of one batch. Bounds what a crash may leave to be applied again, and the batch's memory.
+const BATCH_ENTRIES_MAX: usize = 512;
+/// Bytes of one batch's commands.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// What the machine keeps its state in.
+#[derive(Clone)]
+pub enum Keeping {
+    Data { tables: Tables, feed: Arc<Feed> },
+    Witness(WitnessFile),
+}
+
+/// What other tasks may watch of the machine.
+#[derive(Clone)]
+pub struct Watched {
+    /// Last applied index plus one; 0: nothing. Set after rows, views and answers show the entry.
+    pub applied_next: watch::Sender<u64>,
+    /// The same, for the log's check that nothing applied is cut. Set before the rows are written.
+    pub floor_next: Arc<AtomicU64>,
+    /// Index up to which the state is durable without the log, plus one.
+    pub durable_next: Arc<AtomicU64>,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self { applied_next: watch::Sender::new(0), floor_next: Arc::default(), durable_next: Arc::default() }
+    }
+}
+
+/// The machine. Owned by openraft, which calls it one call at a time.
+pub struct Machine {
+    keeping: Keeping,
+    progress: Progress,
+    watched: Watched,
+}
+
+type Responders = Vec<(ApplyResponder<TypeConfig>, Answer)>;
+
+impl Machine {
+    /// Takes up where the disk left off. Blocks.
+    pub fn open(keeping: Keeping, watched: Watched) -> io::Result<Self> {
+        let progress = match &keeping {
+            Keeping::Data { tables, feed } => {
+                // What is read after a crash must be durable before the log may be purged behind it.
+                tables.sync().map_err(tables_error)?;
+                feed.resync(tables).map_err(rows_error)?;
+                Progress::read(tables).map_err(rows_error)?
+            }
+            Keeping::Witness(file) => file.read()?,
+        };
+        let machine = Self { keeping, progress, watched };
+        machine.watched.durable_next.store(machine.next(), Ordering::Release);
+        machine.publish_progress();
+        Ok(machine)
+    }
+
+    fn next(&self) -> u64 {
+        self.progress.last_applied.map_or(0, |last| last.index + 1)
+    }
+
+    fn publish_progress(&self) {
+        self.watched.floor_next.store(self.next(), Ordering::Release);
+        self.watched.applied_next.send_replace(self.next());
+    }
+
+    async fn apply_batch(&mut self, entries: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let Some((last, _)) = entries.last() else { return Ok(()) };
+        let last = last.log_id;
+        self.watched.floor_next.store(last.index + 1, Ordering::Release);
+        let (entries, responders): (Vec<Entry>, Vec<_>) = entries.into_iter().unzip();
+        let memberships = entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some((entry.log_id, membership.clone())),
+            Payload::Blank | Payload::Normal(_) => None,
+        });
+        let membership_changed = memberships.is_some();
+        if let Some((at, membership)) = memberships {
+            self.progress.membership = StoredMembership::new(Some(at), membership);
+        }
+        self.progress.last_applied = Some(last);
+        let answers = match &self.keeping {
+            Keeping::Data { tables, feed } => {
+                let (tables, feed, progress) = (tables.clone(), feed.clone(), self.progress.clone());
+                blocking(move || write_batch(&tables, &feed, &progress, membership_changed, &entries)).await?
+            }
+            Keeping::Witness(_) => vec![Answer::default(); entries.len()],
+        };
+        let answered: Responders =
+            responders.into_iter().zip(answers).filter_map(|(to, answer)| Some((to?, answer))).collect();
+        answered.into_iter().for_each(|(to, answer)| to.send(answer));
+        self.publish_progress();
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Marker;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.progress.last_applied, self.progress.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + Send,
+    {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = entries.next().await {
+            let next = next?;
+            if let Payload::Normal(encoded) = &next.0.payload {
+                bytes += encoded.0.len();
+            }
+            batch.push(next);
+            if batch.len() >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
+                self.apply_batch(std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+        }
+        self.apply_batch(batch).await
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Marker {
+        self.marker()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        self.install(meta, snapshot).await
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<Snapshot<super::types::CommittedLeaderId, u64, super::types::Member, SnapshotData>>>
+    {
+        self.current_snapshot().await
+    }
+}
+
+/// Applies the entries into one overlay, writes it with the machine's own rows, then tells the feed, so that
+/// whoever hears the answer finds the change in every view.
+fn write_batch(
+    tables: &Tables,
+    feed: &Feed,
+    progress: &Progress,
+    membership_changed: bool,
+    entries: &[Entry],
+) -> io::Result<Vec<Answer>> {
+    let mut overlay = Overlay::new();
+    let mut changes: Vec<Change> = Vec::new();
+    let mut answers = Vec::with_capacity(entries.len());
+    for entry in entries {
+        answers.push(Answer(apply_entry(tables, &mut overlay, entry, &mut changes)?));
+    }
+    let mut batch = overlay.into_batch();
+    progress.write_applied(&mut batch);
+    if membership_changed {
+        progress.write_membership(&mut batch);
+    }
+    tables.write(batch).map_err(tables_error)?;
+    feed.publish(tables, changes).map_err(rows_error)?;
+    Ok(answers)
+}
+
+fn apply_entry(
+    rows: &dyn Rows,
+    overlay: &mut Overlay,
+    entry: &Entry,
+    changes: &mut Vec<Change>,
+) -> io::Result<Option<Outcome>> {
+    let Payload::Normal(encoded) = &entry.payload else { return Ok(None) };
+    // Skipping what cannot be read would part the replicas: the node stops, and says why.
+    let proposal = decode_proposal(encoded.proposal())
+        .map_err(|error| io::Error::other(format!("entry {}: {error}", entry.log_id.index)))?;
+    let applied = apply(rows, overlay, LogIndex(entry.log_id.index), &proposal).map_err(rows_error)?;
+    changes.extend(applied.changes);
+    Ok(Some(applied.outcome))
+}
+
+/// Table writes block for a disk; the runtime's threads never do.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn tables_error(error: TablesError) -> io::Error {
+    io::Error::other(error)
+}
+
+fn rows_error(error: RowsError) -> io::Error {
+    io::Error::other(error)
+}
