@@ -2,8 +2,8 @@
 //! far behind for the log.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
 
@@ -76,8 +76,7 @@ impl Machine {
     }
 
     pub(super) async fn install(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let progress =
-            Progress { last_applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        let progress = Progress { last_applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let (keeping, written) = (self.keeping.clone(), progress.clone());
         blocking(move || match keeping {
             Keeping::Data { tables, feed } => {

@@ -1,0 +1,60 @@
+//! Raft between nodes: what is asked, by whom, and in which bytes.
+
+mod client;
+mod gate;
+mod messages;
+mod serve;
+mod snapshot;
+
+pub use self::client::{Network, PeerClient};
+pub use self::gate::{Acks, PeerLag, Verdict, decide};
+pub use self::serve::{NodeCalls, Server};
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::types::{Member, StoredMembership, TypeConfig};
+
+/// One Raft node of ours.
+pub type Raft = openraft::Raft<TypeConfig, super::machine::Machine>;
+
+/// What a peer can be asked. Numbers are never reused; 0x0100 upwards are the bodies'.
+pub mod kinds {
+    /// One append without a stream: heartbeats.
+    pub const APPEND: u16 = 0x01;
+    pub const VOTE: u16 = 0x02;
+    pub const PRE_VOTE: u16 = 0x03;
+    pub const TRANSFER_LEADER: u16 = 0x04;
+    /// Stream: appends one way, what became of them the other, in order.
+    pub const APPEND_STREAM: u16 = 0x05;
+    /// Stream, bulk lane: header, rows, end; then one answer.
+    pub const SNAPSHOT_STREAM: u16 = 0x06;
+    /// An encoded proposal, for the leader.
+    pub const PROPOSE: u16 = 0x07;
+    /// What the node knows of itself.
+    pub const STATUS: u16 = 0x08;
+    /// A change of the membership, for the leader.
+    pub const MEMBERSHIP: u16 = 0x09;
+}
+
+/// The members in force, for whoever needs them without asking Raft. Swapped when they change.
+pub type Roster = Arc<ArcSwap<Vec<RosterEntry>>>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RosterEntry {
+    pub id: u64,
+    pub member: Member,
+    pub voter: bool,
+}
+
+/// The roster of a membership, ascending by id.
+pub fn roster_of(stored: &StoredMembership) -> Vec<RosterEntry> {
+    let voters: std::collections::BTreeSet<u64> = stored.voter_ids().collect();
+    let entry = |(id, member): (&u64, &Member)| RosterEntry {
+        id: *id,
+        member: member.clone(),
+        voter: voters.contains(id),
+    };
+    stored.membership().nodes().map(entry).collect()
+}
