@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OnceCell, mpsc, watch};
 
+use super::bodies::ReplicaSet;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::change::Change;
 use crate::state::directory::Directory;
@@ -30,6 +31,7 @@ pub struct Feed {
     views: Mutex<HashMap<MailboxId, Arc<ViewSlot>>>,
     uses: AtomicU64,
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
+    replica_set: watch::Sender<ReplicaSet>,
     dropped: mpsc::Sender<BodyId>,
     dropped_overflow: AtomicBool,
 }
@@ -65,6 +67,7 @@ impl Feed {
             views: Mutex::default(),
             uses: AtomicU64::new(0),
             replicas: watch::Sender::new(Arc::default()),
+            replica_set: watch::Sender::new(ReplicaSet::default()),
             dropped,
             dropped_overflow: AtomicBool::new(false),
         };
@@ -91,9 +94,7 @@ impl Feed {
                     }
                 }
                 Change::BodyNamed { body: _ } => {}
-                Change::Replicas { replicas } => {
-                    self.replicas.send_replace(Arc::new(replicas));
-                }
+                Change::Replicas { replicas } => self.replicas_are(replicas),
             }
         }
         if directory_changed {
@@ -105,7 +106,7 @@ impl Feed {
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.
     pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
         self.directory.send_replace(Arc::new(Directory::load(rows)?));
-        self.replicas.send_replace(Arc::new(reading::replicas(rows)?));
+        self.replicas_are(reading::replicas(rows)?);
         held(&self.accounts).values().for_each(|ticks| ticks.send_modify(|tick| *tick += 1));
         let slots: Vec<_> = {
             let mut views = held(&self.views);
@@ -155,6 +156,19 @@ impl Feed {
 
     pub fn replicas(&self) -> watch::Receiver<Arc<Vec<ReplicaRecord>>> {
         self.replicas.subscribe()
+    }
+
+    /// The same, as the bodies need it.
+    pub fn replica_set(&self) -> watch::Receiver<ReplicaSet> {
+        self.replica_set.subscribe()
+    }
+
+    fn replicas_are(&self, replicas: Vec<ReplicaRecord>) {
+        self.replica_set.send_replace(ReplicaSet {
+            in_sync: replicas.iter().filter(|replica| replica.in_sync).map(|replica| replica.node).collect(),
+            data_nodes: replicas.iter().map(|replica| replica.node).collect(),
+        });
+        self.replicas.send_replace(Arc::new(replicas));
     }
 
     /// True once since bodies were dropped that could not be told one by one.

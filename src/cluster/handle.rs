@@ -1,1 +1,142 @@
-//! The real replica: `replica::Replica` over openraft.
+//! The cluster, as the rooms above use it on this node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::bodies::PlacingBody;
+use super::local::{DataParts, Local};
+use super::membership::ClusterError;
+use super::replica::{Fault, Replica};
+use super::status::ClusterStatus;
+use super::types::Role;
+use crate::clock::Clock;
+use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
+use crate::state::command::Command;
+use crate::state::directory::Directory;
+use crate::state::outcome::Outcome;
+use crate::state::reading;
+use crate::state::record::MailboxRecord;
+use crate::state::rows::RowsError;
+use crate::state::view::SharedView;
+use crate::store::tables::Tables;
+
+/// The replicated truth on this node. Cheap to clone.
+#[derive(Clone)]
+pub struct ClusterHandle {
+    pub(super) local: Arc<Local>,
+}
+
+impl ClusterHandle {
+    pub fn node(&self) -> NodeId {
+        self.local.id
+    }
+
+    pub fn role(&self) -> Role {
+        self.local.config.role
+    }
+
+    /// Asks all members, each for at most half a second.
+    pub async fn status(&self) -> ClusterStatus {
+        self.local.status().await
+    }
+
+    /// Hands leadership to a data node that has the whole log; resolves once it leads.
+    pub async fn transfer(&self, to: NodeId) -> Result<(), ClusterError> {
+        self.local.transfer(to).await
+    }
+
+    /// Takes a node out of the cluster; its id is never used again, its certificate is worth nothing any longer.
+    pub async fn remove(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.local.remove(node).await
+    }
+
+    /// A token that lets one node in, through this node, within `ttl_ms`.
+    pub async fn join_token(&self, role: Role, ttl_ms: u64) -> Result<String, ClusterError> {
+        self.local.join_token(role, ttl_ms).await
+    }
+
+    /// The bodies, for whoever scrubs or counts.
+    pub fn bodies(&self) -> Option<&super::bodies::BodyService> {
+        self.local.data.as_ref().map(|data| &data.bodies)
+    }
+
+    fn data(&self) -> Result<&DataParts, Fault> {
+        self.local.data.as_ref().ok_or_else(|| Fault::Busy("a witness keeps no mail".into()))
+    }
+
+    /// Reads rows where blocking does no harm.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Tables) -> Result<T, RowsError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let tables = self.data()?.tables.clone();
+        let read = tokio::task::spawn_blocking(move || read(&tables)).await;
+        read.map_err(|_| Fault::ShuttingDown)?.map_err(disk)
+    }
+}
+
+fn disk(error: RowsError) -> Fault {
+    Fault::Disk(error.0)
+}
+
+impl Replica for ClusterHandle {
+    type Placing = PlacingBody;
+
+    async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
+        self.local.propose(command).await
+    }
+
+    async fn place(&self) -> Result<PlacingBody, Fault> {
+        self.data()?.bodies.place()
+    }
+
+    async fn body(&self, id: BodyId) -> Result<Bytes, Fault> {
+        self.data()?.bodies.body(id).await
+    }
+
+    async fn view(&self, mailbox: MailboxId) -> Result<Option<Arc<SharedView>>, Fault> {
+        let data = self.data()?;
+        data.feed.view(data.tables.clone(), mailbox).await.map_err(disk)
+    }
+
+    fn directory(&self) -> Arc<Directory> {
+        self.watch_directory().borrow().clone()
+    }
+
+    fn watch_directory(&self) -> watch::Receiver<Arc<Directory>> {
+        match &self.local.data {
+            Some(data) => data.feed.directory(),
+            None => watch::Sender::new(Arc::default()).subscribe(),
+        }
+    }
+
+    fn watch_account(&self, account: AccountId) -> watch::Receiver<u64> {
+        match &self.local.data {
+            Some(data) => data.feed.account(account),
+            None => watch::Sender::new(0).subscribe(),
+        }
+    }
+
+    async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {
+        self.read(move |rows| reading::mailboxes(rows, account)).await
+    }
+
+    async fn mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, Fault> {
+        let name = name.to_owned();
+        self.read(move |rows| reading::mailbox_by_name(rows, account, &name)).await
+    }
+
+    async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Fault> {
+        self.read(move |rows| reading::subscriptions(rows, account)).await
+    }
+
+    async fn used_bytes(&self, account: AccountId) -> Result<u64, Fault> {
+        self.read(move |rows| reading::used_bytes(rows, account)).await
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.local.clock
+    }
+}

@@ -1,8 +1,20 @@
 //! What an operator is told of the cluster (design 8). Plain data; the rooms above turn it into tables and JSON.
 
-use crate::mail::ids::{NodeId, Timestamp};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+use openraft::ServerState;
+
+use super::local::Local;
+use super::network::{RosterEntry, kinds};
+use super::transport::Lane;
 use super::types::Role;
+use super::wire;
+use crate::mail::ids::{NodeId, Timestamp};
+use crate::state::reading;
 
 /// The cluster as one node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,5 +99,218 @@ impl NodeState {
             NodeState::Learner => "learner",
             NodeState::Unreachable => "unreachable",
         }
+    }
+}
+
+/// What a node says of itself when a peer asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct NodeReport {
+    pub version: String,
+    /// 0 follower, 1 leader, 2 candidate, 3 learner.
+    pub state: u8,
+    pub term: u64,
+    pub last_log_term: u64,
+    /// Index of the last log entry, plus one; so are the next two.
+    pub last_log_next: u64,
+    pub applied_next: u64,
+    /// The state is durable up to here without the log.
+    pub durable_next: u64,
+    pub bodies_missing: u64,
+    pub log_bytes: u64,
+    pub log_alarm: bool,
+}
+
+/// Since when the cluster is as protected as it is, as far as this node has seen.
+#[derive(Default)]
+pub struct Standing(Mutex<Option<(Protection, Timestamp)>>);
+
+impl Standing {
+    /// Notes what was seen at `now`; answers since when it is so.
+    pub fn note(&self, protection: Protection, now: Timestamp) -> Timestamp {
+        let mut noted = self.0.lock().expect("no holder of the standing panics");
+        match *noted {
+            Some((before, since)) if before == protection => since,
+            _ => {
+                *noted = Some((protection, now));
+                now
+            }
+        }
+    }
+}
+
+/// How long one member may take to say how it is.
+const ASK_MAX: Duration = Duration::from_millis(500);
+
+impl Local {
+    pub async fn status(&self) -> ClusterStatus {
+        let roster = self.roster.load_full();
+        let asked = roster.iter().map(|entry| self.report_of(NodeId(entry.id)));
+        let reports = futures_util::future::join_all(asked).await;
+        let (leader, term) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            (metrics.current_leader.map(NodeId), metrics.current_term)
+        };
+        let replicas = self.data.as_ref().map(|data| data.feed.replicas().borrow().clone()).unwrap_or_default();
+        let end = reports.iter().flatten().map(|report| report.last_log_next).max().unwrap_or(0);
+        let nodes: Vec<NodeStatus> = roster
+            .iter()
+            .zip(reports)
+            .map(|(entry, report)| {
+                let in_sync = entry.member.role == Role::Witness
+                    || replicas.iter().any(|replica| replica.node.0 == entry.id && replica.in_sync);
+                node_status(entry, report, end, in_sync)
+            })
+            .collect();
+        let protection = protection(&roster, &nodes, leader);
+        ClusterStatus {
+            cluster_id: self.cluster.to_string(),
+            cluster_version: self.cluster_version().await,
+            node: self.id,
+            leader: leader.filter(|_| protection != Protection::Unavailable),
+            term,
+            protection,
+            since: self.standing.note(protection, self.clock.now()),
+            nodes,
+        }
+    }
+
+    /// `None`: it did not answer in time.
+    pub async fn report_of(&self, node: NodeId) -> Option<NodeReport> {
+        if node == self.id {
+            return Some(self.report());
+        }
+        let answer = self.transport.call(node, Lane::Control, kinds::STATUS, Bytes::new(), ASK_MAX).await;
+        wire::decode(&answer.ok()?).ok()
+    }
+
+    pub fn report(&self) -> NodeReport {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let log = self.log.state();
+        let bytes = self.log.bytes_on_disk();
+        let bytes_max = match self.config.role {
+            Role::Data => self.config.retention.keep_bytes_max.saturating_mul(2),
+            Role::Witness => self.config.retention.witness_bytes_max,
+        };
+        NodeReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: match metrics.state {
+                ServerState::Leader => 1,
+                ServerState::Candidate => 2,
+                ServerState::Learner => 3,
+                _ => 0,
+            },
+            term: metrics.current_term,
+            last_log_term: log.last.map_or(0, |last| last.term),
+            last_log_next: log.last.map_or(0, |last| last.index + 1),
+            applied_next: *self.watched.applied_next.borrow(),
+            durable_next: self.watched.durable_next.load(Ordering::Acquire),
+            bodies_missing: self.data.as_ref().map_or(0, |data| data.bodies.counts().missing),
+            log_bytes: bytes,
+            log_alarm: bytes >= bytes_max / 5 * 4,
+        }
+    }
+
+    async fn cluster_version(&self) -> u32 {
+        let Some(tables) = self.data.as_ref().map(|data| data.tables.clone()) else { return 0 };
+        let read = tokio::task::spawn_blocking(move || reading::cluster_version(&tables)).await;
+        read.ok().and_then(Result::ok).unwrap_or(0)
+    }
+}
+
+fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_sync: bool) -> NodeStatus {
+    let answered = report.is_some();
+    let report = report.unwrap_or_default();
+    let has_next = match entry.member.role {
+        Role::Data => report.applied_next,
+        Role::Witness => report.last_log_next,
+    };
+    NodeStatus {
+        id: NodeId(entry.id),
+        name: entry.member.name.clone(),
+        role: entry.member.role,
+        address: entry.member.control.clone(),
+        state: match (answered, report.state) {
+            (false, _) => NodeState::Unreachable,
+            (true, 1) => NodeState::Leader,
+            (true, 2) => NodeState::Candidate,
+            (true, 3) => NodeState::Learner,
+            (true, _) => NodeState::Follower,
+        },
+        version: report.version,
+        last_log: report.last_log_next.saturating_sub(1),
+        applied: report.applied_next.saturating_sub(1),
+        lag_entries: end.saturating_sub(has_next),
+        bodies_missing: report.bodies_missing,
+        in_sync,
+        log_bytes: report.log_bytes,
+        log_alarm: report.log_alarm,
+    }
+}
+
+/// Protected: any one node may go. Unavailable: the voters that answer are no majority, or none of them leads.
+fn protection(roster: &[RosterEntry], nodes: &[NodeStatus], leader: Option<NodeId>) -> Protection {
+    let answers = |id: u64| nodes.iter().any(|node| node.id.0 == id && node.state != NodeState::Unreachable);
+    let voters = roster.iter().filter(|entry| entry.voter).count();
+    let answering = roster.iter().filter(|entry| entry.voter && answers(entry.id)).count();
+    let leader_answers = leader.is_some_and(|leader| answers(leader.0));
+    if answering * 2 <= voters || !leader_answers {
+        return Protection::Unavailable;
+    }
+    let whole = |role: Role| {
+        nodes.iter().filter(|node| node.role == role && node.in_sync && node.state != NodeState::Unreachable).count()
+    };
+    let all_well = nodes
+        .iter()
+        .all(|node| node.in_sync && !matches!(node.state, NodeState::Unreachable | NodeState::Learner));
+    if all_well && whole(Role::Data) >= 2 && voters >= 3 { Protection::Protected } else { Protection::Degraded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::types::Member;
+
+    fn entry(id: u64, role: Role) -> RosterEntry {
+        RosterEntry { id, member: Member { role, ..Member::default() }, voter: true }
+    }
+
+    fn pair_and_witness() -> (Vec<RosterEntry>, Vec<NodeStatus>) {
+        let roster = vec![entry(1, Role::Data), entry(2, Role::Data), entry(3, Role::Witness)];
+        let nodes = roster
+            .iter()
+            .map(|entry| node_status(entry, Some(NodeReport { state: 0, ..NodeReport::default() }), 0, true))
+            .collect();
+        (roster, nodes)
+    }
+
+    #[test]
+    fn protected_only_while_any_one_node_may_go() {
+        let (roster, nodes) = pair_and_witness();
+        let leader = Some(NodeId(1));
+        assert_eq!(protection(&roster, &nodes, leader), Protection::Protected);
+        for lost in 0..3 {
+            let mut nodes = nodes.clone();
+            nodes[lost].state = NodeState::Unreachable;
+            let leader = Some(NodeId(if lost == 0 { 2 } else { 1 }));
+            assert_eq!(protection(&roster, &nodes, leader), Protection::Degraded, "{lost}");
+            nodes[(lost + 1) % 3].state = NodeState::Unreachable;
+            assert_eq!(protection(&roster, &nodes, leader), Protection::Unavailable);
+        }
+        let mut behind = nodes.clone();
+        behind[1].in_sync = false;
+        assert_eq!(protection(&roster, &behind, leader), Protection::Degraded);
+        assert_eq!(protection(&roster, &nodes, None), Protection::Unavailable);
+        assert_eq!(protection(&roster[..2], &nodes[..2], leader), Protection::Degraded, "no witness");
+        assert_eq!(protection(&roster[..1], &nodes[..1], leader), Protection::Degraded, "alone");
+    }
+
+    #[test]
+    fn a_standing_keeps_its_beginning() {
+        let standing = Standing::default();
+        assert_eq!(standing.note(Protection::Protected, Timestamp(1)), Timestamp(1));
+        assert_eq!(standing.note(Protection::Protected, Timestamp(5)), Timestamp(1));
+        assert_eq!(standing.note(Protection::Degraded, Timestamp(7)), Timestamp(7));
     }
 }

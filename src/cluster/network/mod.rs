@@ -8,7 +8,7 @@ mod snapshot;
 
 pub use self::client::{Network, PeerClient};
 pub use self::gate::{Acks, PeerLag, Verdict, decide};
-pub use self::serve::{NodeCalls, Server};
+pub use self::serve::{NodeCalls, REFUSED, Server};
 
 use std::sync::Arc;
 

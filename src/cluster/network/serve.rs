@@ -11,6 +11,7 @@ use super::messages::*;
 use super::{Raft, kinds, snapshot};
 use crate::cluster::codec::CodecError;
 use crate::cluster::transport::{CallError, FrameReceiver, FrameSender, FramedStream, Handler};
+use crate::cluster::types::Role;
 use crate::mail::ids::NodeId;
 use crate::store::tables::Tables;
 
@@ -31,6 +32,8 @@ pub trait NodeCalls: Send + Sync + 'static {
 
 /// The handler of both lanes. Made before Raft is, since Raft needs the transport; refuses until then.
 pub struct Server {
+    node: NodeId,
+    role: Role,
     raft: OnceLock<Raft>,
     calls: OnceLock<Arc<dyn NodeCalls>>,
     tables: Option<Tables>,
@@ -40,8 +43,10 @@ pub struct Server {
 
 impl Server {
     /// `tables`: a data node's, for snapshots.
-    pub fn new(tables: Option<Tables>) -> Arc<Self> {
+    pub fn new(node: NodeId, role: Role, tables: Option<Tables>) -> Arc<Self> {
         Arc::new(Self {
+            node,
+            role,
             raft: OnceLock::new(),
             calls: OnceLock::new(),
             tables,
@@ -74,10 +79,16 @@ impl Handler for Server {
                 let done = raft.pre_vote(read(vote_request_from(body))?).await;
                 done.map(|response| vote_response_bytes(&response)).map_err(refused)
             }),
-            kinds::TRANSFER_LEADER => Box::pin(async move {
-                let done = raft.handle_transfer_leader(read(transfer_from(body))?).await;
+            kinds::TRANSFER_LEADER => {
+                let (node, role) = (self.node, self.role);
+                Box::pin(async move {
+                    let request = read(transfer_from(body))?;
+                    if role == Role::Witness && *request.to_node_id() == node.0 {
+                        return Err(refused("a witness does not take leadership over"));
+                    }
+                    let done = raft.handle_transfer_leader(request).await;
                 done.map(|response| transferred_bytes(&response)).map_err(refused)
-            }),
+            })},
             other => calls.call(from, other, body).unwrap_or_else(|| {
                 Box::pin(async move { Err(refused(format!("call {other} is not known here"))) })
             }),

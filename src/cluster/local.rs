@@ -1,0 +1,102 @@
+//! This node while it runs: what its handle, its tasks and its answers to peers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ServerState;
+use tokio::sync::{Semaphore, watch};
+
+use super::bodies::BodyService;
+use super::config::ClusterConfig;
+use super::feed::Feed;
+use super::machine::Watched;
+use super::network::{Raft, Roster, RosterEntry};
+use super::pki::ClusterId;
+use super::transport::{PeerAddress, Transport};
+use super::types::{Role, TypeConfig};
+use crate::clock::Clock;
+use crate::mail::ids::NodeId;
+use crate::store::log::LogStore;
+use crate::store::tables::Tables;
+
+/// One node's parts, after the start.
+pub struct Local {
+    pub id: NodeId,
+    pub cluster: ClusterId,
+    pub config: ClusterConfig,
+    pub clock: Clock,
+    pub raft: Raft,
+    pub transport: Transport,
+    pub roster: Roster,
+    pub log: LogStore,
+    pub watched: Watched,
+    /// A data node's; a witness has none.
+    pub data: Option<DataParts>,
+    /// Proposals of this node under way.
+    pub in_flight: Arc<Semaphore>,
+    pub standing: super::status::Standing,
+    /// Held by the leader while it changes the membership.
+    pub changing: tokio::sync::Mutex<()>,
+    /// True from the first word of a shutdown.
+    pub stopping: watch::Sender<bool>,
+    /// Why this node can no longer go on; set once.
+    pub failure: watch::Sender<Option<String>>,
+}
+
+#[derive(Clone)]
+pub struct DataParts {
+    pub tables: Tables,
+    pub feed: Arc<Feed>,
+    pub bodies: BodyService,
+}
+
+impl Local {
+    /// The leader as this node knows it; it may have died since.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.metrics().borrow().current_leader.map(NodeId)
+    }
+
+    pub fn leads(&self) -> bool {
+        self.raft.metrics().borrow().state == ServerState::Leader
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    pub fn member(&self, node: NodeId) -> Option<RosterEntry> {
+        self.roster.load().iter().find(|entry| entry.id == node.0).cloned()
+    }
+
+    /// The other data nodes that vote.
+    pub fn data_voters(&self) -> Vec<NodeId> {
+        let roster = self.roster.load();
+        let other_data = |entry: &&RosterEntry| {
+            entry.voter && entry.member.role == Role::Data && entry.id != self.id.0
+        };
+        roster.iter().filter(other_data).map(|entry| NodeId(entry.id)).collect()
+    }
+
+    /// Says once why the node must stop. Whoever runs it ends the process.
+    pub fn fail(&self, why: String) {
+        tracing::error!("this node stops: {why}");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(why);
+            first
+        });
+    }
+
+    /// The election time-out, for waits that are counted in it.
+    pub fn election(&self) -> Duration {
+        Duration::from_millis(self.config.timing.election_ms_max)
+    }
+
+    pub fn last_log(&self) -> Option<openraft::alias::LogIdOf<TypeConfig>> {
+        self.log.state().last.map(super::log::log_id_from)
+    }
+}
+
+pub fn peer_address(entry: &RosterEntry) -> PeerAddress {
+    PeerAddress { control: entry.member.control.clone(), bulk: entry.member.bulk.clone() }
+}

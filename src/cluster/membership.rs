@@ -1,1 +1,0 @@
-//! Founding, joining, removing, transferring; the handshake.

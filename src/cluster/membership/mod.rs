@@ -1,0 +1,248 @@
+//! Who belongs to the cluster: founding, joining, removing, handing over.
+
+mod files;
+mod join;
+
+pub use self::files::{Files, found};
+pub use self::join::{Admission, join};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+use openraft::ChangeMembers;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::time::Instant;
+
+use super::codec::MEMBERS_MAX;
+use super::local::Local;
+use super::network::kinds;
+use super::propose::NOT_LEADER;
+use super::token::{JoinToken, Role, Secret};
+use super::transport::{CallError, Lane};
+use super::types::Member;
+use super::wire;
+use crate::mail::ids::{NodeId, Timestamp};
+use crate::state::command::Command;
+
+/// How long a change of the membership may take, finding the leader included.
+const CHANGE_MAX: Duration = Duration::from_secs(15);
+/// Between tries, while nobody leads.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a hand-over may take.
+const TRANSFER_MAX: Duration = Duration::from_secs(5);
+/// The longest a join token lives: a week.
+pub const TOKEN_TTL_MS_MAX: u64 = 7 * 86_400_000;
+
+/// Why an operator's wish was not done. One line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("no majority of the cluster answers: try again when more nodes are up")]
+    NoQuorum,
+}
+
+impl ClusterError {
+    fn refused(why: impl std::fmt::Display) -> Self {
+        Self::Refused(why.to_string())
+    }
+}
+
+/// A change of the membership, for the leader.
+#[derive(Debug, Clone, Encode, Decode)]
+pub enum MembershipCall {
+    /// Answered with the new node's id.
+    Admit { name: String, role: Role, control: String, bulk: String },
+    Remove { node: NodeId },
+    Transfer { to: NodeId },
+}
+
+enum Tried {
+    NotLeader,
+    Refused(String),
+}
+
+impl Local {
+    pub async fn transfer(&self, to: NodeId) -> Result<(), ClusterError> {
+        self.at_leader(MembershipCall::Transfer { to }).await?;
+        let mut metrics = self.raft.metrics();
+        let leads = metrics.wait_for(|metrics| metrics.current_leader == Some(to.0));
+        let waited = tokio::time::timeout(TRANSFER_MAX, leads).await;
+        match waited {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(ClusterError::refused(format!("node {to} did not take over in time; the old leader goes on"))),
+        }
+    }
+
+    pub async fn remove(self: &Arc<Self>, node: NodeId) -> Result<(), ClusterError> {
+        let role = self.member(node).map(|entry| entry.member.role);
+        let role = role.ok_or_else(|| ClusterError::refused(format!("there is no node {node}")))?;
+        self.at_leader(MembershipCall::Remove { node }).await?;
+        if role == Role::Data {
+            self.propose(Command::RemoveReplica { node }).await.map_err(|_| ClusterError::NoQuorum)?;
+        }
+        Ok(())
+    }
+
+    pub async fn admit(&self, member: Member) -> Result<NodeId, ClusterError> {
+        let Member { name, role, control, bulk } = member;
+        self.at_leader(MembershipCall::Admit { name, role, control, bulk }).await.map(NodeId)
+    }
+
+    pub async fn join_token(&self, role: Role, ttl_ms: u64) -> Result<String, ClusterError> {
+        let files = Files::new(&self.config.dir);
+        let ca = files.read_ca().map_err(ClusterError::refused)?;
+        let mut secret = [0; 32];
+        self.clock.fill(&mut secret);
+        let now = self.clock.now();
+        let token = JoinToken {
+            ca: ca.fingerprint(),
+            addresses: vec![self.config.bulk_address.clone()],
+            role,
+            secret: Secret(secret),
+            expires: Timestamp(now.0 + ttl_ms.min(TOKEN_TTL_MS_MAX)),
+        };
+        let record = token.record();
+        let written = tokio::task::spawn_blocking(move || files.add_token(record, now)).await;
+        written.map_err(ClusterError::refused)?.map_err(ClusterError::refused)?;
+        Ok(token.to_string())
+    }
+
+    /// Has the leader do it, wherever it is.
+    async fn at_leader(&self, call: MembershipCall) -> Result<u64, ClusterError> {
+        let until = Instant::now() + CHANGE_MAX;
+        let body = Bytes::from(wire::encode(&call).map_err(ClusterError::refused)?);
+        while Instant::now() < until {
+            let tried = match self.leader() {
+                Some(leader) if leader == self.id => self.change(call.clone()).await,
+                Some(leader) => {
+                    let timeout = until.saturating_duration_since(Instant::now());
+                    let call = self.transport.call(leader, Lane::Control, kinds::MEMBERSHIP, body.clone(), timeout);
+                    match call.await {
+                        Ok(answer) => Ok(wire::decode(&answer).map_err(ClusterError::refused)?),
+                        Err(CallError::Refused { code, message }) if code != NOT_LEADER => {
+                            Err(Tried::Refused(message))
+                        }
+                        Err(_) => Err(Tried::NotLeader),
+                    }
+                }
+                None => Err(Tried::NotLeader),
+            };
+            match tried {
+                Ok(answer) => return Ok(answer),
+                Err(Tried::Refused(why)) => return Err(ClusterError::Refused(why)),
+                Err(Tried::NotLeader) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        Err(ClusterError::NoQuorum)
+    }
+
+    /// A peer's wish.
+    pub async fn change_for_peer(&self, body: Bytes) -> Result<Bytes, CallError> {
+        let call: MembershipCall =
+            wire::decode(&body).map_err(|error| CallError::Protocol(error.to_string()))?;
+        match self.change(call).await {
+            Ok(answer) => wire::encode(&answer)
+                .map(Bytes::from)
+                .map_err(|error| CallError::Protocol(error.to_string())),
+            Err(Tried::NotLeader) => {
+                Err(CallError::Refused { code: NOT_LEADER, message: "this node does not lead".into() })
+            }
+            Err(Tried::Refused(message)) => Err(CallError::Refused { code: super::network::REFUSED, message }),
+        }
+    }
+
+    async fn change(&self, call: MembershipCall) -> Result<u64, Tried> {
+        if !self.leads() {
+            return Err(Tried::NotLeader);
+        }
+        // One change at a time, so that two joins never get one id.
+        let _turn = self.changing.lock().await;
+        match call {
+            MembershipCall::Admit { name, role, control, bulk } => {
+                self.admit_here(Member { name, role, control, bulk }).await
+            }
+            MembershipCall::Remove { node } => self.remove_here(node).await,
+            MembershipCall::Transfer { to } => self.transfer_here(to).await,
+        }
+    }
+
+    async fn admit_here(&self, member: Member) -> Result<u64, Tried> {
+        let roster = self.roster.load_full();
+        if roster.len() >= MEMBERS_MAX {
+            return Err(Tried::Refused(format!("a cluster has at most {MEMBERS_MAX} nodes")));
+        }
+        if roster.iter().any(|entry| entry.member.name == member.name) {
+            return Err(Tried::Refused(format!("there is a node named {} already: choose another name", member.name)));
+        }
+        let files = Files::new(&self.config.dir);
+        let highest = roster.iter().map(|entry| entry.id).max().unwrap_or(0);
+        let taken = tokio::task::spawn_blocking(move || files.take_node_id(highest)).await;
+        let id = match taken {
+            Ok(Ok(id)) => id,
+            Ok(Err(error)) => return Err(Tried::Refused(error.to_string())),
+            Err(error) => return Err(Tried::Refused(error.to_string())),
+        };
+        self.change_raft(ChangeMembers::AddNodes(BTreeMap::from([(id, member)])), true).await?;
+        Ok(id)
+    }
+
+    async fn remove_here(&self, node: NodeId) -> Result<u64, Tried> {
+        let Some(entry) = self.member(node) else { return Ok(0) };
+        if node == self.id {
+            let Some(heir) = self.best_heir() else {
+                return Err(Tried::Refused("the last data node cannot be removed".into()));
+            };
+            self.transfer_here(heir).await?;
+            return Err(Tried::NotLeader);
+        }
+        let ids = BTreeSet::from([node.0]);
+        let change =
+            if entry.voter { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
+        self.change_raft(change, false).await?;
+        Ok(0)
+    }
+
+    async fn change_raft(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), Tried> {
+        let changed = tokio::time::timeout(CHANGE_MAX, self.raft.change_membership(change, retain)).await;
+        match changed {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
+                Err(Tried::Refused(format!("the membership was not changed: {error}")))
+            }
+            Ok(Err(_)) => Err(Tried::NotLeader),
+            Err(_) => Err(Tried::Refused("the change was not committed in time; see pollux cluster status".into())),
+        }
+    }
+
+    async fn transfer_here(&self, to: NodeId) -> Result<u64, Tried> {
+        if to == self.id {
+            return Ok(0);
+        }
+        if !self.data_voters().contains(&to) {
+            return Err(Tried::Refused(format!("node {to} is not a data node that votes")));
+        }
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Tried::NotLeader)?;
+        let mut metrics = self.raft.metrics();
+        let gone = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != self.id.0));
+        match tokio::time::timeout(TRANSFER_MAX, gone).await {
+            Ok(Ok(_)) => Ok(0),
+            _ => Err(Tried::Refused(format!("node {to} did not take over in time; this node goes on leading"))),
+        }
+    }
+
+    /// The data node that has most of this leader's log.
+    pub fn best_heir(&self) -> Option<NodeId> {
+        let candidates = self.data_voters();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let matched = |node: &NodeId| {
+            metrics.replication.as_ref().and_then(|all| all.get(&node.0).copied().flatten()).map(|id| id.index)
+        };
+        candidates.into_iter().max_by_key(matched)
+    }
+}
+

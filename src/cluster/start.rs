@@ -1,0 +1,414 @@
+//! Starts and stops a node's replication.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use openraft::{Config as RaftConfig, SnapshotPolicy};
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::bodies::{BodyBounds, BodyServer, BodyService, Degrade};
+use super::config::{ClusterConfig, StartError};
+use super::feed::Feed;
+use super::handle::ClusterHandle;
+use super::keeper;
+use super::local::{DataParts, Local, peer_address};
+use super::log::RaftLog;
+use super::machine::{Keeping, Machine, Watched, WitnessFile};
+use super::membership::{Admission, Files};
+use super::network::{Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
+use super::propose::PROPOSALS_MAX;
+use super::replica::Fault;
+use super::transport::{
+    CallError, FramedStream, Handshake, Range, Transport, TransportConfig, Versions,
+};
+use super::types::Role;
+use super::wire;
+use super::witness;
+use crate::clock::Clock;
+use crate::mail::ids::{BodyId, NodeId};
+use crate::state::command::Command;
+use crate::state::outcome::{Outcome, Refusal};
+use crate::store::files::{DirLock, create_dir_durably};
+use crate::store::log::{LogLimits, LogStore};
+use crate::store::segments::{Bodies, BodyLimits};
+use crate::store::tables::{Tables, TablesError};
+
+/// How long a planned stop waits for another node to lead.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// How long the parts may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// What this build speaks (design 7).
+pub fn versions() -> Versions {
+    let only = Range { min: 1, max: 1 };
+    Versions { build: env!("CARGO_PKG_VERSION").to_owned(), protocol: only, command: only, snapshot: only }
+}
+
+/// A node's replication, running. Dropping it stops it without a hand-over; see [`Cluster::shutdown`].
+pub struct Cluster {
+    local: Arc<Local>,
+    tasks: Vec<JoinHandle<()>>,
+    runtime: Option<Runtime>,
+    _lock: DirLock,
+}
+
+/// What was opened from this disk.
+struct Opened {
+    lock: DirLock,
+    log: LogStore,
+    machine: Machine,
+    watched: Watched,
+    data: Option<(Tables, Arc<Feed>, Bodies)>,
+    dropped: tokio::sync::mpsc::Receiver<BodyId>,
+}
+
+impl Cluster {
+    /// Starts the node that `found` or `join` made in `config.dir`.
+    pub async fn start(config: ClusterConfig, clock: Clock) -> Result<(Cluster, ClusterHandle), StartError> {
+        let files = Files::new(&config.dir);
+        let identity = files.read_identity()?;
+        let (node, cluster) = identity.name().map_err(StartError::new)?;
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&opening)).await.map_err(StartError::new)??;
+        let runtime = raft_runtime(config.role)?;
+
+        let admission = Arc::new(Admission::default());
+        let tables = opened.data.as_ref().map(|(tables, ..)| tables.clone());
+        let server = Server::new(node, config.role, tables);
+        let transport = Transport::start(
+            TransportConfig {
+                identity,
+                control: config.control_listen,
+                bulk: config.bulk_listen,
+                versions: versions(),
+                handshake: Arc::new(Lineage),
+                join: (config.role == Role::Data).then(|| admission.clone() as _),
+                clock: clock.clone(),
+                control_runtime: Some(runtime.handle().clone()),
+            },
+            server.clone(),
+        )
+        .await
+        .map_err(StartError::new)?;
+
+        let roster = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let network = Network {
+            node,
+            transport: transport.clone(),
+            roster: roster.clone(),
+            acks: Arc::new(Acks::default()),
+            alive_within: Duration::from_millis(config.timing.gate_alive_ms),
+        };
+        let log = RaftLog::new(opened.log.clone(), opened.watched.floor_next.clone());
+        let raft_config = raft_config(&config).map_err(StartError::new)?;
+        let machine = opened.machine;
+        let making =
+            runtime.spawn(async move { Raft::new(node.0, Arc::new(raft_config), network, log, machine).await });
+        let raft = making.await.map_err(StartError::new)?.map_err(StartError::new)?;
+        roster.store(Arc::new(roster_of(&raft.metrics().borrow().membership_config)));
+
+        let degrading = Arc::new(Degrading::default());
+        let data = opened.data.map(|(tables, feed, store)| {
+            let bodies = BodyService::new(
+                transport.clone(),
+                store.clone(),
+                feed.replica_set(),
+                degrading.clone(),
+                BodyBounds::default(),
+            );
+            (DataParts { tables, feed, bodies }, BodyServer::new(store, BodyBounds::default()))
+        });
+        let (data, body_server) = data.unzip();
+        let local = Arc::new(Local {
+            id: node,
+            cluster,
+            config,
+            clock,
+            raft: raft.clone(),
+            transport,
+            roster,
+            log: opened.log,
+            watched: opened.watched,
+            data,
+            in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
+            standing: Default::default(),
+            changing: Default::default(),
+            stopping: watch::Sender::new(false),
+            failure: watch::Sender::new(None),
+        });
+        admission.open(&local);
+        degrading.open(&local);
+        let peers = match local.roster.load().as_slice() {
+            [] => files.read_peers(),
+            roster => roster.iter().map(|entry| (NodeId(entry.id), peer_address(entry))).collect(),
+        };
+        local.transport.set_peers(peers);
+        server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
+        begin_if_founder(&local, &files).await?;
+
+        let tasks = spawn_tasks(&runtime, &local, opened.dropped);
+        let handle = ClusterHandle { local: local.clone() };
+        Ok((Cluster { local, tasks, runtime: Some(runtime), _lock: opened.lock }, handle))
+    }
+
+    /// Resolves when this node can no longer go on, with the reason in one line. The process is then to end, at once
+    /// and with an error: what hung may keep it from ending well.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.local.failure.subscribe();
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(why)) => why.clone(),
+            _ => "this node's replication ended".into(),
+        }
+    }
+
+    /// A planned stop: leadership goes elsewhere first, then all parts stop, and the rows are made durable.
+    pub async fn shutdown(mut self) {
+        keeper::hand_over(&self.local, Instant::now() + HAND_OVER_MAX).await;
+        self.local.stopping.send_replace(true);
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let _ = tokio::time::timeout(STOP_MAX, self.local.raft.shutdown()).await;
+        let _ = tokio::time::timeout(STOP_MAX, self.local.transport.shutdown()).await;
+        if let Some(data) = &self.local.data {
+            let tables = data.tables.clone();
+            let synced = tokio::task::spawn_blocking(move || tables.sync());
+            if let Ok(Ok(Err(error))) = tokio::time::timeout(STOP_MAX, synced).await {
+                tracing::warn!("the last sync of the tables failed: {error}");
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.local.stopping.send_replace(true);
+        self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime must not be waited for from within another.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Opens everything on this disk. Blocks.
+fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
+    let dir = &config.dir;
+    let lock = DirLock::acquire(dir).map_err(StartError::new)?;
+    let within = |name: &str| -> Result<std::path::PathBuf, StartError> {
+        let path = dir.join(name);
+        create_dir_durably(&path).map_err(|error| StartError::new(format!("{}: {error}", path.display())))?;
+        Ok(path)
+    };
+    let limits = match config.role {
+        Role::Data => LogLimits::DATA_NODE,
+        Role::Witness => LogLimits::WITNESS,
+    };
+    let log = LogStore::open(&within("raft")?, limits).map_err(|error| {
+        StartError::new(format!(
+            "{error}; a node whose log is damaged must not vote: `pollux cluster remove` it, empty {} and join it anew",
+            dir.display()
+        ))
+    })?;
+    let watched = Watched::default();
+    let (feed, dropped) = Feed::new();
+    let (keeping, data) = match config.role {
+        Role::Data => {
+            let tables = open_tables(&within("tables")?)?;
+            let bodies = Bodies::open(&within("bodies")?, BodyLimits::default())
+                .map_err(|error| StartError::new(format!("{}: {error}", dir.join("bodies").display())))?;
+            let keeping = Keeping::Data { tables: tables.clone(), feed: feed.clone() };
+            (keeping, Some((tables, feed, bodies)))
+        }
+        Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
+    };
+    let machine = Machine::open(keeping, watched.clone()).map_err(StartError::new)?;
+    let applied_next = *watched.applied_next.borrow();
+    if let Some(purged) = log.state().purged
+        && purged.index >= applied_next
+        && config.role == Role::Data
+    {
+        return Err(StartError::new(format!(
+            "the rows end at entry {}, but the log begins at {}: `pollux cluster remove` this node, empty {} and join it \
+             anew",
+            applied_next,
+            purged.index + 1,
+            dir.display()
+        )));
+    }
+    Ok(Opened { lock, log, machine, watched, data, dropped })
+}
+
+/// Damaged rows are set aside: the log, or a peer's snapshot, brings them back.
+fn open_tables(dir: &Path) -> Result<Tables, StartError> {
+    let explain = |error: TablesError| StartError::new(format!("{}: {error}", dir.display()));
+    match Tables::open(dir) {
+        Err(TablesError::Damaged(why)) => {
+            let aside = Tables::set_aside(dir).map_err(explain)?;
+            tracing::error!("the rows are damaged ({why}); they are set aside in {} and built anew", aside.display());
+            Tables::open(dir).map_err(explain)
+        }
+        opened => opened.map_err(explain),
+    }
+}
+
+fn raft_runtime(role: Role) -> Result<Runtime, StartError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(match role {
+            Role::Data => 2,
+            Role::Witness => 1,
+        })
+        .max_blocking_threads(16)
+        .thread_name("raft")
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::new(format!("threads cannot be started: {error}")))
+}
+
+fn raft_config(config: &ClusterConfig) -> Result<RaftConfig, openraft::ConfigError> {
+    let (timing, retention) = (config.timing, config.retention);
+    let (snapshot_policy, keep) = match config.role {
+        Role::Data => (SnapshotPolicy::LogsSinceLast(retention.snapshot_entries), retention.keep_entries),
+        // The witness purges by itself, when the data nodes have what goes.
+        Role::Witness => (SnapshotPolicy::Never, u64::MAX / 2),
+    };
+    let raft = RaftConfig {
+        cluster_name: "pollux".into(),
+        heartbeat_interval: timing.heartbeat_ms,
+        election_timeout_min: timing.election_ms_min,
+        election_timeout_max: timing.election_ms_max,
+        max_payload_entries: 1024,
+        // Whoever is in the log gets the log; a snapshot is for what was purged.
+        replication_lag_threshold: u64::MAX / 2,
+        snapshot_policy,
+        max_in_snapshot_log_to_keep: keep,
+        purge_batch_size: (retention.snapshot_entries / 4).max(1),
+        enable_elect: config.role == Role::Data,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        ..RaftConfig::default()
+    };
+    raft.validate()
+}
+
+/// The founder's first start makes the first entry: a cluster of one.
+async fn begin_if_founder(local: &Arc<Local>, files: &Files) -> Result<(), StartError> {
+    if !files.is_founder() || local.raft.is_initialized().await.map_err(StartError::new)? {
+        return Ok(());
+    }
+    let members = std::collections::BTreeMap::from([(local.id.0, local.config.member())]);
+    local.raft.initialize(members).await.map_err(StartError::new)
+}
+
+fn spawn_tasks(
+    runtime: &Runtime,
+    local: &Arc<Local>,
+    dropped: tokio::sync::mpsc::Receiver<BodyId>,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![
+        runtime.spawn(keeper::follow_membership(local.clone())),
+        runtime.spawn(keeper::follow_raft(local.clone())),
+        runtime.spawn(keeper::watch_disk(local.clone())),
+    ];
+    match &local.data {
+        Some(data) => tasks.extend([
+            runtime.spawn(keeper::promote_learners(local.clone())),
+            runtime.spawn(keeper::bound_log(local.clone())),
+            runtime.spawn(keeper::note_standing(local.clone())),
+            // Bodies are not Raft's business: they stay off its threads.
+            tokio::spawn(keeper::stay_in_sync(local.clone(), data.clone())),
+            tokio::spawn(keeper::forget_bodies(local.clone(), data.bodies.clone(), dropped)),
+        ]),
+        None => tasks.extend([
+            runtime.spawn(witness::keep_log(local.clone())),
+            runtime.spawn(witness::rescue(local.clone())),
+        ]),
+    }
+    tasks
+}
+
+/// Histories that may be told apart by a takeover (design 3). None is made yet: all are equal.
+struct Lineage;
+
+impl Handshake for Lineage {
+    fn lineage(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn accept(&self, peer: NodeId, lineage: &[u8]) -> Result<(), String> {
+        if lineage.is_empty() {
+            return Ok(());
+        }
+        Err(format!("node {peer} has gone through a takeover that this build does not know: update this node"))
+    }
+}
+
+/// Questions of peers to the node as a whole.
+struct Calls {
+    local: Weak<Local>,
+    bodies: Option<BodyServer>,
+}
+
+impl NodeCalls for Calls {
+    fn call(&self, _from: NodeId, kind: u16, body: Bytes) -> Option<BoxFuture<'static, Result<Bytes, CallError>>> {
+        let local = self.local.upgrade()?;
+        match kind {
+            kinds::PROPOSE => Some(Box::pin(async move { local.commit_for_peer(body).await })),
+            kinds::MEMBERSHIP => Some(Box::pin(async move { local.change_for_peer(body).await })),
+            kinds::STATUS => Some(Box::pin(async move {
+                let report = wire::encode(&local.report());
+                report.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+            })),
+            _ => None,
+        }
+    }
+
+    fn stream(&self, from: NodeId, kind: u16, stream: FramedStream) -> BoxFuture<'static, ()> {
+        match &self.bodies {
+            Some(bodies) if super::bodies::is_body_kind(kind) => bodies.stream(from, kind, stream),
+            _ => Box::pin(async {}),
+        }
+    }
+}
+
+/// Commits that a node is behind.
+#[derive(Default)]
+struct Degrading {
+    local: OnceLock<Weak<Local>>,
+}
+
+impl Degrading {
+    fn open(&self, local: &Arc<Local>) {
+        let _ = self.local.set(Arc::downgrade(local));
+    }
+
+    fn local(&self) -> Option<Arc<Local>> {
+        self.local.get().and_then(Weak::upgrade)
+    }
+}
+
+impl Degrade for Degrading {
+    fn behind(&self, node: NodeId) -> BoxFuture<'static, Result<(), Fault>> {
+        let local = self.local();
+        Box::pin(async move {
+            let local = local.ok_or(Fault::ShuttingDown)?;
+            match local.propose(Command::MarkBehind { node }).await? {
+                Outcome::Refused(Refusal::NotFound(_)) => Ok(()),
+                Outcome::Refused(refusal) => Err(Fault::NotReplicated(refusal.to_string())),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn refuses_degraded(&self) -> bool {
+        let Some(local) = self.local() else { return false };
+        let Some(data) = &local.data else { return false };
+        let refuses = data.feed.directory().borrow().settings.get("cluster.degraded_ack").is_some_and(|v| v == "refuse");
+        refuses
+    }
+}
