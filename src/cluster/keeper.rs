@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::bodies::BodyService;
@@ -32,7 +33,7 @@ pub async fn follow_membership(local: Arc<Local>) {
     let mut metrics = local.raft.metrics();
     let files = Files::new(&local.config.dir);
     loop {
-        let roster = roster_of(&metrics.borrow_and_update().membership_config);
+        let roster = roster_of(&metrics.borrow_and_update().membership_config.clone());
         if !roster.is_empty() && *local.roster.load_full() != roster {
             let peers: std::collections::BTreeMap<_, _> =
                 roster.iter().map(|entry| (NodeId(entry.id), peer_address(entry))).collect();
@@ -55,12 +56,8 @@ pub async fn follow_membership(local: Arc<Local>) {
 
 /// Stops the node when Raft itself has stopped: its disk failed, or an entry cannot be read.
 pub async fn follow_raft(local: Arc<Local>) {
-    let mut metrics = local.raft.metrics();
-    let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
-    let why = match stopped.as_deref() {
-        Ok(metrics) => metrics.running_state.as_ref().err().map(ToString::to_string),
-        Err(_) => None,
-    };
+    local.until(|metrics| metrics.running_state.is_err()).await;
+    let why = local.look(|metrics| metrics.running_state.as_ref().err().map(ToString::to_string));
     if !local.is_stopping() {
         local.fail(format!("replication has stopped: {}", why.unwrap_or_else(|| "its task ended".into())));
     }
@@ -109,15 +106,15 @@ pub async fn promote_learners(local: Arc<Local>) {
 }
 
 fn ready_learner(local: &Local) -> Option<u64> {
-    let metrics = local.raft.metrics();
-    let metrics = metrics.borrow();
-    let last = metrics.last_log_index?;
-    let replication = metrics.replication.as_ref()?;
-    let roster = local.roster.load();
-    let mut learners = roster.iter().filter(|entry| !entry.voter).map(|entry| entry.id);
-    learners.find(|id| {
-        let matched = replication.get(id).and_then(|matched| matched.as_ref());
-        matched.is_some_and(|matched| last.saturating_sub(matched.index) <= LEARNER_LAG_MAX)
+    local.look(|metrics| {
+        let last = metrics.last_log_index?;
+        let replication = metrics.replication.as_ref()?;
+        let roster = local.roster.load();
+        let mut learners = roster.iter().filter(|entry| !entry.voter).map(|entry| entry.id);
+        learners.find(|id| {
+            let matched = replication.get(id).and_then(|matched| matched.as_ref());
+            matched.is_some_and(|matched| last.saturating_sub(matched.index) <= LEARNER_LAG_MAX)
+        })
     })
 }
 
@@ -216,11 +213,8 @@ pub async fn bound_log(local: Arc<Local>) {
         if local.log.bytes_on_disk() <= local.config.retention.keep_bytes_max {
             continue;
         }
-        let (snapshot, purged) = {
-            let metrics = local.raft.metrics();
-            let metrics = metrics.borrow();
-            (metrics.snapshot.map(|id| id.index), metrics.purged.map_or(0, |id| id.index))
-        };
+        let (snapshot, purged) = local
+            .look(|metrics| (metrics.snapshot.map(|id| id.index), metrics.purged.map_or(0, |id| id.index)));
         if let Some(snapshot) = snapshot
             && snapshot > purged
         {
@@ -246,8 +240,7 @@ pub async fn hand_over(local: &Local, until: Instant) {
     if local.raft.trigger().transfer_leader(heir.0).await.is_err() {
         return;
     }
-    let mut metrics = local.raft.metrics();
-    let gone = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != local.id.0));
+    let gone = local.until(|metrics| metrics.current_leader.is_some_and(|leader| leader != local.id.0));
     let _ = tokio::time::timeout_at(until, gone).await;
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Semaphore, watch};
 
 use super::bodies::BodyService;
@@ -18,6 +19,9 @@ use crate::clock::Clock;
 use crate::mail::ids::NodeId;
 use crate::store::log::LogStore;
 use crate::store::tables::Tables;
+
+/// What Raft says of itself.
+pub type Metrics = openraft::RaftMetrics<TypeConfig>;
 
 /// One node's parts, after the start.
 pub struct Local {
@@ -53,11 +57,11 @@ pub struct DataParts {
 impl Local {
     /// The leader as this node knows it; it may have died since.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft.metrics().borrow().current_leader.map(NodeId)
+        self.look(|metrics| metrics.current_leader.map(NodeId))
     }
 
     pub fn leads(&self) -> bool {
-        self.raft.metrics().borrow().state == ServerState::Leader
+        self.look(|metrics| metrics.state == ServerState::Leader)
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -71,9 +75,8 @@ impl Local {
     /// The other data nodes that vote.
     pub fn data_voters(&self) -> Vec<NodeId> {
         let roster = self.roster.load();
-        let other_data = |entry: &&RosterEntry| {
-            entry.voter && entry.member.role == Role::Data && entry.id != self.id.0
-        };
+        let other_data =
+            |entry: &&RosterEntry| entry.voter && entry.member.role == Role::Data && entry.id != self.id.0;
         roster.iter().filter(other_data).map(|entry| NodeId(entry.id)).collect()
     }
 
@@ -87,13 +90,27 @@ impl Local {
         });
     }
 
+    /// Looks at Raft's own figures, for a moment.
+    pub fn look<T>(&self, look: impl FnOnce(&Metrics) -> T) -> T {
+        look(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Waits until Raft's figures are so. False: Raft has ended.
+    pub async fn until(&self, so: impl Fn(&Metrics) -> bool + Send) -> bool {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if so(&metrics.borrow_and_update()) {
+                return true;
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
     /// The election time-out, for waits that are counted in it.
     pub fn election(&self) -> Duration {
         Duration::from_millis(self.config.timing.election_ms_max)
-    }
-
-    pub fn last_log(&self) -> Option<openraft::alias::LogIdOf<TypeConfig>> {
-        self.log.state().last.map(super::log::log_id_from)
     }
 }
 

@@ -50,8 +50,7 @@ impl Local {
             return Err(Fault::Busy(format!("{PROPOSALS_MAX} proposals under way")));
         };
         let base = LogIndex(self.watched.applied_next.borrow().saturating_sub(1));
-        let proposal =
-            Proposal { id: self.clock.command_id(), base, at: self.clock.now(), command };
+        let proposal = Proposal { id: self.clock.command_id(), base, at: self.clock.now(), command };
         let bytes = encode_proposal(&proposal).map_err(|error| Fault::Busy(error.to_string()))?;
         let encoded = normal_payload(&bytes);
         let until = Instant::now() + PROPOSE_MAX;
@@ -119,8 +118,7 @@ impl Local {
     async fn commit_at(&self, leader: NodeId, body: Bytes, until: Instant) -> Result<Committed, Missed> {
         let timeout = until.saturating_duration_since(Instant::now());
         let call = self.transport.call(leader, Lane::Control, kinds::PROPOSE, body, timeout);
-        let mut metrics = self.raft.metrics();
-        let deposed = metrics.wait_for(|metrics| metrics.current_leader != Some(leader.0));
+        let deposed = self.until(|metrics| metrics.current_leader != Some(leader.0));
         let answer = tokio::select! {
             answer = call => answer,
             _ = deposed => return Err(Missed::NotLeader),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config as RaftConfig, SnapshotPolicy};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
@@ -25,9 +26,7 @@ use super::membership::{Admission, Files};
 use super::network::{Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
 use super::propose::PROPOSALS_MAX;
 use super::replica::Fault;
-use super::transport::{
-    CallError, FramedStream, Handshake, Range, Transport, TransportConfig, Versions,
-};
+use super::transport::{CallError, FramedStream, Handshake, Range, Transport, TransportConfig, Versions};
 use super::types::Role;
 use super::wire;
 use super::witness;
@@ -109,10 +108,10 @@ impl Cluster {
         let log = RaftLog::new(opened.log.clone(), opened.watched.floor_next.clone());
         let raft_config = raft_config(&config).map_err(StartError::new)?;
         let machine = opened.machine;
-        let making =
-            runtime.spawn(async move { Raft::new(node.0, Arc::new(raft_config), network, log, machine).await });
+        let making = runtime
+            .spawn(async move { Raft::new(node.0, Arc::new(raft_config), network, log, machine).await });
         let raft = making.await.map_err(StartError::new)?.map_err(StartError::new)?;
-        roster.store(Arc::new(roster_of(&raft.metrics().borrow().membership_config)));
+        roster.store(Arc::new(roster_of(&raft.metrics().borrow_watched().membership_config)));
 
         let degrading = Arc::new(Degrading::default());
         let data = opened.data.map(|(tables, feed, store)| {
@@ -169,7 +168,7 @@ impl Cluster {
     }
 
     /// A planned stop: leadership goes elsewhere first, then all parts stop, and the rows are made durable.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         keeper::hand_over(&self.local, Instant::now() + HAND_OVER_MAX).await;
         self.local.stopping.send_replace(true);
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -250,7 +249,10 @@ fn open_tables(dir: &Path) -> Result<Tables, StartError> {
     match Tables::open(dir) {
         Err(TablesError::Damaged(why)) => {
             let aside = Tables::set_aside(dir).map_err(explain)?;
-            tracing::error!("the rows are damaged ({why}); they are set aside in {} and built anew", aside.display());
+            tracing::error!(
+                "the rows are damaged ({why}); they are set aside in {} and built anew",
+                aside.display()
+            );
             Tables::open(dir).map_err(explain)
         }
         opened => opened.map_err(explain),
@@ -344,7 +346,9 @@ impl Handshake for Lineage {
         if lineage.is_empty() {
             return Ok(());
         }
-        Err(format!("node {peer} has gone through a takeover that this build does not know: update this node"))
+        Err(format!(
+            "node {peer} has gone through a takeover that this build does not know: update this node"
+        ))
     }
 }
 
@@ -355,7 +359,12 @@ struct Calls {
 }
 
 impl NodeCalls for Calls {
-    fn call(&self, _from: NodeId, kind: u16, body: Bytes) -> Option<BoxFuture<'static, Result<Bytes, CallError>>> {
+    fn call(
+        &self,
+        _from: NodeId,
+        kind: u16,
+        body: Bytes,
+    ) -> Option<BoxFuture<'static, Result<Bytes, CallError>>> {
         let local = self.local.upgrade()?;
         match kind {
             kinds::PROPOSE => Some(Box::pin(async move { local.commit_for_peer(body).await })),
@@ -408,7 +417,13 @@ impl Degrade for Degrading {
     fn refuses_degraded(&self) -> bool {
         let Some(local) = self.local() else { return false };
         let Some(data) = &local.data else { return false };
-        let refuses = data.feed.directory().borrow().settings.get("cluster.degraded_ack").is_some_and(|v| v == "refuse");
+        let refuses = data
+            .feed
+            .directory()
+            .borrow()
+            .settings
+            .get("cluster.degraded_ack")
+            .is_some_and(|v| v == "refuse");
         refuses
     }
 }

@@ -146,12 +146,9 @@ impl Local {
         let roster = self.roster.load_full();
         let asked = roster.iter().map(|entry| self.report_of(NodeId(entry.id)));
         let reports = futures_util::future::join_all(asked).await;
-        let (leader, term) = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow();
-            (metrics.current_leader.map(NodeId), metrics.current_term)
-        };
-        let replicas = self.data.as_ref().map(|data| data.feed.replicas().borrow().clone()).unwrap_or_default();
+        let (leader, term) = self.look(|metrics| (metrics.current_leader.map(NodeId), metrics.current_term));
+        let replicas =
+            self.data.as_ref().map(|data| data.feed.replicas().borrow().clone()).unwrap_or_default();
         let end = reports.iter().flatten().map(|report| report.last_log_next).max().unwrap_or(0);
         let nodes: Vec<NodeStatus> = roster
             .iter()
@@ -185,8 +182,7 @@ impl Local {
     }
 
     pub fn report(&self) -> NodeReport {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let (state, term) = self.look(|metrics| (metrics.state, metrics.current_term));
         let log = self.log.state();
         let bytes = self.log.bytes_on_disk();
         let bytes_max = match self.config.role {
@@ -195,13 +191,13 @@ impl Local {
         };
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: match metrics.state {
+            state: match state {
                 ServerState::Leader => 1,
                 ServerState::Candidate => 2,
                 ServerState::Learner => 3,
                 _ => 0,
             },
-            term: metrics.current_term,
+            term,
             last_log_term: log.last.map_or(0, |last| last.term),
             last_log_next: log.last.map_or(0, |last| last.index + 1),
             applied_next: *self.watched.applied_next.borrow(),
@@ -259,12 +255,19 @@ fn protection(roster: &[RosterEntry], nodes: &[NodeStatus], leader: Option<NodeI
         return Protection::Unavailable;
     }
     let whole = |role: Role| {
-        nodes.iter().filter(|node| node.role == role && node.in_sync && node.state != NodeState::Unreachable).count()
+        nodes
+            .iter()
+            .filter(|node| node.role == role && node.in_sync && node.state != NodeState::Unreachable)
+            .count()
     };
     let all_well = nodes
         .iter()
         .all(|node| node.in_sync && !matches!(node.state, NodeState::Unreachable | NodeState::Learner));
-    if all_well && whole(Role::Data) >= 2 && voters >= 3 { Protection::Protected } else { Protection::Degraded }
+    if all_well && whole(Role::Data) >= 2 && voters >= 3 {
+        Protection::Protected
+    } else {
+        Protection::Degraded
+    }
 }
 
 #[cfg(test)]

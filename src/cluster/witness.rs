@@ -8,6 +8,7 @@ use openraft::ServerState;
 
 use super::keeper::ticking;
 use super::local::Local;
+use super::membership::matched;
 use super::status::NodeReport;
 use super::types::Role;
 use crate::mail::ids::NodeId;
@@ -62,9 +63,8 @@ async fn purge(local: &Local, upto: u64) {
     if local.raft.trigger().snapshot().await.is_err() {
         return;
     }
-    let mut metrics = local.raft.metrics();
-    let marked = metrics.wait_for(|metrics| metrics.snapshot.is_some_and(|id| id.index >= upto));
-    if let Ok(Ok(_)) = tokio::time::timeout(ASK_AGAIN, marked).await {
+    let marked = local.until(|metrics| metrics.snapshot.is_some_and(|id| id.index >= upto));
+    if let Ok(true) = tokio::time::timeout(ASK_AGAIN, marked).await {
         let _ = local.raft.trigger().purge_log(upto).await;
     }
 }
@@ -93,7 +93,9 @@ pub async fn rescue(local: Arc<Local>) {
         let reports = reports(&local, &data).await;
         let mine = local.log.state().last.map_or((0, 0), |last| (last.term, last.index + 1));
         if must_lead(mine, &reports) {
-            tracing::warn!("no data node that answers has the whole log: this witness leads until one has it");
+            tracing::warn!(
+                "no data node that answers has the whole log: this witness leads until one has it"
+            );
             let _ = local.raft.trigger().elect(true).await;
             leaderless_since = None;
         }
@@ -101,33 +103,26 @@ pub async fn rescue(local: Arc<Local>) {
 }
 
 fn leader_lives(local: &Local, patience: Duration) -> bool {
-    let metrics = local.raft.metrics();
-    let leader = metrics.borrow().current_leader;
-    leader.is_some_and(|leader| {
-        let heard = local.transport.peer_state(NodeId(leader)).heard_ago;
+    local.leader().is_some_and(|leader| {
+        let heard = local.transport.peer_state(leader).heard_ago;
         heard.is_some_and(|ago| ago <= patience / 2)
     })
 }
 
 /// Only if some data node lives and all that live lack entries that this witness has.
 fn must_lead(mine: (u64, u64), reports: &[(NodeId, NodeReport)]) -> bool {
-    !reports.is_empty() && reports.iter().all(|(_, report)| (report.last_log_term, report.last_log_next) < mine)
+    !reports.is_empty()
+        && reports.iter().all(|(_, report)| (report.last_log_term, report.last_log_next) < mine)
 }
 
 /// As soon as a live data node has the whole log, it leads.
 async fn hand_over(local: &Local) {
-    let heir = {
-        let metrics = local.raft.metrics();
-        let metrics = metrics.borrow();
-        if metrics.state != ServerState::Leader {
-            return;
-        }
+    let heirs = local.data_voters();
+    let heir = local.look(|metrics| {
         let last = metrics.last_log_index;
-        let matched = |node: &NodeId| {
-            metrics.replication.as_ref().and_then(|all| all.get(&node.0).copied().flatten()).map(|id| id.index)
-        };
-        local.data_voters().into_iter().find(|node| matched(node).is_some() && matched(node) >= last)
-    };
+        let whole = |node: &NodeId| matched(metrics, *node).is_some() && matched(metrics, *node) >= last;
+        heirs.into_iter().find(whole).filter(|_| metrics.state == ServerState::Leader)
+    });
     if let Some(heir) = heir {
         tracing::info!("node {heir} has the whole log: it leads from now on");
         let _ = local.raft.trigger().transfer_leader(heir.0).await;

@@ -52,7 +52,8 @@ impl Files {
             )),
             _ => StartError::new(format!("{}: {error}", path.display())),
         })?;
-        NodeIdentity::from_bytes(&bytes).map_err(|error| StartError::new(format!("{}: {error}", path.display())))
+        NodeIdentity::from_bytes(&bytes)
+            .map_err(|error| StartError::new(format!("{}: {error}", path.display())))
     }
 
     /// The last of a join's or founding's files: with it the node is a member.
@@ -62,9 +63,12 @@ impl Files {
 
     /// A data node's copy of the CA, with which it lets others in.
     pub fn read_ca(&self) -> Result<ClusterCa, String> {
-        let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).map_err(|error| error.to_string());
+        let read =
+            |name: &str| std::fs::read_to_string(self.dir.join(name)).map_err(|error| error.to_string());
         let (certificate, key) = read("ca.pem").and_then(|ca| Ok((ca, read("ca.key")?))).map_err(|why| {
-            format!("this node cannot let others in, for it lacks the cluster's CA key ({why}): ask a data node")
+            format!(
+                "this node cannot let others in, for it lacks the cluster's CA key ({why}): ask a data node"
+            )
         })?;
         ClusterCa::from_pem(&certificate, &key).map_err(|error| error.to_string())
     }
@@ -221,12 +225,19 @@ mod tests {
         let (_dir, files) = files();
         for at in 0..=TOKENS_MAX as u64 {
             let secret = Secret([at as u8; 32]);
-            let record =
-                TokenRecord { hash: secret.hash(), role: Role::Data, expires: Timestamp(1000 + at), used: false };
+            let record = TokenRecord {
+                hash: secret.hash(),
+                role: Role::Data,
+                expires: Timestamp(1000 + at),
+                used: false,
+            };
             files.add_token(record, Timestamp(1)).unwrap();
         }
         assert_eq!(files.read_tokens().len(), TOKENS_MAX);
-        assert!(files.burn_token(&Secret([0; 32]), Role::Data, Timestamp(2)).is_err(), "the first to expire went");
+        assert!(
+            files.burn_token(&Secret([0; 32]), Role::Data, Timestamp(2)).is_err(),
+            "the first to expire went"
+        );
         files.burn_token(&Secret([1; 32]), Role::Data, Timestamp(2)).unwrap();
     }
 }

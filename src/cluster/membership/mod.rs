@@ -17,7 +17,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::Instant;
 
 use super::codec::MEMBERS_MAX;
-use super::local::Local;
+use super::local::{Local, Metrics};
 use super::network::kinds;
 use super::propose::NOT_LEADER;
 use super::token::{JoinToken, Role, Secret};
@@ -55,9 +55,18 @@ impl ClusterError {
 #[derive(Debug, Clone, Encode, Decode)]
 pub enum MembershipCall {
     /// Answered with the new node's id.
-    Admit { name: String, role: Role, control: String, bulk: String },
-    Remove { node: NodeId },
-    Transfer { to: NodeId },
+    Admit {
+        name: String,
+        role: Role,
+        control: String,
+        bulk: String,
+    },
+    Remove {
+        node: NodeId,
+    },
+    Transfer {
+        to: NodeId,
+    },
 }
 
 enum Tried {
@@ -68,12 +77,12 @@ enum Tried {
 impl Local {
     pub async fn transfer(&self, to: NodeId) -> Result<(), ClusterError> {
         self.at_leader(MembershipCall::Transfer { to }).await?;
-        let mut metrics = self.raft.metrics();
-        let leads = metrics.wait_for(|metrics| metrics.current_leader == Some(to.0));
-        let waited = tokio::time::timeout(TRANSFER_MAX, leads).await;
-        match waited {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(ClusterError::refused(format!("node {to} did not take over in time; the old leader goes on"))),
+        let leads = self.until(|metrics| metrics.current_leader == Some(to.0));
+        match tokio::time::timeout(TRANSFER_MAX, leads).await {
+            Ok(true) => Ok(()),
+            _ => Err(ClusterError::refused(format!(
+                "node {to} did not take over in time; the old leader goes on"
+            ))),
         }
     }
 
@@ -120,7 +129,8 @@ impl Local {
                 Some(leader) if leader == self.id => self.change(call.clone()).await,
                 Some(leader) => {
                     let timeout = until.saturating_duration_since(Instant::now());
-                    let call = self.transport.call(leader, Lane::Control, kinds::MEMBERSHIP, body.clone(), timeout);
+                    let call =
+                        self.transport.call(leader, Lane::Control, kinds::MEMBERSHIP, body.clone(), timeout);
                     match call.await {
                         Ok(answer) => Ok(wire::decode(&answer).map_err(ClusterError::refused)?),
                         Err(CallError::Refused { code, message }) if code != NOT_LEADER => {
@@ -145,13 +155,15 @@ impl Local {
         let call: MembershipCall =
             wire::decode(&body).map_err(|error| CallError::Protocol(error.to_string()))?;
         match self.change(call).await {
-            Ok(answer) => wire::encode(&answer)
-                .map(Bytes::from)
-                .map_err(|error| CallError::Protocol(error.to_string())),
+            Ok(answer) => {
+                wire::encode(&answer).map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+            }
             Err(Tried::NotLeader) => {
                 Err(CallError::Refused { code: NOT_LEADER, message: "this node does not lead".into() })
             }
-            Err(Tried::Refused(message)) => Err(CallError::Refused { code: super::network::REFUSED, message }),
+            Err(Tried::Refused(message)) => {
+                Err(CallError::Refused { code: super::network::REFUSED, message })
+            }
         }
     }
 
@@ -176,7 +188,10 @@ impl Local {
             return Err(Tried::Refused(format!("a cluster has at most {MEMBERS_MAX} nodes")));
         }
         if roster.iter().any(|entry| entry.member.name == member.name) {
-            return Err(Tried::Refused(format!("there is a node named {} already: choose another name", member.name)));
+            return Err(Tried::Refused(format!(
+                "there is a node named {} already: choose another name",
+                member.name
+            )));
         }
         let files = Files::new(&self.config.dir);
         let highest = roster.iter().map(|entry| entry.id).max().unwrap_or(0);
@@ -214,7 +229,9 @@ impl Local {
                 Err(Tried::Refused(format!("the membership was not changed: {error}")))
             }
             Ok(Err(_)) => Err(Tried::NotLeader),
-            Err(_) => Err(Tried::Refused("the change was not committed in time; see pollux cluster status".into())),
+            Err(_) => {
+                Err(Tried::Refused("the change was not committed in time; see pollux cluster status".into()))
+            }
         }
     }
 
@@ -226,23 +243,23 @@ impl Local {
             return Err(Tried::Refused(format!("node {to} is not a data node that votes")));
         }
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Tried::NotLeader)?;
-        let mut metrics = self.raft.metrics();
-        let gone = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != self.id.0));
+        let gone = self.until(|metrics| metrics.current_leader.is_some_and(|leader| leader != self.id.0));
         match tokio::time::timeout(TRANSFER_MAX, gone).await {
-            Ok(Ok(_)) => Ok(0),
-            _ => Err(Tried::Refused(format!("node {to} did not take over in time; this node goes on leading"))),
+            Ok(true) => Ok(0),
+            _ => {
+                Err(Tried::Refused(format!("node {to} did not take over in time; this node goes on leading")))
+            }
         }
     }
 
     /// The data node that has most of this leader's log.
     pub fn best_heir(&self) -> Option<NodeId> {
         let candidates = self.data_voters();
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let matched = |node: &NodeId| {
-            metrics.replication.as_ref().and_then(|all| all.get(&node.0).copied().flatten()).map(|id| id.index)
-        };
-        candidates.into_iter().max_by_key(matched)
+        self.look(|metrics| candidates.into_iter().max_by_key(|node| matched(metrics, *node)))
     }
 }
 
+/// The index up to which a peer has this leader's log.
+pub fn matched(metrics: &Metrics, node: NodeId) -> Option<u64> {
+    metrics.replication.as_ref()?.get(&node.0)?.as_ref().map(|id| id.index)
+}

@@ -87,8 +87,9 @@ impl Handler for Server {
                         return Err(refused("a witness does not take leadership over"));
                     }
                     let done = raft.handle_transfer_leader(request).await;
-                done.map(|response| transferred_bytes(&response)).map_err(refused)
-            })},
+                    done.map(|response| transferred_bytes(&response)).map_err(refused)
+                })
+            }
             other => calls.call(from, other, body).unwrap_or_else(|| {
                 Box::pin(async move { Err(refused(format!("call {other} is not known here"))) })
             }),
