@@ -59,22 +59,9 @@ impl Operator for Alone {
     }
 }
 
-/// The standard ports moved to a place that nothing else on the machine uses.
-fn free_offset() -> u16 {
-    let taken = |offset: u16| {
-        [24, 25, 110, 143, 465, 587, 993, 995]
-            .iter()
-            .any(|port| TcpListener::bind(("127.0.0.1", offset + port)).is_err())
-    };
-    (20..60)
-        .map(|thousand| thousand * 1000)
-        .find(|offset| !taken(*offset))
-        .expect("some thousand ports are free")
-}
-
-fn config(dir: &Path) -> Config {
-    let text =
-        format!("name = \"node1\"\n[listen]\naddress = \"127.0.0.1\"\nport_offset = {}\n", free_offset());
+/// Each test has a loopback address of its own, so that they may run side by side.
+fn config(dir: &Path, address: &str) -> Config {
+    let text = format!("name = \"node1\"\n[listen]\naddress = \"{address}\"\nport_offset = 21000\n");
     Config::parse(&text, &dir.join("pollux.toml")).unwrap()
 }
 
@@ -111,7 +98,7 @@ struct Lines {
 
 impl Lines {
     fn connect(config: &Config, port: u16) -> Self {
-        let address = ("127.0.0.1", config.listen.port_offset + port);
+        let address = (config.listen.address, config.listen.port_offset + port);
         let write = wait_for(|| TcpStream::connect(address).ok());
         write.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let read = BufReader::new(write.try_clone().unwrap());
@@ -144,7 +131,7 @@ impl Lines {
 #[test]
 fn a_mail_goes_in_by_smtp_and_is_read_by_imap() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
+    let config = config(dir.path(), "127.0.7.1");
     let node = start(&config);
     let ask = |request: Request| client::ask(&config.control_socket, request);
     wait_for(|| ask(Request::DomainList).ok());
@@ -182,10 +169,10 @@ fn a_mail_goes_in_by_smtp_and_is_read_by_imap() {
 #[test]
 fn a_used_port_is_one_line_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
-    let taken = TcpListener::bind(("127.0.0.1", config.listen.port_offset + 143)).unwrap();
+    let config = config(dir.path(), "127.0.7.2");
+    let taken = TcpListener::bind((config.listen.address, config.listen.port_offset + 143)).unwrap();
     let error = start(&config).join().unwrap().unwrap_err();
-    assert!(error.contains("imap cannot listen on 127.0.0.1:"), "{error}");
+    assert!(error.contains("imap cannot listen on 127.0.7.2:21143"), "{error}");
     assert!(!error.contains('\n'));
     assert!(!config.control_socket.exists());
     drop(taken);
