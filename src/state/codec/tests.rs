@@ -1,1 +1,303 @@
-//! Golden bytes and hostile bytes.
+//! Golden bytes: what was ever released must be read for ever. And hostile bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::mail::flags::{Flags, NamedFlags};
+use crate::mail::ids::*;
+use crate::state::command::*;
+use crate::state::outcome::{Delivered, Refusal};
+use crate::state::record::{MessageRecord, ReplicaRecord};
+
+/// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
+/// adds those that are missing.
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/codec/golden.txt");
+
+fn body() -> PlacedBody {
+    PlacedBody { id: BodyId([0xab; 32]), size: 70_000, on: vec![NodeId(1), NodeId(300)] }
+}
+
+fn flags() -> NamedFlags {
+    NamedFlags { system: 9, keywords: vec!["$Work".into()] }
+}
+
+fn uids() -> UidSet {
+    UidSet::from_ranges([(Uid(1), Uid(3)), (Uid(70_000), Uid::MAX)])
+}
+
+fn date() -> InternalDate {
+    InternalDate { unix_seconds: -1, zone_minutes: -90 }
+}
+
+fn commands() -> Vec<Command> {
+    let (account, mailbox, name) = (AccountId(7), MailboxId(260), || "n\u{fc}".to_owned());
+    let user = NewUser { name: name(), password_phc: "$p".into(), quota_bytes: Some(1 << 40) };
+    let to = vec![DeliverTo { account, mailbox: name(), flags: flags() }];
+    let messages = vec![NewMessage { body: body(), flags: flags(), internal_date: date() }];
+    let (change, unchanged_since) = (FlagChange::Remove, Some(ModSeq(9)));
+    vec![
+        Command::AddDomain { name: name() },
+        Command::RemoveDomain { name: name() },
+        Command::AddUser(user),
+        Command::SetPassword { name: name(), password_phc: "$p".into() },
+        Command::SetQuota { name: name(), quota_bytes: None },
+        Command::SetUserEnabled { name: name(), enabled: true },
+        Command::RemoveUser { name: name() },
+        Command::SetAlias { address: name(), targets: vec![name(), "b".into()] },
+        Command::RemoveAlias { address: name() },
+        Command::SetSettings { changes: vec![("a".into(), Some("b".into())), ("c".into(), None)] },
+        Command::CreateMailbox { account, name: name(), special_use: Some(SpecialUse::Trash) },
+        Command::DeleteMailbox { account, name: name() },
+        Command::RenameMailbox { account, from: name(), to: "t".into() },
+        Command::Subscribe { account, name: name(), subscribed: false },
+        Command::Deliver(Deliver { body: body(), to }),
+        Command::Append(Append { mailbox, messages }),
+        Command::Store(StoreFlags { mailbox, uids: uids(), change, flags: flags(), unchanged_since }),
+        Command::Expunge { mailbox, uids: uids(), only_deleted: true },
+        Command::Copy { from: mailbox, uids: uids(), to: MailboxId(1) },
+        Command::Move { from: mailbox, uids: uids(), to: MailboxId(1) },
+        Command::ClaimRecent { mailbox, up_to: Uid(5) },
+        Command::AddReplica { node: NodeId(2) },
+        Command::RemoveReplica { node: NodeId(2) },
+        Command::MarkBehind { node: NodeId(2) },
+        Command::MarkInSync { node: NodeId(2), complete_to: LogIndex(9) },
+        Command::SetClusterVersion { version: 3 },
+    ]
+}
+
+fn refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::NotFound("a".into()),
+        Refusal::Exists("a".into()),
+        Refusal::Invalid("a".into()),
+        Refusal::OverQuota,
+        Refusal::Limit("a".into()),
+        Refusal::NotAllowed,
+        Refusal::NotPlaced,
+        Refusal::StillBehind,
+        Refusal::Expired,
+    ]
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let (mailbox, uid_validity, modseq) = (MailboxId(260), UidValidity(1 << 31), ModSeq(77));
+    let results = vec![Ok(Delivered { mailbox, uid: Uid(9) }), Err(Refusal::OverQuota)];
+    let mut outcomes = vec![
+        Outcome::Done,
+        Outcome::UserAdded { account: AccountId(7) },
+        Outcome::MailboxCreated { mailbox, uid_validity },
+        Outcome::Delivered { results },
+        Outcome::Appended { uid_validity, uids: vec![Uid(1), Uid(300)] },
+        Outcome::Stored { modseq, modified: uids() },
+        Outcome::Expunged { modseq, uids: uids() },
+        Outcome::Copied { uid_validity, from: uids(), to: UidSet::default() },
+    ];
+    outcomes.extend(refusals().into_iter().map(Outcome::Refused));
+    outcomes
+}
+
+type Golden = BTreeMap<String, String>;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+}
+
+/// Adds the record's bytes under its name, and checks that what is written reads back as it.
+fn add<R: Record + PartialEq + Debug>(golden: &mut Golden, written: &Golden, name: &str, record: &R) {
+    if let Some(bytes) = written.get(name) {
+        assert_eq!(decode::<R>(&unhex(bytes)).as_ref(), Ok(record), "{name}: old bytes read differently");
+    }
+    assert!(golden.insert(name.to_owned(), hex(&encode(record).unwrap())).is_none(), "{name} twice");
+}
+
+/// `Deliver(…)` -> `Deliver`
+fn variant(value: &impl Debug) -> String {
+    format!("{value:?}").chars().take_while(|c| c.is_ascii_alphanumeric()).collect()
+}
+
+fn add_rows(golden: &mut Golden, written: &Golden) {
+    let (account, mailbox, uid) = (AccountId(7), MailboxId(260), Uid(9));
+    let meta = MetaRow {
+        last_account: account,
+        last_mailbox: mailbox,
+        last_uid_validity: UidValidity(1 << 31),
+        cluster_version: 1,
+        domains: 2,
+        users: 3,
+        aliases: 4,
+        sweeps_made: 6,
+        sweeps_done: 5,
+        outcome_bytes: 300,
+        forgotten_to: LogIndex(8),
+    };
+    add(golden, written, "row.Meta", &meta);
+    let standing =
+        ReplicaRecord { node: NodeId(1), in_sync: true, since: Timestamp(1 << 40), missed_at: LogIndex(3) };
+    add(golden, written, "row.Replicas", &ReplicasRow { replicas: vec![standing] });
+    add(golden, written, "row.Domain", &DomainRow {});
+    let user = UserRow { account, password_phc: "$p".into(), quota_bytes: Some(9), enabled: true };
+    add(golden, written, "row.User", &user);
+    let owner = AccountRow { user: "alice".into(), used_bytes: 1 << 33, mailboxes: 6, subscriptions: 5 };
+    add(golden, written, "row.Account", &owner);
+    add(golden, written, "row.AliasPart", &AliasPartRow { targets: vec!["a".into(), "b@c".into()] });
+    add(golden, written, "row.Setting", &SettingRow { value: "v".into() });
+    let row = MailboxRow {
+        account,
+        name: "INBOX".into(),
+        uid_validity: UidValidity(1),
+        uid_next: uid,
+        highest_modseq: ModSeq(77),
+        special_use: Some(SpecialUse::Archive),
+        no_select: false,
+        recent_from: Uid(2),
+        messages: 3,
+        unseen: 4,
+        deleted: 5,
+        bytes: 6,
+        keywords: 7,
+        expunged: 8,
+        expunged_floor: ModSeq(9),
+    };
+    add(golden, written, "row.Mailbox", &row);
+    add(golden, written, "row.Name", &NameRow { mailbox: Some(mailbox), subscribed: true });
+    add(golden, written, "row.KeywordsPart", &KeywordsPartRow { names: vec!["$Work".into()] });
+    add(golden, written, "row.ExpungedPart", &ExpungedPartRow { uids: uids() });
+    let flags = Flags { system: 31, keywords: u64::MAX };
+    let (body, internal_date, saved_at) = (BodyId([0xcd; 32]), date(), Timestamp(1 << 40));
+    let message =
+        MessageRecord { uid, body, size: 70_000, flags, modseq: ModSeq(77), internal_date, saved_at };
+    add(golden, written, "row.Messages", &MessagesRow { messages: vec![message] });
+    add(golden, written, "row.Body", &BodyRow { references: 2 });
+    let slot = SlotRow { id: CommandId(1 << 100), index: LogIndex(9), parts: 1, bytes: 10 };
+    add(golden, written, "row.Slot", &slot);
+    add(golden, written, "row.SlotPart", &SlotPartRow { bytes: vec![1, 2, 3] });
+    add(golden, written, "row.Command", &CommandRow { slot: 65_535 });
+    add(golden, written, "row.Sweep.Mailbox", &SweepRow::Mailbox { account, mailbox });
+    add(golden, written, "row.Sweep.Account", &SweepRow::Account { account });
+}
+
+#[test]
+fn golden_bytes_never_change() {
+    let text = std::fs::read_to_string(PATH).unwrap_or_default();
+    let mut written: Golden = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_owned()))
+        .collect();
+    let mut golden = Golden::new();
+    for command in commands() {
+        let name = format!("command.{}", variant(&command));
+        let (id, base, at) = (CommandId(u128::MAX), LogIndex(70_000), Timestamp(1_700_000_000_000));
+        add(&mut golden, &written, &name, &Proposal { id, base, at, command });
+    }
+    for outcome in outcomes() {
+        let name = match &outcome {
+            Outcome::Refused(refusal) => format!("outcome.Refused.{}", variant(refusal)),
+            other => format!("outcome.{}", variant(other)),
+        };
+        add(&mut golden, &written, &name, &outcome);
+    }
+    add_rows(&mut golden, &written);
+    if std::env::var_os("POLLUX_WRITE_GOLDEN").is_some() {
+        let mut all = golden.clone();
+        all.extend(written.clone());
+        let lines: String = all.iter().map(|(name, bytes)| format!("{name} {bytes}\n")).collect();
+        std::fs::write(PATH, lines).unwrap();
+        written = all;
+    }
+    for (name, bytes) in &golden {
+        assert_eq!(written.get(name), Some(bytes), "{name}");
+    }
+}
+
+/// The samples above have every variant: a variant's number is its place.
+#[test]
+fn every_variant_has_its_golden_bytes() {
+    let number = |bytes: Vec<u8>| usize::from(bytes[0]);
+    let encoded = |value: &dyn Fn() -> Vec<u8>| number(value());
+    for (place, command) in commands().iter().enumerate() {
+        assert_eq!(encoded(&|| bincode::encode_to_vec(command, standard()).unwrap()), place);
+    }
+    for (place, outcome) in outcomes().iter().take(9).enumerate() {
+        assert_eq!(encoded(&|| bincode::encode_to_vec(outcome, standard()).unwrap()), place);
+    }
+    for (place, refusal) in refusals().iter().enumerate() {
+        assert_eq!(encoded(&|| bincode::encode_to_vec(refusal, standard()).unwrap()), place);
+    }
+    // The next number is no variant yet; when it is, it needs a sample.
+    for (decoded, count) in [
+        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 26),
+        (bincode::decode_from_slice::<Outcome, _>(&[9], standard()).err(), 9),
+        (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 9),
+    ] {
+        assert!(matches!(decoded, Some(DecodeError::UnexpectedVariant { .. })), "{count}: {decoded:?}");
+    }
+}
+
+fn sample() -> Vec<u8> {
+    let command = Command::AddDomain { name: "x.test".into() };
+    encode_proposal(&Proposal { id: CommandId(1), base: LogIndex(2), at: Timestamp(3), command }).unwrap()
+}
+
+#[test]
+fn what_is_not_known_is_said_and_never_skipped() {
+    let with = |at: usize, byte: u8| {
+        let mut bytes = sample();
+        bytes[at] = byte;
+        decode_proposal(&bytes)
+    };
+    assert!(with(0, 0).is_ok());
+    assert_eq!(with(1, 9), Err(CodecError::Unknown { kind: 9, version: 1 }));
+    assert_eq!(with(3, 2), Err(CodecError::Unknown { kind: 1, version: 2 }));
+    assert!(matches!(with(7, 200), Err(CodecError::Damaged(_))));
+    // Byte 11 is the command: one that this build does not know.
+    assert_eq!(with(11, 200), Err(CodecError::Unknown { kind: 1, version: 1 }));
+    let mut longer = sample();
+    longer.push(0);
+    assert!(matches!(decode_proposal(&longer), Err(CodecError::Damaged(_))));
+    longer[7] += 1;
+    assert!(matches!(decode_proposal(&longer), Err(CodecError::Damaged(_))));
+    assert!(matches!(decode_proposal(&sample()[..7]), Err(CodecError::Damaged(_))));
+}
+
+#[test]
+fn sizes_end_at_their_bounds() {
+    let row = |len| encode(&SettingRow { value: "x".repeat(len) });
+    let most = ROW_BYTES_MAX - HEADER_BYTES - 3;
+    assert!(decode::<SettingRow>(&row(most).unwrap()).is_ok());
+    assert!(matches!(row(most + 1), Err(CodecError::TooLarge { .. })));
+    // A hundred thousand ranges, the most a set may have, fit in a proposal.
+    let uids = UidSet::from_ascending((0..UidSet::RANGES_MAX as u32).map(|n| Uid(u32::MAX - 2 * n)).rev());
+    assert_eq!(uids.ranges().len(), UidSet::RANGES_MAX);
+    let copy = Command::Copy { from: MailboxId(1), uids, to: MailboxId(2) };
+    let proposal = Proposal { id: CommandId(1), base: LogIndex(0), at: Timestamp(0), command: copy };
+    assert_eq!(decode_proposal(&encode_proposal(&proposal).unwrap()), Ok(proposal));
+    // What could be written but not read again is not written.
+    let command = Command::SetAlias { address: String::new(), targets: vec![String::new(); 2 << 20] };
+    let proposal = Proposal { id: CommandId(1), base: LogIndex(0), at: Timestamp(0), command };
+    assert!(matches!(encode_proposal(&proposal), Err(CodecError::TooLarge { .. })));
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..33) {
+        let length = bytes.len().saturating_sub(HEADER_BYTES) as u8;
+        for (at, byte) in [0, kind, 0, 1, 0, 0, 0, length].into_iter().enumerate() {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        let _ = decode_proposal(&bytes);
+        let _ = decode_outcome(&bytes);
+        let _ = decode::<MailboxRow>(&bytes);
+        let _ = decode::<MessagesRow>(&bytes);
+    }
+}
