@@ -34,7 +34,7 @@ pub enum Command {
         name: String,
         password_phc: String,
     },
-    /// `None` is unlimited. Bytes.
+    /// `None` is the setting `quota.default_bytes`. Bytes.
     SetQuota {
         name: String,
         quota_bytes: Option<u64>,

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod keys;
 pub mod outcome;
 pub mod password;
+pub mod prepare;
 pub mod reading;
 pub mod record;
 pub mod routing;

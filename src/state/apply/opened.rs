@@ -16,7 +16,8 @@ use crate::state::keys;
 use crate::state::outcome::Refusal;
 use crate::state::record::MessageRecord;
 use crate::state::rows::RowsError;
-use crate::state::stored::{ExpungedPartRow, MailboxRow, MessagesRow, UserRow};
+use crate::state::settings::QUOTA_DEFAULT;
+use crate::state::stored::{AccountRow, ExpungedPartRow, MailboxRow, MessagesRow, SettingRow, UserRow};
 use crate::state::view::{EXPUNGES_REMEMBERED_MAX, MESSAGES_PER_COMMAND_MAX};
 
 /// Expunged UIDs in one row: five hundred apart from each other are 5 KB.
@@ -189,7 +190,7 @@ impl Opened {
 
     fn charge(&self, tx: &mut Transaction) -> Result<(), RowsError> {
         let key = keys::account(self.row.account);
-        let Some(mut owner) = tx.get::<crate::state::stored::AccountRow>(&key)? else {
+        let Some(mut owner) = tx.get::<AccountRow>(&key)? else {
             return Ok(());
         };
         owner.used_bytes = owner.used_bytes.saturating_add(self.row.bytes).saturating_sub(self.bytes_before);
@@ -217,11 +218,20 @@ impl Opened {
 pub fn check_quota(tx: &Transaction, opened: &Opened, bytes: u64) -> Result<(), Stop> {
     let owner = mailboxes::account_row(tx, opened.row.account)?;
     let user: Option<UserRow> = tx.get(&keys::user(&owner.user))?;
-    let quota_bytes = user.and_then(|user| user.quota_bytes).unwrap_or(u64::MAX);
+    let quota_bytes = match user.and_then(|user| user.quota_bytes) {
+        Some(quota_bytes) => quota_bytes,
+        None => default_quota(tx)?.unwrap_or(u64::MAX),
+    };
     match owner.used_bytes.saturating_add(bytes) > quota_bytes {
         true => Err(Refusal::OverQuota.into()),
         false => Ok(()),
     }
+}
+
+/// Text of a number, or whatever is not one: unlimited.
+fn default_quota(tx: &Transaction) -> Result<Option<u64>, RowsError> {
+    let row: Option<SettingRow> = tx.get(&keys::setting(QUOTA_DEFAULT))?;
+    Ok(row.and_then(|row| row.value.parse().ok()))
 }
 
 /// A decoded set may hold its ranges in any order.

@@ -1,1 +1,240 @@
-//! properties.
+//! What holds for any sequence of commands: no panic, the same rows every time, exact counts.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::mail::ids::ModSeq;
+use crate::state::command::{Append, InternalDate, NewMessage, SpecialUse};
+use crate::state::keys;
+use crate::state::stored::{AccountRow, BodyRow, MailboxRow, MessagesRow};
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => prop::sample::select(vec!["a", "b", "a/b", "a/b/c", "INBOX", "inbox/x", "Sent", "alice", "bob", "x.test"])
+            .prop_map(str::to_owned),
+        1 => "\\PC{0,12}",
+        1 => Just("\0\u{7f}/../\u{10ffff}".to_owned()),
+        1 => Just("x/".repeat(600)),
+    ]
+}
+
+fn uids() -> impl Strategy<Value = UidSet> {
+    let uid = prop_oneof![8 => 0u32..20, 1 => Just(u32::MAX), 1 => any::<u32>()].prop_map(Uid);
+    // As a decoder may hand them over: in any order, the ends reversed.
+    prop::collection::vec((uid.clone(), uid), 0..4).prop_map(|ranges| {
+        let bytes = bincode::encode_to_vec(&ranges, bincode::config::standard()).unwrap();
+        bincode::decode_from_slice(&bytes, bincode::config::standard()).unwrap().0
+    })
+}
+
+fn flags() -> impl Strategy<Value = NamedFlags> {
+    (any::<u8>(), prop::collection::vec(text(), 0..3))
+        .prop_map(|(system, keywords)| NamedFlags { system, keywords })
+}
+
+fn placed() -> impl Strategy<Value = PlacedBody> {
+    let on =
+        prop_oneof![4 => Just(vec![NodeId(1)]), 1 => Just(vec![]), 2 => Just(vec![NodeId(1), NodeId(2)])];
+    let size = prop_oneof![9 => 1u32..100, 1 => Just(u32::MAX)];
+    (0u8..4, size, on).prop_map(|(seed, size, on)| PlacedBody { on, ..body(seed, size) })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let account = || (0u64..4).prop_map(AccountId);
+    let mailbox = || prop_oneof![3 => Just(1u64), 5 => 0u64..16].prop_map(MailboxId);
+    let node = || (1u64..4).prop_map(NodeId);
+    let quota = || prop::option::of(prop_oneof![0u64..500, Just(u64::MAX)]);
+    let special = prop::option::of(Just(SpecialUse::Junk));
+    let change = prop::sample::select(vec![FlagChange::Add, FlagChange::Remove, FlagChange::Replace]);
+    let date = (any::<i64>(), any::<i16>())
+        .prop_map(|(unix_seconds, zone_minutes)| InternalDate { unix_seconds, zone_minutes });
+    let message = (placed(), flags(), date).prop_map(|(body, flags, internal_date)| NewMessage {
+        body,
+        flags,
+        internal_date,
+    });
+    let to = (account(), text(), flags()).prop_map(|(account, mailbox, flags)| DeliverTo {
+        account,
+        mailbox,
+        flags,
+    });
+    let directory = prop_oneof![
+        (text(), quota()).prop_map(|(name, quota_bytes)| {
+            Command::AddUser(NewUser { name, password_phc: "$x".into(), quota_bytes })
+        }),
+        text().prop_map(|name| Command::AddDomain { name }),
+        text().prop_map(|name| Command::RemoveDomain { name }),
+        text().prop_map(|name| Command::RemoveUser { name }),
+        (text(), quota()).prop_map(|(name, quota_bytes)| Command::SetQuota { name, quota_bytes }),
+        (text(), text()).prop_map(|(name, password_phc)| Command::SetPassword { name, password_phc }),
+        (text(), prop::collection::vec(text(), 0..40))
+            .prop_map(|(address, targets)| Command::SetAlias { address, targets }),
+        text().prop_map(|address| Command::RemoveAlias { address }),
+        prop::collection::vec((text(), prop::option::of(text())), 0..4)
+            .prop_map(|changes| Command::SetSettings { changes }),
+    ];
+    let mailboxes = prop_oneof![
+        (account(), text(), special).prop_map(|(account, name, special_use)| Command::CreateMailbox {
+            account,
+            name,
+            special_use
+        }),
+        (account(), text()).prop_map(|(account, name)| Command::DeleteMailbox { account, name }),
+        (account(), text(), text()).prop_map(|(account, from, to)| Command::RenameMailbox {
+            account,
+            from,
+            to
+        }),
+        (account(), text(), any::<bool>()).prop_map(|(account, name, subscribed)| Command::Subscribe {
+            account,
+            name,
+            subscribed
+        }),
+    ];
+    let messages = prop_oneof![
+        (placed(), prop::collection::vec(to, 0..4))
+            .prop_map(|(body, to)| Command::Deliver(Deliver { body, to })),
+        (mailbox(), prop::collection::vec(message, 0..4))
+            .prop_map(|(mailbox, messages)| Command::Append(Append { mailbox, messages })),
+        (mailbox(), uids(), change, flags(), prop::option::of((0u64..9).prop_map(ModSeq))).prop_map(
+            |(mailbox, uids, change, flags, unchanged_since)| {
+                Command::Store(StoreFlags { mailbox, uids, change, flags, unchanged_since })
+            }
+        ),
+        (mailbox(), uids(), any::<bool>()).prop_map(|(mailbox, uids, only_deleted)| Command::Expunge {
+            mailbox,
+            uids,
+            only_deleted
+        }),
+        (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Command::Copy { from, uids, to }),
+        (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Command::Move { from, uids, to }),
+        (mailbox(), any::<u32>())
+            .prop_map(|(mailbox, up_to)| Command::ClaimRecent { mailbox, up_to: Uid(up_to) }),
+    ];
+    let nodes = prop_oneof![
+        node().prop_map(|node| Command::AddReplica { node }),
+        node().prop_map(|node| Command::RemoveReplica { node }),
+        node().prop_map(|node| Command::MarkBehind { node }),
+        (node(), 0u64..60).prop_map(|(node, at)| Command::MarkInSync { node, complete_to: LogIndex(at) }),
+        any::<u32>().prop_map(|version| Command::SetClusterVersion { version }),
+    ];
+    prop_oneof![2 => directory, 3 => mailboxes, 8 => messages, 1 => nodes]
+}
+
+/// Two users, then anything; now and then a retry, or an old proposal.
+fn log() -> impl Strategy<Value = Vec<Proposal>> {
+    let user = |name: &str, quota_bytes| {
+        Command::AddUser(NewUser { name: name.into(), password_phc: "$x".into(), quota_bytes })
+    };
+    let first = [user("alice", None), user("bob", Some(200))];
+    let entry = (command(), prop_oneof![9 => Just(0u64), 1 => 1u64..5], any::<u64>());
+    prop::collection::vec(entry, 1..50).prop_map(move |entries| {
+        let first = first.clone().map(|command| (command, 0, 1_700_000_000_000));
+        let proposal = |(index, (command, back, at)): (usize, (Command, u64, u64))| {
+            let id = CommandId((index as u128).saturating_sub(u128::from(back)));
+            Proposal { id, base: LogIndex(index as u64), at: Timestamp(at), command }
+        };
+        first.into_iter().chain(entries).enumerate().map(proposal).collect()
+    })
+}
+
+/// Applies `log` from `from` on, `batch` entries to each write.
+fn replay(mut rows: MemoryRows, log: &[Proposal], from: usize, batch: usize) -> (MemoryRows, Vec<Applied>) {
+    let mut all = Vec::new();
+    for (at, entries) in log[from..].chunks(batch).enumerate() {
+        let mut overlay = Overlay::new();
+        for (place, proposal) in entries.iter().enumerate() {
+            let index = LogIndex((from + at * batch + place + 1) as u64);
+            all.push(apply(&rows, &mut overlay, index, proposal).unwrap());
+        }
+        rows.write(overlay.into_batch());
+    }
+    (rows, all)
+}
+
+fn all<R: crate::state::codec::Record>(rows: &MemoryRows, table: u8) -> Vec<(Vec<u8>, R)> {
+    let mut found = Vec::new();
+    reading::visit(rows, &keys::table(table), |key, row| found.push((key.to_vec(), row))).unwrap();
+    found
+}
+
+/// Recounts everything from the messages.
+fn check_counts(rows: &MemoryRows) {
+    let mut references: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    for (_, row) in all::<MessagesRow>(rows, keys::MESSAGES) {
+        assert!(!row.messages.is_empty() && row.messages.len() <= 8);
+        for message in row.messages {
+            *references.entry(keys::body(message.body)).or_default() += 1;
+        }
+    }
+    let counted = all::<BodyRow>(rows, keys::BODY).into_iter().map(|(key, row)| (key, row.references));
+    assert_eq!(references, counted.collect());
+    let mut used: BTreeMap<AccountId, (u64, u32)> = BTreeMap::new();
+    for (key, row) in all::<MailboxRow>(rows, keys::MAILBOX) {
+        let id = MailboxId(u64::from_be_bytes(key[1..].try_into().unwrap()));
+        let entry = used.entry(row.account).or_default();
+        *entry = (entry.0 + row.bytes, entry.1 + 1);
+        let Some(view) = MailboxView::load(rows, id).unwrap() else { continue };
+        let count = |wanted: &dyn Fn(&crate::mail::flags::Flags) -> bool| {
+            view.messages().iter().filter(|message| wanted(&message.flags)).count() as u32
+        };
+        assert_eq!(row.messages, count(&|_| true));
+        assert_eq!(row.unseen, count(&|flags| !flags.has(SystemFlag::Seen)));
+        assert_eq!(row.deleted, count(&|flags| flags.has(SystemFlag::Deleted)));
+        assert_eq!(row.bytes, view.messages().iter().map(|message| u64::from(message.size)).sum::<u64>());
+        assert!(view.messages().iter().all(|it| it.uid < row.uid_next && it.modseq <= row.highest_modseq));
+        assert!(view.messages().windows(2).all(|two| two[0].uid < two[1].uid));
+    }
+    for (key, row) in all::<AccountRow>(rows, keys::ACCOUNT) {
+        let account = AccountId(u64::from_be_bytes(key[1..].try_into().unwrap()));
+        assert_eq!(Some(&(row.used_bytes, row.mailboxes)), used.get(&account), "{account}");
+        assert_eq!(reading::mailboxes(rows, account).unwrap().len(), row.mailboxes as usize);
+        assert_eq!(reading::subscriptions(rows, account).unwrap().len(), row.subscriptions as usize);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Design, section 7: replay gives equal rows, however it is batched, and so does a snapshot with its tail.
+    #[test]
+    fn the_state_is_a_function_of_the_log(log in log(), batch in 1usize..60, cut in 0usize..60) {
+        let (rows, outcomes) = replay(MemoryRows::default(), &log, 0, 1);
+        let (batched, again) = replay(MemoryRows::default(), &log, 0, batch);
+        prop_assert_eq!(&rows, &batched);
+        prop_assert_eq!(&outcomes, &again);
+        let cut = cut.min(log.len());
+        let (snapshot, _) = replay(MemoryRows::default(), &log[..cut], 0, batch);
+        let (with_tail, _) = replay(snapshot, &log, cut, batch);
+        prop_assert_eq!(&rows, &with_tail);
+        check_counts(&rows);
+        for (key, value) in &rows.0 {
+            prop_assert!(key.len() <= 1_024 && value.len() <= 6 << 10);
+        }
+    }
+
+    /// A view that hears the changes is the view that is read from the rows; hearing twice does no harm.
+    #[test]
+    fn views_follow_by_changes(log in log(), from in 3usize..30) {
+        let from = from.min(log.len());
+        let (snapshot, _) = replay(MemoryRows::default(), &log[..from], 0, 1);
+        let (rows, applied) = replay(snapshot.clone(), &log, from, 1);
+        for mailbox in (1..16).map(MailboxId) {
+            let (Some(mut view), Some(now)) =
+                (MailboxView::load(&snapshot, mailbox).unwrap(), MailboxView::load(&rows, mailbox).unwrap())
+            else {
+                continue;
+            };
+            for change in applied.iter().flat_map(messages_changed).filter(|change| change.mailbox == mailbox) {
+                prop_assert_eq!(view.take_in(change), crate::state::view::TakenIn::InOrder);
+                let _ = view.take_in(change);
+            }
+            prop_assert_eq!(view.messages(), now.messages());
+            prop_assert_eq!(&view.keywords, &now.keywords);
+            let known = |view: &MailboxView| (view.uid_next, view.highest_modseq, view.recent_from, view.expunged_since(ModSeq(1)));
+            prop_assert_eq!(known(&view), known(&now));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a proposer does with a command before it proposes it: folds names and checks settings by the
+//! tables of its own build, so that apply need not and every build applies alike.
+
+use super::command::{Command, NewUser};
+use super::directory::Directory;
+use super::outcome::Refusal;
+use super::settings;
+use crate::mail::address::canonical_domain;
+
+/// The command with domains as A-labels, names in lower case and settings canonical; or why it cannot be.
+pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refusal> {
+    Ok(match command {
+        Command::AddDomain { name } => Command::AddDomain { name: domain(&name)? },
+        Command::RemoveDomain { name } => Command::RemoveDomain { name: domain(&name)? },
+        Command::AddUser(user) => Command::AddUser(NewUser { name: user.name.to_lowercase(), ..user }),
+        Command::SetPassword { name, password_phc } => {
+            Command::SetPassword { name: name.to_lowercase(), password_phc }
+        }
+        Command::SetQuota { name, quota_bytes } => {
+            Command::SetQuota { name: name.to_lowercase(), quota_bytes }
+        }
+        Command::SetUserEnabled { name, enabled } => {
+            Command::SetUserEnabled { name: name.to_lowercase(), enabled }
+        }
+        Command::RemoveUser { name } => Command::RemoveUser { name: name.to_lowercase() },
+        Command::SetAlias { address, targets } => Command::SetAlias {
+            address: self::address(&address)?,
+            targets: targets.iter().map(|target| self::address(target)).collect::<Result<_, _>>()?,
+        },
+        Command::RemoveAlias { address } => Command::RemoveAlias { address: self::address(&address)? },
+        Command::SetSettings { changes } => Command::SetSettings {
+            changes: settings::validate_changes(directory, &changes).map_err(Refusal::Invalid)?,
+        },
+        other => other,
+    })
+}
+
+fn domain(name: &str) -> Result<String, Refusal> {
+    canonical_domain(name).ok_or_else(|| Refusal::Invalid(format!("domain {name:?}")))
+}
+
+/// A bare name, or `local@domain`.
+fn address(text: &str) -> Result<String, Refusal> {
+    match text.rsplit_once('@') {
+        Some((local, name)) => Ok(format!("{}@{}", local.to_lowercase(), domain(name)?)),
+        None => Ok(text.to_lowercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_folded_before_they_are_proposed() {
+        let prepared = |command| prepare(command, &Directory::default());
+        let name = ".B\u{dc}cher.Example".to_owned();
+        let folded = "xn--bcher-kva.example".to_owned();
+        assert_eq!(prepared(Command::AddDomain { name }), Ok(Command::AddDomain { name: folded }));
+        let alias = Command::SetAlias { address: "\u{dc}ber@A.test".into(), targets: vec!["Al".into()] };
+        let folded = Command::SetAlias { address: "\u{fc}ber@a.test".into(), targets: vec!["al".into()] };
+        assert_eq!(prepared(alias), Ok(folded));
+        assert!(prepared(Command::AddDomain { name: "a b".into() }).is_err());
+        let changes = vec![("smtp.hops_max".to_owned(), Some("0".to_owned()))];
+        assert!(matches!(prepared(Command::SetSettings { changes }), Err(Refusal::Invalid(_))));
+    }
+}
