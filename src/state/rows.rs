@@ -8,17 +8,15 @@ use std::ops::ControlFlow;
 #[error("state rows cannot be read: {0}")]
 pub struct RowsError(pub String);
 
+/// Looks at one row, and says whether to go on.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Ordered rows of bytes. Keys are at most 1 KiB, values at most 6 KiB (design 4a).
 pub trait Rows: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError>;
 
     /// Visits rows with `from <= key < to` in key order until `visit` breaks.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), RowsError>;
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), RowsError>;
 }
 
 /// What one apply call changes: `Some` puts, `None` deletes. Ordered, so that replicas write alike.
@@ -44,12 +42,7 @@ impl Rows for MemoryRows {
         Ok(self.0.get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), RowsError> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), RowsError> {
         if from >= to {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::state::rows::{Batch, Rows, RowsError};
+use crate::state::rows::{Batch, Rows, RowsError, Visit};
 
 /// Pending writes. Many entries are applied into one overlay and see each other's writes; then
 /// [`Overlay::into_batch`] is written in one atomic step.
@@ -10,8 +10,11 @@ use crate::state::rows::{Batch, Rows, RowsError};
 pub struct Overlay {
     pending: Batch,
     /// What the present entry overwrote, so that a refusal leaves no trace.
-    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<Overwritten>,
 }
+
+/// A key, and what was pending under it, if anything was.
+type Overwritten = (Vec<u8>, Option<Option<Vec<u8>>>);
 
 /// A point to which [`Overlay::undo_to`] goes back.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +46,7 @@ impl Overlay {
     }
 
     /// Visits the rows with `from <= key < to` as they will stand once this overlay is written.
-    pub fn scan(
-        &self,
-        rows: &dyn Rows,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), RowsError> {
+    pub fn scan(&self, rows: &dyn Rows, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), RowsError> {
         if from >= to {
             return Ok(());
         }

@@ -156,7 +156,7 @@ fn within(number: Option<u64>, min: u64, max: u64) -> Option<String> {
 /// A size in the largest unit that divides it.
 pub(super) fn size(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match units.iter().find(|(shift, _)| bytes > 0 && bytes % (1 << shift) == 0) {
+    match units.iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
         Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
         None => format!("{bytes} bytes"),
     }
