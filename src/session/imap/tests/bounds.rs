@@ -1,0 +1,161 @@
+//! The bounds, each at its edge.
+
+use super::harness::{House, MESSAGE_BYTES_MAX};
+use crate::cluster::replica::Fault;
+use crate::session::imap::limits::{
+    BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX,
+    OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX,
+};
+use crate::session::machine::Machine;
+
+const LOGIN: &[u8] = b"l LOGIN alice demo-alice\r\n";
+
+async fn say(bytes: impl AsRef<[u8]>) -> String {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.send(b"s SELECT INBOX\r\n").await;
+    session.take_sent();
+    session.send(bytes.as_ref()).await;
+    session.take_sent()
+}
+
+#[tokio::test]
+async fn a_command_line_is_bounded() {
+    let head = "a NOOP ";
+    let fits = format!("{head}{}\r\n", "x".repeat(COMMAND_LINE_BYTES_MAX - head.len() - 1));
+    assert!(say(fits).await.starts_with("a BAD"));
+    let beyond = "x".repeat(COMMAND_LINE_BYTES_MAX + 1);
+    assert!(say(beyond).await.contains("* BYE"));
+}
+
+#[tokio::test]
+async fn literals_are_bounded_in_sum() {
+    let half = COMMAND_LITERAL_BYTES_MAX / 2;
+    let text = "x".repeat(half);
+    let fits = format!("a LOGIN {{{half}+}}\r\n{text} {{{half}+}}\r\n{text}\r\nb NOOP\r\n");
+    let sent = say(fits).await;
+    assert!(sent.starts_with("a BAD You are logged in"), "{sent}");
+    let more = half + 1;
+    let beyond = format!("a LOGIN {{{half}+}}\r\n{text} {{{more}+}}\r\n{text}x\r\nb NOOP\r\n");
+    let sent = say(beyond).await;
+    assert!(sent.starts_with("a BAD [TOOBIG]") && sent.contains("b OK"), "{sent}");
+    let waits = format!("a LOGIN {{{}}}\r\nb NOOP\r\n", COMMAND_LITERAL_BYTES_MAX + 1);
+    let sent = say(waits).await;
+    assert!(sent.starts_with("a BAD [TOOBIG]") && sent.contains("b OK"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_message_is_bounded() {
+    let size = MESSAGE_BYTES_MAX;
+    let text = "x".repeat(size as usize);
+    let sent = say(format!("a APPEND INBOX {{{size}+}}\r\n{text}\r\nb NOOP\r\n")).await;
+    assert!(sent.contains("a OK [APPENDUID") && sent.contains("b OK"), "{sent}");
+    let sent = say(format!("a APPEND INBOX {{{}+}}\r\n{text}x\r\nb NOOP\r\n", size + 1)).await;
+    assert!(sent.starts_with("a NO [TOOBIG]") && sent.contains("b OK"), "{sent}");
+    let sent = say(format!("a APPEND INBOX {{{}}}\r\nb NOOP\r\n", size + 1)).await;
+    assert!(sent.starts_with("a NO [TOOBIG]") && sent.contains("b OK"), "{sent}");
+    let sent = say("a APPEND INBOX {99999999999+}\r\n").await;
+    assert!(sent.contains("* BYE"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_search_is_bounded() {
+    let sent = say(format!("a SEARCH{}\r\n", " ALL".repeat(SEARCH_KEYS_MAX))).await;
+    assert!(sent.contains("a OK"), "{sent}");
+    assert!(say(format!("a SEARCH{}\r\n", " ALL".repeat(SEARCH_KEYS_MAX + 1))).await.starts_with("a BAD"));
+    let sent = say(format!("a SEARCH {}ALL\r\n", "NOT ".repeat(SEARCH_DEPTH_MAX - 1))).await;
+    assert!(sent.contains("a OK"), "{sent}");
+    assert!(say(format!("a SEARCH {}ALL\r\n", "NOT ".repeat(SEARCH_DEPTH_MAX))).await.starts_with("a BAD"));
+}
+
+#[tokio::test]
+async fn too_many_bad_commands_end_the_session() {
+    let house = House::new();
+    let mut session = house.session(true);
+    for _ in 1..BAD_COMMANDS_MAX {
+        session.send(b"a NOSUCH\r\n").await;
+    }
+    assert!(!session.closed);
+    session.send(b"a NOSUCH\r\n").await;
+    assert!(session.closed);
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    for _ in 1..BAD_COMMANDS_MAX_LOGGED_IN {
+        session.send(b"a NOSUCH\r\n").await;
+    }
+    session.send(b"a NOOP\r\na NOSUCH\r\n").await;
+    assert!(!session.closed, "a good command starts the count again");
+}
+
+#[tokio::test]
+async fn too_many_wrong_logins_end_the_session() {
+    let house = House::new();
+    let mut session = house.session(true);
+    for _ in 1..REFUSED_LOGINS_MAX {
+        session.send(b"a LOGIN alice wrong\r\n").await;
+    }
+    assert!(!session.closed);
+    session.send(b"a LOGIN alice wrong\r\n").await;
+    assert!(session.closed);
+}
+
+#[tokio::test]
+async fn a_large_message_goes_out_in_parts() {
+    let house = House::new();
+    let text = format!("Subject: x\r\n\r\n{}\r\n", "y".repeat(20 * OUTPUT_CHUNK_BYTES));
+    house.deliver("INBOX", &text);
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.send(b"s EXAMINE INBOX\r\n").await;
+    session.take_sent();
+    session.send(b"a FETCH 1 (BODY[] UID)\r\n").await;
+    let sent = session.take_sent();
+    assert!(sent.contains(&format!("BODY[] {{{}}}\r\n{text} UID 1)\r\na OK", text.len())));
+    assert!(session.out_bytes_max <= OUTPUT_CHUNK_BYTES + 1024, "{}", session.out_bytes_max);
+}
+
+#[tokio::test]
+async fn an_append_is_not_gathered() {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.send(format!("a APPEND INBOX {{{MESSAGE_BYTES_MAX}}}\r\n").as_bytes()).await;
+    assert!(session.take_sent().contains("\r\n+ "));
+    for _ in 0..MESSAGE_BYTES_MAX / 1000 {
+        session.send(&[b'x'; 1000]).await;
+        assert!(session.input.is_empty(), "all of it has gone on");
+    }
+    session.send(b"\r\n").await;
+    assert!(session.take_sent().starts_with("a OK [APPENDUID"));
+}
+
+#[tokio::test]
+async fn a_fault_in_the_middle_of_an_append_keeps_step() {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.send(b"a APPEND INBOX {10}\r\n").await;
+    session.take_sent();
+    house.replica.fail(Some(Fault::NoQuorum));
+    session.send(b"01234").await;
+    house.replica.fail(None);
+    session.send(b"56789\r\nb NOOP\r\n").await;
+    let sent = session.take_sent();
+    assert!(sent.starts_with("a NO [UNAVAILABLE]") && sent.contains("b OK"), "{sent}");
+}
+
+#[tokio::test]
+async fn silence_has_its_time() {
+    let house = House::new();
+    let mut session = house.session(true);
+    assert_eq!(session.machine.idle_seconds_max(), 180);
+    session.send(LOGIN).await;
+    assert_eq!(session.machine.idle_seconds_max(), 1_800);
+    session.send(b"i IDLE\r\n").await;
+    assert!(session.machine.idle_seconds_max() > 29 * 60);
+    session.take_sent();
+    let mut out = bytes::BytesMut::new();
+    session.machine.timed_out(&mut out);
+    assert!(out.starts_with(b"* BYE"));
+}

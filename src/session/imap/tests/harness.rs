@@ -1,0 +1,144 @@
+//! One house with a user, and sessions in it that are driven without sockets.
+
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+
+use crate::clock::Clock;
+use crate::cluster::memory::MemoryReplica;
+use crate::cluster::replica::Replica;
+use crate::mail::ids::{AccountId, Timestamp};
+use crate::session::driver::Backend;
+use crate::session::imap::{ImapBackend, Session, SummaryCache, Terms};
+use crate::session::login::{LoginBounds, Logins};
+use crate::session::machine::{Machine, Peer, Step};
+use crate::state::command::{Command, Deliver, DeliverTo, NewUser};
+use crate::state::outcome::Outcome;
+
+pub const MESSAGE_BYTES_MAX: u64 = 100_000;
+
+pub struct House {
+    pub replica: MemoryReplica,
+    pub account: AccountId,
+    logins: Arc<Logins>,
+    summaries: Arc<SummaryCache>,
+}
+
+impl House {
+    pub fn new() -> Self {
+        let clock = Clock::fixed(Timestamp(1_700_000_000_000));
+        let replica = MemoryReplica::new(clock.clone());
+        let user = NewUser { name: "alice".into(), password_phc: phc("demo-alice"), quota_bytes: None };
+        let added = replica.run(Command::AddUser(user)).unwrap();
+        let Outcome::UserAdded { account } = added else { panic!("{added:?}") };
+        let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
+        let logins = Arc::new(Logins::new(replica.watch_directory(), &clock, bounds));
+        Self { replica, account, logins, summaries: Arc::new(SummaryCache::new()) }
+    }
+
+    pub fn deliver(&self, mailbox: &str, raw: &str) {
+        let body = self.replica.put_body(Bytes::copy_from_slice(raw.as_bytes()));
+        let to = DeliverTo { account: self.account, mailbox: mailbox.into(), flags: Default::default() };
+        let outcome = self.replica.run(Command::Deliver(Deliver { body, to: vec![to] })).unwrap();
+        assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
+    }
+
+    pub fn session(&self, tls: bool) -> Driven {
+        let terms = Terms {
+            banner: "Pollux ready".into(),
+            starttls: !tls,
+            plaintext_without_tls: false,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            login_seconds_max: 180,
+            idle_seconds_max: 1_800,
+        };
+        let peer = Peer { address: "192.0.2.1:1".parse().unwrap(), tls };
+        let mut session = Driven {
+            machine: Session::new(peer, terms, self.replica.clock().clone()),
+            backend: ImapBackend::new(self.replica.clone(), self.logins.clone(), self.summaries.clone()),
+            input: BytesMut::new(),
+            out: BytesMut::new(),
+            sent: Vec::new(),
+            closed: false,
+            out_bytes_max: 0,
+        };
+        session.machine.open(&mut session.out);
+        session.flush();
+        session
+    }
+}
+
+/// Cheap parameters: what is tested is not argon2.
+fn phc(password: &str) -> String {
+    let params = Params::new(8, 1, 1, None).unwrap();
+    let salt = SaltString::encode_b64(b"a fixed salt").unwrap();
+    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon.hash_password(password.as_bytes(), &salt).unwrap().to_string()
+}
+
+/// A session driven by hand.
+pub struct Driven {
+    pub machine: Session,
+    pub backend: ImapBackend<MemoryReplica>,
+    pub input: BytesMut,
+    out: BytesMut,
+    /// All that went to the client and was not looked at yet.
+    pub sent: Vec<u8>,
+    pub closed: bool,
+    /// The most that was gathered between two flushes.
+    pub out_bytes_max: usize,
+}
+
+impl Driven {
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        self.run().await;
+    }
+
+    /// Wakes the session if it wants to hear of news and there are some.
+    pub async fn hear(&mut self) {
+        while self.machine.wants_news() && self.backend.news().now_or_never().is_some() {
+            self.run().await;
+        }
+    }
+
+    async fn run(&mut self) {
+        while !self.closed {
+            match self.machine.step(&mut self.input, &mut self.out) {
+                Step::NeedInput => {
+                    assert!(self.input.len() < self.machine.input_max(), "no progress on a full buffer");
+                    break;
+                }
+                Step::Ask(question) => {
+                    let answer = self.backend.answer(question).await;
+                    self.machine.answer(answer, &mut self.out);
+                }
+                Step::Flush => {}
+                Step::StartTls => {
+                    self.flush();
+                    self.sent.extend_from_slice(b"(TLS)\r\n");
+                    self.input.clear();
+                    self.machine.tls_started();
+                }
+                Step::Close => {
+                    self.closed = true;
+                    self.flush();
+                    self.sent.extend_from_slice(b"(closed)\r\n");
+                }
+            }
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.out_bytes_max = self.out_bytes_max.max(self.out.len());
+        self.sent.extend_from_slice(&self.out.split());
+    }
+
+    pub fn take_sent(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.sent)).into_owned()
+    }
+}

@@ -1,0 +1,6 @@
+//! The machine and its backend over a replica in memory: transcripts, garbage, bounds.
+
+mod bounds;
+mod garbage;
+mod harness;
+mod transcripts;
