@@ -80,6 +80,9 @@ impl Reader {
     }
 
     fn take_literal(&mut self, input: &mut BytesMut) {
+        if self.literal_left == 0 {
+            return;
+        }
         let here = self.literal_left.min(input.len() as u64) as usize;
         if !self.refused {
             self.gathered.extend_from_slice(&input[..here]);

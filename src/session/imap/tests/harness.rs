@@ -107,7 +107,9 @@ impl Driven {
 
     async fn run(&mut self) {
         while !self.closed {
-            match self.machine.step(&mut self.input, &mut self.out) {
+            let step = self.machine.step(&mut self.input, &mut self.out);
+            self.flush();
+            match step {
                 Step::NeedInput => {
                     assert!(self.input.len() < self.machine.input_max(), "no progress on a full buffer");
                     break;
@@ -118,18 +120,15 @@ impl Driven {
                 }
                 Step::Flush => {}
                 Step::StartTls => {
-                    self.flush();
                     self.sent.extend_from_slice(b"(TLS)\r\n");
                     self.input.clear();
                     self.machine.tls_started();
                 }
                 Step::Close => {
                     self.closed = true;
-                    self.flush();
                     self.sent.extend_from_slice(b"(closed)\r\n");
                 }
             }
-            self.flush();
         }
     }
 
