@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::{Connection, ConnectionError};
 
@@ -26,6 +26,10 @@ pub(super) enum DialError {
     Refused(String),
 }
 
+/// A connection that ended sooner counts as a failed dial: two processes with one identity would
+/// otherwise take each other's place as fast as they can.
+const SOUND_MS_MIN: u64 = 1_000;
+
 /// Runs until the peer is removed or the transport shuts down.
 pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane) {
     let link = peer.link(lane);
@@ -33,13 +37,13 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane
     loop {
         let backoff_ms = match attempt(&shared, &peer, lane).await {
             Ok(connection) => {
-                failures = 0;
-                link.state.send_replace(LinkState::Up(connection.clone()));
-                tracing::debug!(node = peer.node.0, ?lane, "connected to node {}", peer.node);
-                let why = connection.closed().await;
-                tracing::info!(node = peer.node.0, ?lane, "lost the connection to node {}: {why}", peer.node);
+                let sound = hold(&peer, lane, connection).await;
                 link.state.send_replace(LinkState::Dialling);
-                continue;
+                if sound {
+                    failures = 0;
+                    continue;
+                }
+                BACKOFF_MS[failures.min(BACKOFF_MS.len() - 1)]
             }
             Err(DialError::Refused(why)) => {
                 peer.refused(&why);
@@ -54,6 +58,16 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane
         failures += 1;
         let _ = tokio::time::timeout(Duration::from_millis(backoff_ms), link.kick.notified()).await;
     }
+}
+
+/// Keeps the connection in use until it ends. Whether it held for long enough.
+async fn hold(peer: &Peer, lane: Lane, connection: Connection) -> bool {
+    let since = Instant::now();
+    tracing::debug!(node = peer.node.0, ?lane, "connected to node {}", peer.node);
+    peer.link(lane).state.send_replace(LinkState::Up(connection.clone()));
+    let why = connection.closed().await;
+    tracing::info!(node = peer.node.0, ?lane, "lost the connection to node {}: {why}", peer.node);
+    since.elapsed() >= Duration::from_millis(SOUND_MS_MIN)
 }
 
 async fn attempt(shared: &Shared, peer: &Peer, lane: Lane) -> Result<Connection, DialError> {

@@ -121,18 +121,10 @@ impl Peer {
 
     /// Takes the peer's new connection in place of its last one on that lane.
     pub(super) fn came_in(&self, lane: Lane, connection: Connection, hello: PeerHello) {
-        let restarted = locked(&self.notes)
-            .hello
-            .as_ref()
-            .map(|known| known.incarnation)
-            .is_some_and(|known| known != hello.incarnation);
         self.accepted(hello);
         let old = locked(&self.incoming)[lane as usize].replace(connection);
         if let Some(old) = old {
             old.close(CLOSE_REPLACED, b"a newer connection took its place");
-        }
-        if restarted {
-            self.redial("it has restarted");
         }
         for link in &self.links {
             // It lives: no reason to wait out a back-off.
@@ -140,12 +132,18 @@ impl Peer {
         }
     }
 
+    /// Both hellos were accepted. The first word of a new process tells that connections to the last
+    /// one are dead, which the bulk lane would notice only after 15 s.
     pub(super) fn accepted(&self, hello: PeerHello) {
         let mut notes = locked(&self.notes);
+        let restarted = notes.hello.as_ref().is_some_and(|known| known.incarnation != hello.incarnation);
         notes.refused_because = None;
         notes.hello = Some(hello);
         drop(notes);
         self.heard();
+        if restarted {
+            self.redial("it has restarted");
+        }
     }
 
     /// Remembers a refusal, and logs it unless it is the one that was logged last.

@@ -81,7 +81,10 @@ async fn connection(shared: Arc<Shared>, lane: Lane, incoming: quinn::Incoming) 
     match timeout(greeting, greet(&shared, lane, &connection, certified)).await {
         Ok(Ok(peer)) => streams(shared, peer, connection).await,
         Ok(Err(why)) => {
-            shared.strangers.log(from, Some(certified.0), &why);
+            match shared.peer(certified.0) {
+                Some(peer) => peer.refused(&why),
+                None => shared.strangers.log(from, Some(certified.0), &why),
+            }
             connection.close(CLOSE_REFUSED, why.as_bytes());
         }
         Err(_) => connection.close(CLOSE_REFUSED, b"no hello came"),
@@ -133,11 +136,7 @@ fn judge(shared: &Shared, certified: (NodeId, ClusterId), words: &[u8]) -> Resul
     if shared.peer(theirs.node).is_none() {
         return Err(format!("node {} is not a member of this cluster", theirs.node));
     }
-    shared.handshake.accept(theirs.node, &theirs.lineage).inspect_err(|why| {
-        if let Some(peer) = shared.peer(theirs.node) {
-            peer.refused(why);
-        }
-    })?;
+    shared.handshake.accept(theirs.node, &theirs.lineage)?;
     Ok(theirs)
 }
 

@@ -196,7 +196,11 @@ async fn what_is_over_the_bound_is_refused_and_at_the_bound_passes() {
 
 /// Our live connection, for tests that misbehave on it.
 fn raw(from: &Transport, to: u64) -> Connection {
-    match &*from.shared.peer(NodeId(to)).unwrap().link(Lane::Control).state.borrow() {
+    raw_on(from, to, Lane::Control)
+}
+
+fn raw_on(from: &Transport, to: u64, lane: Lane) -> Connection {
+    match &*from.shared.peer(NodeId(to)).unwrap().link(lane).state.borrow() {
         LinkState::Up(connection) => connection.clone(),
         LinkState::Dialling | LinkState::Down(_) => panic!("not connected"),
     }
@@ -317,6 +321,43 @@ async fn a_peer_that_stops_fails_its_calls_and_is_found_again() {
     connected(&a, 2).await;
     assert!(echo(&a, 2, Lane::Control, "x").await.is_ok());
     assert_ne!(a.peer_state(NodeId(2)).hello.unwrap().incarnation, before);
+}
+
+#[tokio::test]
+async fn a_killed_process_is_noticed_at_the_next_packet_to_its_successor() {
+    let ca = ca();
+    let (a, _) = start(config(identity(&ca, 1))).await;
+    let own = identity(&ca, 2);
+    let (b, _) = start(config(own.clone())).await;
+    introduce(&[&a, &b]);
+    connected(&a, 2).await;
+    let (control, bulk) = b.local();
+    let stale = raw_on(&a, 2, Lane::Bulk);
+    // As a kill does: the process says nothing more from these ports, and they are free.
+    for lane in [Lane::Control, Lane::Bulk] {
+        let elsewhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        b.shared.endpoint(lane).rebind(elsewhere).unwrap();
+    }
+    eventually("the ports are free", || {
+        std::net::UdpSocket::bind(control).and(std::net::UdpSocket::bind(bulk)).ok()
+    })
+    .await;
+    // Its successor knows nobody yet, so that nothing but its resets can tell.
+    let (_successor, _) = start(TransportConfig { control, bulk, ..config(own) }).await;
+    let asking = tokio::spawn({
+        let a = a.clone();
+        async move { echo(&a, 2, Lane::Bulk, "x").await }
+    });
+    assert_eq!(stale.closed().await, quinn::ConnectionError::Reset);
+    assert!(matches!(asking.await.unwrap(), Err(CallError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_by_the_transport_itself() {
+    let (a, b, _) = pair().await;
+    assert_eq!(a.ping(NodeId(2), LONG).await, Ok(()));
+    b.shutdown().await;
+    assert!(a.ping(NodeId(2), LONG).await.is_err());
 }
 
 #[tokio::test]
