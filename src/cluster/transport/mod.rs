@@ -166,6 +166,7 @@ impl Transport {
     /// Asks `to` and waits for the answer. Fails at once when the connection is lost or the peer is
     /// known to be down; waits for a dial under way, within `timeout`. [`BACKGROUND`] in `kind` makes
     /// it give way to others.
+    #[expect(clippy::too_many_arguments, reason = "five, besides self; each call site names all of them")]
     pub async fn call(
         &self,
         to: NodeId,
