@@ -1,10 +1,41 @@
 //! Message bodies on disk: append-only segment files, one fsync for all that gathered, compaction, scrub.
 
-use std::path::Path;
+//!
+//! A record is a header and the raw body, whose checksum is its id. Records are only appended; a body
+//! that is dropped leaves dead bytes, and a segment more than half dead is compacted: what lives is copied
+//! (with the mail that arrives meanwhile), synced and indexed durably, then the segment is deleted. A
+//! crash in between leaves two copies of a body, of which the index names one.
+//!
+//! `forget` is not durable by itself: after a crash a forgotten body may be there again. Whoever forgets
+//! bodies by comparing with what is named meets it again. [`grace`] says why a young body is kept.
+
+mod grace;
+mod index;
+mod record;
+mod scan;
+mod spool;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
 
+use self::grace::Grace;
+use self::index::{Index, Live, Location, Mark};
+use self::record::HEADER_BYTES;
+use self::scan::{Depth, cut_torn_tail, list_segments, read_body, segment_path};
+pub use self::spool::{BodyWriter, Staged};
+use self::writer::{Answer, Job, Writer};
+use super::files::DirLock;
 use crate::mail::ids::BodyId;
 
 /// Bounds of the body store.
@@ -53,64 +84,15 @@ pub enum BodyError {
     Io(String),
 }
 
-/// The bodies of one node. Cheap to clone.
-#[derive(Clone)]
-pub struct Bodies {}
-
-impl Bodies {
-    pub fn open(dir: &Path, limits: BodyLimits) -> Result<Self, BodyError> {
-        todo!("{dir:?} {limits:?}")
+fn io_error(error: io::Error) -> BodyError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BodyError::DiskFull,
+        _ => BodyError::Io(error.to_string()),
     }
+}
 
-    /// Opens a body for writing.
-    pub fn begin(&self) -> BodyWriter {
-        todo!()
-    }
-
-    /// Stores a body whose id is known (catch-up, healing). Durable when it returns. Blocks.
-    pub fn put(&self, id: BodyId, bytes: Bytes) -> Result<(), BodyError> {
-        todo!("{id} {}", bytes.len())
-    }
-
-    /// The body, verified against its id; `None`: not on this node. Blocks.
-    pub fn get(&self, id: BodyId) -> Result<Option<Bytes>, BodyError> {
-        todo!("{id}")
-    }
-
-    pub fn contains(&self, id: BodyId) -> Result<bool, BodyError> {
-        todo!("{id}")
-    }
-
-    /// How many bodies there are.
-    pub fn count(&self) -> u64 {
-        todo!()
-    }
-
-    /// Bytes of the bodies that live, and of all files.
-    pub fn bytes(&self) -> BodyBytes {
-        todo!()
-    }
-
-    /// Drops bodies that nothing names any longer; those placed within the grace period stay and are
-    /// returned, to be asked for again later. Blocks.
-    pub fn forget(&self, ids: &[BodyId]) -> Result<Vec<BodyId>, BodyError> {
-        todo!("{ids:?}")
-    }
-
-    /// Compacts at most one segment with more dead than live bytes. Returns the bytes given back. Blocks.
-    pub fn compact_one(&self) -> Result<u64, BodyError> {
-        todo!()
-    }
-
-    /// The next ids after `after` in order, at most `max`; empty at the end.
-    pub fn ids_after(&self, after: Option<BodyId>, max: usize) -> Result<Vec<BodyId>, BodyError> {
-        todo!("{after:?} {max}")
-    }
-
-    /// Re-reads and verifies the bodies after `after`, at most `bytes_max` of them (at least one). The caller paces.
-    pub fn scrub(&self, after: Option<BodyId>, bytes_max: u64) -> Result<Scrubbed, BodyError> {
-        todo!("{after:?} {bytes_max}")
-    }
+fn ended() -> BodyError {
+    BodyError::Io("the body store is closed".into())
 }
 
 /// What the store holds, in bytes.
@@ -130,35 +112,293 @@ pub struct Scrubbed {
     pub corrupt: Vec<BodyId>,
 }
 
-/// A body on its way to the disk. Dropping it leaves nothing behind.
-pub struct BodyWriter {}
+/// The bodies of one node. Cheap to clone; the last clone that is dropped ends the writer.
+#[derive(Clone)]
+pub struct Bodies {
+    handle: Arc<Handle>,
+}
 
-impl BodyWriter {
-    /// Takes the next bytes. Blocks on the disk only for bodies over `gathered_body_bytes_max`.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
-        todo!("{}", bytes.len())
+impl Bodies {
+    /// Opens or makes the body store in `dir`. Blocks: reads what is newer than the index.
+    pub fn open(dir: &Path, limits: BodyLimits) -> Result<Self, BodyError> {
+        let lock = DirLock::acquire(dir).map_err(|error| BodyError::Io(error.to_string()))?;
+        let (core, writer, jobs) = prepare(dir, limits)?;
+        let thread = std::thread::Builder::new()
+            .name("bodies".into())
+            .spawn(move || writer.run(&jobs))
+            .map_err(io_error)?;
+        Ok(Self { handle: Arc::new(Handle { core, thread: Some(thread), _lock: lock }) })
     }
 
-    /// The body is whole: its id is known, it is not stored yet.
-    pub fn finish(self) -> Result<Staged, BodyError> {
-        todo!()
+    /// Opens a body for writing.
+    pub fn begin(&self) -> BodyWriter {
+        BodyWriter::new(self.clone())
+    }
+
+    /// Stores a body whose id is known (catch-up, healing). Durable when it returns. Blocks: not to be
+    /// called on a thread of the async runtime.
+    pub fn put(&self, id: BodyId, bytes: Bytes) -> Result<(), BodyError> {
+        let mut writer = self.begin();
+        writer.push(&bytes)?;
+        let staged = writer.finish()?;
+        if staged.id() != id {
+            return Err(BodyError::WrongId(id));
+        }
+        staged.commit_blocking().map(drop)
+    }
+
+    /// The body, verified against its id; `None`: not on this node. Blocks.
+    pub fn get(&self, id: BodyId) -> Result<Option<Bytes>, BodyError> {
+        let core = &self.handle.core;
+        let mut missed = None;
+        while let Some(at) = core.index.get(&id)? {
+            match read_body(&segment_path(&core.dir, at.segment), at.offset, &id, at.length) {
+                Ok(Some(body)) => return Ok(Some(body.into())),
+                // A compaction may have moved it between the two look-ups: look again, once for each place.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && missed != Some(at) => {
+                    missed = Some(at)
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
+                Ok(None) | Err(_) => {
+                    self.ask(|answer| Job::DropCorrupt(id, at, answer))?;
+                    return Err(BodyError::Corrupt(id));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn contains(&self, id: BodyId) -> Result<bool, BodyError> {
+        Ok(self.handle.core.index.get(&id)?.is_some())
+    }
+
+    /// How many bodies there are.
+    pub fn count(&self) -> u64 {
+        self.handle.core.lock().live.values().map(|live| live.bodies).sum()
+    }
+
+    /// Bytes of the bodies that live, with their headers, and of all segments.
+    pub fn bytes(&self) -> BodyBytes {
+        let memory = self.handle.core.lock();
+        let live = memory.live.values().map(|live| live.bytes).sum();
+        BodyBytes { live, on_disk: memory.sizes.values().sum() }
+    }
+
+    /// Drops bodies that nothing names any longer; those placed within the grace period stay and are
+    /// returned, to be asked for again later. Blocks.
+    pub fn forget(&self, ids: &[BodyId]) -> Result<Vec<BodyId>, BodyError> {
+        self.ask(|answer| Job::Forget(ids.to_vec(), answer))
+    }
+
+    /// Compacts at most one segment with more dead than live bytes. Returns the bytes given back; 0:
+    /// there was none. Blocks; bodies go on being stored meanwhile. A corrupt body is not copied.
+    pub fn compact_one(&self) -> Result<u64, BodyError> {
+        let core = &self.handle.core;
+        let _one = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((segment, size, live)) = core.most_dead() else { return Ok(0) };
+        let path = segment_path(&core.dir, segment);
+        for (header, offset) in scan::scan(&path, 0, Depth::Headers).map_err(io_error)?.records {
+            let (id, from) = (header.id, Location { segment, offset, length: header.length });
+            if core.index.get(&id)? != Some(from) {
+                continue;
+            }
+            match read_body(&path, offset, &id, header.length).map_err(io_error)? {
+                Some(body) => self.ask(|answer| Job::Move { id, from, bytes: body.into(), answer })?,
+                None => self.ask(|answer| Job::DropCorrupt(id, from, answer))?,
+            }
+        }
+        self.ask(|answer| Job::Retire(segment, answer))?;
+        Ok(size.saturating_sub(live))
+    }
+
+    /// The next ids after `after` in order, at most `max`; empty at the end.
+    pub fn ids_after(&self, after: Option<BodyId>, max: usize) -> Result<Vec<BodyId>, BodyError> {
+        Ok(self.handle.core.index.after(after, max)?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Re-reads and verifies the bodies after `after`, at most `bytes_max` of them (at least one). The caller paces.
+    pub fn scrub(&self, after: Option<BodyId>, bytes_max: u64) -> Result<Scrubbed, BodyError> {
+        let mut scrubbed = Scrubbed { next: after, checked: 0, corrupt: Vec::new() };
+        let mut bytes = 0;
+        for (id, at) in self.handle.core.index.after(after, SCRUB_BODIES_MAX)? {
+            if scrubbed.checked > 0 && bytes + at.length > bytes_max {
+                return Ok(scrubbed);
+            }
+            match self.get(id) {
+                Ok(_) => {}
+                Err(BodyError::Corrupt(id)) => scrubbed.corrupt.push(id),
+                Err(error) => return Err(error),
+            }
+            bytes += at.length;
+            scrubbed.checked += 1;
+            scrubbed.next = Some(id);
+        }
+        if scrubbed.checked < SCRUB_BODIES_MAX as u64 {
+            scrubbed.next = None;
+        }
+        Ok(scrubbed)
+    }
+
+    fn send(&self, job: Job) -> Result<(), BodyError> {
+        let jobs = self.handle.core.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())
+    }
+
+    fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, BodyError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(job(answer))?;
+        answered.blocking_recv().map_err(|_| ended())?
     }
 }
 
-/// A whole body that is not yet in the store. Dropping it leaves nothing behind.
-pub struct Staged {}
+/// Bodies checked by one call of scrub, at most.
+const SCRUB_BODIES_MAX: usize = 256;
 
-impl Staged {
-    pub fn id(&self) -> BodyId {
-        todo!()
+/// What the clones share. Its end is the end of the thread, after all that was queued is written.
+struct Handle {
+    core: Arc<Core>,
+    thread: Option<JoinHandle<()>>,
+    _lock: DirLock,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the bodies panicked");
+        }
+    }
+}
+
+/// What callers and the writer share.
+struct Core {
+    dir: PathBuf,
+    limits: BodyLimits,
+    index: Index,
+    room: Arc<Semaphore>,
+    jobs: Mutex<Option<Sender<Job>>>,
+    /// Held by the one compaction that runs.
+    compacting: Mutex<()>,
+    memory: Mutex<Memory>,
+}
+
+struct Memory {
+    /// What lives in each segment.
+    live: BTreeMap<u32, Live>,
+    /// Bytes of each segment.
+    sizes: BTreeMap<u32, u64>,
+    /// The segment that is written to; 0: none.
+    active: u32,
+    grace: Grace,
+}
+
+impl Core {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn size(&self) -> u64 {
-        todo!()
+    /// The records are durable: from here on the bodies are found there.
+    fn place(&self, placed: impl IntoIterator<Item = (BodyId, Location)>) -> Result<(), BodyError> {
+        for (id, at) in placed {
+            let before = self.index.get(&id)?;
+            self.index.change([(id, Some(at))])?;
+            let mut memory = self.lock();
+            // Scanned again after a crash, a record may be known already; it is counted once.
+            if let Some(before) = before.filter(|before| *before != at) {
+                memory.uncount(before);
+            }
+            memory.count(at);
+        }
+        Ok(())
     }
 
-    /// Durable when it returns; shares its sync with all that gathered.
-    pub async fn commit(self) -> Result<BodyId, BodyError> {
-        todo!()
+    fn displace(&self, id: BodyId, at: Location) -> Result<(), BodyError> {
+        self.index.change([(id, None)])?;
+        self.lock().uncount(at);
+        Ok(())
+    }
+
+    /// The segment with the most dead bytes of those that are more than half dead.
+    fn most_dead(&self) -> Option<(u32, u64, u64)> {
+        let memory = self.lock();
+        let live = |segment: &u32| memory.live.get(segment).map_or(0, |live| live.bytes);
+        let segments = memory.sizes.iter().map(|(segment, size)| (*segment, *size, live(segment)));
+        let dead = segments.filter(|(segment, size, live)| *segment != memory.active && live * 2 < *size);
+        dead.max_by_key(|(_, size, live)| size - live)
+    }
+}
+
+/// Reads what the directory says; the writer is not running yet.
+fn prepare(dir: &Path, limits: BodyLimits) -> Result<(Arc<Core>, Writer, Receiver<Job>), BodyError> {
+    let segments = list_segments(dir).map_err(io_error)?;
+    let index = Index::open(dir)?;
+    let (known, mut live) = index.checkpoint()?;
+    live.retain(|segment, _| segments.iter().any(|(number, _)| number == segment));
+    let last = segments.last().map_or(0, |(number, _)| *number);
+    // Until a grace period has passed, a proposal of before the restart may name what is in the last segment.
+    let old = Mark { active: last, active_bytes: 0, next_segment: last };
+    let (sender, jobs) = channel();
+    let core = Arc::new(Core {
+        dir: dir.to_owned(),
+        limits,
+        index,
+        room: Arc::new(Semaphore::new(limits.queue_bytes_max)),
+        jobs: Mutex::new(Some(sender)),
+        compacting: Mutex::new(()),
+        memory: Mutex::new(Memory {
+            live,
+            sizes: segments.iter().copied().collect(),
+            active: 0,
+            grace: Grace::new(limits.grace, old),
+        }),
+    });
+    for (number, size) in &segments {
+        index_segment(&core, known, *number, *size, last)?;
+    }
+    let writer = Writer::new(core.clone(), last + 1);
+    let live = core.lock().live.clone();
+    core.index.save_checkpoint(writer.mark(), &live)?;
+    Ok((core, writer, jobs))
+}
+
+/// Takes into the index what is newer than its checkpoint.
+fn index_segment(core: &Core, known: Mark, number: u32, size: u64, last: u32) -> Result<(), BodyError> {
+    let from = match number {
+        number if number >= known.next_segment => 0,
+        number if number == known.active => known.active_bytes,
+        _ => return Ok(()),
+    };
+    if from >= size && size > 0 {
+        return Ok(());
+    }
+    // A rebuild from nothing trusts the headers of closed segments; scrub and every read check the bodies.
+    let depth = if known == Mark::default() && number != last { Depth::Headers } else { Depth::Bodies };
+    let path = segment_path(&core.dir, number);
+    let scanned = scan::scan(&path, from, depth).map_err(io_error)?;
+    cut_torn_tail(&path, &scanned).map_err(io_error)?;
+    core.lock().sizes.insert(number, scanned.end);
+    let located = scanned.records.iter().map(|(header, offset)| {
+        (header.id, Location { segment: number, offset: *offset, length: header.length })
+    });
+    core.place(located)
+}
+
+impl Memory {
+    fn count(&mut self, at: Location) {
+        let live = self.live.entry(at.segment).or_default();
+        live.bodies += 1;
+        live.bytes += HEADER_BYTES as u64 + at.length;
+        let end = at.offset + HEADER_BYTES as u64 + at.length;
+        let size = self.sizes.entry(at.segment).or_default();
+        *size = end.max(*size);
+    }
+
+    fn uncount(&mut self, at: Location) {
+        if let Some(live) = self.live.get_mut(&at.segment) {
+            live.bodies = live.bodies.saturating_sub(1);
+            live.bytes = live.bytes.saturating_sub(HEADER_BYTES as u64 + at.length);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use super::TablesError;
 use crate::state::rows::Batch;
@@ -12,11 +13,17 @@ use crate::store::files;
 /// Format of a stored row: this byte, CRC32 over key and value (little endian), value.
 const ROW_VERSION: u8 = 1;
 const ROW_HEADER_BYTES: usize = 5;
+/// Together 5 s.
+const LOCK_WAITS_MAX: u32 = 500;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 pub const KEY_BYTES_MAX: usize = 1 << 10;
 pub const VALUE_BYTES_MAX: usize = 6 << 10;
 
 /// A row as it is handed out.
 pub type Row = (Vec<u8>, Vec<u8>);
+
+/// Called for each row of a scan, with its key and value.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 pub struct Engine {
     db: sled::Db,
@@ -32,7 +39,7 @@ impl Engine {
             .cache_capacity(cache_bytes)
             .flush_every_ms(None)
             .print_profile_on_drop(false);
-        let db = fenced(|| config.open())?;
+        let db = open_unlocked(&config)?;
         let db_file = File::open(dir.join("db")).map_err(io_error)?;
         files::sync_dir(dir).map_err(io_error)?;
         Ok(Self { db, db_file })
@@ -43,12 +50,7 @@ impl Engine {
     }
 
     /// Visits rows with `from <= key` (`< to`, if given) in key order until `visit` breaks.
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), TablesError> {
+    pub fn scan(&self, from: &[u8], to: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), TablesError> {
         let mut rows = match to {
             Some(to) => fenced(|| Ok(self.db.range(from..to)))?,
             None => fenced(|| Ok(self.db.range(from..)))?,
@@ -76,6 +78,21 @@ impl Engine {
     pub fn sync(&self) -> Result<(), TablesError> {
         fenced(|| self.db.flush())?;
         files::sync_file(&self.db_file).map_err(io_error)
+    }
+}
+
+/// After the last handle is dropped, sled's own threads may hold its lock file for a moment. The directory
+/// above is ours alone, so whoever holds the lock is on its way out.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, TablesError> {
+    let mut waits_left = LOCK_WAITS_MAX;
+    loop {
+        match fenced(|| config.open()) {
+            Err(TablesError::Io(what)) if what.contains("could not acquire lock") && waits_left > 0 => {
+                waits_left -= 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            opened => return opened,
+        }
     }
 }
 
