@@ -27,6 +27,11 @@ impl Cluster {
 
     /// The same; `prepare` may change each node's configuration before its first start.
     pub fn start_with(prepare: impl Fn(&Node)) -> Option<Cluster> {
+        Self::start_on(prepare, |_, _| {})
+    }
+
+    /// The same; `lay` may put disks under the nodes' folders before anything is in them.
+    pub fn start_on(prepare: impl Fn(&Node), lay: impl Fn(&Lab, &Node)) -> Option<Cluster> {
         let lab = Lab::enter()?;
         let home = tempfile::Builder::new().prefix("pollux-story-").tempdir().expect("a temporary folder");
         let node =
@@ -36,6 +41,7 @@ impl Cluster {
             node("node2", Role::Data, 2),
             node("witness", Role::Witness, 3),
         ];
+        nodes.iter().for_each(|node| lay(&lab, node));
         let mut cluster = Cluster { nodes, lab, home, failed: true };
         cluster.found(&prepare);
         for at in 1..cluster.nodes.len() {

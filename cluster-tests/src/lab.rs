@@ -1,4 +1,4 @@
-//! A network of one's own: a namespace with only a loopback, and nftables rules that cut it.
+//! A network and mounts of one's own: a namespace with only a loopback, nftables rules that cut it, small disks.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
@@ -15,13 +15,24 @@ impl Lab {
     /// Moves the calling thread into a fresh namespace. `None`, with a word, where that is not allowed.
     #[allow(unsafe_code)]
     pub fn enter() -> Option<Lab> {
-        // SAFETY: unsharing the network namespace leaves this thread's memory and descriptors as they are.
-        if let Err(error) = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) } {
+        // SAFETY: unsharing the network and mount namespaces leaves this thread's memory and descriptors as they are.
+        if let Err(error) =
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }
+        {
             eprintln!("skipped: network namespaces need root ({error})");
             return None;
         }
         run("ip", &["link", "set", "lo", "up"], None);
+        // What is mounted from here on is seen by nobody else, and goes with the last process.
+        run("mount", &["--make-rprivate", "/"], None);
         Some(Lab { cuts: Vec::new() })
+    }
+
+    /// Puts a small disk at `dir`, so that it can be full.
+    pub fn mount_small_disk(&self, dir: &std::path::Path, mebibytes: u32) {
+        std::fs::create_dir_all(dir).expect("the mount point can be made");
+        let size = format!("size={mebibytes}m");
+        run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &dir.display().to_string()], None);
     }
 
     /// Nothing passes between `a` and `b` any longer, in either direction.
