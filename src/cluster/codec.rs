@@ -276,7 +276,7 @@ mod tests {
         put_vote(&mut out, &Vote::new_committed(7, 3));
         put_log_id_option(&mut out, &Some(log_id(7, 258)));
         put_log_id_option(&mut out, &None);
-        assert_eq!(hex(&out), "070000000000000003000000000000000101070000000000000002010000000000000000");
+        assert_eq!(hex(&out), "0700000000000000030000000000000001010700000000000000020100000000000000");
         let mut bytes = out.freeze();
         assert_eq!(take_vote(&mut bytes).unwrap(), Vote::new_committed(7, 3));
         assert_eq!(take_log_id_option(&mut bytes).unwrap(), Some(log_id(7, 258)));

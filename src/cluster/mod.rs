@@ -18,6 +18,8 @@ pub mod propose;
 pub mod replica;
 pub mod start;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod transport;
 pub mod types;

@@ -1,0 +1,133 @@
+//! Starts, stops and asks nodes. Every wait has a deadline and waits for a watch, never for time to pass.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::cluster::config::{ClusterConfig, Retention, Timing};
+use crate::cluster::handle::ClusterHandle;
+use crate::cluster::local::Metrics;
+use crate::cluster::membership::{found, join};
+use crate::cluster::replica::Replica;
+use crate::cluster::start::Cluster;
+use crate::cluster::types::Role;
+use crate::mail::ids::NodeId;
+use crate::state::command::Command;
+use crate::state::outcome::Outcome;
+
+/// Longer than any step takes on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One node: its directory outlives its runs.
+pub struct Node {
+    dir: TempDir,
+    pub config: ClusterConfig,
+    pub running: Option<(Cluster, ClusterHandle)>,
+}
+
+impl Node {
+    fn new(name: &str, role: Role, retention: Retention) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (control, bulk) = (free_port(), free_port());
+        let config = ClusterConfig {
+            dir: dir.path().to_owned(),
+            name: name.into(),
+            role,
+            control_listen: control,
+            bulk_listen: bulk,
+            control_address: control.to_string(),
+            bulk_address: bulk.to_string(),
+            timing: Timing::slow_disk(),
+            retention,
+        };
+        Self { dir, config, running: None }
+    }
+
+    pub async fn founder(name: &str, retention: Retention) -> Self {
+        let node = Self::new(name, Role::Data, retention);
+        found(&node.config, &Clock::system()).unwrap();
+        node.started().await
+    }
+
+    /// Joins through `door` and waits until it votes.
+    pub async fn joined(name: &str, role: Role, door: &Node) -> Self {
+        let node = Self::new(name, role, door.config.retention);
+        let token = door.handle().join_token(role, 60_000).await.unwrap();
+        join(&node.config, &token, &Clock::system()).await.unwrap();
+        let node = node.started().await;
+        let id = node.handle().node().0;
+        node.until("it votes", |metrics| metrics.membership_config.voter_ids().any(|voter| voter == id))
+            .await;
+        node
+    }
+
+    async fn started(mut self) -> Self {
+        self.start().await;
+        self
+    }
+
+    pub async fn start(&mut self) {
+        self.running = Some(Cluster::start(self.config.clone(), Clock::system()).await.unwrap());
+    }
+
+    /// A planned stop.
+    pub async fn stop(&mut self) {
+        self.running.take().unwrap().0.shutdown().await;
+    }
+
+    pub fn handle(&self) -> &ClusterHandle {
+        &self.running.as_ref().unwrap().1
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub async fn until(&self, what: &str, so: impl Fn(&Metrics) -> bool + Send) {
+        let seen = tokio::time::timeout(PATIENCE, self.handle().local.until(so)).await;
+        assert_eq!(seen, Ok(true), "waited in vain until {what} on {}", self.config.name);
+    }
+
+    pub fn leads(&self) -> bool {
+        self.handle().local.leads()
+    }
+
+    /// Proposes until it is done: a fail-over may take longer than one proposal may.
+    pub async fn add_domain(&self, name: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.handle().propose(Command::AddDomain { name: name.into() }).await {
+                Ok(Outcome::Done) => return,
+                Ok(Outcome::Refused(refusal)) => panic!("{name}: {refusal}"),
+                Ok(other) => panic!("{name}: {other:?}"),
+                Err(fault) => assert!(Instant::now() < until, "{name}: {fault}"),
+            }
+        }
+    }
+
+    pub fn has_domain(&self, name: &str) -> bool {
+        self.handle().directory().domains.contains(name)
+    }
+
+    pub async fn until_domain(&self, name: &str) {
+        let mut directory = self.handle().watch_directory();
+        let seen = directory.wait_for(|directory| directory.domains.contains(name));
+        let seen = tokio::time::timeout(PATIENCE, seen).await;
+        assert!(matches!(seen, Ok(Ok(_))), "{name} never came to {}", self.config.name);
+    }
+
+    pub async fn until_in_sync(&self, node: NodeId) {
+        let data = self.handle().local.data.clone().unwrap();
+        let mut set = data.feed.replica_set();
+        let seen = tokio::time::timeout(PATIENCE, set.wait_for(|set| set.in_sync.contains(&node))).await;
+        assert!(matches!(seen, Ok(Ok(_))), "node {node} is not in sync on {}", self.config.name);
+    }
+}
+
+fn free_port() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
