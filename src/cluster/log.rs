@@ -38,12 +38,16 @@ impl RaftLog {
         &self.store
     }
 
-    async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        if from >= to {
-            return Ok(Vec::new());
+    async fn read(&self, mut from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        while from < to {
+            let read = self.store.read(from..to, bytes_max).await?;
+            if !read.is_empty() || self.store.state().purged.is_some() {
+                return read.into_iter().map(|(position, payload)| entry(position, payload)).collect();
+            }
+            // A log that was never purged may begin behind the index asked for; ours begins at 0.
+            from += 1;
         }
-        let read = self.store.read(from..to, bytes_max).await?;
-        read.into_iter().map(|(position, payload)| entry(position, payload)).collect()
+        Ok(Vec::new())
     }
 
     fn bounds<RB: RangeBounds<u64>>(&self, range: &RB) -> (u64, u64) {

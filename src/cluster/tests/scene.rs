@@ -55,14 +55,18 @@ impl Node {
 
     /// Joins through `door` and waits until it votes.
     pub async fn joined(name: &str, role: Role, door: &Node) -> Self {
-        let node = Self::new(name, role, door.config.retention);
         let token = door.handle().join_token(role, 60_000).await.unwrap();
-        join(&node.config, &token, &Clock::system()).await.unwrap();
+        Self::joined_with(name, role, door, &token).await.unwrap()
+    }
+
+    pub async fn joined_with(name: &str, role: Role, door: &Node, token: &str) -> Result<Self, String> {
+        let node = Self::new(name, role, door.config.retention);
+        join(&node.config, token, &Clock::system()).await.map_err(|error| error.to_string())?;
         let node = node.started().await;
         let id = node.handle().node().0;
         node.until("it votes", |metrics| metrics.membership_config.voter_ids().any(|voter| voter == id))
             .await;
-        node
+        Ok(node)
     }
 
     async fn started(mut self) -> Self {

@@ -24,3 +24,91 @@ async fn each_data_node_proposes_and_the_others_hear_of_it() {
     assert!(b.has_domain("by-b.test"), "the proposer reads its own write, wherever the leader is");
     a.until_domain("by-b.test").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_stops_and_the_others_go_on_and_it_catches_up_by_log() {
+    let [mut a, b, w] = pair_and_witness(Retention::default()).await;
+    a.stop().await;
+    b.add_domain("while-away.test").await;
+    assert!(!w.leads(), "a witness leads only in need");
+    a.start().await;
+    a.until_domain("while-away.test").await;
+    a.add_domain("back.test").await;
+    b.until_domain("back.test").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_too_long_catches_up_by_snapshot() {
+    let retention = Retention { snapshot_entries: 20, keep_entries: 5, ..Retention::default() };
+    let [a, mut b, _w] = pair_and_witness(retention).await;
+    b.stop().await;
+    for at in 0..60 {
+        a.add_domain(&format!("d{at}.test")).await;
+    }
+    let behind = b_applied(&b);
+    a.until("its log is purged beyond what b has", |metrics| {
+        metrics.purged.is_some_and(|purged| purged.index > behind)
+    })
+    .await;
+    b.start().await;
+    b.until_domain("d59.test").await;
+    assert!(b.has_domain("d0.test") && b.has_domain("first.test"));
+    b.add_domain("and-on.test").await;
+}
+
+/// What a stopped node had applied at most: it saw fewer than twenty entries before the loop.
+fn b_applied(b: &Node) -> u64 {
+    assert!(b.running.is_none());
+    30
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_survivor_serves_no_write_until_the_witness_has_brought_it_up_to_date() {
+    let [mut a, mut b, w] = pair_and_witness(Retention::default()).await;
+    b.stop().await;
+    for at in 0..20 {
+        a.add_domain(&format!("d{at}.test")).await;
+    }
+    a.stop().await;
+    b.start().await;
+    // The first write that b takes comes after everything that a and the witness committed without it.
+    b.add_domain("rescued.test").await;
+    for at in 0..20 {
+        assert!(b.has_domain(&format!("d{at}.test")), "d{at} was acknowledged and is lost");
+    }
+    let b_id = b.handle().node().0;
+    w.until("b leads", |metrics| metrics.current_leader == Some(b_id)).await;
+    a.start().await;
+    a.until_domain("rescued.test").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_and_a_node_is_removed() {
+    let [a, b, mut w] = pair_and_witness(Retention::default()).await;
+    a.handle().transfer(b.handle().node()).await.unwrap();
+    assert!(b.leads());
+    let refused = a.handle().transfer(w.handle().node()).await.unwrap_err().to_string();
+    assert!(refused.contains("not a data node"), "{refused}");
+    let status = a.handle().status().await;
+    assert_eq!(status.leader, Some(b.handle().node()));
+    assert_eq!(status.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["a", "b", "w"]);
+    w.stop().await;
+    a.handle().remove(crate::mail::ids::NodeId(3)).await.unwrap();
+    a.until("the witness is gone", |metrics| metrics.membership_config.membership().nodes().count() == 2)
+        .await;
+    let again = Node::joined("w2", Role::Witness, &a).await;
+    assert_eq!(again.handle().node().0, 4, "an id is never used again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_lets_in_one_node() {
+    let a = Node::founder("a", Retention::default()).await;
+    let token = a.handle().join_token(Role::Witness, 60_000).await.unwrap();
+    let _w = Node::joined_with("w", Role::Witness, &a, &token).await.unwrap();
+    let error = Node::joined_with("x", Role::Witness, &a, &token).await.err().unwrap();
+    assert!(error.contains("has been used"), "{error}");
+    let token = a.handle().join_token(Role::Witness, 60_000).await.unwrap();
+    let error = Node::joined_with("w", Role::Witness, &a, &token).await.err().unwrap();
+    assert!(error.contains("named w already"), "{error}");
+    let _x = Node::joined_with("x", Role::Witness, &a, &token).await.unwrap();
+}
