@@ -138,7 +138,7 @@ struct Inner {
     fetches: Mutex<BTreeMap<BodyId, Flight>>,
     transfers: Semaphore,
     /// Dropped within the store's grace period; to be asked for again.
-    forgotten: Mutex<BTreeSet<BodyId>>,
+    held_back: Mutex<BTreeSet<BodyId>>,
     counters: Counters,
 }
 
@@ -163,7 +163,7 @@ impl BodyService {
             reports: Mutex::default(),
             fetches: Mutex::default(),
             transfers: Semaphore::new(bounds.fetches_max),
-            forgotten: Mutex::default(),
+            held_back: Mutex::default(),
             counters: Counters::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -437,14 +437,15 @@ async fn a_corrupt_body_is_healed_when_read_and_when_scrubbed() {
 }
 
 #[tokio::test]
-async fn forgotten_bodies_go_and_those_named_again_stay() {
+async fn forgotten_bodies_go_and_those_held_back_are_only_told() {
     let nodes = cluster(patient(), &[]).await;
-    let (gone, named) = (put(&nodes[0], &content(100, 1)), put(&nodes[0], &content(100, 2)));
+    let (gone, held) = (put(&nodes[0], &content(100, 1)), put(&nodes[0], &content(100, 2)));
     nodes[0].service.forget(vec![gone]).await.unwrap();
-    assert!(!nodes[0].store.contains(gone).unwrap() && nodes[0].store.contains(named).unwrap());
-    // As the store's grace period would keep it in mind.
-    locked(&nodes[0].service.inner.forgotten).insert(named);
-    nodes[0].service.named(named);
+    assert!(!nodes[0].store.contains(gone).unwrap() && nodes[0].store.contains(held).unwrap());
+    // As the store's grace period would have it.
+    locked(&nodes[0].service.inner.held_back).insert(held);
     nodes[0].service.tidy().await.unwrap();
-    assert!(nodes[0].store.contains(named).unwrap());
+    assert!(nodes[0].store.contains(held).unwrap(), "a message may name it by now");
+    assert_eq!(nodes[0].service.take_held_back(), [held]);
+    assert!(nodes[0].service.take_held_back().is_empty());
 }

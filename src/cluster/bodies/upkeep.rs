@@ -16,9 +16,9 @@ const LOOKUP_IDS_MAX: usize = 256;
 const CATCH_UP_FETCHES_MAX: usize = 4;
 /// One stretch of the scrub, between two waits.
 const SCRUB_BYTES: u64 = 1024 * 1024;
-/// Bodies to be forgotten after the grace period; beyond, their space stays taken until they are
-/// named and dropped again.
-const FORGOTTEN_IDS_MAX: usize = 100_000;
+/// Bodies to be asked for again after the grace period; beyond, their space stays taken until they
+/// are named and dropped again.
+const HELD_BACK_IDS_MAX: usize = 100_000;
 
 /// What a catch-up did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,34 +102,28 @@ impl BodyService {
         }
     }
 
-    /// No message names these any longer (`Change::BodyDropped`). Those in the store's grace period
-    /// are kept in mind until [`BodyService::tidy`]. To be called in the feed's order, with
-    /// [`BodyService::named`].
+    /// No message names these any longer (`Change::BodyDropped`). Those in the store's grace period,
+    /// which were perhaps placed anew, stay, and are held back: see [`BodyService::take_held_back`].
     pub async fn forget(&self, ids: Vec<BodyId>) -> Result<(), Fault> {
         let store = self.inner.store.clone();
         let kept = blocking(move || store.forget(&ids)).await?.map_err(disk)?;
-        let mut forgotten = locked(&self.inner.forgotten);
+        let mut held_back = locked(&self.inner.held_back);
         for id in kept {
-            if forgotten.len() < FORGOTTEN_IDS_MAX {
-                forgotten.insert(id);
+            if held_back.len() < HELD_BACK_IDS_MAX {
+                held_back.insert(id);
             }
         }
         Ok(())
     }
 
-    /// A message names this body (`Change::BodyNamed`): it must not be forgotten after all.
-    pub fn named(&self, id: BodyId) {
-        locked(&self.inner.forgotten).remove(&id);
+    /// What [`BodyService::forget`] could not drop yet. Another message may name them by now: the
+    /// caller looks that up, and gives only those that none names to `forget` again.
+    pub fn take_held_back(&self) -> Vec<BodyId> {
+        std::mem::take(&mut *locked(&self.inner.held_back)).into_iter().collect()
     }
 
-    /// Forgets what the grace period held back, and gives space back to the disk: at most one segment
-    /// a call. Returns the bytes given back. Called from the task that calls `forget` and `named`, so
-    /// that a body named meanwhile is not lost.
+    /// Gives space back to the disk: at most one segment a call. Returns the bytes given back.
     pub async fn tidy(&self) -> Result<u64, Fault> {
-        let due: Vec<BodyId> = std::mem::take(&mut *locked(&self.inner.forgotten)).into_iter().collect();
-        if !due.is_empty() {
-            self.forget(due).await?;
-        }
         let store = self.inner.store.clone();
         blocking(move || store.compact_one()).await?.map_err(disk)
     }
