@@ -16,6 +16,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::state::command::Command;
 use crate::state::directory::Directory;
 use crate::state::outcome::Outcome;
+use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::MailboxRecord;
 use crate::state::rows::RowsError;
@@ -85,7 +86,10 @@ impl Replica for ClusterHandle {
     type Placing = PlacingBody;
 
     async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
-        self.local.propose(command).await
+        match prepare(command, &self.directory()) {
+            Ok(command) => self.local.propose(command).await,
+            Err(refusal) => Ok(Outcome::Refused(refusal)),
+        }
     }
 
     async fn place(&self) -> Result<PlacingBody, Fault> {

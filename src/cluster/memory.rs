@@ -14,6 +14,7 @@ use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
 use crate::state::directory::Directory;
 use crate::state::outcome::Outcome;
+use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::MailboxRecord;
 use crate::state::rows::{MemoryRows, RowsError};
@@ -124,7 +125,10 @@ impl Replica for MemoryReplica {
     type Placing = MemoryPlacing;
 
     async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
-        self.run(command)
+        match prepare(command, &self.directory()) {
+            Ok(command) => self.run(command),
+            Err(refusal) => Ok(Outcome::Refused(refusal)),
+        }
     }
 
     async fn place(&self) -> Result<MemoryPlacing, Fault> {
