@@ -27,6 +27,7 @@ pub struct Config {
     /// The mail services' certificate; `None` on a witness, or where plaintext is all there is.
     pub tls: Option<TlsFiles>,
     pub control_socket: PathBuf,
+    pub preset: Preset,
     pub raft: RaftTimers,
     pub log: Log,
 }
@@ -77,6 +78,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// How patient the nodes are with each other's disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    #[default]
+    Default,
+    SlowDisk,
+}
+
 /// Milliseconds. The heartbeat must exceed what the slowest fsync of a follower takes (design 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RaftTimers {
@@ -91,7 +101,7 @@ impl RaftTimers {
         RaftTimers { heartbeat_ms: 75, election_min_ms: 225, election_max_ms: 350 };
     /// For NAS disks that spin up or share their heads: calm, fail-over in a few seconds.
     pub const SLOW_DISK: RaftTimers =
-        RaftTimers { heartbeat_ms: 400, election_min_ms: 1_600, election_max_ms: 2_800 };
+        RaftTimers { heartbeat_ms: 400, election_min_ms: 1_600, election_max_ms: 2_600 };
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +160,7 @@ impl Config {
             ));
         }
         let dir = file.dir.map_or(base.clone(), |dir| base.join(dir));
+        let preset = file.raft.preset;
         let raft = file.raft.timers().map_err(|(key, problem)| at(key, problem))?;
         let level = file.log.level.unwrap_or_else(|| "info".to_owned());
         if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
@@ -161,6 +172,7 @@ impl Config {
             listen: Listen { address: file.listen.address, port_offset: file.listen.port_offset },
             tls: file.tls.map(|tls| TlsFiles { cert: base.join(tls.cert), key: base.join(tls.key) }),
             control_socket: file.control.socket.map_or(dir.join("control.sock"), |socket| base.join(socket)),
+            preset,
             raft,
             log: Log { level, file: file.log.file.map(|log| base.join(log)) },
             name: file.name,
@@ -237,14 +249,6 @@ struct TlsTable {
 #[serde(deny_unknown_fields)]
 struct ControlTable {
     socket: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Preset {
-    #[default]
-    Default,
-    SlowDisk,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,7 +1,34 @@
-//! One life of a node, from the cluster room up.
+//! One life of a node: the cluster room first, then what stands on it, and down again in the other order.
 
-use crate::config::Config;
+use std::sync::Arc;
 
-pub async fn live(_config: &Config) -> Result<(), String> {
-    Err("the cluster room is not in this build".to_owned())
+use tokio::sync::watch;
+
+use super::operator::Bound;
+use super::{PidFile, Stop, first, run_rooms, watch_signals};
+use crate::admin::cli::identity::cluster_config;
+use crate::clock::Clock;
+use crate::cluster::start::Cluster;
+use crate::config::{Config, Role};
+
+/// Runs until the node is told to stop. `Err` is one line for the operator.
+pub async fn live(config: &Config) -> Result<(), String> {
+    let stop: Stop = Arc::new(watch::Sender::new(false));
+    watch_signals(Arc::clone(&stop))?;
+    let started = Cluster::start(cluster_config(config), Clock::system()).await;
+    let (cluster, handle) = started.map_err(|error| error.to_string())?;
+    // The cluster room holds the directory's lock: the file is ours to write.
+    let _pid = PidFile::write(&config.dir)?;
+    if config.role == Role::Data {
+        let (dir, replica) = (config.dir.clone(), handle.clone());
+        tokio::spawn(async move { first::apply(&dir, &replica).await });
+    }
+    let operator = |services| Bound::new(handle.clone(), services, Arc::clone(&stop));
+    let outcome = tokio::select! {
+        outcome = run_rooms(config, handle.clone(), operator, &stop) => outcome,
+        // What hung may keep the rest from ending well: no farewell, no hand-over.
+        why = cluster.failed() => return Err(why),
+    };
+    cluster.shutdown().await;
+    outcome
 }

@@ -34,3 +34,9 @@ pub fn start(log: &Log) -> Result<(), String> {
     let _ = subscriber.try_init();
     Ok(())
 }
+
+/// A bare level is ours; the libraries below speak up only when something is wrong.
+fn filter(level: &str) -> String {
+    let bare = ["trace", "debug", "info"].contains(&level);
+    if bare { format!("warn,pollux={level}") } else { level.to_owned() }
+}

@@ -18,7 +18,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::admin::cli::identity::IDENTITY_FILE;
 use crate::admin::control::server::{ControlSocket, Operator};
 use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
@@ -29,7 +28,7 @@ use crate::session::services::{Services, ServicesConfig};
 use crate::session::tls::TlsStore;
 use crate::state::directory::Directory;
 use crate::state::settings::ListenerName;
-use crate::store::files::{self, DirLock};
+use crate::store::files;
 
 /// How long clients get to hear the farewell when the node stops.
 const SESSIONS_STOP_MS_MAX: u64 = 10_000;
@@ -39,12 +38,6 @@ const BLOCKING_THREADS_MAX: usize = 64;
 /// Runs the node until it is told to stop. `Err` is one line for the operator.
 pub fn serve(config: Config) -> Result<(), String> {
     logging::start(&config.log)?;
-    if !config.dir.join(IDENTITY_FILE).exists() {
-        let dir = config.dir.display();
-        return Err(format!("{dir} holds no node; make one with 'pollux init --dir {dir}' or 'pollux join'"));
-    }
-    let _lock = DirLock::acquire(&config.dir).map_err(|error| error.to_string())?;
-    let _pid = PidFile::write(&config.dir)?;
     let runtime = runtime(config.role)?;
     let outcome = runtime.block_on(live::live(&config));
     // What still runs is bounded by its own waits; nothing durable depends on it any more.

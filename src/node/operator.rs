@@ -1,15 +1,76 @@
 //! What the control socket asks of the cluster, bound to this node.
 
-use super::SharedServices;
+use super::{SharedServices, Stop};
 use crate::admin::check::{Finding, Level};
+use crate::admin::control::request::Failure;
+use crate::admin::control::server::Operator;
 use crate::admin::status::{Node, Protection, Report, State, rfc3339};
+use crate::cluster::handle::ClusterHandle;
+use crate::cluster::membership::ClusterError;
+use crate::cluster::replica::Replica;
 use crate::cluster::status::{ClusterStatus, NodeState, NodeStatus, Protection as ClusterProtection};
 use crate::cluster::types::Role as ClusterRole;
 use crate::config::Role;
+use crate::mail::ids::NodeId;
 use crate::state::directory::Directory;
 
+/// The operator's wishes, bound to this node.
+#[derive(Clone)]
+pub struct Bound {
+    cluster: ClusterHandle,
+    services: SharedServices,
+    stop: Stop,
+}
+
+impl Bound {
+    pub fn new(cluster: ClusterHandle, services: SharedServices, stop: Stop) -> Self {
+        Self { cluster, services, stop }
+    }
+}
+
+impl Operator for Bound {
+    fn role(&self) -> Role {
+        role(self.cluster.role())
+    }
+
+    async fn status(&self) -> Report {
+        report(self.cluster.status().await, &self.services)
+    }
+
+    async fn findings(&self) -> Vec<Finding> {
+        let directory = match self.role() {
+            Role::Data => Some(self.cluster.directory()),
+            Role::Witness => None,
+        };
+        findings(&self.status().await, directory.as_deref(), &self.services)
+    }
+
+    async fn join_token(&self, role: Role, ttl_ms: u64) -> Result<String, Failure> {
+        self.cluster.join_token(cluster_role(role), ttl_ms).await.map_err(failure)
+    }
+
+    async fn transfer(&self, to: NodeId) -> Result<(), Failure> {
+        self.cluster.transfer(to).await.map_err(failure)
+    }
+
+    async fn remove(&self, node: NodeId) -> Result<(), Failure> {
+        self.cluster.remove(node).await.map_err(failure)
+    }
+
+    fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+fn failure(error: ClusterError) -> Failure {
+    match error {
+        ClusterError::Refused(_) => Failure::refused(error.to_string()),
+        ClusterError::NoQuorum => Failure::unavailable(error.to_string()),
+    }
+}
+
 /// The cluster's word in the operator's form.
-pub fn report(status: ClusterStatus, services: &SharedServices) -> Report {
+fn report(status: ClusterStatus, services: &SharedServices) -> Report {
     let own = status.node;
     let name_of_own = status.nodes.iter().find(|node| node.id == own).map(|node| node.name.clone());
     let node = |node: NodeStatus| {
@@ -58,14 +119,14 @@ fn shown(node: NodeStatus, services: Vec<String>) -> Node {
     }
 }
 
-pub fn role(role: ClusterRole) -> Role {
+fn role(role: ClusterRole) -> Role {
     match role {
         ClusterRole::Data => Role::Data,
         ClusterRole::Witness => Role::Witness,
     }
 }
 
-pub fn cluster_role(role: Role) -> ClusterRole {
+fn cluster_role(role: Role) -> ClusterRole {
     match role {
         Role::Data => ClusterRole::Data,
         Role::Witness => ClusterRole::Witness,

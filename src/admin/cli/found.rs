@@ -5,10 +5,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::Datelike;
+
 use super::arguments::{Init, Join, NewNode};
-use super::identity::{self, FirstSettings};
+use super::identity::{FIRST_SETTINGS_FILE, FirstSettings, cluster_config};
 use super::{Problem, print};
 use crate::clock::Clock;
+use crate::cluster::membership;
+use crate::cluster::token::{JoinToken, Role as ClusterRole};
 use crate::config::{CLUSTER_PORT_DEFAULT, Config, Role, is_name};
 use crate::store::files;
 
@@ -21,23 +25,26 @@ pub fn init(init: &Init) -> Result<(), Problem> {
     let staging = Staging::begin(&init.node.dir)?;
     let names: Vec<String> = [&init.hostname, &init.domain].into_iter().flatten().cloned().collect();
     let config = lay_down(&staging, &init.node, Role::Data, &names)?;
-    identity::found(&staging.path, &first, &Clock::system())?;
+    let json = serde_json::to_vec_pretty(&first).map_err(|error| error.to_string())?;
+    write_secret(&staging.path.join(FIRST_SETTINGS_FILE), &json)?;
+    membership::found(&cluster_config(&config), &Clock::system()).map_err(|error| error.to_string())?;
     staging.finish(&init.node.dir)?;
     print(&first_steps(&config.name, &init.node.dir));
     Ok(())
 }
 
 pub fn join(join: &Join) -> Result<(), Problem> {
-    let token = join.token.parse::<crate::cluster::token::JoinToken>().map_err(|error| error.to_string())?;
+    let token = join.token.parse::<JoinToken>().map_err(|error| error.to_string())?;
     let role = match token.role {
-        crate::cluster::token::Role::Data => Role::Data,
-        crate::cluster::token::Role::Witness => Role::Witness,
+        ClusterRole::Data => Role::Data,
+        ClusterRole::Witness => Role::Witness,
     };
     let staging = Staging::begin(&join.node.dir)?;
     let config = lay_down(&staging, &join.node, role, &[])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let node = runtime.block_on(identity::join(&staging.path, &token, &config))?;
+    let joined = runtime.block_on(membership::join(&cluster_config(&config), &join.token, &Clock::system()));
+    let node = joined.map_err(|error| error.to_string())?;
     staging.finish(&join.node.dir)?;
     let (name, dir) = (&config.name, join.node.dir.display());
     print(&format!(
@@ -204,11 +211,18 @@ fn self_signed(dir: &Path, node: &str, names: &[String]) -> Result<(), Problem> 
     let mut all = names.to_vec();
     all.extend([node.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned()]);
     all.dedup();
-    let made = rcgen::generate_simple_self_signed(all).map_err(fault)?;
+    let mut params = rcgen::CertificateParams::new(all).map_err(fault)?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, node);
+    // Clients of some makers refuse certificates that are good for more than 825 days.
+    let today = chrono::DateTime::from_timestamp_millis(Clock::system().now().0 as i64).unwrap_or_default();
+    params.not_before = rcgen::date_time_ymd(today.year() - 1, 12, 1);
+    params.not_after = rcgen::date_time_ymd(today.year() + 2, 1, 28);
+    let signing_key = rcgen::KeyPair::generate().map_err(fault)?;
+    let certificate = params.self_signed(&signing_key).map_err(fault)?;
     let tls = dir.join("tls");
     files::create_dir_durably(&tls).map_err(|error| format!("{}: {error}", tls.display()))?;
-    write_secret(&tls.join("cert.pem"), made.cert.pem().as_bytes())?;
-    write_secret(&tls.join("key.pem"), made.signing_key.serialize_pem().as_bytes())
+    write_secret(&tls.join("cert.pem"), certificate.pem().as_bytes())?;
+    write_secret(&tls.join("key.pem"), signing_key.serialize_pem().as_bytes())
 }
 
 pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Problem> {

@@ -1,22 +1,12 @@
-//! Who a new node is: its certificate and key, the cluster's CA on the first node.
-
-use std::path::Path;
+//! What `init` was told that is replicated state, kept until the first start; and the node as the
+//! cluster room takes it.
 
 use super::Problem;
-use super::found::write_secret;
 use crate::admin::control::plan;
-use crate::clock::Clock;
-use crate::cluster::pki::{ClusterCa, ClusterId, NodeKey};
-use crate::cluster::token::JoinToken;
-use crate::cluster::transport::join::{JoinRequest, join as ask_to_join};
-use crate::cluster::transport::{PeerAddress, Range, Versions};
-use crate::config::Config;
-use crate::mail::ids::NodeId;
+use crate::cluster::config::{ClusterConfig, Retention, Timing};
+use crate::cluster::token::Role as ClusterRole;
+use crate::config::{Config, Preset, Role};
 
-pub const IDENTITY_FILE: &str = "identity.pem";
-pub const CA_FILE: &str = "cluster-ca.pem";
-pub const CA_KEY_FILE: &str = "cluster-ca.key";
-pub const JOINED_FILE: &str = "joined.bin";
 /// What `init` was told and the first start proposes; gone afterwards.
 pub const FIRST_SETTINGS_FILE: &str = "first-settings.json";
 
@@ -37,42 +27,29 @@ impl FirstSettings {
     }
 }
 
-/// A new cluster: its CA, and the first node's certificate by it.
-pub fn found(dir: &Path, first: &FirstSettings, clock: &Clock) -> Result<(), Problem> {
-    let mut id = [0; 16];
-    clock.fill(&mut id);
-    let fault = |error: crate::cluster::pki::PkiError| format!("the cluster's CA: {error}");
-    let ca = ClusterCa::create(ClusterId(id), clock.now()).map_err(fault)?;
-    let identity = ca.issue(NodeId(1), clock.now()).map_err(fault)?;
-    write_secret(&dir.join(CA_FILE), ca.certificate_pem().as_bytes())?;
-    write_secret(&dir.join(CA_KEY_FILE), ca.key_pem().as_bytes())?;
-    write_secret(&dir.join(IDENTITY_FILE), &identity.to_bytes())?;
-    let first = serde_json::to_vec_pretty(first).map_err(|error| error.to_string())?;
-    write_secret(&dir.join(FIRST_SETTINGS_FILE), &first)
-}
-
-/// Exchanges the token for a certificate. The key is made here and never travels.
-pub async fn join(dir: &Path, token: &JoinToken, config: &Config) -> Result<NodeId, Problem> {
-    let key = NodeKey::generate().map_err(|error| error.to_string())?;
-    let request = JoinRequest {
-        secret: token.secret,
-        role: token.role,
-        public_key: key.public().to_vec(),
-        name: config.name.clone(),
-        address: PeerAddress {
-            control: config.cluster.advertise.clone(),
-            bulk: config.cluster.bulk_advertise.clone(),
-        },
-        versions: versions(),
+/// The part of the configuration that is the cluster's.
+pub fn cluster_config(config: &Config) -> ClusterConfig {
+    let preset = match config.preset {
+        Preset::Default => Timing::normal(),
+        Preset::SlowDisk => Timing::slow_disk(),
     };
-    let (answer, identity) = ask_to_join(token, &key, request).await.map_err(|error| error.to_string())?;
-    write_secret(&dir.join(IDENTITY_FILE), &identity.to_bytes())?;
-    let bytes = crate::cluster::wire::encode(&answer).map_err(|error| error.to_string())?;
-    write_secret(&dir.join(JOINED_FILE), &bytes)?;
-    Ok(answer.node)
-}
-
-fn versions() -> Versions {
-    let one = Range { min: 1, max: 1 };
-    Versions { build: env!("CARGO_PKG_VERSION").to_owned(), protocol: one, command: one, snapshot: one }
+    ClusterConfig {
+        dir: config.dir.clone(),
+        name: config.name.clone(),
+        role: match config.role {
+            Role::Data => ClusterRole::Data,
+            Role::Witness => ClusterRole::Witness,
+        },
+        control_listen: config.cluster.listen,
+        bulk_listen: config.cluster.bulk_listen,
+        control_address: config.cluster.advertise.clone(),
+        bulk_address: config.cluster.bulk_advertise.clone(),
+        timing: Timing {
+            heartbeat_ms: config.raft.heartbeat_ms,
+            election_ms_min: config.raft.election_min_ms,
+            election_ms_max: config.raft.election_max_ms,
+            ..preset
+        },
+        retention: Retention::default(),
+    }
 }
