@@ -8,7 +8,6 @@ use bytes::BytesMut;
 
 use super::sequence_set::SequenceSet;
 use super::write;
-use crate::mail::flags::Flags;
 use crate::mail::ids::{MailboxId, ModSeq, Uid};
 use crate::state::command::UidSet;
 use crate::state::record::{MailboxRecord, MessageRecord};
@@ -240,15 +239,7 @@ impl Selected {
             if message.modseq <= told || is_own(message) {
                 continue;
             }
-            if let Some(sequence) = self.sequence_of(message.uid) {
-                self.write_flags(
-                    Numbered { sequence, uid: message.uid },
-                    message,
-                    &view.keywords,
-                    telling,
-                    out,
-                );
-            }
+            self.write_fetch(message, Some(&view.keywords), telling, out);
         }
     }
 
@@ -275,47 +266,36 @@ impl Selected {
         out.extend_from_slice(if room { b" \\*)] Kept\r\n" } else { b")] Kept\r\n" });
     }
 
-    /// `* 3 FETCH (FLAGS (\Seen))`, with UID and MODSEQ where they are wanted.
-    pub fn write_flags(
-        &self,
-        message: Numbered,
-        record: &MessageRecord,
-        keywords: &[String],
-        telling: Telling,
-        out: &mut BytesMut,
-    ) {
-        self.write_fetch(message, Some((record.flags, keywords)), record.modseq, telling, out);
-    }
-
-    /// As [`Self::write_flags`]; without flags it tells of the mod-sequence alone.
+    /// `* 3 FETCH (FLAGS (\Seen))`, with UID and MODSEQ where they are wanted; without `keywords` it tells of no
+    /// flags.
     pub fn write_fetch(
         &self,
-        message: Numbered,
-        flags: Option<(Flags, &[String])>,
-        modseq: ModSeq,
+        record: &MessageRecord,
+        keywords: Option<&[String]>,
         telling: Telling,
         out: &mut BytesMut,
     ) {
+        let Some(sequence) = self.sequence_of(record.uid) else { return };
         out.extend_from_slice(b"* ");
-        write::number(message.sequence, out);
+        write::number(sequence, out);
         out.extend_from_slice(b" FETCH (");
         let mut blank: &[u8] = b"";
         if telling.uid {
             out.extend_from_slice(b"UID ");
-            write::number(message.uid.0, out);
+            write::number(record.uid.0, out);
             blank = b" ";
         }
         if telling.modseq {
             out.extend_from_slice(blank);
             out.extend_from_slice(b"MODSEQ (");
-            write::number(modseq.0, out);
+            write::number(record.modseq.0, out);
             out.extend_from_slice(b")");
             blank = b" ";
         }
-        if let Some((flags, keywords)) = flags {
+        if let Some(keywords) = keywords {
             out.extend_from_slice(blank);
             out.extend_from_slice(b"FLAGS ");
-            write::flags(flags, keywords, self.is_recent(message.uid), out);
+            write::flags(record.flags, keywords, self.is_recent(record.uid), out);
         }
         out.extend_from_slice(b")\r\n");
     }

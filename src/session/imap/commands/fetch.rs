@@ -82,7 +82,7 @@ impl Fetch {
         self.messages = selected.numbered_in(&ranges).into();
         if let Some(since) = self.changed_since {
             let view = selected.view().clone();
-            // One that is gone stays in: its absence is told at the end.
+            // One that is gone has not changed: it is not missed.
             view.read(|view| {
                 self.messages.retain(|message| view.get(message.uid).is_some_and(|now| now.modseq > since));
             });

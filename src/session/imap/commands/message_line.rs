@@ -1,14 +1,16 @@
 //! Writes one message's `* n FETCH (…)`.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::mail::date::{DateTime, format_imap_date_time};
-use crate::mail::mime;
+use crate::mail::mime::{self, Structure};
 use crate::session::imap::item::{FetchItem, SectionItem};
 use crate::session::imap::question::Answer;
-use crate::session::imap::section::{cut, section_bytes};
+use crate::session::imap::section::{cut, is_top_level, section_bytes, top_level_bytes};
 use crate::session::imap::selected::Numbered;
 use crate::session::imap::write;
 use crate::state::record::MessageRecord;
@@ -53,11 +55,12 @@ impl Line<'_> {
         write::number(self.message.sequence, &mut out);
         out.extend_from_slice(b" FETCH (");
         let mut first = true;
+        let structure = OnceCell::new();
         for item in self.all(items) {
             if !std::mem::take(&mut first) {
                 out.extend_from_slice(b" ");
             }
-            self.write_item(&item, content, &mut out, pieces);
+            self.write_item(&item, (content, &structure), &mut out, pieces);
         }
         out.extend_from_slice(b")\r\n");
         pieces.push_back(out.freeze());
@@ -77,7 +80,7 @@ impl Line<'_> {
     fn write_item(
         &self,
         item: &FetchItem,
-        content: &Answer,
+        (content, structure): (&Answer, &OnceCell<Structure>),
         out: &mut BytesMut,
         pieces: &mut VecDeque<Bytes>,
     ) {
@@ -122,7 +125,7 @@ impl Line<'_> {
                 out.extend_from_slice(summary.map_or(nil, |summary| &summary.bodystructure));
             }
             FetchItem::Section(section) => match raw {
-                Some(raw) => write_section(section, raw, out, pieces),
+                Some(raw) => write_section(section, (raw, structure), out, pieces),
                 None => {
                     section.write_label(out);
                     out.extend_from_slice(b" NIL");
@@ -132,18 +135,22 @@ impl Line<'_> {
     }
 }
 
-fn write_section(item: &SectionItem, raw: &Bytes, out: &mut BytesMut, pieces: &mut VecDeque<Bytes>) {
+/// The message is taken apart at most once, and only where a part is named.
+fn write_section(
+    item: &SectionItem,
+    (raw, structure): (&Bytes, &OnceCell<Structure>),
+    out: &mut BytesMut,
+    pieces: &mut VecDeque<Bytes>,
+) {
     item.write_label(out);
-    let whole = item.section.part.is_empty() && item.section.text == Default::default();
-    if whole {
-        return write_literal(raw.slice_ref(cut(raw, item.partial)), out, pieces);
-    }
-    let structure = mime::parse(raw);
-    match section_bytes(raw, &structure, &item.section) {
-        Some(std::borrow::Cow::Borrowed(bytes)) => {
-            write_literal(raw.slice_ref(cut(bytes, item.partial)), out, pieces);
-        }
-        Some(std::borrow::Cow::Owned(bytes)) => {
+    let bytes = if is_top_level(&item.section) {
+        Some(top_level_bytes(raw, &item.section.text))
+    } else {
+        section_bytes(raw, structure.get_or_init(|| mime::parse(raw)), &item.section)
+    };
+    match bytes {
+        Some(Cow::Borrowed(bytes)) => write_literal(raw.slice_ref(cut(bytes, item.partial)), out, pieces),
+        Some(Cow::Owned(bytes)) => {
             write_literal(Bytes::copy_from_slice(cut(&bytes, item.partial)), out, pieces);
         }
         None => out.extend_from_slice(b" NIL"),

@@ -164,10 +164,10 @@ impl Task for Search {
             (_, None) => {}
             (_, answer) => return Next::Done(Reply::unexpected(answer)),
         }
-        if self.faults < super::FAULTS_PER_COMMAND_MAX {
-            if let Some(question) = self.look(core) {
-                return Next::Ask(question);
-            }
+        if self.faults < super::FAULTS_PER_COMMAND_MAX
+            && let Some(question) = self.look(core)
+        {
+            return Next::Ask(question);
         }
         self.write(io)
     }
