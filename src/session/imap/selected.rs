@@ -235,6 +235,13 @@ impl Selected {
         };
         // What has come since the last telling is told by EXISTS alone.
         let known = view.messages().partition_point(|message| message.uid < known_before);
+        // Each command has a mod-sequence of its own. When it was but one, and it brought messages or was one's own,
+        // no other flag can have changed: the usual case, which must not cost a look at the whole mailbox.
+        let one = view.highest_modseq.0 == told.0 + 1;
+        let brought = known < view.messages().len();
+        if one && (brought || own.as_ref().is_some_and(|own| own.modseqs.contains(&view.highest_modseq))) {
+            return;
+        }
         for message in &view.messages()[..known] {
             if message.modseq <= told || is_own(message) {
                 continue;
