@@ -183,7 +183,8 @@ fn ids(nodes: &[u64]) -> Vec<NodeId> {
 
 fn put(on: &Node, body: &Bytes) -> BodyId {
     let id = BodyId::of(body);
-    on.store.put(id, body.clone()).unwrap();
+    // `put` blocks, which a runtime's own thread must not.
+    std::thread::scope(|scope| scope.spawn(|| on.store.put(id, body.clone())).join()).unwrap().unwrap();
     id
 }
 
