@@ -9,6 +9,8 @@ pub mod machine;
 pub mod pop3;
 pub mod services;
 pub mod smtp;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 #[cfg(test)]
 pub mod transcript;

@@ -49,13 +49,18 @@ impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Player<M, F> {
             return;
         }
         self.input.extend_from_slice(bytes);
+        // Sent after every step, as the driver does on `Flush`.
+        let mut out = BytesMut::new();
         loop {
-            match self.machine.step(&mut self.input, &mut self.out) {
+            let step = self.machine.step(&mut self.input, &mut out);
+            self.out.unsplit(out.split());
+            match step {
                 Step::NeedInput => break,
                 Step::Flush => {}
                 Step::Ask(question) => {
                     let answer = (self.answer)(question);
-                    self.machine.answer(answer, &mut self.out);
+                    self.machine.answer(answer, &mut out);
+                    self.out.unsplit(out.split());
                 }
                 Step::StartTls => {
                     self.wants_tls = true;

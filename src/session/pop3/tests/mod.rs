@@ -1,1 +1,164 @@
-//! Transcripts against the pure machine.
+//! Transcripts against the pure machine, each also byte by byte.
+
+use bytes::Bytes;
+
+use super::Policy;
+use super::machine::{Answer, BAD_COMMANDS_MAX, Maildrop, NoEntry, Pop3, Question};
+use crate::cluster::replica::Fault;
+use crate::mail::ids::{AccountId, Uid, UidValidity};
+use crate::session::login::{Authenticated, LoginRefused};
+use crate::session::machine::Peer;
+use crate::session::transcript::{Pace, Player};
+
+fn policy() -> Policy {
+    Policy {
+        banner: "Pollux".to_owned(),
+        tls_offered: true,
+        tls_forced: false,
+        login_without_tls: false,
+        idle_seconds_max: 600,
+        login_seconds_max: 180,
+    }
+}
+
+fn peer(tls: bool) -> Peer {
+    Peer { address: "192.0.2.1:4711".parse().unwrap(), tls }
+}
+
+const FIRST: &str = "Subject: one\r\n\r\n.dot\r\ntwo\r\n..three\r\n";
+/// Without an end of line at its end.
+const SECOND: &str = "Subject: two\r\n\r\nno end";
+
+/// Alice has three messages with the UIDs 3, 5, 9; the last was expunged by another session since.
+fn answer(question: Question, deleted: &mut Vec<Vec<u32>>) -> Answer {
+    match question {
+        Question::Login(claim) => Answer::Login(match (claim.login.as_str(), &claim.password[..]) {
+            ("alice", b"secret with blanks" | b"secret") => Ok((
+                Authenticated::unchecked(AccountId(1), "alice"),
+                Maildrop {
+                    uid_validity: UidValidity(77),
+                    messages: vec![
+                        (Uid(3), FIRST.len() as u32),
+                        (Uid(5), SECOND.len() as u32),
+                        (Uid(9), 1000),
+                    ],
+                },
+            )),
+            ("busy", _) => Err(NoEntry::Refused(LoginRefused::Busy)),
+            ("fault", _) => Err(NoEntry::Fault(Fault::NoQuorum)),
+            _ => Err(NoEntry::Refused(LoginRefused::Wrong)),
+        }),
+        Question::Body(uid) => Answer::Body(match uid.0 {
+            3 => Ok(Some(Bytes::from_static(FIRST.as_bytes()))),
+            5 => Ok(Some(Bytes::from_static(SECOND.as_bytes()))),
+            _ => Ok(None),
+        }),
+        Question::Delete(uids) => {
+            deleted.push(uids.iter().map(|uid| uid.0).collect());
+            Answer::Deleted(if uids.len() == 2 { Err(Fault::NoQuorum) } else { Ok(()) })
+        }
+    }
+}
+
+/// Plays at both paces; says what was deleted.
+fn run(script: &str, policy: Policy, tls: bool) -> Vec<Vec<u32>> {
+    let mut deleted = Vec::new();
+    for pace in [Pace::Whole, Pace::ByteByByte] {
+        deleted.clear();
+        let machine = Pop3::new(policy.clone(), peer(tls));
+        Player::new(machine, |question| answer(question, &mut deleted)).play(script, pace);
+    }
+    deleted
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        include_str!(concat!("../transcripts/", $name, ".txt"))
+    };
+}
+
+#[test]
+fn a_maildrop_is_listed_and_read() {
+    assert!(run(script!("read"), policy(), true).is_empty());
+}
+
+#[test]
+fn deletions_wait_for_quit() {
+    assert_eq!(run(script!("delete"), policy(), true), [[5]]);
+}
+
+#[test]
+fn a_fault_at_quit_deletes_nothing() {
+    assert_eq!(run(script!("delete_fault"), policy(), true), [[3, 5]]);
+}
+
+#[test]
+fn logins() {
+    run(script!("login"), policy(), true);
+}
+
+#[test]
+fn three_wrong_logins_end_the_session() {
+    run(script!("login_wrong"), policy(), true);
+}
+
+#[test]
+fn stls_comes_before_any_password() {
+    run(script!("stls"), policy(), false);
+}
+
+#[test]
+fn a_hangup_or_silence_deletes_nothing() {
+    use crate::session::machine::Machine;
+    let mut deleted = Vec::new();
+    let mut player = Player::new(Pop3::new(policy(), peer(true)), |question| answer(question, &mut deleted));
+    player.feed(b"USER alice\r\nPASS secret\r\nDELE 1\r\n", Pace::Whole);
+    let mut out = bytes::BytesMut::new();
+    player.machine.timed_out(&mut out);
+    assert!(out.starts_with(b"-ERR"));
+    drop(player);
+    assert!(deleted.is_empty());
+}
+
+#[test]
+fn a_long_message_is_stuffed_in_parts_and_unstuffs_to_itself() {
+    let mut raw = Vec::new();
+    for number in 0..20_000 {
+        raw.extend_from_slice(format!("{}line {number}\r\n", ".".repeat(number % 4)).as_bytes());
+    }
+    raw.extend(vec![b'.'; 200_000]);
+    raw.extend_from_slice(b"\r\n.");
+    let body = Bytes::from(raw.clone());
+    let mut player = Player::new(Pop3::new(policy(), peer(true)), |question| match question {
+        Question::Body(_) => Answer::Body(Ok(Some(body.clone()))),
+        other => answer(other, &mut Vec::new()),
+    });
+    player.feed(b"USER alice\r\nPASS secret\r\n", Pace::Whole);
+    player.out.clear();
+    player.feed(b"RETR 1\r\n", Pace::Whole);
+    assert_eq!(player.line(), Some(format!("+OK {} octets", raw.len())));
+    let mut read = String::new();
+    loop {
+        let line = player.line().expect("an end of the message");
+        if line == "." {
+            break;
+        }
+        read.push_str(line.strip_prefix('.').unwrap_or(&line));
+        read.push_str("\r\n");
+    }
+    assert!(player.out.is_empty());
+    assert!(read.as_bytes() == [&raw[..], b"\r\n"].concat(), "the message is not what was sent");
+}
+
+#[test]
+fn too_many_errors_and_garbage_end_the_session() {
+    let mut player =
+        Player::new(Pop3::new(policy(), peer(true)), |question| answer(question, &mut Vec::new()));
+    player.feed("WHAT\r\n".repeat(BAD_COMMANDS_MAX as usize).as_bytes(), Pace::Whole);
+    assert!(!player.closed);
+    let mut garbage = vec![0; 10_000];
+    crate::clock::Clock::fixed(crate::mail::ids::Timestamp(7)).fill(&mut garbage);
+    player.feed(&garbage, Pace::ByteByByte);
+    player.feed(b"\r\n", Pace::Whole);
+    assert!(player.closed);
+}

@@ -1,0 +1,158 @@
+//! The SMTP and POP3 backends against a replica in memory: what is answered with 250 is in the mailbox.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::cluster::replica::{Fault, Replica};
+use crate::mail::address::{Address, ForwardPath};
+use crate::mail::ids::Uid;
+use crate::session::driver::Backend;
+use crate::session::login::{Credentials, LoginBounds, Logins};
+use crate::session::pop3::Pop3Backend;
+use crate::session::pop3::machine::{Answer as PopAnswer, Question as PopQuestion};
+use crate::session::smtp::SmtpBackend;
+use crate::session::smtp::machine::{Answer, Question, Verdict};
+use crate::state::outcome::Refusal;
+use crate::state::routing::LocalTarget;
+
+fn logins(replica: &MemoryReplica) -> Arc<Logins> {
+    let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
+    Arc::new(Logins::new(replica.watch_directory(), replica.clock(), bounds))
+}
+
+fn smtp(replica: &MemoryReplica) -> SmtpBackend<MemoryReplica> {
+    SmtpBackend::new(replica.clone(), logins(replica))
+}
+
+async fn verdict(
+    smtp: &mut SmtpBackend<MemoryReplica>,
+    to: &str,
+    size: Option<u64>,
+    authenticated: bool,
+) -> Verdict {
+    let path = ForwardPath::Address(Address::parse(to).unwrap());
+    match smtp.answer(Question::Recipient { path, size, authenticated }).await {
+        Answer::Recipient(Ok(verdict)) => verdict,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn target(replica: &MemoryReplica, name: &str) -> LocalTarget {
+    LocalTarget { account: account(replica, name), detail: None }
+}
+
+async fn deliver(
+    smtp: &mut SmtpBackend<MemoryReplica>,
+    parts: &[&'static str],
+    to: Vec<Vec<LocalTarget>>,
+) -> Result<Vec<Result<(), Refusal>>, Fault> {
+    assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Ok(_))));
+    let (last, before) = parts.split_last().unwrap();
+    for part in before {
+        let part = Bytes::from_static(part.as_bytes());
+        assert!(matches!(smtp.answer(Question::BodyChunk(part)).await, Answer::Chunk(Ok(()))));
+    }
+    match smtp.answer(Question::Deliver { last: Bytes::from_static(last.as_bytes()), to }).await {
+        Answer::Delivered(delivered) => delivered,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn inbox(replica: &MemoryReplica, name: &str) -> Vec<Bytes> {
+    let inbox = replica.mailbox(account(replica, name), "INBOX").await.unwrap().unwrap();
+    let view = replica.view(inbox.id).await.unwrap().unwrap();
+    let bodies = view.read(|view| view.messages().iter().map(|message| message.body).collect::<Vec<_>>());
+    let mut texts = Vec::new();
+    for body in bodies {
+        texts.push(replica.body(body).await.unwrap());
+    }
+    texts
+}
+
+#[tokio::test]
+async fn recipients_are_told_apart() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    let alice = Verdict::Accept(vec![target(&replica, "alice")]);
+    for to in ["alice@example.test", "ALICE@EXAMPLE.ORG"] {
+        assert_eq!(verdict(&mut smtp, to, None, false).await, alice, "{to}");
+    }
+    assert_eq!(verdict(&mut smtp, "nobody@example.test", None, false).await, Verdict::Unknown);
+    assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, false).await, Verdict::RelayDenied);
+    assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, true).await, Verdict::Outbound);
+    let targets = vec!["alice@example.test".to_owned(), "a@elsewhere.example".to_owned()];
+    run(&replica, Command::SetAlias { address: "both@example.test".to_owned(), targets });
+    assert_eq!(verdict(&mut smtp, "both@example.test", None, false).await, Verdict::Outbound);
+    run(&replica, Command::SetUserEnabled { name: "bob".to_owned(), enabled: false });
+    assert_eq!(verdict(&mut smtp, "bob@example.test", None, false).await, Verdict::Disabled);
+}
+
+#[tokio::test]
+async fn quota_is_asked_for_before_and_kept_after() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    run(&replica, Command::SetQuota { name: "alice".to_owned(), quota_bytes: Some(20) });
+    let (alice, bob) = (vec![target(&replica, "alice")], vec![target(&replica, "bob")]);
+    let accepted = Verdict::Accept(alice.clone());
+    assert_eq!(verdict(&mut smtp, "alice@example.test", Some(20), false).await, accepted);
+    assert_eq!(verdict(&mut smtp, "alice@example.test", Some(21), false).await, Verdict::WouldNotFit);
+    let over = deliver(&mut smtp, &["a: b\r\n\r\n", "more than twenty\r\n"], vec![alice.clone(), bob]).await;
+    assert_eq!(over.unwrap(), [Err(Refusal::OverQuota), Ok(())]);
+    assert_eq!((inbox(&replica, "alice").await.len(), inbox(&replica, "bob").await.len()), (0, 1));
+    assert_eq!(deliver(&mut smtp, &["twenty octets.....\r\n"], vec![alice]).await.unwrap(), [Ok(())]);
+    assert_eq!(verdict(&mut smtp, "alice@example.test", None, false).await, Verdict::AlreadyFull);
+}
+
+#[tokio::test]
+async fn one_copy_a_mailbox_however_many_recipients_lead_there() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    let (alice, bob) = (target(&replica, "alice"), target(&replica, "bob"));
+    let to = vec![vec![alice.clone()], vec![bob.clone(), alice.clone()], vec![alice]];
+    assert_eq!(deliver(&mut smtp, &["a: b\r\n", "\r\n"], to).await.unwrap(), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(inbox(&replica, "alice").await, [&b"a: b\r\n\r\n"[..]]);
+    assert_eq!(inbox(&replica, "bob").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_fault_is_a_fault_and_leaves_no_body_half_placed() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Ok(_))));
+    replica.fail(Some(Fault::NoQuorum));
+    let to = vec![vec![target(&replica, "alice")]];
+    let last = Bytes::from_static(b"x\r\n");
+    let answer = smtp.answer(Question::Deliver { last, to: to.clone() }).await;
+    assert!(matches!(answer, Answer::Delivered(Err(Fault::NoQuorum))), "{answer:?}");
+    assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Err(Fault::NoQuorum))));
+    replica.fail(None);
+    assert_eq!(deliver(&mut smtp, &["y\r\n"], to).await.unwrap(), [Ok(())]);
+    assert_eq!(inbox(&replica, "alice").await, [&b"y\r\n"[..]]);
+}
+
+#[tokio::test]
+async fn a_maildrop_is_inbox_at_login_and_deletions_are_one_command() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    for text in ["one\r\n", "two!\r\n", "three\r\n"] {
+        deliver(&mut smtp, &[text], vec![vec![target(&replica, "alice")]]).await.unwrap();
+    }
+    let mut pop3 = Pop3Backend::new(replica.clone(), logins(&replica));
+    let claim = Credentials::new(b"alice@example.test", b"secret").unwrap();
+    let PopAnswer::Login(Ok((_, drop))) = pop3.answer(PopQuestion::Login(claim)).await else { panic!() };
+    let uids: Vec<Uid> = drop.messages.iter().map(|(uid, _)| *uid).collect();
+    assert_eq!(drop.messages.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [5, 6, 7]);
+    deliver(&mut smtp, &["four\r\n"], vec![vec![target(&replica, "alice")]]).await.unwrap();
+
+    replica.fail(Some(Fault::NoQuorum));
+    let refused = pop3.answer(PopQuestion::Delete(uids[..2].to_vec())).await;
+    assert!(matches!(refused, PopAnswer::Deleted(Err(Fault::NoQuorum))));
+    replica.fail(None);
+    assert_eq!(inbox(&replica, "alice").await.len(), 4);
+    assert!(matches!(pop3.answer(PopQuestion::Delete(uids[..2].to_vec())).await, PopAnswer::Deleted(Ok(()))));
+    assert_eq!(inbox(&replica, "alice").await, [&b"three\r\n"[..], b"four\r\n"]);
+    let PopAnswer::Body(Ok(gone)) = pop3.answer(PopQuestion::Body(uids[0])).await else { panic!() };
+    assert_eq!(gone, None);
+    let PopAnswer::Body(Ok(kept)) = pop3.answer(PopQuestion::Body(uids[2])).await else { panic!() };
+    assert_eq!(kept.as_deref(), Some(&b"three\r\n"[..]));
+}

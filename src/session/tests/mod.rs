@@ -1,0 +1,84 @@
+//! The driver, logins and services over real sockets and a replica in memory.
+
+mod backends;
+mod driver;
+mod login;
+mod services;
+
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+use super::tls::TlsStore;
+use crate::clock::Clock;
+use crate::cluster::memory::MemoryReplica;
+use crate::mail::ids::AccountId;
+use crate::state::command::{Command, NewUser};
+use crate::state::outcome::Outcome;
+use crate::state::password;
+
+/// example.test and example.org, with alice and bob, each with the password `secret`.
+fn replica() -> MemoryReplica {
+    let replica = MemoryReplica::new(Clock::system());
+    for name in ["example.test", "example.org"] {
+        run(&replica, Command::AddDomain { name: name.to_owned() });
+    }
+    for name in ["alice", "bob"] {
+        let password_phc = password::hash(b"secret", b"sixteen bytes...");
+        run(&replica, Command::AddUser(NewUser { name: name.to_owned(), password_phc, quota_bytes: None }));
+    }
+    replica
+}
+
+fn run(replica: &MemoryReplica, command: Command) {
+    let outcome = replica.run(command).unwrap();
+    assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+}
+
+fn set(replica: &MemoryReplica, key: &str, value: &str) {
+    let change = (key.to_owned(), Some(value.to_owned()));
+    run(replica, Command::SetSettings { changes: vec![change] });
+}
+
+fn account(replica: &MemoryReplica, name: &str) -> AccountId {
+    use crate::cluster::replica::Replica;
+    replica.directory().users[name].account
+}
+
+/// A certificate for `localhost` in files of its own, and a client's trust in it.
+fn tls() -> (tempfile::TempDir, Arc<TlsStore>, Arc<rustls::ClientConfig>) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&chain, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let store = TlsStore::from_pem(&chain, &key).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (dir, Arc::new(store), Arc::new(client))
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_said_in_one_line_and_the_old_one_stays() {
+    let (dir, store, _) = tls();
+    let (chain, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let other = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
+    let mismatch = store.reload().unwrap_err().to_string();
+    assert!(mismatch.contains("does not fit") && !mismatch.contains('\n'), "{mismatch}");
+    std::fs::write(&chain, "nothing").unwrap();
+    let empty = store.reload().unwrap_err().to_string();
+    assert!(empty.contains("cert.pem") && !empty.contains('\n'), "{empty}");
+    std::fs::remove_file(&key).unwrap();
+    std::fs::write(&chain, other.cert.pem()).unwrap();
+    assert!(store.reload().unwrap_err().to_string().contains("key.pem"));
+    std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
+    store.reload().unwrap();
+}

@@ -1,0 +1,210 @@
+//! All services of a node over loopback: settings are followed live, limits hold, a used port is said.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::session::driver::Bounds;
+use crate::session::listener::ServiceState;
+use crate::session::login::LoginBounds;
+use crate::session::services::{Services, ServicesConfig};
+use crate::state::settings::ListenerName;
+
+/// Only these ports are open at first, each free a moment ago.
+async fn start(replica: &MemoryReplica, tls: Option<Arc<TlsStore>>, open: &[(&str, u16)]) -> Services {
+    for name in ["smtp", "smtps", "submission", "imap", "imaps", "pop3", "pop3s", "lmtp"] {
+        let port = open.iter().find(|(wanted, _)| *wanted == name).map(|(_, port)| *port);
+        set(replica, &format!("listener.{name}.enabled"), &port.is_some().to_string());
+        if let Some(port) = port {
+            set(replica, &format!("listener.{name}.port"), &port.to_string());
+        }
+    }
+    let config = ServicesConfig {
+        address: Ipv4Addr::LOCALHOST.into(),
+        port_offset: 0,
+        node_name: "node1".to_owned(),
+        tls,
+        bounds: Bounds::default(),
+        logins: LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() },
+    };
+    Services::start(replica.clone(), config)
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port()
+}
+
+/// Looks until it is so; a minute is a failure.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let looking = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), looking).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+async fn until_state(services: &Services, name: ListenerName, state: impl Fn(&ServiceState) -> bool) {
+    let holds = || services.services().iter().any(|service| service.name == name && state(&service.state));
+    until(&format!("{name:?} in the state wanted"), holds).await;
+}
+
+async fn connect(port: u16) -> BufStream<TcpStream> {
+    BufStream::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap())
+}
+
+async fn line(stream: &mut (impl AsyncBufReadExt + Unpin)) -> String {
+    let mut line = String::new();
+    let read = stream.read_line(&mut line);
+    tokio::time::timeout(Duration::from_secs(60), read).await.expect("a line").unwrap();
+    line.trim_end().to_owned()
+}
+
+/// Sends one command; the last line of its reply.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufStream<S>, command: &str) -> String {
+    stream.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    loop {
+        let line = line(stream).await;
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return line;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mail_sent_with_starttls_and_login_is_read_by_pop3() {
+    let (replica, (_dir, store, trust)) = (replica(), tls());
+    let (submission, pop3) = (free_port().await, free_port().await);
+    let services = start(&replica, Some(store), &[("submission", submission), ("pop3s", pop3)]).await;
+    until_state(&services, ListenerName::Submission, |state| *state == ServiceState::Listening).await;
+    until_state(&services, ListenerName::Pop3s, |state| *state == ServiceState::Listening).await;
+
+    let mut clear = connect(submission).await;
+    assert!(line(&mut clear).await.starts_with("220 "));
+    assert_eq!(ask(&mut clear, "EHLO client.example").await, "250 HELP");
+    assert!(ask(&mut clear, "STARTTLS").await.starts_with("220 2.0.0"));
+    let connector = TlsConnector::from(trust);
+    let name = || ServerName::try_from("localhost").unwrap();
+    let mut smtp = BufStream::new(connector.connect(name(), clear.into_inner()).await.unwrap());
+    assert_eq!(ask(&mut smtp, "EHLO client.example").await, "250 HELP");
+    assert!(ask(&mut smtp, "MAIL FROM:<alice@example.test>").await.starts_with("530 5.7.0"));
+    assert!(ask(&mut smtp, "AUTH PLAIN AGFsaWNlAHNlY3JldA==").await.starts_with("235 2.7.0"));
+    assert!(ask(&mut smtp, "MAIL FROM:<alice@example.test>").await.starts_with("250 2.1.0"));
+    assert!(ask(&mut smtp, "RCPT TO:<bob@example.org>").await.starts_with("250 2.1.5"));
+    assert!(ask(&mut smtp, "DATA").await.starts_with("354"));
+    assert!(ask(&mut smtp, "Subject: over sockets\r\n\r\n..\r\n.").await.starts_with("250 2.0.0"));
+
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, pop3)).await.unwrap();
+    let mut pop3 = BufStream::new(connector.connect(name(), socket).await.unwrap());
+    assert!(line(&mut pop3).await.starts_with("+OK"));
+    assert!(ask(&mut pop3, "USER bob").await.starts_with("+OK"));
+    assert!(ask(&mut pop3, "PASS secret").await.starts_with("+OK bob has 1 messages"));
+    assert!(ask(&mut pop3, "RETR 1").await.starts_with("+OK"));
+    let mut text = String::new();
+    loop {
+        match line(&mut pop3).await {
+            end if end == "." => break,
+            line => text.push_str(&format!("{line}\n")),
+        }
+    }
+    assert!(
+        text.starts_with("Return-Path: <alice@example.test>\nReceived: from client.example ([127.0.0.1])\n")
+    );
+    assert!(text.contains("with ESMTPSA id") && text.contains("(Pollux node1)"), "{text}");
+    assert!(text.ends_with("+0000\nSubject: over sockets\n\n..\n"), "{text}");
+
+    services.stop(Duration::from_secs(60)).await;
+    assert!(line(&mut smtp).await.starts_with("421 4.3.2"));
+}
+
+#[tokio::test]
+async fn ports_are_moved_and_shut_while_sessions_go_on() {
+    let replica = replica();
+    let (first, second) = (free_port().await, free_port().await);
+    let services = start(&replica, None, &[("smtp", first)]).await;
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Listening).await;
+    let mut old = connect(first).await;
+    assert!(line(&mut old).await.starts_with("220 "));
+
+    set(&replica, "listener.smtp.port", &second.to_string());
+    let moved = || services.services().iter().any(|s| s.port == second && s.state == ServiceState::Listening);
+    until("the port is moved", moved).await;
+    let mut new = connect(second).await;
+    assert!(line(&mut new).await.starts_with("220 "));
+    assert!(ask(&mut old, "NOOP").await.starts_with("250"), "a session lives on when its port is moved");
+
+    set(&replica, "listener.smtp.enabled", "false");
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Off).await;
+    assert!(ask(&mut new, "NOOP").await.starts_with("250"));
+    // The listening socket goes when its task has ended, a moment after the word.
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, second)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(services.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_used_port_is_said_and_taken_once_it_is_free() {
+    let replica = replica();
+    let blocker = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = blocker.local_addr().unwrap().port();
+    let services = start(&replica, None, &[("pop3", port), ("smtps", 1)]).await;
+    let used =
+        |state: &ServiceState| matches!(state, ServiceState::Failed(why) if why.contains("is used by"));
+    until_state(&services, ListenerName::Pop3, used).await;
+    let bare =
+        |state: &ServiceState| matches!(state, ServiceState::Failed(why) if why.contains("certificate"));
+    until_state(&services, ListenerName::Smtps, bare).await;
+    drop(blocker);
+    until_state(&services, ListenerName::Pop3, |state| *state == ServiceState::Listening).await;
+    assert!(line(&mut connect(port).await).await.starts_with("+OK"));
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_told_so() {
+    let replica = replica();
+    set(&replica, "session.connections_per_address_max", "1");
+    let (smtp, pop3) = (free_port().await, free_port().await);
+    let services = start(&replica, None, &[("smtp", smtp), ("pop3", pop3)]).await;
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Listening).await;
+    until_state(&services, ListenerName::Pop3, |state| *state == ServiceState::Listening).await;
+    let mut first = connect(smtp).await;
+    assert!(line(&mut first).await.starts_with("220 "));
+    assert!(line(&mut connect(smtp).await).await.starts_with("421 4.7.0"));
+    assert!(line(&mut connect(pop3).await).await.starts_with("-ERR [SYS/TEMP]"));
+    assert!(ask(&mut first, "QUIT").await.starts_with("221"));
+    drop(first);
+    until("the place is free", || services.connections() == 0).await;
+    assert!(line(&mut connect(pop3).await).await.starts_with("+OK"));
+}
+
+#[tokio::test]
+async fn garbage_on_any_port_takes_nothing_down() {
+    use tokio::io::AsyncReadExt;
+    let (replica, (_dir, store, _)) = (replica(), tls());
+    let names = ["smtp", "smtps", "submission", "imap", "imaps", "pop3", "pop3s", "lmtp"];
+    let mut open = Vec::new();
+    for name in names {
+        open.push((name, free_port().await));
+    }
+    let services = start(&replica, Some(store), &open).await;
+    let all = || services.services().iter().all(|service| service.state == ServiceState::Listening);
+    until("all ports are open", all).await;
+    let mut garbage = vec![0; 10_000];
+    Clock::fixed(crate::mail::ids::Timestamp(7)).fill(&mut garbage);
+    for (name, port) in open {
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        // Either may fail: the server is free to hang up in the middle.
+        let _ = client.write_all(&garbage).await;
+        let _ = client.shutdown().await;
+        let _ = client.read_to_end(&mut Vec::new()).await;
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap_or_else(|_| panic!("{name} is gone"));
+    }
+    assert!(all());
+}
