@@ -51,6 +51,7 @@ impl Cluster {
             let arguments = ["user", "add", user, "--password-stdin"];
             cluster.nodes[0].must(&arguments, Some(&format!("{}\n", password(user))));
         }
+        cluster.nodes[0].must(&["policy", "set", "auth.plaintext_without_tls", "true"], None);
         cluster.wait_until_protected();
         cluster.failed = false;
         Some(cluster)

@@ -90,6 +90,8 @@ impl Demo {
                 Some(&format!("demo-{user}\n")),
             )?;
         }
+        // On loopback alone: so that any client, and the tour, can log in without a certificate.
+        self.pollux(&["policy", "set", "auth.plaintext_without_tls", "true"], Some(1), None)?;
         self.wait_until_protected()?;
         println!(
             "{} data nodes{} are up in {} after {:.1} s",
