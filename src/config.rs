@@ -402,3 +402,88 @@ fn keys(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
         Some((at + 1, if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("D/pollux.toml"))
+    }
+
+    #[test]
+    fn the_example_is_valid_and_states_the_defaults() {
+        let example =
+            Config::parse(include_str!("../config/pollux.toml"), Path::new("D/pollux.toml")).unwrap();
+        let bare = parse("name = \"node1\"\n").unwrap();
+        assert_eq!(example.role, bare.role);
+        assert_eq!(example.listen, bare.listen);
+        assert_eq!(example.raft, bare.raft);
+        assert_eq!(example.cluster.listen, bare.cluster.listen);
+        assert_eq!(example.cluster.bulk_listen, bare.cluster.bulk_listen);
+        assert_eq!(example.log.level, bare.log.level);
+        assert_eq!(bare.control_socket, Path::new("D/control.sock"));
+    }
+
+    #[test]
+    fn every_mistake_is_one_line_with_file_line_and_key() {
+        for (text, said) in [
+            ("", "D/pollux.toml"),
+            ("role = \"data\"\n", "name is missing; add it"),
+            ("name = \"Node 1\"\n", "D/pollux.toml:1: name: \"Node 1\" is not a node name"),
+            ("name = \"a\"\nrole = \"cook\"\n", "D/pollux.toml:2: role: unknown variant `cook`"),
+            ("name = \"a\"\ncolour = 1\n", "D/pollux.toml:2: colour: unknown field `colour`"),
+            ("name = \"a\"\n[listen]\nport_offset = 70000\n", "D/pollux.toml:3: listen.port_offset: "),
+            ("name = \"a\"\n[listen]\naddress = \"here\"\n", "D/pollux.toml:3: listen.address: "),
+            (
+                "name = \"a\"\n[cluster]\nlisten = \"7401\"\n",
+                "D/pollux.toml:3: cluster.listen: \"7401\" is not an address",
+            ),
+            (
+                "name = \"a\"\n[cluster]\nadvertise = \"mx1\"\n",
+                "cluster.advertise: \"mx1\" is not an address",
+            ),
+            (
+                "name = \"a\"\n[cluster]\nlisten = \"0.0.0.0:0\"\n",
+                "cluster.listen: control and bulk each need a port",
+            ),
+            (
+                "name = \"a\"\n[raft]\nheartbeat_ms = 9\n",
+                "raft.heartbeat_ms: 9 is out of bounds; 10 to 10000",
+            ),
+            ("name = \"a\"\n[raft]\nheartbeat_ms = 200\n", "raft.election_min_ms: 225 is too short"),
+            (
+                "name = \"a\"\n[raft]\nelection_max_ms = 225\n",
+                "D/pollux.toml:3: raft.election_max_ms: 225 is out of bounds",
+            ),
+            ("name = \"a\"\n[raft]\npreset = \"fast\"\n", "raft.preset: unknown variant `fast`"),
+            (
+                "name = \"a\"\n[log]\nlevel = \"a=b=c\"\n",
+                "D/pollux.toml:3: log.level: \"a=b=c\" is not a log filter",
+            ),
+            ("name = \"a\n", "D/pollux.toml:1: name: "),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_presets_pass_their_own_bounds() {
+        assert_eq!(parse("name = \"a\"\n").unwrap().raft, RaftTimers::DEFAULT);
+        let slow = parse("name = \"a\"\n[raft]\npreset = \"slow-disk\"\n").unwrap();
+        assert_eq!(slow.raft, RaftTimers::SLOW_DISK);
+        assert!(parse("name = \"a\"\n[raft]\nheartbeat_ms = 10\n").is_ok());
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_refused_unread() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pollux.toml");
+        let text = format!("name = \"a\"\n#{}", "x".repeat(CONFIG_BYTES_MAX as usize));
+        std::fs::write(&path, text).unwrap();
+        assert!(Config::load(&path).unwrap_err().to_string().contains("is the limit"));
+        assert!(Config::load(&dir.path().join("none")).unwrap_err().to_string().contains("'pollux init'"));
+    }
+}

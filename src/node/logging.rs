@@ -12,7 +12,7 @@ use crate::config::Log;
 /// Sets up the log of this process. `Err` is one line for the operator.
 pub fn start(log: &Log) -> Result<(), String> {
     let filter: EnvFilter =
-        log.level.parse().map_err(|error| format!("log.level {:?}: {error}", log.level))?;
+        filter(&log.level).parse().map_err(|error| format!("log.level {:?}: {error}", log.level))?;
     let (writer, colours) = match &log.file {
         None => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
         Some(path) => {

@@ -9,3 +9,5 @@ pub mod plan;
 pub mod policy;
 pub mod request;
 pub mod server;
+#[cfg(test)]
+mod tests;
