@@ -21,9 +21,9 @@ use super::handle::ClusterHandle;
 use super::keeper;
 use super::local::{DataParts, Local, peer_address};
 use super::log::RaftLog;
-use super::machine::{Keeping, Machine, Watched, WitnessFile};
+use super::machine::{Keeping, Machine, Progress, Watched, WitnessFile};
 use super::membership::{Admission, Files};
-use super::network::{Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
+use super::network::{self, Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
 use super::propose::PROPOSALS_MAX;
 use super::replica::Fault;
 use super::transport::{CallError, FramedStream, Handshake, Range, Transport, TransportConfig, Versions};
@@ -44,6 +44,10 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// How long the parts may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// How long a node whose rows are lost asks its peers for theirs.
+const REBUILD_MAX: Duration = Duration::from_secs(60);
+const REBUILD_PAUSE: Duration = Duration::from_millis(500);
+
 /// What this build speaks (design 7).
 pub fn versions() -> Versions {
     let only = Range { min: 1, max: 1 };
@@ -62,7 +66,7 @@ pub struct Cluster {
 struct Opened {
     lock: DirLock,
     log: LogStore,
-    machine: Machine,
+    keeping: Keeping,
     watched: Watched,
     data: Option<(Tables, Arc<Feed>, Bodies)>,
     dropped: tokio::sync::mpsc::Receiver<BodyId>,
@@ -107,7 +111,12 @@ impl Cluster {
         };
         let log = RaftLog::new(opened.log.clone(), opened.watched.floor_next.clone());
         let raft_config = raft_config(&config).map_err(StartError::new)?;
-        let machine = opened.machine;
+        if let Some((tables, ..)) = &opened.data {
+            rebuild_if_behind(&config, &transport, tables, &opened.log, &files).await?;
+        }
+        let (keeping, watched) = (opened.keeping, opened.watched.clone());
+        let opening = tokio::task::spawn_blocking(move || Machine::open(keeping, watched)).await;
+        let machine = opening.map_err(StartError::new)?.map_err(StartError::new)?;
         let making = runtime
             .spawn(async move { Raft::new(node.0, Arc::new(raft_config), network, log, machine).await });
         let raft = making.await.map_err(StartError::new)?.map_err(StartError::new)?;
@@ -226,21 +235,46 @@ fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    let machine = Machine::open(keeping, watched.clone()).map_err(StartError::new)?;
-    let applied_next = *watched.applied_next.borrow();
-    if let Some(purged) = log.state().purged
-        && purged.index >= applied_next
-        && config.role == Role::Data
-    {
-        return Err(StartError::new(format!(
-            "the rows end at entry {}, but the log begins at {}: `pollux cluster remove` this node, empty {} and join it \
-             anew",
-            applied_next,
-            purged.index + 1,
-            dir.display()
-        )));
+    Ok(Opened { lock, log, keeping, watched, data, dropped })
+}
+
+/// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log
+/// and the vote are whole, so that this node stays the voter it was.
+async fn rebuild_if_behind(
+    config: &ClusterConfig,
+    transport: &Transport,
+    tables: &Tables,
+    log: &LogStore,
+    files: &Files,
+) -> Result<(), StartError> {
+    let Some(purged) = log.state().purged else { return Ok(()) };
+    let rows = tables.clone();
+    let read = tokio::task::spawn_blocking(move || Progress::read(&rows)).await.map_err(StartError::new)?;
+    let last = read.map_err(StartError::new)?.last_applied;
+    if last.is_some_and(|last| last.index >= purged.index) {
+        return Ok(());
     }
-    Ok(Opened { lock, log, machine, watched, data, dropped })
+    let peers = files.read_peers();
+    transport.set_peers(peers.clone());
+    let until = Instant::now() + REBUILD_MAX;
+    let mut why = "no other node is known".to_owned();
+    while Instant::now() < until {
+        for peer in peers.keys().filter(|peer| **peer != transport.node()) {
+            match network::fetch(transport, *peer, tables, purged.index + 1).await {
+                Ok(next) => {
+                    tracing::warn!("the rows are built anew from node {peer}, up to entry {next}");
+                    return Ok(());
+                }
+                Err(error) => why = error,
+            }
+        }
+        tokio::time::sleep(REBUILD_PAUSE).await;
+    }
+    Err(StartError::new(format!(
+        "the rows in {} are lost or damaged and no other data node could give its own ({why}): start another data node \
+         first",
+        config.dir.join("tables").display()
+    )))
 }
 
 /// Damaged rows are set aside: the log, or a peer's snapshot, brings them back.
@@ -417,13 +451,7 @@ impl Degrade for Degrading {
     fn refuses_degraded(&self) -> bool {
         let Some(local) = self.local() else { return false };
         let Some(data) = &local.data else { return false };
-        let refuses = data
-            .feed
-            .directory()
-            .borrow()
-            .settings
-            .get("cluster.degraded_ack")
-            .is_some_and(|v| v == "refuse");
-        refuses
+        let directory = data.feed.directory().borrow().clone();
+        directory.settings.get("cluster.degraded_ack").is_some_and(|value| value == "refuse")
     }
 }

@@ -9,6 +9,7 @@ mod snapshot;
 pub use self::client::{Network, PeerClient};
 pub use self::gate::{Acks, PeerLag, Verdict, decide};
 pub use self::serve::{NodeCalls, REFUSED, Server};
+pub use self::snapshot::fetch;
 
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub mod kinds {
     pub const STATUS: u16 = 0x08;
     /// A change of the membership, for the leader.
     pub const MEMBERSHIP: u16 = 0x09;
+    /// Stream, bulk lane: a data node's rows, for a peer whose own are damaged.
+    pub const SNAPSHOT_FETCH: u16 = 0x0a;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -113,6 +113,9 @@ impl Handler for Server {
                     snapshot::receive(&raft, tables.as_ref(), stream).await;
                 })
             }
+            kinds::SNAPSHOT_FETCH if self.role == Role::Data => {
+                Box::pin(async move { snapshot::give(&raft, stream).await })
+            }
             other => calls.stream(from, other, stream),
         }
     }

@@ -14,7 +14,7 @@ use crate::cluster::transport::{FramedStream, Lane, Transport};
 use crate::cluster::types::{CommittedLeaderId, Member, Role, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::wire;
 use crate::mail::ids::NodeId;
-use crate::store::tables::{Tables, TablesError};
+use crate::store::tables::{Installer, Tables, TablesError, View};
 
 /// Rows of one frame: at most 500 rows of 7 KiB are under the bound of a frame.
 const ROWS_MAX: usize = 500;
@@ -38,7 +38,8 @@ pub(super) async fn send(
     vote: Vote,
     snapshot: Snapshot<CommittedLeaderId, u64, Member, SnapshotData>,
 ) -> Sent {
-    let view = match (snapshot.snapshot, role) {
+    let Snapshot { meta, snapshot } = snapshot;
+    let view = match (snapshot, role) {
         (SnapshotData::View(view), Role::Data) => Some(view),
         (_, Role::Witness) => None,
         // A witness that leads for a moment has no rows to give: who lacks its log waits for a data node.
@@ -48,7 +49,28 @@ pub(super) async fn send(
         .open_stream(target, Lane::Bulk, kinds::SNAPSHOT_STREAM)
         .await
         .map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))?;
-    send_frame(&mut stream, header(&vote, &snapshot.meta)).await?;
+    send_rows(&mut stream, &vote, &meta, view).await?;
+    let answer = tokio::time::timeout(INSTALL_MAX, stream.recv()).await;
+    let answer = answer.map_err(|_| unreachable("it did not put the snapshot in place in time"))?;
+    match answer.map_err(|error| network(&error.to_string()))? {
+        Some(mut frame) if frame.first() == Some(&TAKEN) => {
+            let _ = frame.split_to(1);
+            let vote = take_vote(&mut frame).map_err(|error| network(&error.to_string()))?;
+            Ok(SnapshotResponse::new(vote))
+        }
+        Some(frame) => Err(unreachable(&String::from_utf8_lossy(frame.get(1..).unwrap_or_default()))),
+        None => Err(network("the stream ended without an answer")),
+    }
+}
+
+/// The header, the rows in bounded chunks, the end.
+async fn send_rows(
+    stream: &mut FramedStream,
+    vote: &Vote,
+    meta: &SnapshotMeta,
+    view: Option<Box<View>>,
+) -> Result<(), StreamingError<TypeConfig>> {
+    send_frame(stream, header(vote, meta)).await?;
     if let Some(mut view) = view {
         loop {
             let read = tokio::task::spawn_blocking(move || {
@@ -61,21 +83,47 @@ pub(super) async fn send(
             if rows.is_empty() {
                 break;
             }
-            send_frame(&mut stream, rows_frame(&rows)?).await?;
+            send_frame(stream, rows_frame(&rows)?).await?;
         }
     }
-    send_frame(&mut stream, Bytes::from_static(&[END])).await?;
-    let answer = tokio::time::timeout(INSTALL_MAX, stream.recv()).await;
-    let answer = answer.map_err(|_| unreachable("it did not put the snapshot in place in time"))?;
-    match answer.map_err(|error| network(&error.to_string()))? {
-        Some(mut frame) if frame.first() == Some(&TAKEN) => {
-            let _ = frame.split_to(1);
-            let vote = take_vote(&mut frame).map_err(|error| network(&error.to_string()))?;
-            Ok(SnapshotResponse::new(vote))
-        }
-        Some(frame) => Err(unreachable(&String::from_utf8_lossy(frame.get(1..).unwrap_or_default()))),
-        None => Err(network("the stream ended without an answer")),
+    send_frame(stream, Bytes::from_static(&[END])).await
+}
+
+/// Gives this node's rows to a peer whose own were damaged.
+pub(super) async fn give(raft: &Raft, mut stream: FramedStream) {
+    let Ok(Some(Snapshot { meta, snapshot: SnapshotData::View(view) })) = raft.get_snapshot().await else {
+        return;
+    };
+    // The vote means nothing here: what is applied is committed, whoever leads.
+    let sent = send_rows(&mut stream, &Vote::new(0, 0), &meta, Some(view)).await;
+    if let Err(error) = sent {
+        return tracing::warn!("a peer that rebuilds its rows was not given all of them: {error}");
     }
+    let _ = tokio::time::timeout(INSTALL_MAX, stream.recv()).await;
+}
+
+/// Rebuilds damaged rows from a peer's, before Raft starts. The rows end at or behind `from_next`, where this node's
+/// log begins, or they are no use.
+pub async fn fetch(
+    transport: &Transport,
+    from: NodeId,
+    tables: &Tables,
+    from_next: u64,
+) -> Result<u64, String> {
+    let mut stream = transport
+        .open_stream(from, Lane::Bulk, kinds::SNAPSHOT_FETCH)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (_, meta, installer) = take_rows(Some(tables), &mut stream).await?;
+    let next = meta.last_log_id.map_or(0, |last| last.index + 1);
+    if next < from_next {
+        return Err(format!(
+            "node {from} has entries up to {next} only, and the log here begins at {from_next}"
+        ));
+    }
+    let installer = installer.ok_or("rows were expected")?;
+    blocking(move || installer.finish()).await?;
+    Ok(next)
 }
 
 /// Takes a snapshot from the leader: builds the rows beside the old ones, then hands them to Raft.
@@ -98,6 +146,16 @@ pub(super) async fn receive(raft: &Raft, tables: Option<&Tables>, mut stream: Fr
 }
 
 async fn take(raft: &Raft, tables: Option<&Tables>, stream: &mut FramedStream) -> Result<Vote, String> {
+    let (vote, meta, installer) = take_rows(tables, stream).await?;
+    let data = installer.map_or(SnapshotData::Empty, |installer| SnapshotData::Received(Box::new(installer)));
+    hand_over(raft, vote, meta, data).await
+}
+
+/// Everything that [`send_rows`] sends.
+async fn take_rows(
+    tables: Option<&Tables>,
+    stream: &mut FramedStream,
+) -> Result<(Vote, SnapshotMeta, Option<Installer>), String> {
     let mut first = next_frame(stream).await?;
     let vote = take_vote(&mut first).map_err(|error| error.to_string())?;
     let meta = take_snapshot_meta(&mut first).map_err(|error| error.to_string())?;
@@ -112,10 +170,7 @@ async fn take(raft: &Raft, tables: Option<&Tables>, stream: &mut FramedStream) -
     loop {
         let frame = next_frame(stream).await?;
         match (frame.first(), installer.take()) {
-            (Some(&END), Some(installer)) => {
-                return hand_over(raft, vote, meta, SnapshotData::Received(Box::new(installer))).await;
-            }
-            (Some(&END), None) => return hand_over(raft, vote, meta, SnapshotData::Empty).await,
+            (Some(&END), installer) => return Ok((vote, meta, installer)),
             (Some(&ROWS), Some(mut open)) => {
                 let rows: Rows = wire::decode(&frame[1..]).map_err(|error| error.to_string())?;
                 installer = Some(blocking(move || open.push(rows).map(|()| open)).await?);

@@ -1,7 +1,6 @@
 //! Starts, stops and asks nodes. Every wait has a deadline and waits for a watch, never for time to pass.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -24,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One node: its directory outlives its runs.
 pub struct Node {
-    dir: TempDir,
+    _dir: TempDir,
     pub config: ClusterConfig,
     pub running: Option<(Cluster, ClusterHandle)>,
 }
@@ -44,7 +43,7 @@ impl Node {
             timing: Timing::slow_disk(),
             retention,
         };
-        Self { dir, config, running: None }
+        Self { _dir: dir, config, running: None }
     }
 
     pub async fn founder(name: &str, retention: Retention) -> Self {
@@ -87,8 +86,9 @@ impl Node {
         &self.running.as_ref().unwrap().1
     }
 
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
+    /// A crash, as far as one process can play it: nothing is handed over or said.
+    pub fn lose(&mut self) {
+        drop(self.running.take());
     }
 
     pub async fn until(&self, what: &str, so: impl Fn(&Metrics) -> bool + Send) {

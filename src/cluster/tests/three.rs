@@ -11,6 +11,14 @@ async fn pair_and_witness(retention: Retention) -> [Node; 3] {
     let b = Node::joined("b", Role::Data, &a).await;
     let w = Node::joined("w", Role::Witness, &a).await;
     a.until_in_sync(b.handle().node()).await;
+    for node in [&a, &b, &w] {
+        // While the change is half done (a joint configuration), both old voters are needed still.
+        node.until("all three vote, as committed", |metrics| {
+            let committed = metrics.committed_membership_config.membership();
+            committed.get_joint_config().len() == 1 && committed.voter_ids().count() == 3
+        })
+        .await;
+    }
     [a, b, w]
 }
 
@@ -111,4 +119,30 @@ async fn a_token_lets_in_one_node() {
     let error = Node::joined_with("w", Role::Witness, &a, &token).await.err().unwrap();
     assert!(error.contains("named w already"), "{error}");
     let _x = Node::joined_with("x", Role::Witness, &a, &token).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_is_lost_and_the_survivors_go_on() {
+    let [mut a, b, w] = pair_and_witness(Retention::default()).await;
+    a.lose();
+    b.add_domain("after.test").await;
+    assert!(b.leads() && !w.leads());
+    assert!(b.has_domain("first.test"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_rows_are_built_anew_from_the_peer() {
+    let retention = Retention { snapshot_entries: 20, keep_entries: 5, ..Retention::default() };
+    let [a, mut b, _w] = pair_and_witness(retention).await;
+    for at in 0..60 {
+        b.add_domain(&format!("d{at}.test")).await;
+    }
+    b.until("its log is purged", |metrics| metrics.purged.is_some()).await;
+    b.stop().await;
+    std::fs::remove_dir_all(b.config.dir.join("tables")).unwrap();
+    a.add_domain("meanwhile.test").await;
+    b.start().await;
+    b.until_domain("meanwhile.test").await;
+    assert!(b.has_domain("d0.test") && b.has_domain("d59.test"));
+    b.add_domain("and-on.test").await;
 }
