@@ -58,8 +58,28 @@ pub fn versions() -> Versions {
 pub struct Cluster {
     local: Arc<Local>,
     tasks: Vec<JoinHandle<()>>,
-    runtime: Option<Runtime>,
+    /// Ends when it is dropped.
+    _runtime: RaftRuntime,
     _lock: DirLock,
+}
+
+/// Raft's own threads. A runtime must not be waited for from within another, also when a start fails half-way.
+struct RaftRuntime(Option<Runtime>);
+
+impl std::ops::Deref for RaftRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("the runtime is taken by drop alone")
+    }
+}
+
+impl Drop for RaftRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What was opened from this disk.
@@ -80,7 +100,7 @@ impl Cluster {
         let (node, cluster) = identity.name().map_err(StartError::new)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening)).await.map_err(StartError::new)??;
-        let runtime = raft_runtime(config.role)?;
+        let runtime = RaftRuntime(Some(raft_runtime(config.role)?));
 
         let admission = Arc::new(Admission::default());
         let tables = opened.data.as_ref().map(|(tables, ..)| tables.clone());
@@ -163,7 +183,7 @@ impl Cluster {
 
         let tasks = spawn_tasks(&runtime, &local, opened.dropped);
         let handle = ClusterHandle { local: local.clone() };
-        Ok((Cluster { local, tasks, runtime: Some(runtime), _lock: opened.lock }, handle))
+        Ok((Cluster { local, tasks, _runtime: runtime, _lock: opened.lock }, handle))
     }
 
     /// Resolves when this node can no longer go on, with the reason in one line. The process is then to end, at once
@@ -197,10 +217,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.local.stopping.send_replace(true);
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Some(runtime) = self.runtime.take() {
-            // A runtime must not be waited for from within another.
-            runtime.shutdown_background();
-        }
     }
 }
 
