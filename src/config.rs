@@ -15,6 +15,9 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// The UDP port of the cluster's control endpoint unless the file says otherwise; bulk is the next one.
 pub const CLUSTER_PORT_DEFAULT: u16 = 7401;
 
+pub const LOG_ENTRIES_KEPT_DEFAULT: u64 = 500_000;
+pub const LOG_ENTRIES_KEPT_BOUNDS: Range<u64> = 100..10_000_001;
+
 /// A checked configuration: paths are absolute or relative to the working directory, addresses parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -29,6 +32,9 @@ pub struct Config {
     pub control_socket: PathBuf,
     pub preset: Preset,
     pub raft: RaftTimers,
+    /// Entries of the Raft log that a data node keeps behind its rows, so that a node away for a while
+    /// catches up by log and not by a snapshot of everything.
+    pub log_entries_kept: u64,
     pub log: Log,
 }
 
@@ -161,6 +167,7 @@ impl Config {
         }
         let dir = file.dir.map_or(base.clone(), |dir| base.join(dir));
         let preset = file.raft.preset;
+        let log_entries_kept = file.raft.entries_kept().map_err(|(key, problem)| at(key, problem))?;
         let raft = file.raft.timers().map_err(|(key, problem)| at(key, problem))?;
         let level = file.log.level.unwrap_or_else(|| "info".to_owned());
         if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
@@ -174,6 +181,7 @@ impl Config {
             control_socket: file.control.socket.map_or(dir.join("control.sock"), |socket| base.join(socket)),
             preset,
             raft,
+            log_entries_kept,
             log: Log { level, file: file.log.file.map(|log| base.join(log)) },
             name: file.name,
             role: file.role,
@@ -255,6 +263,7 @@ struct ControlTable {
 #[serde(deny_unknown_fields, default)]
 struct RaftTable {
     preset: Preset,
+    log_entries_kept: Option<u64>,
     heartbeat_ms: Option<u64>,
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
@@ -321,6 +330,15 @@ fn host_port(key: &'static str, text: String) -> Result<String, Wrong> {
 }
 
 impl RaftTable {
+    fn entries_kept(&self) -> Result<u64, Wrong> {
+        let kept = self.log_entries_kept.unwrap_or(LOG_ENTRIES_KEPT_DEFAULT);
+        if !LOG_ENTRIES_KEPT_BOUNDS.contains(&kept) {
+            let (least, most) = (LOG_ENTRIES_KEPT_BOUNDS.start, LOG_ENTRIES_KEPT_BOUNDS.end - 1);
+            return Err(("raft.log_entries_kept", format!("{kept} is out of bounds; {least} to {most}")));
+        }
+        Ok(kept)
+    }
+
     fn timers(self) -> Result<RaftTimers, Wrong> {
         let preset = match self.preset {
             Preset::Default => RaftTimers::DEFAULT,
@@ -456,6 +474,7 @@ mod tests {
                 "name = \"a\"\n[raft]\nelection_max_ms = 225\n",
                 "D/pollux.toml:3: raft.election_max_ms: 225 is out of bounds",
             ),
+            ("name = \"a\"\n[raft]\nlog_entries_kept = 99\n", "raft.log_entries_kept: 99 is out of bounds"),
             ("name = \"a\"\n[raft]\npreset = \"fast\"\n", "raft.preset: unknown variant `fast`"),
             (
                 "name = \"a\"\n[log]\nlevel = \"a=b=c\"\n",

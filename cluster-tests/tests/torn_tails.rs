@@ -20,9 +20,10 @@ fn torn_tails() {
         traffic.wait_for(40);
         cluster.nodes.iter_mut().for_each(Node::kill);
         traffic.finish();
-        tear_newest(&cluster.nodes[torn].dir, &[".log"]);
+        // A crash leaves blocks that were allotted and never written; a body's record may also end in any bytes.
+        tear(&newest(&cluster.nodes[torn].dir.join("raft"), ".log"), &[0; 600]);
         if torn < 2 {
-            tear_newest(&cluster.nodes[torn].dir, &[".seg", ".segment", ".bodies"]);
+            tear(&newest(&cluster.nodes[torn].dir, ".seg"), b"half a record");
         }
         cluster.nodes.iter_mut().for_each(Node::start);
         cluster.wait_until_caught_up();
@@ -30,19 +31,18 @@ fn torn_tails() {
     }
 }
 
-/// Appends the first half of the file's own last bytes: as good a beginning of a record as any.
-fn tear_newest(dir: &Path, endings: &[&str]) {
+fn newest(dir: &Path, ending: &str) -> PathBuf {
     let mut found = Vec::new();
     collect(dir, &mut found);
-    let is_wanted =
-        |path: &&PathBuf| endings.iter().any(|ending| path.display().to_string().ends_with(ending));
-    let newest = found.iter().filter(is_wanted).max().expect("the node has such a file");
-    let content = fs::read(newest).expect("the file is readable");
-    let half = &content[content.len().saturating_sub(37)..];
+    let wanted = found.into_iter().filter(|path| path.display().to_string().ends_with(ending));
+    wanted.max().unwrap_or_else(|| panic!("{} has no file that ends in {ending}", dir.display()))
+}
+
+fn tear(path: &Path, torn: &[u8]) {
     File::options()
         .append(true)
-        .open(newest)
-        .and_then(|mut file| file.write_all(half))
+        .open(path)
+        .and_then(|mut file| file.write_all(torn))
         .expect("the file is ours");
 }
 

@@ -67,7 +67,12 @@ fn first_steps(name: &str, dir: &Path) -> String {
     )
 }
 
-/// A directory beside the final one; gone again unless it is finished.
+const CONFIG_FILE: &str = "pollux.toml";
+/// What lies in a directory while it is being made.
+const UNFINISHED: &str = ".unfinished";
+
+/// A directory beside the final one, or within it where it exists already (it may be a disk's mount point);
+/// gone again unless it is finished.
 struct Staging {
     path: PathBuf,
     finished: bool,
@@ -76,13 +81,7 @@ struct Staging {
 impl Staging {
     fn begin(dir: &Path) -> Result<Self, Problem> {
         refuse_unless_empty(dir)?;
-        let name = dir.file_name().and_then(|name| name.to_str());
-        let Some(name) = name else { return Err(format!("{}: --dir must name a directory", dir.display())) };
-        let parent = match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let path = parent.join(format!(".{name}.unfinished"));
+        let path = if dir.is_dir() { dir.join(UNFINISHED) } else { beside(dir)? };
         let fault = |error: std::io::Error| {
             format!("{}: cannot be made ({error}); choose another --dir", path.display())
         };
@@ -97,11 +96,39 @@ impl Staging {
     }
 
     fn finish(mut self, dir: &Path) -> Result<(), Problem> {
-        files::rename_durably(&self.path, dir)
-            .map_err(|error| format!("{}: cannot be put in place ({error})", dir.display()))?;
+        let placed = if self.path.starts_with(dir) {
+            self.move_up(dir)
+        } else {
+            files::rename_durably(&self.path, dir)
+        };
+        placed.map_err(|error| format!("{}: cannot be put in place ({error})", dir.display()))?;
         self.finished = true;
         Ok(())
     }
+
+    /// The configuration comes last: without it there is no node.
+    fn move_up(&self, dir: &Path) -> std::io::Result<()> {
+        set_mode(dir, 0o700).map_err(std::io::Error::other)?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            names.push(entry?.file_name());
+        }
+        names.sort_by_key(|name| name == CONFIG_FILE);
+        for name in names {
+            files::rename_durably(&self.path.join(&name), &dir.join(&name))?;
+        }
+        fs::remove_dir(&self.path)
+    }
+}
+
+fn beside(dir: &Path) -> Result<PathBuf, Problem> {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let Some(name) = name else { return Err(format!("{}: --dir must name a directory", dir.display())) };
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok(parent.join(format!(".{name}{UNFINISHED}")))
 }
 
 impl Drop for Staging {
@@ -114,13 +141,17 @@ impl Drop for Staging {
 
 fn refuse_unless_empty(dir: &Path) -> Result<(), Problem> {
     match fs::read_dir(dir) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(format!(
-                "{} is not empty; choose another --dir, or remove it if nothing in it is needed",
-                dir.display()
-            )),
-        },
+        Ok(entries) => {
+            // A new file system has its lost+found; an unfinished run left what was never in use.
+            let counts = |name: &std::ffi::OsStr| name != UNFINISHED && name != "lost+found";
+            if entries.flatten().any(|entry| counts(&entry.file_name())) {
+                return Err(format!(
+                    "{} is not empty; choose another --dir, or remove it if nothing in it is needed",
+                    dir.display()
+                ));
+            }
+            Ok(())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(format!("{}: cannot be used ({error}); choose another --dir", dir.display())),
     }
@@ -129,12 +160,11 @@ fn refuse_unless_empty(dir: &Path) -> Result<(), Problem> {
 /// Certificate and pollux.toml; gives the configuration as `serve` will read it.
 fn lay_down(staging: &Staging, node: &NewNode, role: Role, names: &[String]) -> Result<Config, Problem> {
     let text = config_text(node, role)?;
-    let config =
-        Config::parse(&text, &staging.path.join("pollux.toml")).map_err(|error| error.to_string())?;
+    let config = Config::parse(&text, &staging.path.join(CONFIG_FILE)).map_err(|error| error.to_string())?;
     if role == Role::Data && node.tls_cert.is_none() {
         self_signed(&staging.path, &config.name, names)?;
     }
-    write_secret(&staging.path.join("pollux.toml"), text.as_bytes())?;
+    write_secret(&staging.path.join(CONFIG_FILE), text.as_bytes())?;
     Ok(config)
 }
 

@@ -50,6 +50,13 @@ pub fn cluster_config(config: &Config) -> ClusterConfig {
             election_ms_max: config.raft.election_max_ms,
             ..preset
         },
-        retention: Retention::default(),
+        retention: retention(config.log_entries_kept),
     }
+}
+
+/// A node that keeps few entries takes its markers as often, or nothing would ever go.
+fn retention(log_entries_kept: u64) -> Retention {
+    let usual = Retention::default();
+    let snapshot_entries = usual.snapshot_entries.min(log_entries_kept);
+    Retention { keep_entries: log_entries_kept, snapshot_entries, ..usual }
 }

@@ -30,6 +30,9 @@ use crate::mail::ids::NodeId;
 /// Appends on their way to one peer that it has not answered.
 const APPENDS_IN_FLIGHT_MAX: usize = 64;
 
+/// Between tries to open the stream of appends to a peer that does not answer.
+const REOPEN_PAUSE: Duration = Duration::from_millis(50);
+
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 type AppendResults<'s> = BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>;
 
@@ -148,8 +151,15 @@ impl PeerClient {
             .network
             .transport
             .open_stream(NodeId(self.target), Lane::Control, kinds::APPEND_STREAM)
-            .await
-            .map_err(|error| self.rpc_error(error, Duration::ZERO))?;
+            .await;
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                // openraft backs off where it reads entries to send, and an unopened stream reads none.
+                tokio::time::sleep(REOPEN_PAUSE).await;
+                return Err(self.rpc_error(error, Duration::ZERO));
+            }
+        };
         let (sender, receiver) = stream.split();
         let room = Arc::new(Semaphore::new(APPENDS_IN_FLIGHT_MAX));
         let (sent, in_flight) = mpsc::unbounded_channel();
@@ -316,6 +326,6 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
 
     fn backoff(&self) -> Option<Backoff> {
         // A peer that restarts is back within one of these; the transport knows at once that nobody is there.
-        Some(Backoff::new(std::iter::repeat(Duration::from_millis(50))))
+        Some(Backoff::new(std::iter::repeat(REOPEN_PAUSE)))
     }
 }
