@@ -57,7 +57,8 @@ impl Lab {
         let mut rules = String::from("table inet cuts\ndelete table inet cuts\ntable inet cuts {\n");
         rules.push_str("  chain out { type filter hook output priority 0; policy accept;\n");
         for (from, to) in &self.cuts {
-            let _ = writeln!(rules, "    ip saddr {from} ip daddr {to} drop");
+            // Nodes speak UDP. A story's own clients speak TCP, from the first node's address.
+            let _ = writeln!(rules, "    ip saddr {from} ip daddr {to} meta l4proto udp drop");
         }
         rules.push_str("  }\n}\n");
         run("nft", &["-f", "-"], Some(&rules));

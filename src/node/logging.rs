@@ -35,8 +35,9 @@ pub fn start(log: &Log) -> Result<(), String> {
     Ok(())
 }
 
-/// A bare level is ours; the libraries below speak up only when something is wrong.
+/// A bare level is ours; the libraries below speak up only when something is wrong. openraft and quinn's sockets
+/// warn many times a second of a peer that is away, which the cluster room says once.
 fn filter(level: &str) -> String {
     let bare = ["trace", "debug", "info"].contains(&level);
-    if bare { format!("warn,pollux={level}") } else { level.to_owned() }
+    if bare { format!("warn,openraft=error,quinn_udp=error,pollux={level}") } else { level.to_owned() }
 }
