@@ -68,11 +68,15 @@ fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))
 }
 
-/// Lines of code before the tests at the end of the file, with their numbers; comments left out.
+/// Lines of code before the tests at the end of the file, with their numbers; comments left out. Files and
+/// folders named `tests` are tests altogether.
 fn code(source: &Source) -> impl Iterator<Item = (usize, &str)> {
-    source
-        .text
-        .lines()
+    let is_test = source.path.components().any(|part| {
+        let name = part.as_os_str();
+        name == "tests" || name == "tests.rs"
+    });
+    let text = if is_test { "" } else { &source.text };
+    text.lines()
         .enumerate()
         .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
         .filter(|(_, line)| !line.trim_start().starts_with("//"))

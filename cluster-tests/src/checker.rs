@@ -14,8 +14,11 @@ pub struct Mailbox {
     pub messages: Vec<Fetched>,
 }
 
-/// Everything one node shows: by `(user, mailbox)`.
-pub type Contents = BTreeMap<(String, String), Mailbox>;
+/// `(user, mailbox)`.
+pub type Place = (String, String);
+
+/// Everything one node shows.
+pub type Contents = BTreeMap<Place, Mailbox>;
 
 /// Remembers across checks, so that nothing that must only ascend goes back.
 #[derive(Default)]
@@ -135,7 +138,7 @@ pub fn compare(one: &Contents, other: &Contents, wrong: &mut Vec<String>) {
 
 /// Each acknowledged message exactly once, each unknown at most once, none that was refused or expunged; bodies and flags as acknowledged.
 pub fn hold_against(ledger: &BTreeMap<String, Message>, contents: &Contents, wrong: &mut Vec<String>) {
-    let mut found: BTreeMap<String, Vec<(&(String, String), &Fetched)>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<(&Place, &Fetched)>> = BTreeMap::new();
     for (place, mailbox) in contents {
         for message in &mailbox.messages {
             found.entry(token_of(&message.body).unwrap_or_default()).or_default().push((place, message));
@@ -169,13 +172,7 @@ fn expected_copies(message: &Message) -> (usize, usize) {
     }
 }
 
-fn hold_copy_against(
-    token: &str,
-    message: &Message,
-    place: &(String, String),
-    copy: &Fetched,
-    wrong: &mut Vec<String>,
-) {
+fn hold_copy_against(token: &str, message: &Message, place: &Place, copy: &Fetched, wrong: &mut Vec<String>) {
     if *place != (message.user.clone(), message.mailbox.clone()) {
         wrong.push(format!("{token} is in {place:?}, not in {} {}", message.user, message.mailbox));
     }

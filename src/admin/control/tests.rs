@@ -1,3 +1,5 @@
+//! Requests to commands, and the control socket with its bounds.
+
 use std::sync::Arc;
 
 use super::plan::{Operation, Plan, TOKEN_SECONDS_MAX, plan};

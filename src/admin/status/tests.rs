@@ -1,3 +1,5 @@
+//! The status as a tired administrator sees it: golden tables and the contract's JSON.
+
 use super::*;
 
 /// 2026-11-21 20:00:00 UTC.
