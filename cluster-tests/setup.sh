@@ -10,6 +10,9 @@ need nft nftables
 need ip iproute2
 need curl curl
 need swaks swaks
+need mbsync isync
+# swaks speaks TLS through it.
+perl -MNet::SSLeay -e 1 2>/dev/null || packages="${packages:-} libnet-ssleay-perl"
 if [ -n "$packages" ]; then
     if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q
