@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use super::login::Standing;
 use super::machine::{Machine, Step};
 use super::wire::Wire;
 
@@ -26,6 +27,11 @@ pub trait Backend<M: Machine>: Send {
     /// driver drops it whenever input arrives first. Polled only while [`Machine::wants_news`].
     fn news(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
+    }
+
+    /// The login that the session lives by, once there is one: the driver ends the session with it.
+    fn standing(&self) -> Option<Standing> {
+        None
     }
 }
 
@@ -67,6 +73,8 @@ pub enum Ended {
     Idle,
     #[error("the node is stopping")]
     Stopped,
+    #[error("the user was disabled or removed")]
+    LoginEnded,
     #[error("the TLS handshake did not end in time")]
     HandshakeTimeout,
     #[error("TLS: {0}")]
@@ -114,6 +122,7 @@ where
         out: BytesMut::new(),
         read_bytes: READ_BYTES_MIN,
         heard: Instant::now(),
+        standing: None,
     };
     session.run().await
 }
@@ -156,6 +165,7 @@ struct Session<S, M, B> {
     read_bytes: usize,
     /// When input last came; news do not count as life.
     heard: Instant,
+    standing: Option<Standing>,
 }
 
 enum Woken {
@@ -163,6 +173,7 @@ enum Woken {
     News,
     Idle,
     Stopping,
+    LoginEnded,
 }
 
 impl<S, M, B> Session<S, M, B>
@@ -179,7 +190,7 @@ where
                 Err(ended) => break ended,
             }
         };
-        if matches!(ended, Ended::Closed | Ended::Idle | Ended::Stopped) {
+        if matches!(ended, Ended::Closed | Ended::Idle | Ended::Stopped | Ended::LoginEnded) {
             let farewell = Duration::from_millis(self.bounds.farewell_ms_max);
             let _ = timeout(farewell, self.part()).await;
         }
@@ -190,22 +201,7 @@ where
     async fn turn(&mut self) -> Result<(), Ended> {
         match self.machine.step(&mut self.input, &mut self.out) {
             Step::NeedInput => self.need_input().await,
-            Step::Ask(question) => {
-                // The answer is often there at once; only a wait makes sending what we have worthwhile.
-                let mut answering = std::pin::pin!(self.backend.answer(question));
-                let answer = match futures_util::poll!(&mut answering) {
-                    std::task::Poll::Ready(answer) => answer,
-                    std::task::Poll::Pending => {
-                        let stall = self.bounds.write_stall_ms_max;
-                        let (answer, sent) =
-                            join(answering, send(&mut self.wire, &mut self.out, stall)).await;
-                        sent?;
-                        answer
-                    }
-                };
-                self.machine.answer(answer, &mut self.out);
-                Ok(())
-            }
+            Step::Ask(question) => self.ask(question).await,
             Step::Flush => self.send().await,
             Step::StartTls => self.start_tls().await,
             Step::Close => {
@@ -213,6 +209,27 @@ where
                 Err(Ended::Closed)
             }
         }
+    }
+
+    async fn ask(&mut self, question: M::Question) -> Result<(), Ended> {
+        let answer = {
+            // The answer is often there at once; only a wait makes sending what we have worthwhile.
+            let mut answering = std::pin::pin!(self.backend.answer(question));
+            match futures_util::poll!(&mut answering) {
+                std::task::Poll::Ready(answer) => answer,
+                std::task::Poll::Pending => {
+                    let stall = self.bounds.write_stall_ms_max;
+                    let (answer, sent) = join(answering, send(&mut self.wire, &mut self.out, stall)).await;
+                    sent?;
+                    answer
+                }
+            }
+        };
+        self.machine.answer(answer, &mut self.out);
+        if self.standing.is_none() {
+            self.standing = self.backend.standing();
+        }
+        Ok(())
     }
 
     async fn send(&mut self) -> Result<(), Ended> {
@@ -241,10 +258,15 @@ where
                 self.send_farewell().await;
                 Err(Ended::Stopped)
             }
+            Woken::LoginEnded => {
+                self.machine.login_ended(&mut self.out);
+                self.send_farewell().await;
+                Err(Ended::LoginEnded)
+            }
         }
     }
 
-    /// Waits for the first of: input, news, silence for too long, the node's stop.
+    /// Waits for the first of: input, news, silence for too long, the login's end, the node's stop.
     async fn wait(&mut self) -> Result<Woken, Ended> {
         let room = self.machine.input_max().saturating_sub(self.input.len());
         if room == 0 {
@@ -263,6 +285,8 @@ where
         tokio::select! {
             biased;
             _ = stopping(&mut self.shutdown) => Ok(Woken::Stopping),
+            // Before any input: what the client sends next is another's to say.
+            () = ended(&mut self.standing) => Ok(Woken::LoginEnded),
             read = self.wire.read_buf(&mut buffer) => Ok(Woken::Input(read?)),
             () = self.backend.news(), if wants_news => Ok(Woken::News),
             () = tokio::time::sleep_until(self.heard + idle) => Ok(Woken::Idle),
@@ -309,6 +333,13 @@ where
 /// Resolves when the node stops, and also when nobody is left who could say so.
 async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn ended(standing: &mut Option<Standing>) {
+    match standing {
+        Some(standing) => standing.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn send<S>(wire: &mut Wire<S>, out: &mut BytesMut, stall_ms_max: u64) -> Result<(), Ended>

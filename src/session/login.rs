@@ -109,6 +109,33 @@ impl Default for LoginBounds {
     }
 }
 
+/// A login as long as its session lives.
+pub struct Standing {
+    directory: watch::Receiver<Arc<Directory>>,
+    who: Authenticated,
+}
+
+impl Standing {
+    /// True while the user is enabled, and the same account.
+    pub fn is_valid(&mut self) -> bool {
+        let directory = self.directory.borrow_and_update();
+        directory
+            .users
+            .get(&self.who.name)
+            .is_some_and(|user| user.enabled && user.account == self.who.account)
+    }
+
+    /// Resolves when the login is valid no longer. Cancel-safe.
+    pub async fn ended(&mut self) {
+        while self.is_valid() {
+            if self.directory.changed().await.is_err() {
+                // The node stops, and says so itself.
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
 /// Checks logins for every protocol of this node.
 pub struct Logins {
     directory: watch::Receiver<Arc<Directory>>,
@@ -149,10 +176,9 @@ impl Logins {
         verdict
     }
 
-    /// The user if the login still stands: enabled, and the same account. For sessions that live on.
-    pub fn still_valid(&self, who: &Authenticated) -> bool {
-        let directory = self.directory.borrow();
-        directory.users.get(&who.name).is_some_and(|user| user.enabled && user.account == who.account)
+    /// What a session that lives on keeps an eye on.
+    pub fn standing(&self, who: &Authenticated) -> Standing {
+        Standing { directory: self.directory.clone(), who: who.clone() }
     }
 
     async fn verify(&self, found: Option<Arc<User>>, password: &[u8]) -> Result<Authenticated, LoginRefused> {

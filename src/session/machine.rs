@@ -45,6 +45,9 @@ pub trait Machine: Send {
     /// The node stops: write the farewell (421, BYE, -ERR [SYS/TEMP]).
     fn shutting_down(&mut self, out: &mut BytesMut);
 
+    /// The user was disabled or removed: write the farewell (421, BYE, -ERR [AUTH]).
+    fn login_ended(&mut self, out: &mut BytesMut);
+
     /// Seconds of silence allowed in the present state.
     fn idle_seconds_max(&self) -> u64;
 

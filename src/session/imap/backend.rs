@@ -19,7 +19,7 @@ use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{BodyId, MailboxId, ModSeq, Uid};
 use crate::mail::mime;
 use crate::session::driver::Backend;
-use crate::session::login::Logins;
+use crate::session::login::{Authenticated, Logins, Standing};
 use crate::state::command::{Command, PlacedBody};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::{MailboxView, SharedView};
@@ -33,17 +33,22 @@ pub struct ImapBackend<R: Replica> {
     /// The mailbox that the session opened last: what is committed to it must show before the client hears of it.
     open: Option<(MailboxId, Arc<SharedView>)>,
     news: Option<watch::Receiver<u64>>,
+    who: Option<Authenticated>,
 }
 
 impl<R: Replica> ImapBackend<R> {
     /// `summaries` is shared by all sessions of a node.
     pub fn new(replica: R, logins: Arc<Logins>, summaries: Arc<SummaryCache>) -> Self {
-        Self { replica, logins, summaries, placing: None, open: None, news: None }
+        Self { replica, logins, summaries, placing: None, open: None, news: None, who: None }
     }
 
     async fn execute(&mut self, question: Question) -> Result<Answer, Fault> {
         Ok(match question {
-            Question::Login(credentials) => Answer::Login(self.logins.check(&credentials).await),
+            Question::Login(credentials) => {
+                let login = self.logins.check(&credentials).await;
+                self.who = login.as_ref().ok().cloned();
+                Answer::Login(login)
+            }
             Question::Mailboxes(account) => Answer::Mailboxes(self.replica.mailboxes(account).await?),
             Question::Subscriptions(account) => Answer::Names(self.replica.subscriptions(account).await?),
             Question::Mailbox(account, name) => Answer::Mailbox(self.replica.mailbox(account, &name).await?),
@@ -162,6 +167,10 @@ impl<R: Replica> Backend<Session> for ImapBackend<R> {
                 Answer::Fault(fault)
             }
         }
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.who.as_ref().map(|who| self.logins.standing(who))
     }
 
     fn news(&mut self) -> impl Future<Output = ()> + Send {

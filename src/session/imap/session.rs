@@ -216,6 +216,10 @@ impl Machine for Session {
         self.farewell("The server is shutting down, come again", out);
     }
 
+    fn login_ended(&mut self, out: &mut BytesMut) {
+        self.farewell("This account is not open to you any more", out);
+    }
+
     fn idle_seconds_max(&self) -> u64 {
         let terms = &self.core.terms;
         match (&self.core.login, self.core.idling) {

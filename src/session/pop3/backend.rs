@@ -9,7 +9,7 @@ use super::machine::{Answer, Maildrop, NoEntry, Pop3, Question};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::{MailboxId, Uid};
 use crate::session::driver::Backend;
-use crate::session::login::{Authenticated, Credentials, Logins};
+use crate::session::login::{Authenticated, Credentials, Logins, Standing};
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::SharedView;
@@ -18,16 +18,18 @@ pub struct Pop3Backend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
     inbox: Option<(MailboxId, Arc<SharedView>)>,
+    who: Option<Authenticated>,
 }
 
 impl<R: Replica> Pop3Backend<R> {
     pub fn new(replica: R, logins: Arc<Logins>) -> Self {
-        Self { replica, logins, inbox: None }
+        Self { replica, logins, inbox: None, who: None }
     }
 
     async fn log_in(&mut self, credentials: &Credentials) -> Result<(Authenticated, Maildrop), NoEntry> {
         let who = self.logins.check(credentials).await.map_err(NoEntry::Refused)?;
         let opened = self.open_inbox(&who).await.map_err(NoEntry::Fault)?;
+        self.who = Some(who.clone());
         Ok((who, opened))
     }
 
@@ -86,6 +88,10 @@ fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
 }
 
 impl<R: Replica> Backend<Pop3> for Pop3Backend<R> {
+    fn standing(&self) -> Option<Standing> {
+        self.who.as_ref().map(|who| self.logins.standing(who))
+    }
+
     async fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::Login(credentials) => {

@@ -542,6 +542,10 @@ impl Machine for Pop3 {
         line(out, format_args!("-ERR [SYS/TEMP] this node is stopping, try again"));
     }
 
+    fn login_ended(&mut self, out: &mut BytesMut) {
+        line(out, format_args!("-ERR [AUTH] this account is not open to you any more"));
+    }
+
     fn idle_seconds_max(&self) -> u64 {
         match self.phase {
             Phase::Authorization { .. } | Phase::Sasl | Phase::LoggingIn => self.policy.login_seconds_max,

@@ -14,7 +14,7 @@ use crate::mail::address::ForwardPath;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::session::driver::Backend;
-use crate::session::login::Logins;
+use crate::session::login::{Authenticated, Logins, Standing};
 use crate::state::command::{Command, Deliver, DeliverTo, PlacedBody};
 use crate::state::directory::{Directory, User};
 use crate::state::outcome::{Outcome, Refusal};
@@ -29,11 +29,12 @@ pub struct SmtpBackend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
     placing: Option<R::Placing>,
+    who: Option<Authenticated>,
 }
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>) -> Self {
-        Self { replica, logins, placing: None }
+        Self { replica, logins, placing: None, who: None }
     }
 
     // `&mut self` here and below though nothing changes: a placing need not be `Sync`.
@@ -207,6 +208,10 @@ fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
 }
 
 impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
+    fn standing(&self) -> Option<Standing> {
+        self.who.as_ref().map(|who| self.logins.standing(who))
+    }
+
     async fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::Login(credentials) => {
@@ -214,6 +219,7 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 if let Err(refused) = &login {
                     info!("SMTP login as {:?}: {refused}", credentials.login);
                 }
+                self.who = login.as_ref().ok().cloned();
                 Answer::Login(login)
             }
             Question::Recipient { path, size, authenticated } => {

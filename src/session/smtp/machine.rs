@@ -739,6 +739,10 @@ impl Machine for Smtp {
         reply::STOPPING.write(out);
     }
 
+    fn login_ended(&mut self, out: &mut BytesMut) {
+        reply::LOGIN_ENDED.write(out);
+    }
+
     fn idle_seconds_max(&self) -> u64 {
         self.policy.idle_seconds_max
     }

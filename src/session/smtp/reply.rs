@@ -34,6 +34,7 @@ pub const SASL_PASSWORD: Reply = reply(334, "", "UGFzc3dvcmQ6");
 
 pub const STOPPING: Reply = reply(421, "4.3.2", "This node is stopping, try again");
 pub const IDLE: Reply = reply(421, "4.4.2", "Silent for too long");
+pub const LOGIN_ENDED: Reply = reply(421, "4.7.0", "This account is not open to you any more");
 pub const TOO_MANY_ERRORS: Reply = reply(421, "4.7.0", "Too many errors");
 pub const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed logins");
 

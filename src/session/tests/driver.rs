@@ -77,6 +77,10 @@ impl Machine for Words {
         out.extend_from_slice(b"stopping\n");
     }
 
+    fn login_ended(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(b"out\n");
+    }
+
     fn idle_seconds_max(&self) -> u64 {
         self.idle_seconds_max
     }

@@ -43,9 +43,9 @@ async fn what_is_remembered_ends_with_the_password_the_user_and_the_enabling() {
     let disable = |enabled| Command::SetUserEnabled { name: "alice".to_owned(), enabled };
     run(&replica, disable(false));
     assert_eq!(logins.check(&claim("alice", "secret")).await, Err(LoginRefused::Wrong));
-    assert!(!logins.still_valid(&alice));
+    assert!(!logins.standing(&alice).is_valid());
     run(&replica, disable(true));
-    assert!(logins.still_valid(&alice));
+    assert!(logins.standing(&alice).is_valid());
 
     let password_phc = password::hash(b"changed", b"sixteen bytes...");
     run(&replica, Command::SetPassword { name: "alice".to_owned(), password_phc });
@@ -54,7 +54,7 @@ async fn what_is_remembered_ends_with_the_password_the_user_and_the_enabling() {
 
     run(&replica, Command::RemoveUser { name: "alice".to_owned() });
     assert_eq!(logins.check(&claim("alice", "changed")).await, Err(LoginRefused::Wrong));
-    assert!(!logins.still_valid(&alice));
+    assert!(!logins.standing(&alice).is_valid());
 }
 
 #[tokio::test]

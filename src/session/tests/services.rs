@@ -124,6 +124,42 @@ async fn a_mail_sent_with_starttls_and_login_is_read_by_pop3() {
 }
 
 #[tokio::test]
+async fn a_disabled_users_sessions_end_at_once_and_nobody_elses() {
+    let replica = replica();
+    set(&replica, "auth.plaintext_without_tls", "true");
+    let (submission, imap, pop3) = (free_port().await, free_port().await, free_port().await);
+    let open = [("submission", submission), ("imap", imap), ("pop3", pop3)];
+    let services = start(&replica, None, &open).await;
+    let all = || services.services().iter().filter(|s| s.state == ServiceState::Listening).count() == 3;
+    until("all ports are open", all).await;
+
+    let mut smtp = connect(submission).await;
+    assert!(line(&mut smtp).await.starts_with("220 "));
+    assert!(ask(&mut smtp, "EHLO client.example").await.starts_with("250 "));
+    assert!(ask(&mut smtp, "AUTH PLAIN AGFsaWNlAHNlY3JldA==").await.starts_with("235 2.7.0"));
+    let mut pop3_client = connect(pop3).await;
+    assert!(line(&mut pop3_client).await.starts_with("+OK"));
+    assert!(ask(&mut pop3_client, "USER alice").await.starts_with("+OK"));
+    assert!(ask(&mut pop3_client, "PASS secret").await.starts_with("+OK"));
+    let mut idling = connect(imap).await;
+    assert!(line(&mut idling).await.starts_with("* OK"));
+    assert!(ask(&mut idling, "a LOGIN alice secret").await.starts_with("a OK"));
+    assert!(ask(&mut idling, "b IDLE").await.starts_with("+ "));
+    let mut bob = connect(imap).await;
+    assert!(line(&mut bob).await.starts_with("* OK"));
+    assert!(ask(&mut bob, "a LOGIN bob secret").await.starts_with("a OK"));
+
+    run(&replica, Command::SetUserEnabled { name: "alice".to_owned(), enabled: false });
+    assert!(line(&mut idling).await.starts_with("* BYE"));
+    assert!(line(&mut pop3_client).await.starts_with("-ERR [AUTH]"));
+    assert!(line(&mut smtp).await.starts_with("421 4.7.0"));
+    for client in [&mut idling, &mut pop3_client, &mut smtp] {
+        assert_eq!(line(client).await, "", "the connection is closed");
+    }
+    assert!(ask(&mut bob, "b NOOP").await.starts_with("b OK"));
+}
+
+#[tokio::test]
 async fn ports_are_moved_and_shut_while_sessions_go_on() {
     let replica = replica();
     let (first, second) = (free_port().await, free_port().await);
