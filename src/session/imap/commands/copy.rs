@@ -1,6 +1,7 @@
 //! COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), with COPYUID (RFC 4315).
 
 use super::{no_such_message, read_only};
+use crate::mail::ids::MailboxId;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::MailboxName;
 use crate::session::imap::question::{Answer, Question};
@@ -19,12 +20,14 @@ pub struct Copy {
     set: SequenceSet,
     mailbox: MailboxName,
     kind: Kind,
-    uids: UidSet,
+    target: MailboxId,
+    /// What is still to be proposed, the last first.
+    portions: Vec<UidSet>,
 }
 
 impl Copy {
     pub fn new((uid, set): (bool, SequenceSet), mailbox: MailboxName, kind: Kind) -> Self {
-        Self { uid, set, mailbox, kind, uids: UidSet::default() }
+        Self { uid, set, mailbox, kind, target: MailboxId::default(), portions: Vec::new() }
     }
 
     fn begin(&mut self, core: &Core) -> Next {
@@ -33,54 +36,66 @@ impl Copy {
             return read_only();
         }
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
-        self.uids = selected.uid_set(&ranges);
+        let uids = selected.uid_set(&ranges);
+        self.portions = match self.kind {
+            // RFC 3501 6.4.7: all or nothing; what is too much for one command is refused.
+            Kind::Copy if uids.is_empty() => Vec::new(),
+            Kind::Copy => vec![uids],
+            // RFC 6851 3.3: each message is moved or is not, so that many may go in portions.
+            Kind::Move => selected.view().read(|view| view.portions(&uids)),
+        };
+        self.portions.reverse();
         match self.mailbox.0.take() {
             Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
             None => Next::Done(Reply::try_create()),
         }
     }
 
-    fn finish(&self, outcome: Outcome, io: &mut Io) -> Next {
-        let done = if self.kind == Kind::Copy { "Copied" } else { "Moved" };
+    fn next(&mut self, core: &Core) -> Next {
+        let Some(selected) = &core.selected else { return no_such_message() };
+        let (from, to) = (selected.mailbox, self.target);
+        match (self.portions.pop(), self.kind) {
+            (Some(uids), Kind::Copy) => Next::Ask(Question::Propose(Command::Copy { from, uids, to })),
+            (Some(uids), Kind::Move) => Next::Ask(Question::Propose(Command::Move { from, uids, to })),
+            // RFC 3501 6.4.8: a UID that is not there is passed over in silence.
+            (None, _) => Next::Done(Reply::ok("No message is left to be taken")),
+        }
+    }
+
+    fn heard(&mut self, core: &Core, outcome: Outcome, io: &mut Io) -> Next {
         let (validity, from, to) = match outcome {
             Outcome::Copied { uid_validity, from, to } => (uid_validity, from, to),
             Outcome::Refused(Refusal::NotFound(_)) => return Next::Done(Reply::try_create()),
             other => return Next::Done(Reply::unexpected(Some(Answer::Outcome(other)))),
         };
-        if from.is_empty() {
-            return Next::Done(Reply::ok("No message was there any more"));
-        }
         let code = format!("COPYUID {validity} {} {}", uid_list(&from), uid_list(&to));
-        if self.kind == Kind::Copy {
-            return Next::Done(Reply::ok(done).with_code(code));
+        match self.kind {
+            _ if from.is_empty() => {}
+            Kind::Copy => return Next::Done(Reply::ok("Copied").with_code(code)),
+            // RFC 6851 4.3: COPYUID comes before the EXPUNGEs, which the end of the command tells.
+            Kind::Move => io.out.extend_from_slice(format!("* OK [{code}] Moved\r\n").as_bytes()),
         }
-        // RFC 6851 4.3: COPYUID comes before the EXPUNGEs, which the end of the command tells.
-        io.out.extend_from_slice(format!("* OK [{code}] Moved\r\n").as_bytes());
-        Next::Done(Reply::ok(done))
+        match (self.portions.is_empty(), from.is_empty()) {
+            (false, _) => self.next(core),
+            (true, false) => Next::Done(Reply::ok("Moved")),
+            (true, true) => Next::Done(Reply::ok("No message was there any more")),
+        }
     }
 }
 
 impl Task for Copy {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        let Some(selected) = &core.selected else { return no_such_message() };
         match answer {
             None => self.begin(core),
             Some(Answer::Mailbox(None)) => Next::Done(Reply::try_create()),
             Some(Answer::Mailbox(Some(record))) if record.no_select => {
                 Next::Done(Reply::no("CANNOT", "The mailbox cannot hold messages"))
             }
-            Some(Answer::Mailbox(Some(_))) if self.uids.is_empty() => {
-                // RFC 3501 6.4.8: a UID that is not there is passed over in silence.
-                Next::Done(Reply::ok("No such message"))
-            }
             Some(Answer::Mailbox(Some(record))) => {
-                let (from, to, uids) = (selected.mailbox, record.id, std::mem::take(&mut self.uids));
-                Next::Ask(Question::Propose(match self.kind {
-                    Kind::Copy => Command::Copy { from, uids, to },
-                    Kind::Move => Command::Move { from, uids, to },
-                }))
+                self.target = record.id;
+                self.next(core)
             }
-            Some(Answer::Outcome(outcome)) => self.finish(outcome, io),
+            Some(Answer::Outcome(outcome)) => self.heard(core, outcome, io),
             other => Next::Done(Reply::unexpected(other)),
         }
     }

@@ -7,6 +7,7 @@ use crate::session::imap::limits::{
     OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX,
 };
 use crate::session::machine::Machine;
+use crate::state::view::MESSAGES_PER_COMMAND_MAX;
 
 const LOGIN: &[u8] = b"l LOGIN alice demo-alice\r\n";
 
@@ -158,4 +159,28 @@ async fn silence_has_its_time() {
     let mut out = bytes::BytesMut::new();
     session.machine.timed_out(&mut out);
     assert!(out.starts_with(b"* BYE"));
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_copy_is_refused_whole_and_moved_in_portions() {
+    let house = House::new();
+    house.deliver("INBOX", "Subject: one of many\r\n\r\n");
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.send(b"s SELECT INBOX\r\n").await;
+    let mut messages = 1;
+    while messages <= MESSAGES_PER_COMMAND_MAX {
+        session.send(b"c COPY 1:* INBOX\r\n").await;
+        messages *= 2;
+    }
+    session.take_sent();
+    session.send(b"c COPY 1:* Archive\r\nn STATUS Archive (MESSAGES)\r\n").await;
+    let sent = session.take_sent();
+    assert!(sent.starts_with("c NO [LIMIT]") && sent.contains("(MESSAGES 0)"), "{sent}");
+    session.send(b"m MOVE 1:* Archive\r\n").await;
+    let sent = session.take_sent();
+    assert_eq!(sent.lines().filter(|line| line.starts_with("* OK [COPYUID ")).count(), 2);
+    assert_eq!(sent.lines().filter(|line| line.ends_with(" EXPUNGE")).count(), messages);
+    session.send(b"n STATUS Archive (MESSAGES)\r\n").await;
+    assert!(session.take_sent().contains(&format!("(MESSAGES {messages})")));
 }
