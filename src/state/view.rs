@@ -1,6 +1,7 @@
 //! A mailbox in memory, shared by the sessions that have it selected and kept current by the feed.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::sync::watch;
@@ -159,11 +160,14 @@ impl MailboxView {
 pub struct SharedView {
     view: RwLock<MailboxView>,
     version: watch::Sender<u64>,
+    /// Messages below this were told as \Recent to a session, of this node or by what was committed.
+    claimed: AtomicU32,
 }
 
 impl SharedView {
     pub fn new(view: MailboxView) -> Self {
-        Self { view: RwLock::new(view), version: watch::Sender::new(0) }
+        let claimed = AtomicU32::new(view.recent_from.0);
+        Self { view: RwLock::new(view), version: watch::Sender::new(0), claimed }
     }
 
     pub fn read<T>(&self, look: impl FnOnce(&MailboxView) -> T) -> T {
@@ -172,8 +176,25 @@ impl SharedView {
 
     /// Changes the view and wakes its watchers.
     pub fn update(&self, change: impl FnOnce(&mut MailboxView)) {
-        change(&mut self.view.write().expect("no reader or writer of a view panics while it holds the lock"));
+        let recent_from = {
+            let mut view =
+                self.view.write().expect("no reader or writer of a view panics while it holds the lock");
+            change(&mut view);
+            view.recent_from
+        };
+        self.claim_recent(recent_from);
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Messages below `up_to` are told as \Recent now; those from the answer on never were (RFC 3501 2.3.2). Holds
+    /// among the sessions of this node at once; for all others when it is committed.
+    pub fn claim_recent(&self, up_to: Uid) -> Uid {
+        Uid(self.claimed.fetch_max(up_to.0, Ordering::Relaxed))
+    }
+
+    /// Messages from here on were told as \Recent to nobody.
+    pub fn recent_from(&self) -> Uid {
+        Uid(self.claimed.load(Ordering::Relaxed))
     }
 
     /// Resolves when the view has changed since the receiver last looked.

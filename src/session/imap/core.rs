@@ -13,6 +13,7 @@ use crate::cluster::replica::Fault;
 use crate::mail::ids::AccountId;
 use crate::session::login::Authenticated;
 use crate::session::machine::Peer;
+use crate::state::command::Command;
 use crate::state::outcome::Refusal;
 
 /// What the node's settings say to a session, as of its start.
@@ -50,6 +51,14 @@ pub struct Core {
 impl Core {
     pub fn account(&self) -> AccountId {
         self.login.as_ref().map(Authenticated::account).unwrap_or_default()
+    }
+
+    /// To be asked before the selected mailbox is let go: what came while it was selected is \Recent no more. Once
+    /// for them all, as a commit for each mail that IDLE tells of would be dear.
+    pub fn claim_recent(&self) -> Option<Question> {
+        let selected = self.selected.as_ref()?;
+        let up_to = selected.unclaimed()?;
+        Some(Question::Try(Command::ClaimRecent { mailbox: selected.mailbox, up_to }))
     }
 
     /// RFC 7162 3.1: the first command that speaks of mod-sequences turns them on; with a mailbox selected the

@@ -42,8 +42,8 @@ pub struct Selected {
     pub read_only: bool,
     /// Message number *n* is `uids[n - 1]`; ascending.
     uids: Vec<Uid>,
-    /// Messages at or above this are \Recent to this session.
-    recent_from: Uid,
+    /// Messages that are \Recent to this session: `from..to`, ascending, not touching.
+    recent: Vec<(Uid, Uid)>,
     /// Messages at or above this have not been told.
     next_uid: Uid,
     /// Flag changes up to this have been told.
@@ -70,7 +70,7 @@ impl Selected {
             mailbox: now.id,
             read_only,
             uids: now.messages().iter().map(|message| message.uid).collect(),
-            recent_from: record.recent_from,
+            recent: Vec::new(),
             next_uid: now.uid_next,
             flags_told: now.highest_modseq,
             expunges_told: now.highest_modseq,
@@ -78,8 +78,27 @@ impl Selected {
             recent_told: 0,
             own_change: None,
         });
+        selected.take_recent(record.recent_from, selected.next_uid);
         selected.recent_told = selected.recent();
         selected
+    }
+
+    /// Of the messages `from..to`, those that no session was told of are \Recent to this one, and to no other
+    /// unless this one only looks.
+    fn take_recent(&mut self, from: Uid, to: Uid) {
+        let unclaimed = if self.read_only { self.view.recent_from() } else { self.view.claim_recent(to) };
+        let from = from.max(unclaimed);
+        match self.recent.last_mut() {
+            _ if from >= to => {}
+            Some((_, end)) if *end == from => *end = to,
+            _ => self.recent.push((from, to)),
+        }
+    }
+
+    /// Up to where this session's \Recent messages are still to be claimed for all nodes.
+    pub fn unclaimed(&self) -> Option<Uid> {
+        let (_, to) = self.recent.last().filter(|_| !self.read_only)?;
+        (self.view.read(|view| view.recent_from) < *to).then_some(*to)
     }
 
     pub fn view(&self) -> &Arc<SharedView> {
@@ -99,12 +118,14 @@ impl Selected {
     }
 
     pub fn is_recent(&self, uid: Uid) -> bool {
-        uid >= self.recent_from
+        let at = self.recent.partition_point(|(_, to)| *to <= uid);
+        self.recent.get(at).is_some_and(|(from, _)| *from <= uid)
     }
 
     /// How many messages are \Recent.
     pub fn recent(&self) -> usize {
-        self.uids.len() - self.uids.partition_point(|uid| *uid < self.recent_from)
+        let below = |bound: &Uid| self.uids.partition_point(|uid| uid < bound);
+        self.recent.iter().map(|(from, to)| below(to) - below(from)).sum()
     }
 
     pub fn highest_modseq(&self) -> ModSeq {
@@ -201,7 +222,8 @@ impl Selected {
         }
         let messages = view.messages();
         let from = messages.partition_point(|message| message.uid < self.next_uid);
-        self.next_uid = view.uid_next;
+        let first = std::mem::replace(&mut self.next_uid, view.uid_next);
+        self.take_recent(first, self.next_uid);
         if from == messages.len() {
             return;
         }

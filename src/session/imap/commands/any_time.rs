@@ -27,7 +27,10 @@ impl Task for Nothing {
 pub struct Logout;
 
 impl Task for Logout {
-    fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
+        if let (None, Some(claim)) = (answer, core.claim_recent()) {
+            return Next::Ask(claim);
+        }
         io.out.extend_from_slice(b"* BYE Logging out\r\n");
         Next::Close(Reply::ok("Goodbye"))
     }

@@ -59,12 +59,14 @@ impl Task for Expunge {
 #[derive(Default)]
 pub struct Close {
     portions: Option<Vec<UidSet>>,
+    claiming: bool,
 }
 
 impl Task for Close {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
         let Some(selected) = &core.selected else { return Next::Done(Reply::ok("Closed")) };
         match answer {
+            Some(_) if self.claiming => {}
             None if selected.read_only => self.portions = Some(Vec::new()),
             None => self.portions = Some(deleted(selected, None)),
             Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
@@ -73,6 +75,10 @@ impl Task for Close {
         }
         match self.portions.as_mut().and_then(Vec::pop) {
             None => {
+                if let (false, Some(claim)) = (self.claiming, core.claim_recent()) {
+                    self.claiming = true;
+                    return Next::Ask(claim);
+                }
                 // RFC 3501 6.4.2: no EXPUNGE is told.
                 core.selected = None;
                 Next::Done(Reply::ok("Closed"))
@@ -88,7 +94,10 @@ impl Task for Close {
 pub struct Unselect;
 
 impl Task for Unselect {
-    fn step(&mut self, core: &mut Core, _answer: Option<Answer>, _io: &mut Io) -> Next {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
+        if let (None, Some(claim)) = (answer, core.claim_recent()) {
+            return Next::Ask(claim);
+        }
         core.selected = None;
         Next::Done(Reply::ok("Unselected"))
     }

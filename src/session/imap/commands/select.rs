@@ -12,6 +12,8 @@ use crate::state::command::Command;
 use crate::state::record::MailboxRecord;
 
 enum Stage {
+    /// What is \Recent in the mailbox that is let go is being claimed.
+    Leave,
     Mailbox,
     View(MailboxRecord),
     Claim,
@@ -26,7 +28,7 @@ pub struct Select {
 
 impl Select {
     pub fn new(mailbox: MailboxName, read_only: bool, condstore: bool) -> Self {
-        Self { mailbox, read_only, condstore, stage: Stage::Mailbox }
+        Self { mailbox, read_only, condstore, stage: Stage::Leave }
     }
 
     fn begin(&mut self, core: &mut Core, io: &mut Io) -> Next {
@@ -53,7 +55,14 @@ impl Select {
 impl Task for Select {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Mailbox), answer) {
-            (Stage::Mailbox, None) => self.begin(core, io),
+            (Stage::Leave, None) => match core.claim_recent() {
+                Some(claim) => {
+                    self.stage = Stage::Leave;
+                    Next::Ask(claim)
+                }
+                None => self.begin(core, io),
+            },
+            (Stage::Leave, Some(_)) => self.begin(core, io),
             (Stage::Mailbox, Some(Answer::Mailbox(None))) => Next::Done(Reply::no_such_mailbox()),
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if record.no_select => {
                 Next::Done(Reply::no("CANNOT", "The mailbox cannot be selected"))

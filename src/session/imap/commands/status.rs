@@ -69,9 +69,10 @@ impl Task for Status {
             }
             (Some(record), Some(Answer::View(view))) => {
                 let recent = view.map_or(0, |view| {
+                    let recent_from = view.recent_from().max(record.recent_from);
                     view.read(|view| {
                         let messages = view.messages();
-                        messages.len() - messages.partition_point(|message| message.uid < record.recent_from)
+                        messages.len() - messages.partition_point(|message| message.uid < recent_from)
                     })
                 });
                 self.finish(&record, recent, io.out)

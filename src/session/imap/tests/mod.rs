@@ -3,4 +3,5 @@
 mod bounds;
 mod garbage;
 mod harness;
+mod recent;
 mod transcripts;
