@@ -1,5 +1,6 @@
 //! The composition root: builds the rooms bottom-up, stops them top-down; alone knows everyone.
 
+mod arenas;
 mod first;
 mod live;
 mod logging;
@@ -37,6 +38,7 @@ const BLOCKING_THREADS_MAX: usize = 64;
 
 /// Runs the node until it is told to stop. `Err` is one line for the operator.
 pub fn serve(config: Config) -> Result<(), String> {
+    arenas::bound();
     logging::start(&config.log)?;
     let runtime = runtime(config.role)?;
     let outcome = runtime.block_on(live::live(&config));
