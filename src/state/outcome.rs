@@ -40,6 +40,11 @@ pub enum Outcome {
         to: UidSet,
     },
     Refused(Refusal),
+    /// A Store that changed no flag: the mailbox stands at `modseq`, which is another command's.
+    StoredNothing {
+        modseq: ModSeq,
+        modified: UidSet,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -120,9 +120,10 @@ impl<R: Replica> ImapBackend<R> {
     async fn settle(&mut self, command: &Command, outcome: &Outcome) {
         let Some((open, view)) = &self.open else { return };
         let (modseq, uid) = match (command, outcome) {
-            (Command::Store(store), Outcome::Stored { modseq, .. }) if store.mailbox == *open => {
-                (*modseq, Uid(0))
-            }
+            (
+                Command::Store(store),
+                Outcome::Stored { modseq, .. } | Outcome::StoredNothing { modseq, .. },
+            ) if store.mailbox == *open => (*modseq, Uid(0)),
             (Command::Expunge { mailbox, .. }, Outcome::Expunged { modseq, .. }) if mailbox == open => {
                 (*modseq, Uid(0))
             }

@@ -31,8 +31,17 @@ pub struct Telling {
 #[derive(Debug, Clone)]
 pub struct OwnChange {
     pub uids: UidSet,
-    /// One for each command that it took.
+    /// One for each command that changed something.
     pub modseqs: Vec<ModSeq>,
+    /// True when the client was told no flags (.SILENT): it knows what it asked for, and no more.
+    pub silent: bool,
+}
+
+impl OwnChange {
+    /// How many of the commands after `told` were one's own.
+    fn count_after(&self, told: ModSeq) -> u64 {
+        self.modseqs.iter().filter(|modseq| **modseq > told).count() as u64
+    }
 }
 
 #[derive(Debug)]
@@ -251,17 +260,19 @@ impl Selected {
             return;
         }
         let told = std::mem::replace(&mut self.flags_told, view.highest_modseq);
+        // After a .SILENT change on top of another's, the client cannot know what the flags have come to.
         let is_own = |message: &MessageRecord| {
-            own.as_ref()
-                .is_some_and(|own| own.modseqs.contains(&message.modseq) && own.uids.contains(message.uid))
+            own.as_ref().is_some_and(|own| {
+                !own.silent && own.modseqs.contains(&message.modseq) && own.uids.contains(message.uid)
+            })
         };
         // What has come since the last telling is told by EXISTS alone.
         let known = view.messages().partition_point(|message| message.uid < known_before);
-        // Each command has a mod-sequence of its own. When it was but one, and it brought messages or was one's own,
-        // no other flag can have changed: the usual case, which must not cost a look at the whole mailbox.
-        let one = view.highest_modseq.0 == told.0 + 1;
+        // Each command has a mod-sequence of its own. When it was but one, and it brought messages, or when all were
+        // one's own, no other flag can have changed: the usual case, which must not cost a look at the whole mailbox.
+        let changes = view.highest_modseq.0 - told.0;
         let brought = known < view.messages().len();
-        if one && (brought || own.as_ref().is_some_and(|own| own.modseqs.contains(&view.highest_modseq))) {
+        if changes == 1 && brought || own.as_ref().is_some_and(|own| own.count_after(told) == changes) {
             return;
         }
         for message in &view.messages()[..known] {

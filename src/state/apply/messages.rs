@@ -133,8 +133,14 @@ pub fn store(tx: &mut Transaction, store: &StoreFlags) -> Result<Outcome, Stop> 
             mailbox.replace(&old, MessageRecord { flags: new, ..old });
         }
     }
+    let modified = UidSet::from_ascending(modified);
+    let nothing = mailbox.is_unchanged();
     let modseq = mailbox.close(tx)?;
-    Ok(Outcome::Stored { modseq, modified: UidSet::from_ascending(modified) })
+    // A session that took another's mod-sequence for its own would keep back what that other changed.
+    Ok(match nothing {
+        true => Outcome::StoredNothing { modseq, modified },
+        false => Outcome::Stored { modseq, modified },
+    })
 }
 
 pub fn expunge(

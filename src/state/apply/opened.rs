@@ -105,6 +105,11 @@ impl Opened {
         self.edits.insert(message.uid, None);
     }
 
+    /// True while this command changes no message here.
+    pub fn is_unchanged(&self) -> bool {
+        self.edits.is_empty()
+    }
+
     /// Writes it all. Bodies are counted by the caller, who knows which are new and which move.
     pub fn close(mut self, tx: &mut Transaction) -> Result<ModSeq, RowsError> {
         if self.edits.is_empty() {

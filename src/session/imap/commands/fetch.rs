@@ -109,8 +109,12 @@ impl Fetch {
         let ranges = uids.ranges().iter().copied();
         let known = self.seen.iter().flat_map(|seen| seen.uids.ranges().iter().copied());
         let all = UidSet::from_ranges(ranges.chain(known));
-        self.seen.get_or_insert_with(|| OwnChange { uids: UidSet::default(), modseqs: Vec::new() }).uids =
-            all;
+        let seen = self.seen.get_or_insert_with(|| OwnChange {
+            uids: UidSet::default(),
+            modseqs: Vec::new(),
+            silent: false,
+        });
+        seen.uids = all;
         self.stage = Stage::Seen;
         Next::Ask(Question::Try(Command::Store(StoreFlags {
             mailbox: selected.mailbox,

@@ -79,7 +79,8 @@ impl Store {
             missing
         });
         let uids = selected.uid_set(&self.ranges);
-        selected.own_change = Some(OwnChange { uids, modseqs: std::mem::take(&mut self.modseqs) });
+        let modseqs = std::mem::take(&mut self.modseqs);
+        selected.own_change = Some(OwnChange { uids, modseqs, silent: self.request.silent });
         if let Some(code) = self.modified_code(selected) {
             return Next::Done(Reply::ok("Some had changed since").with_code(code));
         }
@@ -112,9 +113,11 @@ impl Task for Store {
             None => self.begin(core, io),
             Some(Answer::Outcome(Outcome::Stored { modseq, modified })) => {
                 self.modseqs.push(modseq);
-                if !modified.is_empty() {
-                    self.modified.push(modified);
-                }
+                self.modified.push(modified);
+                self.next(core, io)
+            }
+            Some(Answer::Outcome(Outcome::StoredNothing { modified, .. })) => {
+                self.modified.push(modified);
                 self.next(core, io)
             }
             other => Next::Done(Reply::unexpected(other)),

@@ -91,7 +91,7 @@ fn keywords_are_compared_without_case_and_end_at_sixty_four() {
     let more = world.refusal(store(inbox, &[1], FlagChange::Add, named(&[], &["more"])));
     assert!(matches!(more, Refusal::Limit(_)));
     let unknown = world.outcome(store(inbox, &[1], FlagChange::Remove, named(&[], &["more"])));
-    assert!(matches!(unknown, Outcome::Stored { .. }));
+    assert!(matches!(unknown, Outcome::StoredNothing { .. }));
     for bad in ["", "a b", "\\Seen", "a]", "ü", &"x".repeat(101)] {
         let refusal = world.refusal(store(inbox, &[1], FlagChange::Add, named(&[], &[bad])));
         assert!(matches!(refusal, Refusal::Invalid(_)), "{bad}: {refusal:?}");
@@ -124,7 +124,7 @@ fn store_changes_counts_and_spares_what_changed_since() {
     assert_eq!((record.messages, record.unseen, record.deleted), (3, 2, 2));
     // What changes nothing has no mod-sequence and tells nobody.
     let again = world.run(store(inbox, &[2], FlagChange::Add, named(&[SystemFlag::Seen], &[])));
-    assert_eq!(again.outcome, Outcome::Stored { modseq, modified: UidSet::default() });
+    assert_eq!(again.outcome, Outcome::StoredNothing { modseq, modified: UidSet::default() });
     assert_eq!(again.changes, []);
 }
 
