@@ -8,10 +8,12 @@ import sys
 import time
 
 import corpora
+import dialogues
+import stress
 import tools
 from common import Node
 
-STAGES = {"corpora": corpora.run, "tools": tools.run}
+STAGES = {"corpora": corpora.run, "dialogues": dialogues.run, "stress": stress.run, "tools": tools.run}
 
 
 def main(ca, one, two, stage=None):
