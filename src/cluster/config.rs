@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::types::{Member, Role};
 
@@ -23,6 +24,7 @@ pub struct ClusterConfig {
     pub bulk_address: String,
     pub timing: Timing,
     pub retention: Retention,
+    pub upkeep: Upkeep,
 }
 
 impl ClusterConfig {
@@ -93,6 +95,46 @@ impl Default for Retention {
             keep_entries: 500_000,
             keep_bytes_max: 1 << 30,
             witness_bytes_max: 8 << 30,
+        }
+    }
+}
+
+/// How a data node looks after its bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// A body that nothing names is kept for this long. Longer than any proposal is under way.
+    pub grace_ms: u64,
+    /// How often all bodies are compared with what is named.
+    pub sweep_each_ms: u64,
+    /// How often all bodies are read again.
+    pub scrub_each_ms: u64,
+    pub scrub_bytes_per_s_max: u64,
+}
+
+impl Upkeep {
+    /// A small store is not worth a slower pass.
+    pub const SCRUB_BYTES_PER_S_MIN: u64 = 64 << 10;
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    pub fn sweep_each(&self) -> Duration {
+        Duration::from_millis(self.sweep_each_ms)
+    }
+
+    pub fn scrub_each(&self) -> Duration {
+        Duration::from_millis(self.scrub_each_ms)
+    }
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            grace_ms: 600_000,
+            sweep_each_ms: 86_400_000,
+            scrub_each_ms: 7 * 86_400_000,
+            scrub_bytes_per_s_max: 8 << 20,
         }
     }
 }

@@ -21,8 +21,8 @@ use crate::state::view::{LoadingView, MailboxView, SharedView};
 pub const VIEWS_MAX: usize = 1_024;
 /// Accounts watched at once before those without a watcher are swept.
 const ACCOUNT_WATCHES_MAX: usize = 16_384;
-/// Dropped bodies waiting for the body keeper; beyond it they are found by its scan.
-const DROPPED_BODIES_MAX: usize = 65_536;
+/// Bodies dropped, and as many named, that wait for the keeper; beyond it they are found by its scan.
+const TOLD_BODIES_MAX: usize = 16_384;
 
 /// All that is published. Shared by the machine, which writes, and the handles, which read.
 pub struct Feed {
@@ -32,8 +32,35 @@ pub struct Feed {
     uses: AtomicU64,
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
     replica_set: watch::Sender<ReplicaSet>,
-    dropped: mpsc::Sender<BodyId>,
-    dropped_overflow: AtomicBool,
+    dropped: Told,
+    named: Told,
+}
+
+/// Bodies, one by one, for the keeper; it never makes apply wait.
+struct Told {
+    bodies: mpsc::Sender<BodyId>,
+    overflow: AtomicBool,
+}
+
+impl Told {
+    fn new() -> (Self, mpsc::Receiver<BodyId>) {
+        let (bodies, receiver) = mpsc::channel(TOLD_BODIES_MAX);
+        (Self { bodies, overflow: AtomicBool::new(false) }, receiver)
+    }
+
+    fn tell(&self, body: BodyId) {
+        if self.bodies.try_send(body).is_err() {
+            self.overflow.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The keeper's ends of the feed.
+pub struct BodyNews {
+    /// Bodies that nothing names any longer, as they are dropped.
+    pub dropped: mpsc::Receiver<BodyId>,
+    /// Bodies that a first message names.
+    pub named: mpsc::Receiver<BodyId>,
 }
 
 /// A mailbox's view, loading or loaded. It hears every change from the moment it is in the map.
@@ -58,9 +85,9 @@ impl ViewSlot {
 }
 
 impl Feed {
-    /// An empty feed, and the bodies that nothing names any longer, as they are dropped.
-    pub fn new() -> (Arc<Self>, mpsc::Receiver<BodyId>) {
-        let (dropped, dropped_bodies) = mpsc::channel(DROPPED_BODIES_MAX);
+    /// An empty feed, and what it tells of bodies.
+    pub fn new() -> (Arc<Self>, BodyNews) {
+        let ((dropped, dropped_bodies), (named, named_bodies)) = (Told::new(), Told::new());
         let feed = Self {
             directory: watch::Sender::new(Arc::default()),
             accounts: Mutex::default(),
@@ -69,9 +96,9 @@ impl Feed {
             replicas: watch::Sender::new(Arc::default()),
             replica_set: watch::Sender::new(ReplicaSet::default()),
             dropped,
-            dropped_overflow: AtomicBool::new(false),
+            named,
         };
-        (Arc::new(feed), dropped_bodies)
+        (Arc::new(feed), BodyNews { dropped: dropped_bodies, named: named_bodies })
     }
 
     /// Tells what one apply call changed, once `rows` show it. Blocks on `rows`, never on a listener.
@@ -88,12 +115,8 @@ impl Feed {
                 Change::Mailboxes { account } => self.tick_account(account),
                 Change::MailboxDeleted { mailbox } => self.view_deleted(mailbox),
                 Change::Directory => directory_changed = true,
-                Change::BodyDropped { body } => {
-                    if self.dropped.try_send(body).is_err() {
-                        self.dropped_overflow.store(true, Ordering::Relaxed);
-                    }
-                }
-                Change::BodyNamed { body: _ } => {}
+                Change::BodyDropped { body } => self.dropped.tell(body),
+                Change::BodyNamed { body } => self.named.tell(body),
                 Change::Replicas { replicas } => self.replicas_are(replicas),
             }
         }
@@ -173,7 +196,12 @@ impl Feed {
 
     /// True once since bodies were dropped that could not be told one by one.
     pub fn take_dropped_overflow(&self) -> bool {
-        self.dropped_overflow.swap(false, Ordering::Relaxed)
+        self.dropped.overflow.swap(false, Ordering::Relaxed)
+    }
+
+    /// The same of bodies that came to be named.
+    pub fn take_named_overflow(&self) -> bool {
+        self.named.overflow.swap(false, Ordering::Relaxed)
     }
 
     pub fn account(&self, account: AccountId) -> watch::Receiver<u64> {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::bodies::{BodyBounds, BodyServer, BodyService, Degrade};
 use super::config::{ClusterConfig, StartError};
-use super::feed::Feed;
+use super::feed::{BodyNews, Feed};
 use super::handle::ClusterHandle;
 use super::keeper;
 use super::local::{DataParts, Local, peer_address};
@@ -31,7 +31,7 @@ use super::types::Role;
 use super::wire;
 use super::witness;
 use crate::clock::Clock;
-use crate::mail::ids::{BodyId, NodeId};
+use crate::mail::ids::NodeId;
 use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::store::files::{DirLock, create_dir_durably};
@@ -89,7 +89,7 @@ struct Opened {
     keeping: Keeping,
     watched: Watched,
     data: Option<(Tables, Arc<Feed>, Bodies)>,
-    dropped: tokio::sync::mpsc::Receiver<BodyId>,
+    news: BodyNews,
 }
 
 impl Cluster {
@@ -181,7 +181,7 @@ impl Cluster {
         server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
         begin_if_founder(&local, &files).await?;
 
-        let tasks = spawn_tasks(&runtime, &local, opened.dropped);
+        let tasks = spawn_tasks(&runtime, &local, opened.news);
         let handle = ClusterHandle { local: local.clone() };
         Ok((Cluster { local, tasks, _runtime: runtime, _lock: opened.lock }, handle))
     }
@@ -240,18 +240,19 @@ fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
         ))
     })?;
     let watched = Watched::default();
-    let (feed, dropped) = Feed::new();
+    let (feed, news) = Feed::new();
     let (keeping, data) = match config.role {
         Role::Data => {
             let tables = open_tables(&within("tables")?)?;
-            let bodies = Bodies::open(&within("bodies")?, BodyLimits::default())
+            let limits = BodyLimits { grace: config.upkeep.grace(), ..BodyLimits::default() };
+            let bodies = Bodies::open(&within("bodies")?, limits)
                 .map_err(|error| StartError::new(format!("{}: {error}", dir.join("bodies").display())))?;
             let keeping = Keeping::Data { tables: tables.clone(), feed: feed.clone() };
             (keeping, Some((tables, feed, bodies)))
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    Ok(Opened { lock, log, keeping, watched, data, dropped })
+    Ok(Opened { lock, log, keeping, watched, data, news })
 }
 
 /// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log
@@ -357,11 +358,7 @@ async fn begin_if_founder(local: &Arc<Local>, files: &Files) -> Result<(), Start
     local.raft.initialize(members).await.map_err(StartError::new)
 }
 
-fn spawn_tasks(
-    runtime: &Runtime,
-    local: &Arc<Local>,
-    dropped: tokio::sync::mpsc::Receiver<BodyId>,
-) -> Vec<JoinHandle<()>> {
+fn spawn_tasks(runtime: &Runtime, local: &Arc<Local>, news: BodyNews) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![
         runtime.spawn(keeper::follow_membership(local.clone())),
         runtime.spawn(keeper::follow_raft(local.clone())),
@@ -374,7 +371,9 @@ fn spawn_tasks(
             runtime.spawn(keeper::note_standing(local.clone())),
             // Bodies are not Raft's business: they stay off its threads.
             tokio::spawn(keeper::stay_in_sync(local.clone(), data.clone())),
-            tokio::spawn(keeper::forget_bodies(local.clone(), data.bodies.clone(), dropped)),
+            tokio::spawn(keeper::check_named(local.clone(), data.clone(), news.named)),
+            tokio::spawn(keeper::forget_bodies(local.clone(), data.clone(), news.dropped)),
+            tokio::spawn(keeper::scrub_bodies(local.clone(), data.clone())),
         ]),
         None => tasks.extend([
             runtime.spawn(witness::keep_log(local.clone())),

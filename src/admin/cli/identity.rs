@@ -3,7 +3,7 @@
 
 use super::Problem;
 use crate::admin::control::plan;
-use crate::cluster::config::{ClusterConfig, Retention, Timing};
+use crate::cluster::config::{ClusterConfig, Retention, Timing, Upkeep};
 use crate::cluster::token::Role as ClusterRole;
 use crate::config::{Config, Preset, Role};
 
@@ -51,6 +51,7 @@ pub fn cluster_config(config: &Config) -> ClusterConfig {
             ..preset
         },
         retention: retention(config.log_entries_kept),
+        upkeep: Upkeep::default(),
     }
 }
 

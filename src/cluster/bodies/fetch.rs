@@ -90,6 +90,16 @@ impl Inner {
         Err(Fault::BodyUnavailable(id))
     }
 
+    /// Whether each other data node says that it does not have it.
+    pub(super) async fn is_nowhere(&self, id: BodyId) -> bool {
+        for node in self.sources() {
+            if !matches!(self.ask(node, id, Urgency::Background).await, Ok(None)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Those in sync first: they have it.
     fn sources(&self) -> Vec<NodeId> {
         let replicas = self.replicas.borrow();

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 pub use self::placing::PlacingBody;
 use self::pool::Pool;
@@ -74,6 +75,8 @@ pub struct BodyBounds {
     pub probe_after_ms: u64,
     /// ... and if it does not say so within this, it is behind at once: fail-over waits for it.
     pub probe_ms_max: u64,
+    /// How long a placing waits for a peer that catches up.
+    pub invite_ms_max: u64,
     /// Bytes on their way to one peer, over all bodies on the pooled stream, and for each large body.
     pub in_flight_bytes_max: usize,
     /// Transfers from peers at once.
@@ -92,6 +95,7 @@ impl Default for BodyBounds {
             ack_ms_max: 1_500,
             probe_after_ms: 200,
             probe_ms_max: 250,
+            invite_ms_max: 150,
             in_flight_bytes_max: 1024 * 1024,
             fetches_max: 8,
             fetch_silence_ms_max: 3_000,
@@ -137,8 +141,8 @@ struct Inner {
     /// Transfers under way, so that many readers of one body share one.
     fetches: Mutex<BTreeMap<BodyId, Flight>>,
     transfers: Semaphore,
-    /// Dropped within the store's grace period; to be asked for again.
-    held_back: Mutex<BTreeSet<BodyId>>,
+    /// Peers that catch up and did not take a body in time, and when.
+    slow: Mutex<BTreeMap<NodeId, Instant>>,
     counters: Counters,
 }
 
@@ -163,7 +167,7 @@ impl BodyService {
             reports: Mutex::default(),
             fetches: Mutex::default(),
             transfers: Semaphore::new(bounds.fetches_max),
-            held_back: Mutex::default(),
+            slow: Mutex::default(),
             counters: Counters::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -7,13 +7,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::pool::Trouble;
 use super::server::{Ack, Piece};
 use super::{
     BodyBounds, BodyService, Inner, KIND_LARGE, PIECE_BYTES_MAX, ReplicaSet, SMALL_BODY_BYTES_MAX, blocking,
-    disk, ms,
+    disk, locked, ms,
 };
 use crate::cluster::replica::{Fault, Placing};
 use crate::cluster::transport::{FramedStream, Lane};
@@ -23,6 +23,8 @@ use crate::store::segments::BodyWriter;
 
 /// Between attempts on a peer that is connected but breaks each stream.
 const RETRY_MS: u64 = 20;
+/// A peer that catches up and did not take a body in time is left alone for so many times that time.
+const SLOW_FOR: u32 = 20;
 /// What a large body may take beyond the bound for small ones.
 const BYTES_PER_EXTRA_MS: u64 = 10_000;
 
@@ -102,7 +104,6 @@ impl Placing for PlacingBody {
         let on = match self.spread {
             Spread::Gathering(gathered) => {
                 let content = Content::Small(gathered.freeze());
-                self.inner.offer(&replicas, id, &content);
                 let (here, on) = tokio::join!(
                     staged.commit(),
                     self.inner.insist_on_all(&replicas, id, content, BTreeMap::new())
@@ -166,14 +167,6 @@ impl Inner {
         nodes.copied().filter(|node| *node != self.transport.node()).collect()
     }
 
-    /// To those catching up: what they take now they need not fetch later.
-    fn offer(&self, replicas: &ReplicaSet, id: BodyId, content: &Content) {
-        let Content::Small(bytes) = content else { return };
-        for node in self.peers_of(replicas.data_nodes.difference(&replicas.in_sync)) {
-            self.pool(node).offer(id, bytes.clone());
-        }
-    }
-
     fn uploads(self: &Arc<Self>) -> BTreeMap<NodeId, Upload> {
         let replicas = self.replicas.borrow().clone();
         let nodes = self.peers_of(replicas.data_nodes.union(&replicas.in_sync));
@@ -191,16 +184,47 @@ impl Inner {
         content: Content,
         mut uploads: BTreeMap<NodeId, Uploading>,
     ) -> Result<Vec<NodeId>, Fault> {
-        let insisting = self.peers_of(replicas.in_sync.iter()).into_iter().map(|node| {
-            let (content, upload) = (content.clone(), uploads.remove(&node));
-            async move { Ok::<_, Fault>(self.insist(node, id, content, upload).await?.then_some(node)) }
+        let nodes = self.peers_of(replicas.data_nodes.union(&replicas.in_sync));
+        let placing = nodes.iter().map(|node| {
+            let (node, content, upload) = (*node, content.clone(), uploads.remove(node));
+            let required = replicas.in_sync.contains(&node);
+            async move {
+                let has = match required {
+                    true => self.insist(node, id, content, upload).await?,
+                    false => self.invite(node, id, content, upload).await,
+                };
+                Ok::<_, Fault>(has.then_some(node))
+            }
         });
         let mut on = vec![self.transport.node()];
-        for acked in join_all(insisting).await {
+        for acked in join_all(placing).await {
             on.extend(acked?);
+        }
+        if on.len() < 2 && !nodes.is_empty() && self.degrade.refuses_degraded() {
+            return Err(Fault::NotReplicated("no other data node has taken it".to_owned()));
         }
         on.sort_unstable();
         Ok(on)
+    }
+
+    /// To one that catches up. If it takes new bodies as they come, it misses none meanwhile, and so comes to
+    /// an end under any load; but nobody waits long for it, nor for one that was slow a moment ago.
+    async fn invite(&self, node: NodeId, id: BodyId, content: Content, upload: Option<Uploading>) -> bool {
+        let patience = ms(self.bounds.invite_ms_max);
+        let now = Instant::now();
+        let slow = locked(&self.slow).get(&node).is_some_and(|since| now - *since < patience * SLOW_FOR);
+        if slow || !self.transport.peer_state(node).connected[Lane::Bulk as usize] {
+            if let Content::Small(bytes) = &content {
+                self.pool(node).offer(id, bytes.clone());
+            }
+            return false;
+        }
+        let taken = timeout(patience, self.send(node, id, content, upload)).await;
+        let taken = matches!(taken, Ok(Ok(())));
+        if !taken {
+            locked(&self.slow).insert(node, Instant::now());
+        }
+        taken
     }
 
     /// Whether `node` has it; `false`: it is committed as behind.
@@ -221,7 +245,10 @@ impl Inner {
             why = self.lose_patience(node, allowed_ms) => why,
             Ok(_) = replicas.wait_for(|replicas| !replicas.in_sync.contains(&node)) => return Ok(false),
         };
-        if self.degrade.refuses_degraded() {
+        // Another in-sync peer makes the second copy that the policy asks for.
+        let another =
+            self.replicas.borrow().in_sync.iter().any(|it| *it != node && *it != self.transport.node());
+        if !another && self.degrade.refuses_degraded() {
             return Err(Fault::NotReplicated(format!("node {node} has not taken it: {why}")));
         }
         tracing::warn!(node = node.0, "node {node} has not taken the body {id} ({why}): it is behind");

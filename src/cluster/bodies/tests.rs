@@ -295,19 +295,31 @@ async fn a_body_dropped_unfinished_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_peer_that_catches_up_is_offered_new_bodies_but_not_waited_for() {
-    let nodes = cluster(patient(), &[Manner::Good, Manner::Stalls]).await;
+async fn a_peer_that_catches_up_takes_new_bodies_but_is_not_waited_for_long() {
+    let bounds = BodyBounds { invite_ms_max: 3_600_000, ..patient() };
+    let nodes = cluster(bounds, &[Manner::Good]).await;
     in_sync(&nodes[0], ids(&[1]).into_iter());
     for size in [4096, 1_000_000] {
-        let body = content(size, 1);
-        assert_eq!(place(&nodes[0], &body).await.unwrap().on, ids(&[1]));
-        let arrives = async {
-            while !nodes[1].store.contains(BodyId::of(&body)).unwrap() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(LONG, arrives).await.expect("it is offered");
+        assert_eq!(place(&nodes[0], &content(size, 1)).await.unwrap().on, ids(&[1, 2]), "it misses nothing");
     }
+    let nodes = cluster(BodyBounds { invite_ms_max: 60, ..patient() }, &[Manner::Stalls]).await;
+    in_sync(&nodes[0], ids(&[1]).into_iter());
+    for size in [4096, 1_000_000] {
+        assert_eq!(place(&nodes[0], &content(size, 1)).await.unwrap().on, ids(&[1]));
+    }
+    assert!(locked(&nodes[0].hooks.reported).is_empty(), "it is behind already");
+}
+
+#[tokio::test]
+async fn two_copies_satisfy_the_policy_whichever_of_three_nodes_is_lost() {
+    let bounds = BodyBounds { ack_ms_max: 60, ..patient() };
+    let nodes = cluster(bounds, &[Manner::Good, Manner::Stalls]).await;
+    nodes[0].hooks.refuses.store(true, Ordering::Relaxed);
+    assert_eq!(place(&nodes[0], &content(10, 1)).await.unwrap().on, ids(&[1, 2]));
+    assert_eq!(*locked(&nodes[0].hooks.reported), ids(&[3]));
+    let nodes = cluster(bounds, &[Manner::Stalls, Manner::Stalls]).await;
+    nodes[0].hooks.refuses.store(true, Ordering::Relaxed);
+    assert!(matches!(place(&nodes[0], &content(10, 1)).await, Err(Fault::NotReplicated(_))));
 }
 
 #[tokio::test]
@@ -383,13 +395,20 @@ async fn catching_up_fetches_what_is_missing_and_tells_what_is_not_to_be_had() {
         put(&nodes[0], &content(500, seed));
     }
     named.push(BodyId([7; 32]));
-    let report = nodes[0].service.catch_up(stream::iter(named.clone())).await.unwrap();
-    assert_eq!(report, CaughtUp { checked: 301, fetched: 50, unavailable: 1 });
+    let report = nodes[0].service.catch_up(stream::iter(named.clone().into_iter().map(Ok))).await.unwrap();
+    assert_eq!(report, CaughtUp { checked: 301, fetched: 50, unavailable: 0, lost: 1 });
     assert_eq!(nodes[0].service.counts().missing, 1);
     named.pop();
-    let report = nodes[0].service.catch_up(stream::iter(named)).await.unwrap();
-    assert_eq!(report, CaughtUp { checked: 300, fetched: 0, unavailable: 0 });
+    let report = nodes[0].service.catch_up(stream::iter(named.into_iter().map(Ok))).await.unwrap();
+    assert_eq!(report, CaughtUp { checked: 300, ..CaughtUp::default() });
     assert_eq!(nodes[0].service.counts().missing, 0);
+    // Whoever cannot be asked may have it.
+    nodes[1].transport.shutdown().await;
+    let report = nodes[0].service.catch_up(stream::iter([Ok(BodyId([7; 32]))])).await.unwrap();
+    assert_eq!(report, CaughtUp { checked: 1, unavailable: 1, ..CaughtUp::default() });
+    // A scan that fails half-way is not a whole one.
+    let partial = [Ok(put(&nodes[0], &content(500, 1))), Err(Fault::Disk("a damaged row".into()))];
+    assert!(matches!(nodes[0].service.catch_up(stream::iter(partial)).await, Err(Fault::Disk(_))));
 }
 
 /// Flips a bit of `body` wherever it lies under `dir`.
@@ -438,15 +457,22 @@ async fn a_corrupt_body_is_healed_when_read_and_when_scrubbed() {
 }
 
 #[tokio::test]
-async fn forgotten_bodies_go_and_those_held_back_are_only_told() {
+async fn forgotten_bodies_go_but_not_within_their_grace() {
     let nodes = cluster(patient(), &[]).await;
-    let (gone, held) = (put(&nodes[0], &content(100, 1)), put(&nodes[0], &content(100, 2)));
-    nodes[0].service.forget(vec![gone]).await.unwrap();
-    assert!(!nodes[0].store.contains(gone).unwrap() && nodes[0].store.contains(held).unwrap());
-    // As the store's grace period would have it.
-    locked(&nodes[0].service.inner.held_back).insert(held);
-    nodes[0].service.tidy().await.unwrap();
-    assert!(nodes[0].store.contains(held).unwrap(), "a message may name it by now");
-    assert_eq!(nodes[0].service.take_held_back(), [held]);
-    assert!(nodes[0].service.take_held_back().is_empty());
+    let (gone, stays) = (put(&nodes[0], &content(100, 1)), put(&nodes[0], &content(100, 2)));
+    assert!(nodes[0].service.forget(vec![gone]).await.unwrap().is_empty());
+    assert!(!nodes[0].store.contains(gone).unwrap() && nodes[0].store.contains(stays).unwrap());
+    assert_eq!(nodes[0].service.ids_after(None, 9).await.unwrap(), [stays]);
+}
+
+#[tokio::test]
+async fn a_scrub_reaches_all_bodies_once_wherever_it_starts() {
+    let nodes = cluster(patient(), &[]).await;
+    for seed in 0..300 {
+        put(&nodes[0], &content(100, seed));
+    }
+    for start in [0, 100, 255] {
+        let report = nodes[0].service.scrub_from(Some(BodyId([start; 32])), u64::MAX).await.unwrap();
+        assert!(report.checked >= 300 && report.checked < 600, "from {start}: {}", report.checked);
+    }
 }

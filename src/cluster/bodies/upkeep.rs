@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 
 use super::fetch::Urgency;
-use super::{BodyService, blocking, disk, locked};
+use super::{BodyService, blocking, disk};
 use crate::cluster::replica::Fault;
 use crate::mail::ids::BodyId;
 
@@ -16,9 +16,6 @@ const LOOKUP_IDS_MAX: usize = 256;
 const CATCH_UP_FETCHES_MAX: usize = 4;
 /// One stretch of the scrub, between two waits.
 const SCRUB_BYTES: u64 = 1024 * 1024;
-/// Bodies to be asked for again after the grace period; beyond, their space stays taken until they
-/// are named and dropped again.
-const HELD_BACK_IDS_MAX: usize = 100_000;
 
 /// What a catch-up did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +24,8 @@ pub struct CaughtUp {
     pub fetched: u64,
     /// On no node that could be reached: not caught up yet, ask again.
     pub unavailable: u64,
+    /// On no data node at all, as each of them said: waiting would not bring them back.
+    pub lost: u64,
 }
 
 /// What a pass of the scrub found.
@@ -40,12 +39,24 @@ pub struct ScrubReport {
 impl BodyService {
     /// Fetches those of `ids` (bodies that messages name) that are not here. Run it again after a
     /// failure: what was fetched is kept and not fetched again. `Ok` with `unavailable == 0` means
-    /// that all of them are durable here.
-    pub async fn catch_up(&self, ids: impl Stream<Item = BodyId> + Send) -> Result<CaughtUp, Fault> {
-        let mut report = CaughtUp::default();
+    /// that all of them are durable here, or lost everywhere. A fault among the ids is the answer.
+    pub async fn catch_up(
+        &self,
+        ids: impl Stream<Item = Result<BodyId, Fault>> + Send,
+    ) -> Result<CaughtUp, Fault> {
         self.inner.counters.missing.store(0, Ordering::Relaxed);
+        self.fetch_missing(ids).await
+    }
+
+    /// The same for some of the bodies that messages name: what is known to be missing stays counted.
+    pub async fn fetch_missing(
+        &self,
+        ids: impl Stream<Item = Result<BodyId, Fault>> + Send,
+    ) -> Result<CaughtUp, Fault> {
+        let mut report = CaughtUp::default();
         let mut chunks = std::pin::pin!(ids.chunks(LOOKUP_IDS_MAX));
         while let Some(chunk) = chunks.next().await {
+            let chunk: Vec<BodyId> = chunk.into_iter().collect::<Result<_, Fault>>()?;
             report.checked += chunk.len() as u64;
             let missing = self.missing(chunk).await?;
             let gauge = &self.inner.counters.missing;
@@ -57,6 +68,10 @@ impl BodyService {
                     Ok(_) => {
                         report.fetched += 1;
                         gauge.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    Err(Fault::BodyUnavailable(id)) if self.inner.is_nowhere(id).await => {
+                        tracing::error!("the body {id} is on no data node: it is lost");
+                        report.lost += 1;
                     }
                     Err(Fault::BodyUnavailable(_)) => report.unavailable += 1,
                     Err(fault) => return Err(fault),
@@ -83,8 +98,13 @@ impl BodyService {
 
     /// Re-reads all bodies once, at the pace of the bounds, and heals what is corrupt.
     pub async fn scrub(&self) -> Result<ScrubReport, Fault> {
+        self.scrub_from(None, self.inner.bounds.scrub_bytes_per_s).await
+    }
+
+    /// The same, in the order of the ids from the first after `start`, round to it.
+    pub async fn scrub_from(&self, start: Option<BodyId>, bytes_per_s: u64) -> Result<ScrubReport, Fault> {
         let mut report = ScrubReport::default();
-        let mut after = None;
+        let (mut after, mut wrapped) = (start, start.is_none());
         loop {
             let store = self.inner.store.clone();
             let stretch = blocking(move || store.scrub(after, SCRUB_BYTES)).await?.map_err(disk)?;
@@ -94,32 +114,32 @@ impl BodyService {
                 report.healed += u64::from(self.inner.heal(id, Urgency::Background).await.is_ok());
             }
             after = stretch.next;
-            if after.is_none() {
-                return Ok(report);
+            match after {
+                at @ Some(_) if wrapped && start.is_some() && at >= start => return Ok(report),
+                None if wrapped => return Ok(report),
+                None => wrapped = true,
+                Some(_) => {}
             }
-            let pause_ms = SCRUB_BYTES * 1_000 / self.inner.bounds.scrub_bytes_per_s.max(1);
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            tokio::time::sleep(Duration::from_millis(stretch.bytes * 1_000 / bytes_per_s.max(1))).await;
         }
     }
 
-    /// No message names these any longer (`Change::BodyDropped`). Those in the store's grace period,
-    /// which were perhaps placed anew, stay, and are held back: see [`BodyService::take_held_back`].
-    pub async fn forget(&self, ids: Vec<BodyId>) -> Result<(), Fault> {
+    /// No message names these any longer. Those in the store's grace period, which were perhaps placed anew,
+    /// stay and are returned: the caller looks again whether a message names them, and asks again.
+    pub async fn forget(&self, ids: Vec<BodyId>) -> Result<Vec<BodyId>, Fault> {
         let store = self.inner.store.clone();
-        let kept = blocking(move || store.forget(&ids)).await?.map_err(disk)?;
-        let mut held_back = locked(&self.inner.held_back);
-        for id in kept {
-            if held_back.len() < HELD_BACK_IDS_MAX {
-                held_back.insert(id);
-            }
-        }
-        Ok(())
+        blocking(move || store.forget(&ids)).await?.map_err(disk)
     }
 
-    /// What [`BodyService::forget`] could not drop yet. Another message may name them by now: the
-    /// caller looks that up, and gives only those that none names to `forget` again.
-    pub fn take_held_back(&self) -> Vec<BodyId> {
-        std::mem::take(&mut *locked(&self.inner.held_back)).into_iter().collect()
+    /// The next bodies on this disk after `after`, at most `max`; empty at the end.
+    pub async fn ids_after(&self, after: Option<BodyId>, max: usize) -> Result<Vec<BodyId>, Fault> {
+        let store = self.inner.store.clone();
+        blocking(move || store.ids_after(after, max)).await?.map_err(disk)
+    }
+
+    /// Bytes of the bodies on this disk.
+    pub fn bytes_live(&self) -> u64 {
+        self.inner.store.bytes().live
     }
 
     /// Gives space back to the disk: at most one segment a call. Returns the bytes given back.

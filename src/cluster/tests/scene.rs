@@ -1,15 +1,17 @@
 //! Starts, stops and asks nodes. Every wait has a deadline and waits for a watch, never for time to pass.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::cluster::config::{ClusterConfig, Retention, Timing};
+use crate::cluster::bodies::ReplicaSet;
+use crate::cluster::config::{ClusterConfig, Retention, Timing, Upkeep};
 use crate::cluster::handle::ClusterHandle;
-use crate::cluster::local::Metrics;
+use crate::cluster::local::{DataParts, Metrics};
 use crate::cluster::membership::{found, join};
 use crate::cluster::replica::Replica;
 use crate::cluster::start::Cluster;
@@ -29,7 +31,7 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(name: &str, role: Role, retention: Retention) -> Self {
+    fn new(name: &str, role: Role, retention: Retention, upkeep: Upkeep) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (control, bulk) = (free_port(), free_port());
         let config = ClusterConfig {
@@ -42,12 +44,17 @@ impl Node {
             bulk_address: bulk.to_string(),
             timing: Timing::slow_disk(),
             retention,
+            upkeep,
         };
         Self { _dir: dir, config, running: None }
     }
 
     pub async fn founder(name: &str, retention: Retention) -> Self {
-        let node = Self::new(name, Role::Data, retention);
+        Self::founder_with(name, retention, Upkeep::default()).await
+    }
+
+    pub async fn founder_with(name: &str, retention: Retention, upkeep: Upkeep) -> Self {
+        let node = Self::new(name, Role::Data, retention, upkeep);
         found(&node.config, &Clock::system()).unwrap();
         node.started().await
     }
@@ -59,7 +66,7 @@ impl Node {
     }
 
     pub async fn joined_with(name: &str, role: Role, door: &Node, token: &str) -> Result<Self, String> {
-        let node = Self::new(name, role, door.config.retention);
+        let node = Self::new(name, role, door.config.retention, door.config.upkeep);
         join(&node.config, token, &Clock::system()).await.map_err(|error| error.to_string())?;
         let node = node.started().await;
         let id = node.handle().node().0;
@@ -125,13 +132,29 @@ impl Node {
     }
 
     pub async fn until_in_sync(&self, node: NodeId) {
-        let data = self.handle().local.data.clone().unwrap();
-        let mut set = data.feed.replica_set();
-        let seen = tokio::time::timeout(PATIENCE, set.wait_for(|set| set.in_sync.contains(&node))).await;
-        assert!(matches!(seen, Ok(Ok(_))), "node {node} is not in sync on {}", self.config.name);
+        self.until_set(|set| set.in_sync.contains(&node)).await;
+    }
+
+    pub async fn until_set(&self, so: impl Fn(&ReplicaSet) -> bool) {
+        let mut set = self.data().feed.replica_set();
+        let seen = tokio::time::timeout(PATIENCE, set.wait_for(so)).await.map(|seen| seen.is_ok());
+        assert_eq!(seen, Ok(true), "the in-sync set on {} stays {:?}", self.config.name, self.set());
+    }
+
+    pub fn set(&self) -> ReplicaSet {
+        self.data().feed.replica_set().borrow().clone()
+    }
+
+    pub fn data(&self) -> DataParts {
+        self.handle().local.data.clone().unwrap()
     }
 }
 
+/// A loopback address that belongs to this process alone, so that tests which run side by side never take each
+/// other's ports, also not while a node is down.
 fn free_port() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // 127.0.0.x is where everybody else is.
+    SocketAddr::from(([127, high | 0x80, middle, low], NEXT.fetch_add(1, Ordering::Relaxed)))
 }

@@ -1,12 +1,16 @@
 //! Two data nodes and a witness.
 
 use super::scene::Node;
-use crate::cluster::config::Retention;
+use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::types::Role;
 
 /// Node a (the founder), node b, and the witness; all in sync.
-async fn pair_and_witness(retention: Retention) -> [Node; 3] {
-    let a = Node::founder("a", retention).await;
+pub async fn pair_and_witness(retention: Retention) -> [Node; 3] {
+    pair_and_witness_with(retention, Upkeep::default()).await
+}
+
+pub async fn pair_and_witness_with(retention: Retention, upkeep: Upkeep) -> [Node; 3] {
+    let a = Node::founder_with("a", retention, upkeep).await;
     a.add_domain("first.test").await;
     let b = Node::joined("b", Role::Data, &a).await;
     let w = Node::joined("w", Role::Witness, &a).await;

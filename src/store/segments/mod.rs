@@ -108,6 +108,8 @@ pub struct Scrubbed {
     /// Go on from here; `None`: all were seen.
     pub next: Option<BodyId>,
     pub checked: u64,
+    /// What was read, for the caller's pace.
+    pub bytes: u64,
     /// Dropped from the index; to be healed from a peer.
     pub corrupt: Vec<BodyId>,
 }
@@ -218,10 +220,9 @@ impl Bodies {
 
     /// Re-reads and verifies the bodies after `after`, at most `bytes_max` of them (at least one). The caller paces.
     pub fn scrub(&self, after: Option<BodyId>, bytes_max: u64) -> Result<Scrubbed, BodyError> {
-        let mut scrubbed = Scrubbed { next: after, checked: 0, corrupt: Vec::new() };
-        let mut bytes = 0;
+        let mut scrubbed = Scrubbed { next: after, checked: 0, bytes: 0, corrupt: Vec::new() };
         for (id, at) in self.handle.core.index.after(after, SCRUB_BODIES_MAX)? {
-            if scrubbed.checked > 0 && bytes + at.length > bytes_max {
+            if scrubbed.checked > 0 && scrubbed.bytes + at.length > bytes_max {
                 return Ok(scrubbed);
             }
             match self.get(id) {
@@ -229,7 +230,7 @@ impl Bodies {
                 Err(BodyError::Corrupt(id)) => scrubbed.corrupt.push(id),
                 Err(error) => return Err(error),
             }
-            bytes += at.length;
+            scrubbed.bytes += at.length;
             scrubbed.checked += 1;
             scrubbed.next = Some(id);
         }

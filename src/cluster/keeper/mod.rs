@@ -1,5 +1,11 @@
-//! What a running node does by itself: follows the membership, brings in learners, catches up on bodies, bounds
-//! its log, watches its disk.
+//! What a running node does by itself: follows the membership, brings in learners, bounds its log, watches its
+//! disk, keeps its bodies whole.
+
+mod bodies;
+mod sync;
+
+pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
+pub use self::sync::stay_in_sync;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,25 +14,16 @@ use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::bodies::BodyService;
-use super::local::{DataParts, Local, peer_address};
+use super::local::{Local, peer_address};
 use super::membership::Files;
 use super::network::roster_of;
-use super::replica::Fault;
 use super::types::Role;
-use crate::mail::ids::{BodyId, LogIndex, NodeId};
-use crate::state::command::Command;
-use crate::state::outcome::{Outcome, Refusal};
-use crate::state::reading;
+use crate::mail::ids::NodeId;
 
 /// How often the slower duties look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A learner this close to the end of the log becomes a voter.
 const LEARNER_LAG_MAX: u64 = 256;
-/// Ids read from the rows in one go while catching up.
-const IDS_MAX: usize = 1_000;
-/// How long a node waits before it tries again to catch up on bodies.
-const CATCH_UP_AGAIN: Duration = Duration::from_secs(2);
 
 /// Keeps the roster, the transport's peers and their file in step with the membership.
 pub async fn follow_membership(local: Arc<Local>) {
@@ -116,93 +113,6 @@ fn ready_learner(local: &Local) -> Option<u64> {
             matched.is_some_and(|matched| last.saturating_sub(matched.index) <= LEARNER_LAG_MAX)
         })
     })
-}
-
-/// A data node sees to it that it is in the in-sync set: makes itself known, fetches what it lacks, says so.
-pub async fn stay_in_sync(local: Arc<Local>, data: DataParts) {
-    let mut replicas = data.feed.replicas();
-    loop {
-        let mine = replicas.borrow_and_update().iter().find(|replica| replica.node == local.id).copied();
-        let votes = local.member(local.id).is_some_and(|entry| entry.voter);
-        let tried = match mine {
-            Some(replica) if replica.in_sync => Ok(()),
-            Some(_) => catch_up(&local, &data).await,
-            None if votes => local.propose(Command::AddReplica { node: local.id }).await.map(|_| ()),
-            None => Ok(()),
-        };
-        let pause = match tried {
-            Ok(()) => LOOK_AGAIN,
-            Err(Fault::ShuttingDown) => return,
-            Err(fault) => {
-                tracing::info!("not in sync yet: {fault}");
-                CATCH_UP_AGAIN
-            }
-        };
-        // The set changes rarely; the tick is for the membership, which has no watch here.
-        let _ = tokio::time::timeout(pause, replicas.changed()).await;
-    }
-}
-
-async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
-    // Entries up to here are in the rows, so that every body they name is found by the scan.
-    let complete_to = LogIndex(local.watched.applied_next.borrow().saturating_sub(1));
-    let ids = Box::pin(body_ids(data.clone()));
-    let done = data.bodies.catch_up(ids).await?;
-    if done.unavailable > 0 {
-        return Err(Fault::NotReplicated(format!("{} bodies are on no node that answers", done.unavailable)));
-    }
-    match local.propose(Command::MarkInSync { node: local.id, complete_to }).await? {
-        Outcome::Refused(Refusal::StillBehind) => Err(Fault::NotReplicated("more came meanwhile".into())),
-        Outcome::Refused(refusal) => Err(Fault::NotReplicated(refusal.to_string())),
-        _ => {
-            tracing::info!("in sync: {} bodies checked, {} fetched", done.checked, done.fetched);
-            Ok(())
-        }
-    }
-}
-
-/// Every body that messages refer to, ascending, read in bounded stretches.
-fn body_ids(data: DataParts) -> impl futures_util::Stream<Item = BodyId> + Send {
-    struct Scan {
-        data: DataParts,
-        after: Option<BodyId>,
-        read: std::vec::IntoIter<BodyId>,
-    }
-    let start = Scan { data, after: None, read: Vec::new().into_iter() };
-    futures_util::stream::unfold(start, |mut scan| async move {
-        if scan.read.len() == 0 {
-            let (tables, after) = (scan.data.tables.clone(), scan.after);
-            let read = tokio::task::spawn_blocking(move || reading::bodies(&tables, after, IDS_MAX)).await;
-            // A row that cannot be read is found by apply and by the next start; the scan then ends early and the
-            // node stays behind, for `complete_to` is refused or the next round sees it.
-            scan.read = read.ok()?.ok()?.into_iter();
-        }
-        let id = scan.read.next()?;
-        scan.after = Some(id);
-        Some((id, scan))
-    })
-}
-
-/// Drops the bodies that no message names any longer, and compacts.
-pub async fn forget_bodies(
-    local: Arc<Local>,
-    bodies: BodyService,
-    mut dropped: tokio::sync::mpsc::Receiver<BodyId>,
-) {
-    let mut batch = Vec::new();
-    loop {
-        let got = tokio::time::timeout(Duration::from_secs(60), dropped.recv_many(&mut batch, IDS_MAX)).await;
-        let done = match got {
-            Ok(0) => return,
-            Ok(_) => bodies.forget(std::mem::take(&mut batch)).await,
-            Err(_) => bodies.tidy().await.map(|_| ()),
-        };
-        match done {
-            Ok(()) => {}
-            Err(Fault::ShuttingDown) => return,
-            Err(fault) => tracing::warn!("bodies could not be dropped on node {}: {fault}", local.id),
-        }
-    }
 }
 
 /// A data node keeps its log for peers that were away, but not beyond its bound in bytes.

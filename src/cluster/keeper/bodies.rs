@@ -1,0 +1,262 @@
+//! What keeps a node's bodies whole and its disk free of those that nothing names: never in haste, for a body
+//! that is dropped too early is a lost mail.
+//!
+//! A body may be named again by a proposal that is under way, or was before a restart whose replay drops it once
+//! more. So none is forgotten before it has been unnamed for the grace period *and* everything that was
+//! committed until then is applied here; and each body that is named is looked for on the disk.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::sync::{IDS_MAX, disk, named_bodies};
+use super::ticking;
+use crate::cluster::bodies::CaughtUp;
+use crate::cluster::config::Upkeep;
+use crate::cluster::local::{DataParts, Local};
+use crate::cluster::replica::Fault;
+use crate::mail::ids::{BodyId, LogIndex};
+use crate::state::command::Command;
+use crate::state::reading;
+
+/// Unnamed bodies waiting for their grace to end; those beyond are found by the next sweep.
+const UNNAMED_IDS_MAX: usize = 100_000;
+/// Between two stretches of a sweep.
+const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+/// How often the named bodies that gathered are looked for on the disk.
+const LOOK_FOR_NAMED: Duration = Duration::from_secs(1);
+
+/// Every body that a message comes to name is looked for, while this node counts as in sync. One that is not here
+/// (forgotten, then named again by an old proposal) comes from a peer; failing that, this node is behind.
+pub async fn check_named(local: Arc<Local>, data: DataParts, mut named: mpsc::Receiver<BodyId>) {
+    let mut ticks = ticking(LOOK_FOR_NAMED);
+    let mut batch = Vec::new();
+    loop {
+        ticks.tick().await;
+        if named.recv_many(&mut batch, IDS_MAX).await == 0 {
+            return;
+        }
+        while batch.len() < named.max_capacity() && named.try_recv().map(|id| batch.push(id)).is_ok() {}
+        let ids = std::mem::take(&mut batch);
+        let in_sync = data.feed.replica_set().borrow().in_sync.contains(&local.id);
+        let checked = match data.feed.take_named_overflow() {
+            true => verify(&local, &data).await,
+            false if in_sync => look_for(&local, &data, ids).await,
+            // Its catch-up finds them.
+            false => Ok(()),
+        };
+        if let Err(fault) = checked {
+            tracing::warn!("the bodies of new mail could not be checked on node {}: {fault}", local.id);
+        }
+    }
+}
+
+async fn look_for(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Result<(), Fault> {
+    let ids = futures_util::stream::iter(ids.into_iter().map(Ok));
+    settle(local, data.bodies.fetch_missing(ids).await?).await
+}
+
+/// The same for all that are named.
+async fn verify(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
+    if !data.feed.replica_set().borrow().in_sync.contains(&local.id) {
+        return Ok(());
+    }
+    settle(local, data.bodies.catch_up(named_bodies(data.tables.clone())).await?).await
+}
+
+/// What cannot be had now makes this node honestly behind.
+async fn settle(local: &Arc<Local>, done: CaughtUp) -> Result<(), Fault> {
+    if done.fetched > 0 {
+        tracing::warn!("{} bodies were missing on node {} and came from a peer", done.fetched, local.id);
+    }
+    if done.unavailable > 0 {
+        tracing::error!("{} bodies are missing on node {}: it is behind", done.unavailable, local.id);
+        local.propose(Command::MarkBehind { node: local.id }).await?;
+    }
+    Ok(())
+}
+
+/// Drops the bodies that no message names any longer, and gives their space back.
+pub async fn forget_bodies(local: Arc<Local>, data: DataParts, mut dropped: mpsc::Receiver<BodyId>) {
+    let upkeep = local.config.upkeep;
+    let mut unnamed = Unnamed::new(upkeep.grace());
+    let mut ticks = ticking(upkeep.grace() / 10);
+    let mut sweep_at = Instant::now() + upkeep.grace();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            body = dropped.recv() => {
+                let Some(body) = body else { return };
+                unnamed.add(body, Instant::now());
+                continue;
+            }
+        }
+        let now = Instant::now();
+        if data.feed.take_dropped_overflow() || now >= sweep_at {
+            sweep_at = now + upkeep.sweep_each();
+            if let Err(fault) = sweep(&data, &mut unnamed).await {
+                tracing::warn!("unnamed bodies could not be looked for on node {}: {fault}", local.id);
+            }
+        }
+        let done = match unnamed.take_due(now) {
+            due if due.is_empty() => data.bodies.tidy().await.map(|_| ()),
+            due => match forget(&local, &data, due).await {
+                Ok(young) => {
+                    young.into_iter().for_each(|id| unnamed.add(id, now));
+                    Ok(())
+                }
+                Err(fault) => Err(fault),
+            },
+        };
+        match done {
+            Ok(()) => {}
+            Err(Fault::ShuttingDown) => return,
+            // The next sweep finds them again.
+            Err(fault) => tracing::info!("bodies could not be dropped on node {}: {fault}", local.id),
+        }
+    }
+}
+
+/// Bodies in the order in which they were found to be unnamed.
+struct Unnamed {
+    grace: Duration,
+    waiting: VecDeque<(Instant, BodyId)>,
+}
+
+impl Unnamed {
+    fn new(grace: Duration) -> Self {
+        Self { grace, waiting: VecDeque::new() }
+    }
+
+    fn room(&self) -> usize {
+        UNNAMED_IDS_MAX - self.waiting.len()
+    }
+
+    fn add(&mut self, body: BodyId, now: Instant) {
+        if self.room() > 0 {
+            self.waiting.push_back((now, body));
+        }
+    }
+
+    /// Those whose grace has ended, a stretch at most.
+    fn take_due(&mut self, now: Instant) -> Vec<BodyId> {
+        let due = |(since, _): &(Instant, BodyId)| now.duration_since(*since) >= self.grace;
+        let count = self.waiting.iter().take(IDS_MAX).take_while(|waiting| due(waiting)).count();
+        self.waiting.drain(..count).map(|(_, body)| body).collect()
+    }
+}
+
+/// Forgets those that still nothing names. Returns those that the store holds to be too young.
+async fn forget(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Result<Vec<BodyId>, Fault> {
+    // Its answer means that all that was committed before it is applied here: a proposal that names one of
+    // these was made within seconds of its placing, and stands before. It changes nothing: always refused.
+    local.propose(Command::MarkInSync { node: local.id, complete_to: LogIndex(0) }).await?;
+    let unnamed = unnamed_of(data, ids).await?;
+    match unnamed.is_empty() {
+        true => Ok(Vec::new()),
+        false => data.bodies.forget(unnamed).await,
+    }
+}
+
+async fn unnamed_of(data: &DataParts, ids: Vec<BodyId>) -> Result<Vec<BodyId>, Fault> {
+    let tables = data.tables.clone();
+    let look = move || {
+        let mut unnamed = Vec::new();
+        for id in ids {
+            if reading::body_references(&tables, id)? == 0 {
+                unnamed.push(id);
+            }
+        }
+        Ok(unnamed)
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|_| Fault::ShuttingDown)?.map_err(disk)
+}
+
+/// Finds bodies that nothing names: given up half-way, dropped before a restart, or too many to be told of.
+async fn sweep(data: &DataParts, unnamed: &mut Unnamed) -> Result<(), Fault> {
+    let mut after = None;
+    while unnamed.room() > 0 {
+        let ids = data.bodies.ids_after(after, IDS_MAX).await?;
+        let Some(last) = ids.last() else { return Ok(()) };
+        after = Some(*last);
+        let now = Instant::now();
+        unnamed_of(data, ids).await?.into_iter().for_each(|id| unnamed.add(id, now));
+        sleep(SWEEP_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Looks for every named body, then re-reads all that are here and heals what is corrupt; over and over, slowly.
+pub async fn scrub_bodies(local: Arc<Local>, data: DataParts) {
+    let upkeep = local.config.upkeep;
+    // A node that starts has better things to do.
+    sleep(upkeep.grace()).await;
+    loop {
+        let next = Instant::now() + upkeep.scrub_each();
+        let mut start = [0; 32];
+        // Ids are hashes: a random start lets a node that restarts often reach all of them all the same.
+        local.clock.fill(&mut start);
+        let bytes_per_s = pace(data.bodies.bytes_live(), &upkeep);
+        let passed = async {
+            verify(&local, &data).await?;
+            data.bodies.scrub_from(Some(BodyId(start)), bytes_per_s).await
+        };
+        match passed.await {
+            Ok(report) if report.corrupt > report.healed => {
+                let lost = report.corrupt - report.healed;
+                tracing::error!(
+                    "{lost} bodies on node {} are corrupt and no peer has replaced them",
+                    local.id
+                );
+                if let Err(fault) = verify(&local, &data).await {
+                    tracing::warn!("the bodies of node {} could not be checked: {fault}", local.id);
+                }
+            }
+            Ok(report) => {
+                tracing::info!("{} bodies were read again, {} healed", report.checked, report.healed);
+            }
+            Err(Fault::ShuttingDown) => return,
+            Err(fault) => tracing::warn!("the bodies of node {} could not be checked: {fault}", local.id),
+        }
+        sleep_until(next).await;
+    }
+}
+
+/// Half the time between two passes, within the bounds.
+fn pace(bytes: u64, upkeep: &Upkeep) -> u64 {
+    let seconds = (upkeep.scrub_each_ms / 2_000).max(1);
+    (bytes / seconds).clamp(Upkeep::SCRUB_BYTES_PER_S_MIN, upkeep.scrub_bytes_per_s_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_waits_for_its_whole_grace_and_the_queue_is_bounded() {
+        let (start, grace) = (Instant::now(), Duration::from_secs(600));
+        let mut unnamed = Unnamed::new(grace);
+        unnamed.add(BodyId([1; 32]), start);
+        unnamed.add(BodyId([2; 32]), start + Duration::from_secs(1));
+        assert!(unnamed.take_due(start + grace - Duration::from_nanos(1)).is_empty());
+        assert_eq!(unnamed.take_due(start + grace), [BodyId([1; 32])]);
+        assert_eq!(unnamed.take_due(start + grace * 2), [BodyId([2; 32])]);
+        for _ in 0..=UNNAMED_IDS_MAX {
+            unnamed.add(BodyId([3; 32]), start);
+        }
+        assert_eq!(unnamed.waiting.len(), UNNAMED_IDS_MAX);
+        assert_eq!(unnamed.take_due(start + grace).len(), IDS_MAX, "in stretches");
+    }
+
+    #[test]
+    fn a_pass_is_spread_over_its_time_within_the_bounds() {
+        let upkeep = Upkeep::default();
+        assert_eq!(pace(0, &upkeep), Upkeep::SCRUB_BYTES_PER_S_MIN);
+        assert_eq!(pace(1 << 50, &upkeep), upkeep.scrub_bytes_per_s_max);
+        let between = pace(604_800 << 19, &upkeep);
+        assert_eq!(between, 1 << 20, "2^19 bytes for each second of a week");
+    }
+}

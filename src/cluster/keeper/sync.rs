@@ -1,0 +1,139 @@
+//! A data node's place in the in-sync set: fetches the bodies it lacks, then says so, so that its word is true.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, TryStreamExt};
+
+use super::LOOK_AGAIN;
+use crate::cluster::local::{DataParts, Local};
+use crate::cluster::replica::Fault;
+use crate::mail::ids::{BodyId, LogIndex};
+use crate::state::command::Command;
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::reading;
+use crate::state::rows::{Rows, RowsError};
+
+/// Ids read from the rows in one go.
+pub(super) const IDS_MAX: usize = 1_000;
+/// How long a node waits before it tries again to catch up on bodies.
+const CATCH_UP_AGAIN: Duration = Duration::from_secs(2);
+
+/// A data node sees to it that it is in the in-sync set: makes itself known, fetches what it lacks, says so.
+pub async fn stay_in_sync(local: Arc<Local>, data: DataParts) {
+    let mut replicas = data.feed.replicas();
+    loop {
+        let mine = replicas.borrow_and_update().iter().find(|replica| replica.node == local.id).copied();
+        let votes = local.member(local.id).is_some_and(|entry| entry.voter);
+        let tried = match mine {
+            Some(replica) if replica.in_sync => Ok(()),
+            Some(_) => catch_up(&local, &data).await,
+            None if votes => local.propose(Command::AddReplica { node: local.id }).await.map(|_| ()),
+            None => Ok(()),
+        };
+        let pause = match tried {
+            Ok(()) => LOOK_AGAIN,
+            Err(Fault::ShuttingDown) => return,
+            Err(fault) => {
+                tracing::info!("not in sync yet: {fault}");
+                CATCH_UP_AGAIN
+            }
+        };
+        // The set changes rarely; the tick is for the membership, which has no watch here.
+        let _ = tokio::time::timeout(pause, replicas.changed()).await;
+    }
+}
+
+async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
+    // Entries up to here are in the rows, so that every body they name is found by the scan.
+    let complete_to = LogIndex(local.watched.applied_next.borrow().saturating_sub(1));
+    let done = data.bodies.catch_up(named_bodies(data.tables.clone())).await?;
+    if done.unavailable > 0 {
+        return Err(Fault::NotReplicated(format!("{} bodies are on no node that answers", done.unavailable)));
+    }
+    match local.propose(Command::MarkInSync { node: local.id, complete_to }).await? {
+        Outcome::Refused(Refusal::StillBehind) => Err(Fault::NotReplicated("more came meanwhile".into())),
+        Outcome::Refused(refusal) => Err(Fault::NotReplicated(refusal.to_string())),
+        _ => {
+            tracing::info!("in sync: {} bodies checked, {} fetched", done.checked, done.fetched);
+            Ok(())
+        }
+    }
+}
+
+/// Every body that messages refer to, ascending, read in bounded stretches. Rows that cannot be read end it with
+/// the fault: a scan that ended early must never pass for a whole one.
+pub(super) fn named_bodies<R>(rows: R) -> impl Stream<Item = Result<BodyId, Fault>> + Send
+where
+    R: Rows + Clone + Send + 'static,
+{
+    let stretches = futures_util::stream::try_unfold((rows, None), |(rows, after)| async move {
+        let reading = rows.clone();
+        let read = tokio::task::spawn_blocking(move || reading::bodies(&reading, after, IDS_MAX)).await;
+        let ids = read.map_err(|_| Fault::ShuttingDown)?.map_err(disk)?;
+        let Some(last) = ids.last().copied() else { return Ok(None) };
+        let ids = futures_util::stream::iter(ids.into_iter().map(Ok));
+        Ok::<_, Fault>(Some((ids, (rows, Some(last)))))
+    });
+    stretches.try_flatten()
+}
+
+pub(super) fn disk(error: RowsError) -> Fault {
+    Fault::Disk(error.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::state::keys;
+    use crate::state::rows::{Batch, MemoryRows, Visit};
+
+    /// Rows of which only so many stretches can be read.
+    #[derive(Clone)]
+    struct Failing {
+        rows: Arc<MemoryRows>,
+        stretches_left: Arc<AtomicUsize>,
+    }
+
+    impl Rows for Failing {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+            self.rows.get(key)
+        }
+
+        fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), RowsError> {
+            let left = self
+                .stretches_left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            left.map_err(|_| RowsError("a row is damaged".into()))?;
+            self.rows.scan(from, to, visit)
+        }
+    }
+
+    fn rows(count: u32) -> Arc<MemoryRows> {
+        let mut batch = Batch::new();
+        for at in 0..count {
+            batch.insert(keys::body(BodyId::of(&at.to_le_bytes())), Some(Vec::new()));
+        }
+        let mut rows = MemoryRows::default();
+        rows.write(batch);
+        Arc::new(rows)
+    }
+
+    async fn scanned(stretches_left: usize) -> Vec<Result<BodyId, Fault>> {
+        let stretches_left = Arc::new(AtomicUsize::new(stretches_left));
+        named_bodies(Failing { rows: rows(IDS_MAX as u32 * 2 + 1), stretches_left }).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_scan_that_cannot_be_read_to_its_end_says_so() {
+        let whole = scanned(9).await;
+        assert_eq!(whole.len(), IDS_MAX * 2 + 1);
+        assert!(whole.iter().all(Result::is_ok));
+        let partial = scanned(1).await;
+        assert!(matches!(partial.last(), Some(Err(Fault::Disk(_)))), "not taken for the end");
+    }
+}

@@ -1,0 +1,219 @@
+//! Bodies over whole nodes: the in-sync set keeps its word, what nothing names goes, what is corrupt is healed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::scene::{Node, PATIENCE};
+use super::three::{pair_and_witness, pair_and_witness_with};
+use crate::cluster::config::{Retention, Upkeep};
+use crate::cluster::handle::ClusterHandle;
+use crate::cluster::replica::{Fault, Placing, Replica};
+use crate::mail::ids::{AccountId, BodyId, NodeId};
+use crate::state::command::{Command, Deliver, DeliverTo, NewUser, PlacedBody, UidSet};
+use crate::state::outcome::Outcome;
+
+async fn user(node: &Node) -> AccountId {
+    let user = NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
+    match node.handle().propose(Command::AddUser(user)).await {
+        Ok(Outcome::UserAdded { account }) => account,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn raw(text: &str) -> Bytes {
+    Bytes::from(format!("Subject: {text}\r\n\r\n{text}\r\n"))
+}
+
+async fn place(handle: &ClusterHandle, text: &str) -> Result<PlacedBody, Fault> {
+    let mut placing = handle.place().await?;
+    placing.push(raw(text)).await?;
+    placing.finish().await
+}
+
+async fn deliver(handle: &ClusterHandle, account: AccountId, body: PlacedBody) -> Result<Outcome, Fault> {
+    let to = vec![DeliverTo { account, mailbox: "INBOX".into(), flags: Default::default() }];
+    handle.propose(Command::Deliver(Deliver { body, to })).await
+}
+
+/// Until it is accepted: a fail-over may be under way.
+async fn mail(node: &Node, account: AccountId, text: &str) -> BodyId {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let handle = node.handle();
+        let done = async { deliver(handle, account, place(handle, text).await?).await }.await;
+        match done {
+            Ok(Outcome::Delivered { .. }) => return BodyId::of(&raw(text)),
+            other => assert!(Instant::now() < until, "{other:?}"),
+        }
+    }
+}
+
+async fn has(node: &Node, body: BodyId) -> bool {
+    let mut before = body.0;
+    // The id just before it: what comes next is the body, or another one.
+    for byte in before.iter_mut().rev() {
+        let (next, borrow) = byte.overflowing_sub(1);
+        *byte = next;
+        if !borrow {
+            break;
+        }
+    }
+    node.data().bodies.ids_after(Some(BodyId(before)), 1).await.unwrap().first() == Some(&body)
+}
+
+/// There is nothing to watch on a disk: looked at again and again, within the patience.
+async fn until_has(node: &Node, body: BodyId, wanted: bool) {
+    let until = Instant::now() + PATIENCE;
+    while has(node, body).await != wanted {
+        assert!(Instant::now() < until, "{}: {body} is there: {}", node.config.name, !wanted);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// As if the disk had lost it; possible once its grace is over.
+async fn until_forgotten(node: &Node, body: BodyId) {
+    let until = Instant::now() + PATIENCE;
+    while !node.data().bodies.forget(vec![body]).await.unwrap().is_empty() {
+        assert!(Instant::now() < until);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_placed_before_a_node_came_into_sync_is_brought_there_before_the_mail_counts() {
+    let upkeep = Upkeep { grace_ms: 200, ..Upkeep::default() };
+    let [a, b, _w] = pair_and_witness_with(Retention::default(), upkeep).await;
+    let account = user(&a).await;
+    let placed = place(a.handle(), "x").await.unwrap();
+    // As it was placed while b was behind: only a is named, and only a has it.
+    until_forgotten(&b, placed.id).await;
+    let early = PlacedBody { on: vec![a.handle().node()], ..placed.clone() };
+    assert!(matches!(deliver(a.handle(), account, early).await, Ok(Outcome::Delivered { .. })));
+    assert!(has(&b, placed.id).await);
+    assert_eq!(a.set().in_sync.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_behind_comes_into_sync_while_mail_keeps_coming() {
+    let [a, b, _w] = pair_and_witness(Retention::default()).await;
+    let account = user(&a).await;
+    let (a_handle, b_id) = (a.handle().clone(), b.handle().node());
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = stop.clone();
+    // Eight at a time: there is no moment without a mail between placing and commit.
+    let load: Vec<_> = (0..8)
+        .map(|lane| {
+            let (handle, stop) = (a_handle.clone(), stopping.clone());
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let text = format!("{lane}-{}", sent.len());
+                    let body = place(&handle, &text).await.unwrap();
+                    sent.push(body.id);
+                    deliver(&handle, account, body).await.unwrap();
+                }
+                sent
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        a.handle().propose(Command::MarkBehind { node: b_id }).await.unwrap();
+        a.until_in_sync(b_id).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for sent in futures_util::future::join_all(load).await {
+        for id in sent.unwrap() {
+            assert!(has(&b, id).await, "b says that it is in sync and lacks {id}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_are_both_behind_bring_each_other_what_they_lack() {
+    let [mut a, mut b, _w] = pair_and_witness(Retention::default()).await;
+    let account = user(&a).await;
+    b.stop().await;
+    let only_a = mail(&a, account, "only a has it").await;
+    a.stop().await;
+    b.start().await;
+    let only_b = mail(&b, account, "only b has it").await;
+    assert!(b.set().in_sync.is_empty(), "b lacks the other one and must not say otherwise: {:?}", b.set());
+    a.start().await;
+    for node in [&a, &b] {
+        node.until_set(|set| set.in_sync.len() == 2).await;
+    }
+    for node in [&a, &b] {
+        assert!(has(node, only_a).await && has(node, only_b).await);
+    }
+}
+
+/// Times short enough for a test; each is still as long as several looks.
+const HASTY: Upkeep =
+    Upkeep { grace_ms: 400, sweep_each_ms: 500, scrub_each_ms: 300, scrub_bytes_per_s_max: 1 << 30 };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_nothing_names_go_from_every_node_and_those_named_stay() {
+    let [a, b, _w] = pair_and_witness_with(Retention::default(), HASTY).await;
+    let account = user(&a).await;
+    let stays = mail(&a, account, "stays").await;
+    let gone = mail(&a, account, "gone").await;
+    let again = mail(&a, account, "again").await;
+    let given_up = place(a.handle(), "given up").await.unwrap().id;
+    let inbox = a.handle().mailbox(account, "INBOX").await.unwrap().unwrap().id;
+    let view = a.handle().view(inbox).await.unwrap().unwrap();
+    let uids = |body: BodyId| -> UidSet {
+        view.read(|view| {
+            let named = view.messages().iter().filter(|message| message.body == body);
+            UidSet::from_ascending(named.map(|message| message.uid))
+        })
+    };
+    for body in [gone, again] {
+        let expunge = Command::Expunge { mailbox: inbox, uids: uids(body), only_deleted: false };
+        let outcome = b.handle().propose(expunge).await.unwrap();
+        assert!(matches!(outcome, Outcome::Expunged { .. }), "{outcome:?}");
+    }
+    mail(&b, account, "again").await;
+    for node in [&a, &b] {
+        until_has(node, gone, false).await;
+        until_has(node, given_up, false).await;
+        assert!(has(node, stays).await && has(node, again).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_or_corrupt_on_a_running_node_comes_back_from_the_peer() {
+    let [a, b, _w] = pair_and_witness_with(Retention::default(), HASTY).await;
+    let account = user(&a).await;
+    let flipped = mail(&a, account, "flip a bit of this one").await;
+    flip(&b.config.dir.join("bodies"), &raw("flip a bit of this one"));
+    let until = Instant::now() + PATIENCE;
+    while b.data().bodies.counts().healed == 0 {
+        assert!(Instant::now() < until, "the scrub never healed it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(has(&b, flipped).await);
+    let lost = mail(&a, account, "lost").await;
+    until_forgotten(&b, lost).await;
+    until_has(&b, lost, true).await;
+    b.until_in_sync(NodeId(2)).await;
+}
+
+/// Flips a bit in the middle of `body` in the one segment that holds it.
+fn flip(dir: &std::path::Path, body: &[u8]) {
+    let mut found = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        if let Some(at) = bytes.windows(body.len()).position(|window| window == body) {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let at = at + body.len() / 2;
+            std::os::unix::fs::FileExt::write_all_at(&file, &[bytes[at] ^ 1], at as u64).unwrap();
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1, "the body lies in one segment");
+}
