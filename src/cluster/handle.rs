@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::state::command::Command;
 use crate::state::directory::Directory;
-use crate::state::outcome::Outcome;
+use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::MailboxRecord;
@@ -67,6 +67,21 @@ impl ClusterHandle {
         self.local.data.as_ref().ok_or_else(|| Fault::Busy("a witness keeps no mail".into()))
     }
 
+    /// A node came into sync between the placing and the commit: the bodies go there too.
+    async fn place_again(&self, command: &mut Command) -> Result<(), Fault> {
+        let bodies = &self.data()?.bodies;
+        match command {
+            Command::Deliver(deliver) => deliver.body = bodies.place_again(&deliver.body).await?,
+            Command::Append(append) => {
+                for message in &mut append.messages {
+                    message.body = bodies.place_again(&message.body).await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Reads rows where blocking does no harm.
     async fn read<T: Send + 'static>(
         &self,
@@ -78,6 +93,13 @@ impl ClusterHandle {
     }
 }
 
+/// How often the bodies of one proposal are placed again; the in-sync set does not grow thrice in its time.
+const PLACED_AGAIN_MAX: u32 = 2;
+
+fn names_bodies(command: &Command) -> bool {
+    matches!(command, Command::Deliver(_) | Command::Append(_))
+}
+
 fn disk(error: RowsError) -> Fault {
     Fault::Disk(error.0)
 }
@@ -86,10 +108,20 @@ impl Replica for ClusterHandle {
     type Placing = PlacingBody;
 
     async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
-        match prepare(command, &self.directory()) {
-            Ok(command) => self.local.propose(command).await,
-            Err(refusal) => Ok(Outcome::Refused(refusal)),
+        let mut command = match prepare(command, &self.directory()) {
+            Ok(command) => command,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        for _ in 0..PLACED_AGAIN_MAX {
+            if !names_bodies(&command) {
+                break;
+            }
+            match self.local.propose(command.clone()).await? {
+                Outcome::Refused(Refusal::NotPlaced) => self.place_again(&mut command).await?,
+                outcome => return Ok(outcome),
+            }
         }
+        self.local.propose(command).await
     }
 
     async fn place(&self) -> Result<PlacingBody, Fault> {
