@@ -196,16 +196,7 @@ mod tests {
     use crate::ledger::message;
 
     fn sent(fate: Fate) -> Message {
-        Message {
-            user: "alice".into(),
-            mailbox: "INBOX".into(),
-            fate,
-            content: message("t1", 10),
-            uid: None,
-            flags: None,
-            flags_unknown: false,
-            expunged: None,
-        }
+        Message::new("alice", "INBOX", fate, message("t1", 10))
     }
 
     fn shown(copies: u32) -> Contents {

@@ -31,6 +31,14 @@ pub struct Message {
     pub expunged: Option<Fate>,
 }
 
+impl Message {
+    /// As it was sent, before anything else is known of it.
+    pub fn new(user: &str, mailbox: &str, fate: Fate, content: Vec<u8>) -> Message {
+        let (user, mailbox) = (user.to_string(), mailbox.to_string());
+        Message { user, mailbox, fate, content, uid: None, flags: None, flags_unknown: false, expunged: None }
+    }
+}
+
 /// The ledger: cheap to clone, one for all writers of a story.
 #[derive(Clone, Default)]
 pub struct Ledger {

@@ -46,7 +46,18 @@ impl Smtp {
         self.command("DATA", "354").map(drop)
     }
 
+    /// Sends the text and its final dot, and does not wait for what the server says to it.
+    pub fn send_without_waiting(&mut self, to: &[&str], content: &[u8]) -> io::Result<()> {
+        self.envelope(to)?;
+        self.text(content)
+    }
+
     fn content(&mut self, content: &[u8]) -> io::Result<String> {
+        self.text(content)?;
+        self.expect("250")
+    }
+
+    fn text(&mut self, content: &[u8]) -> io::Result<()> {
         let mut stuffed = Vec::with_capacity(content.len() + 16);
         for line in content.split_inclusive(|byte| *byte == b'\n') {
             if line.starts_with(b".") {
@@ -55,8 +66,7 @@ impl Smtp {
             stuffed.extend_from_slice(line);
         }
         stuffed.extend_from_slice(b".\r\n");
-        self.wire.send(&stuffed)?;
-        self.expect("250")
+        self.wire.send(&stuffed)
     }
 
     pub fn command(&mut self, line: &str, code: &str) -> io::Result<String> {

@@ -81,7 +81,7 @@ impl Writer {
                     Sent::Refused => Fate::Refused,
                     Sent::Unknown => Fate::Unknown,
                 };
-                self.ledger.record(&token, recorded(user, "INBOX", fate, content));
+                self.ledger.record(&token, Message::new(user, "INBOX", fate, content));
                 if sent != Sent::Acknowledged {
                     break;
                 }
@@ -119,7 +119,7 @@ impl Writer {
         let content = message(token, dice.usize(..3000));
         let appended = imap.append("Archive", &content);
         let fate = fate_of(&appended);
-        let mut entry = recorded(user, "Archive", fate, content);
+        let mut entry = Message::new(user, "Archive", fate, content);
         entry.uid = appended.as_ref().ok().copied();
         self.ledger.record(token, entry);
         let uid = appended?;
@@ -162,9 +162,4 @@ fn fate_of<T>(result: &std::io::Result<T>) -> Fate {
         Err(error) if is_refusal(error) => Fate::Refused,
         Err(_) => Fate::Unknown,
     }
-}
-
-fn recorded(user: &str, mailbox: &str, fate: Fate, content: Vec<u8>) -> Message {
-    let (user, mailbox) = (user.to_string(), mailbox.to_string());
-    Message { user, mailbox, fate, content, uid: None, flags: None, flags_unknown: false, expunged: None }
 }

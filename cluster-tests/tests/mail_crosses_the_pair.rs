@@ -59,17 +59,5 @@ fn idle_on_one_node_hears_of_mail_accepted_on_the_other() {
 }
 
 fn record(ledger: &Ledger, token: &str, content: &[u8]) {
-    ledger.record(
-        token,
-        Message {
-            user: "alice".into(),
-            mailbox: "INBOX".into(),
-            fate: Fate::Acknowledged,
-            content: content.to_vec(),
-            uid: None,
-            flags: None,
-            flags_unknown: false,
-            expunged: None,
-        },
-    );
+    ledger.record(token, Message::new("alice", "INBOX", Fate::Acknowledged, content.to_vec()));
 }
