@@ -122,7 +122,7 @@ impl<R: Replica> SmtpBackend<R> {
             return Err(Fault::Busy("no body is being placed".to_owned()));
         };
         let mut body = placing.finish().await?;
-        let fan_out = FanOut::new(&to);
+        let fan_out = FanOut::new(&self.without_missing_mailboxes(to.clone()).await?);
         for _ in 0..PLACINGS_PER_DELIVERY_MAX {
             let deliver = Deliver { body: body.clone(), to: fan_out.deliveries.clone() };
             match self.replica.propose(Command::Deliver(deliver)).await? {
@@ -139,6 +139,21 @@ impl<R: Replica> SmtpBackend<R> {
             }
         }
         Ok(vec![Err(Refusal::NotPlaced); to.len()])
+    }
+
+    /// `alice+none` means INBOX where there is no mailbox `none`: beside `alice` that is no second copy.
+    async fn without_missing_mailboxes(
+        &mut self,
+        mut to: Vec<Vec<LocalTarget>>,
+    ) -> Result<Vec<Vec<LocalTarget>>, Fault> {
+        for target in to.iter_mut().flatten() {
+            let Some(wanted) = &target.detail else { continue };
+            let found = self.replica.mailbox(target.account, wanted).await?;
+            if found.is_none_or(|found| found.no_select || found.name == "INBOX") {
+                target.detail = None;
+            }
+        }
+        Ok(to)
     }
 
     /// The session keeps no body in memory; the disk has it.

@@ -108,10 +108,19 @@ async fn one_copy_a_mailbox_however_many_recipients_lead_there() {
     let replica = replica();
     let mut smtp = smtp(&replica);
     let (alice, bob) = (target(&replica, "alice"), target(&replica, "bob"));
-    let to = vec![vec![alice.clone()], vec![bob.clone(), alice.clone()], vec![alice]];
+    let to = vec![vec![alice.clone()], vec![bob.clone(), alice.clone()], vec![alice.clone()]];
     assert_eq!(deliver(&mut smtp, &["a: b\r\n", "\r\n"], to).await.unwrap(), [Ok(()), Ok(()), Ok(())]);
     assert_eq!(inbox(&replica, "alice").await, [&b"a: b\r\n\r\n"[..]]);
     assert_eq!(inbox(&replica, "bob").await.len(), 1);
+
+    // A detail that is no mailbox means INBOX, and one that is means that mailbox.
+    let detailed = |detail: &str| LocalTarget { detail: Some(detail.to_owned()), ..alice.clone() };
+    let to =
+        vec![vec![alice.clone()], vec![detailed("none")], vec![detailed("INBOX")], vec![detailed("Sent")]];
+    assert_eq!(deliver(&mut smtp, &["x\r\n"], to).await.unwrap(), [Ok(()), Ok(()), Ok(()), Ok(())]);
+    assert_eq!(inbox(&replica, "alice").await.len(), 2);
+    let sent = replica.mailbox(alice.account, "Sent").await.unwrap().unwrap();
+    assert_eq!(sent.messages, 1);
 }
 
 #[tokio::test]
