@@ -30,6 +30,8 @@ pub struct ClusterStatus {
     pub protection: Protection,
     /// When `protection` became what it is, as far as this node knows.
     pub since: Timestamp,
+    /// Why it is not protected.
+    pub because: Option<String>,
     /// Ascending by id.
     pub nodes: Vec<NodeStatus>,
 }
@@ -126,11 +128,16 @@ pub struct Standing(Mutex<Option<(Protection, Timestamp)>>);
 
 impl Standing {
     /// Notes what was seen at `now`; answers since when it is so.
-    pub fn note(&self, protection: Protection, now: Timestamp) -> Timestamp {
+    pub fn note(&self, protection: Protection, because: Option<&str>, now: Timestamp) -> Timestamp {
         let mut noted = self.0.lock().expect("no holder of the standing panics");
         match *noted {
             Some((before, since)) if before == protection => since,
             _ => {
+                tracing::info!(
+                    "the cluster is {}: {}",
+                    protection.as_str(),
+                    because.unwrap_or("any one node may fail")
+                );
                 *noted = Some((protection, now));
                 now
             }
@@ -159,7 +166,11 @@ impl Local {
                 node_status(entry, report, end, in_sync)
             })
             .collect();
-        let protection = protection(&roster, &nodes, leader);
+        let settled = self.look(|metrics| {
+            let committed = metrics.committed_membership_config.membership();
+            committed.get_joint_config().len() == 1 && committed == metrics.membership_config.membership()
+        });
+        let (protection, because) = protection(&roster, &nodes, &Standpoint { leader, settled });
         ClusterStatus {
             cluster_id: self.cluster.to_string(),
             cluster_version: self.cluster_version().await,
@@ -167,7 +178,8 @@ impl Local {
             leader: leader.filter(|_| protection != Protection::Unavailable),
             term,
             protection,
-            since: self.standing.note(protection, self.clock.now()),
+            since: self.standing.note(protection, because.as_deref(), self.clock.now()),
+            because,
             nodes,
         }
     }
@@ -245,29 +257,68 @@ fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_syn
     }
 }
 
+/// What the judgement rests on, beside the nodes' own words.
+struct Standpoint {
+    leader: Option<NodeId>,
+    /// No change of the membership is under way: while one is, a majority of the old voters is needed as well.
+    settled: bool,
+}
+
 /// Protected: any one node may go. Unavailable: the voters that answer are no majority, or none of them leads.
-fn protection(roster: &[RosterEntry], nodes: &[NodeStatus], leader: Option<NodeId>) -> Protection {
+/// With the reason, where it is not protected.
+fn protection(
+    roster: &[RosterEntry],
+    nodes: &[NodeStatus],
+    standpoint: &Standpoint,
+) -> (Protection, Option<String>) {
     let answers = |id: u64| nodes.iter().any(|node| node.id.0 == id && node.state != NodeState::Unreachable);
     let voters = roster.iter().filter(|entry| entry.voter).count();
     let answering = roster.iter().filter(|entry| entry.voter && answers(entry.id)).count();
-    let leader_answers = leader.is_some_and(|leader| answers(leader.0));
-    if answering * 2 <= voters || !leader_answers {
-        return Protection::Unavailable;
+    if answering * 2 <= voters {
+        return (
+            Protection::Unavailable,
+            Some(format!("{answering} of {voters} voters answer: no majority")),
+        );
     }
-    let whole = |role: Role| {
-        nodes
-            .iter()
-            .filter(|node| node.role == role && node.in_sync && node.state != NodeState::Unreachable)
-            .count()
-    };
-    let all_well = nodes
-        .iter()
-        .all(|node| node.in_sync && !matches!(node.state, NodeState::Unreachable | NodeState::Learner));
-    if all_well && whole(Role::Data) >= 2 && voters >= 3 {
-        Protection::Protected
-    } else {
-        Protection::Degraded
+    if !standpoint.leader.is_some_and(|leader| answers(leader.0)) {
+        return (Protection::Unavailable, Some("no node leads".to_owned()));
     }
+    match weakness(roster, nodes, standpoint, voters) {
+        Some(why) => (Protection::Degraded, Some(why)),
+        None => (Protection::Protected, None),
+    }
+}
+
+/// The first reason why one more failure could cost service or copies.
+fn weakness(
+    roster: &[RosterEntry],
+    nodes: &[NodeStatus],
+    standpoint: &Standpoint,
+    voters: usize,
+) -> Option<String> {
+    for node in nodes {
+        let votes = roster.iter().any(|entry| entry.id == node.id.0 && entry.voter);
+        let name = &node.name;
+        if node.state == NodeState::Unreachable {
+            return Some(format!("{name} does not answer"));
+        }
+        if !votes || node.state == NodeState::Learner {
+            return Some(format!("{name} does not vote yet"));
+        }
+        if !node.in_sync {
+            return Some(format!("{name} is behind on message bodies"));
+        }
+        if node.bodies_missing > 0 {
+            return Some(format!("{name} lacks {} message bodies", node.bodies_missing));
+        }
+    }
+    if nodes.iter().filter(|node| node.role == Role::Data).count() < 2 {
+        return Some("there is one data node only".to_owned());
+    }
+    if voters < 3 {
+        return Some("there is no third voter: add a witness".to_owned());
+    }
+    (!standpoint.settled).then(|| "a change of the membership is under way".to_owned())
 }
 
 #[cfg(test)]
@@ -288,32 +339,60 @@ mod tests {
         (roster, nodes)
     }
 
+    fn judged(roster: &[RosterEntry], nodes: &[NodeStatus], leader: Option<u64>) -> Protection {
+        let standpoint = Standpoint { leader: leader.map(NodeId), settled: true };
+        let (protection, because) = protection(roster, nodes, &standpoint);
+        assert_eq!(because.is_none(), protection == Protection::Protected);
+        protection
+    }
+
     #[test]
     fn protected_only_while_any_one_node_may_go() {
         let (roster, nodes) = pair_and_witness();
-        let leader = Some(NodeId(1));
-        assert_eq!(protection(&roster, &nodes, leader), Protection::Protected);
+        assert_eq!(judged(&roster, &nodes, Some(1)), Protection::Protected);
         for lost in 0..3 {
             let mut nodes = nodes.clone();
             nodes[lost].state = NodeState::Unreachable;
-            let leader = Some(NodeId(if lost == 0 { 2 } else { 1 }));
-            assert_eq!(protection(&roster, &nodes, leader), Protection::Degraded, "{lost}");
+            let leader = Some(if lost == 0 { 2 } else { 1 });
+            assert_eq!(judged(&roster, &nodes, leader), Protection::Degraded, "{lost}");
             nodes[(lost + 1) % 3].state = NodeState::Unreachable;
-            assert_eq!(protection(&roster, &nodes, leader), Protection::Unavailable);
+            assert_eq!(judged(&roster, &nodes, leader), Protection::Unavailable);
         }
-        let mut behind = nodes.clone();
-        behind[1].in_sync = false;
-        assert_eq!(protection(&roster, &behind, leader), Protection::Degraded);
-        assert_eq!(protection(&roster, &nodes, None), Protection::Unavailable);
-        assert_eq!(protection(&roster[..2], &nodes[..2], leader), Protection::Degraded, "no witness");
-        assert_eq!(protection(&roster[..1], &nodes[..1], leader), Protection::Degraded, "alone");
+        assert_eq!(judged(&roster, &nodes, None), Protection::Unavailable);
+        assert_eq!(judged(&roster[..2], &nodes[..2], Some(1)), Protection::Degraded, "no witness");
+        assert_eq!(judged(&roster[..1], &nodes[..1], Some(1)), Protection::Degraded, "alone");
+        type Weaken = fn(&mut NodeStatus);
+        let weaken: [(Weaken, &str); 3] = [
+            (|node| node.in_sync = false, "behind"),
+            (|node| node.bodies_missing = 2, "lacks 2"),
+            (|node| node.state = NodeState::Learner, "not vote"),
+        ];
+        for (weaken, why) in weaken {
+            let mut nodes = nodes.clone();
+            weaken(&mut nodes[1]);
+            let standpoint = Standpoint { leader: Some(NodeId(1)), settled: true };
+            let (protection, because) = protection(&roster, &nodes, &standpoint);
+            assert_eq!(protection, Protection::Degraded);
+            assert!(because.is_some_and(|because| because.contains(why)), "{why}");
+        }
+    }
+
+    #[test]
+    fn not_protected_while_the_old_voters_are_needed_as_well() {
+        let (mut roster, nodes) = pair_and_witness();
+        let standpoint = Standpoint { leader: Some(NodeId(1)), settled: false };
+        let (standing, because) = protection(&roster, &nodes, &standpoint);
+        assert_eq!(standing, Protection::Degraded);
+        assert!(because.is_some_and(|because| because.contains("membership")));
+        roster[1].voter = false;
+        assert_eq!(judged(&roster, &nodes, Some(1)), Protection::Degraded, "a learner is no voter");
     }
 
     #[test]
     fn a_standing_keeps_its_beginning() {
         let standing = Standing::default();
-        assert_eq!(standing.note(Protection::Protected, Timestamp(1)), Timestamp(1));
-        assert_eq!(standing.note(Protection::Protected, Timestamp(5)), Timestamp(1));
-        assert_eq!(standing.note(Protection::Degraded, Timestamp(7)), Timestamp(7));
+        assert_eq!(standing.note(Protection::Protected, None, Timestamp(1)), Timestamp(1));
+        assert_eq!(standing.note(Protection::Protected, None, Timestamp(5)), Timestamp(1));
+        assert_eq!(standing.note(Protection::Degraded, Some("x"), Timestamp(7)), Timestamp(7));
     }
 }

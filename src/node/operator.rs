@@ -89,6 +89,7 @@ fn report(status: ClusterStatus, services: &SharedServices) -> Report {
             ClusterProtection::Unavailable => Protection::Unavailable,
         },
         since: rfc3339(status.since),
+        because: status.because,
         nodes: status.nodes.into_iter().map(node).collect(),
     }
 }

@@ -34,6 +34,7 @@ impl Operator for Alone {
             term: 1,
             protection: Protection::Degraded,
             since: "2026-11-21T20:00:00Z".to_owned(),
+            because: None,
             nodes: Vec::new(),
         }
     }

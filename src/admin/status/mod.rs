@@ -24,6 +24,9 @@ pub struct Report {
     pub protection: Protection,
     /// When `protection` became what it is: RFC 3339, UTC.
     pub since: String,
+    /// Why it is not protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     pub nodes: Vec<Node>,
 }
 

@@ -114,6 +114,9 @@ fn remarks(report: &Report) -> Vec<String> {
         );
     }
     remarks.extend(report.nodes.iter().filter_map(remark_on));
+    if let (true, Some(because)) = (remarks.is_empty(), &report.because) {
+        remarks.push(format!("Not protected: {because}."));
+    }
     remarks
 }
 

@@ -34,6 +34,7 @@ fn healthy() -> Report {
         term: 7,
         protection: Protection::Protected,
         since: rfc3339(SINCE),
+        because: None,
         nodes: vec![
             node(1, "node1", Role::Data, State::Leader),
             node(2, "node2", Role::Data, State::Follower),
