@@ -68,7 +68,10 @@ impl<R: Replica> ImapBackend<R> {
                 Answer::Outcome(timeout(wait, self.propose(command)).await.map_err(|_| Fault::NoQuorum)??)
             }
             Question::Message { body, raw, summary } => self.message(body, raw, summary).await?,
-            Question::Place => {
+            Question::Place(bytes) if !self.has_room(bytes).await? => {
+                Answer::Outcome(Outcome::Refused(Refusal::OverQuota))
+            }
+            Question::Place(_) => {
                 self.placing = Some(self.replica.place().await?);
                 Answer::Done
             }
@@ -92,6 +95,17 @@ impl<R: Replica> ImapBackend<R> {
                 Answer::Done
             }
         })
+    }
+
+    /// Asked before a message is sent; the commit decides.
+    async fn has_room(&mut self, bytes: u64) -> Result<bool, Fault> {
+        let directory = self.replica.directory();
+        let Some(user) = self.who.as_ref().and_then(|who| directory.users.get(who.name())) else {
+            return Ok(true);
+        };
+        let quota = user.quota_bytes.or_else(|| directory.settings().quota_default_bytes());
+        let Some(quota) = quota else { return Ok(true) };
+        Ok(self.replica.used_bytes(user.account).await?.saturating_add(bytes) <= quota)
     }
 
     async fn propose(&mut self, command: Command) -> Result<Outcome, Fault> {

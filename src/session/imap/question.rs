@@ -35,8 +35,9 @@ pub enum Question {
     Try(Command),
     /// A message: its bytes, or what a listing shows of it, or both. Answered by [`Answer::Message`].
     Message { body: BodyId, raw: bool, summary: bool },
-    /// Opens a body for APPEND; the backend holds it. Answered by [`Answer::Done`].
-    Place,
+    /// Opens a body of so many bytes for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal
+    /// when the quota has no room for it.
+    Place(u64),
     /// The next bytes of the body being placed. Answered by [`Answer::Done`].
     Push(Bytes),
     /// Makes the body durable. Answered by [`Answer::Placed`].

@@ -167,11 +167,14 @@ impl Task for Append {
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if !record.no_select => {
                 self.mailbox = Some(record.id);
                 self.stage = Stage::Place;
-                Next::Ask(Question::Place)
+                Next::Ask(Question::Place(self.literal.size))
             }
             (Stage::Mailbox, Some(Answer::Mailbox(_))) => self.refuse(Reply::try_create(), io),
             (Stage::Mailbox | Stage::Place, Some(Answer::Fault(fault))) => {
                 self.refuse(Reply::fault(&fault), io)
+            }
+            (Stage::Place, Some(Answer::Outcome(Outcome::Refused(refusal)))) => {
+                self.refuse(Reply::refusal(&refusal), io)
             }
             (Stage::Place, Some(Answer::Done)) => {
                 self.stage = Stage::Flow;

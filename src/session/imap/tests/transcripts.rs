@@ -2,12 +2,14 @@
 //!
 //! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line. `C2:` and
 //! `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
-//! TLS (it comes first), `fault on` takes the quorum away, `login` logs both sessions in as alice.
+//! TLS (it comes first), `quota N` gives alice room for N bytes, `fault on` takes the quorum away, `login` logs both sessions in as alice.
 
 use std::path::Path;
 
 use super::harness::{Driven, House};
 use crate::cluster::replica::Fault;
+use crate::state::command::Command;
+use crate::state::outcome::Outcome;
 
 const MAIL: &str = "From: Bob <bob@example.test>\r\nTo: alice@example.test\r\nSubject: SUBJECT\r\n\
     Date: Tue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <SUBJECT@example.test>\r\n\r\nHello SUBJECT.\r\n";
@@ -61,6 +63,11 @@ async fn play(text: &str, pace: Pace) -> Result<(), String> {
                     let sent = session.take_sent();
                     assert!(sent.contains("l OK"), "{sent}");
                 }
+            }
+            "quota" => {
+                let quota_bytes = Some(rest.parse().unwrap());
+                let outcome = house.replica.run(Command::SetQuota { name: "alice".into(), quota_bytes });
+                assert_eq!(outcome.unwrap(), Outcome::Done);
             }
             "fault" => house.replica.fail((rest == "on").then_some(Fault::NoQuorum)),
             _ => panic!("line {}: what is {word}?", number + 1),
