@@ -9,11 +9,13 @@ use tokio::time::Instant;
 
 use super::scene::{Node, PATIENCE};
 use super::three::{pair_and_witness, pair_and_witness_with};
+use crate::cluster::codec::normal_payload;
 use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::replica::{Fault, Placing, Replica};
-use crate::mail::ids::{AccountId, BodyId, NodeId};
-use crate::state::command::{Command, Deliver, DeliverTo, NewUser, PlacedBody, UidSet};
+use crate::mail::ids::{AccountId, BodyId, LogIndex, NodeId};
+use crate::state::codec::encode_proposal;
+use crate::state::command::{Command, Deliver, DeliverTo, NewUser, PlacedBody, Proposal, UidSet};
 use crate::state::outcome::Outcome;
 
 async fn user(node: &Node) -> AccountId {
@@ -216,4 +218,36 @@ fn flip(dir: &std::path::Path, body: &[u8]) {
         }
     }
     assert_eq!(found, 1, "the body lies in one segment");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_whose_answer_was_lost_is_applied_once_also_under_the_next_leader() {
+    let [a, b, _w] = pair_and_witness(Retention::default()).await;
+    let account = user(&a).await;
+    let body = place(a.handle(), "once").await.unwrap();
+    let to = vec![DeliverTo { account, mailbox: "INBOX".into(), flags: Default::default() }];
+    let clock = a.handle().clock();
+    let proposal = Proposal {
+        id: clock.command_id(),
+        base: LogIndex(a.handle().local.watched.applied_next.borrow().saturating_sub(1)),
+        at: clock.now(),
+        command: Command::Deliver(Deliver { body, to }),
+    };
+    let sent = normal_payload(&encode_proposal(&proposal).unwrap()).0;
+    // The answer is an index, which differs, and the outcome, which must not.
+    let outcome = |answer: Bytes| answer.slice(8..);
+    let first = outcome(a.handle().local.commit_for_peer(sent.clone()).await.unwrap());
+    let again = outcome(a.handle().local.commit_for_peer(sent.clone()).await.unwrap());
+    a.handle().transfer(b.handle().node()).await.unwrap();
+    let mut elsewhere = b.handle().local.commit_for_peer(sent.clone()).await;
+    let until = Instant::now() + PATIENCE;
+    while elsewhere.is_err() {
+        assert!(Instant::now() < until, "{elsewhere:?}");
+        elsewhere = b.handle().local.commit_for_peer(sent.clone()).await;
+    }
+    assert_eq!(again, first);
+    assert_eq!(outcome(elsewhere.unwrap()), first);
+    let inbox = b.handle().mailbox(account, "INBOX").await.unwrap().unwrap().id;
+    let view = b.handle().view(inbox).await.unwrap().unwrap();
+    assert_eq!(view.read(|view| view.messages().len()), 1);
 }
