@@ -363,6 +363,7 @@ fn spawn_tasks(runtime: &Runtime, local: &Arc<Local>, news: BodyNews) -> Vec<Joi
         runtime.spawn(keeper::follow_membership(local.clone())),
         runtime.spawn(keeper::follow_raft(local.clone())),
         runtime.spawn(keeper::watch_disk(local.clone())),
+        runtime.spawn(keeper::notice_removal(local.clone())),
     ];
     match &local.data {
         Some(data) => tasks.extend([

@@ -17,11 +17,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::local::{Local, peer_address};
 use super::membership::Files;
 use super::network::roster_of;
+use super::transport::Lane;
+use super::transport::hello::not_a_member;
 use super::types::Role;
 use crate::mail::ids::NodeId;
 
 /// How often the slower duties look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// For how long all that can be reached must say that this node was removed.
+const REMOVED_FOR: Duration = Duration::from_secs(5);
 /// A learner this close to the end of the log becomes a voter.
 const LEARNER_LAG_MAX: u64 = 256;
 
@@ -58,6 +62,44 @@ pub async fn follow_raft(local: Arc<Local>) {
     if !local.is_stopping() {
         local.fail(format!("replication has stopped: {}", why.unwrap_or_else(|| "its task ended".into())));
     }
+}
+
+/// A node that was removed hears it from the others only, for the log no longer comes to it: it stops, and says why.
+pub async fn notice_removal(local: Arc<Local>) {
+    let mut ticks = ticking(LOOK_AGAIN);
+    let mut since = None;
+    loop {
+        ticks.tick().await;
+        let Some(who) = says_removed(&local) else {
+            since = None;
+            continue;
+        };
+        // One that has just joined is not known everywhere yet.
+        if since.get_or_insert_with(Instant::now).elapsed() >= REMOVED_FOR {
+            return local.fail(format!(
+                "node {who} says that this node was removed from the cluster: empty {} and join anew, or leave it off",
+                local.config.dir.display()
+            ));
+        }
+    }
+}
+
+/// A peer that refuses this node for being no member, while no other takes it for one.
+fn says_removed(local: &Local) -> Option<NodeId> {
+    let roster = local.roster.load();
+    let others = roster.iter().map(|entry| NodeId(entry.id)).filter(|id| *id != local.id);
+    let words = not_a_member(local.id);
+    let mut says = None;
+    for other in others {
+        let state = local.transport.peer_state(other);
+        if state.connected[Lane::Control as usize] {
+            return None;
+        }
+        if state.refused_because.is_some_and(|why| why.contains(&words)) {
+            says = Some(other);
+        }
+    }
+    says
 }
 
 /// A log sync that hangs: leadership goes elsewhere, then the node stops loudly.

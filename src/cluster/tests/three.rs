@@ -1,6 +1,6 @@
 //! Two data nodes and a witness.
 
-use super::scene::Node;
+use super::scene::{Node, PATIENCE};
 use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::types::Role;
 
@@ -149,4 +149,15 @@ async fn lost_rows_are_built_anew_from_the_peer() {
     b.until_domain("meanwhile.test").await;
     assert!(b.has_domain("d0.test") && b.has_domain("d59.test"));
     b.add_domain("and-on.test").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_stops_and_says_so() {
+    let [a, b, w] = pair_and_witness(Retention::default()).await;
+    a.handle().remove(b.handle().node()).await.unwrap();
+    let why = tokio::time::timeout(PATIENCE, b.running.as_ref().unwrap().0.failed()).await.unwrap();
+    assert!(why.contains("removed from the cluster") && why.contains("join anew"), "{why}");
+    a.add_domain("and-on.test").await;
+    let failed = w.running.as_ref().unwrap().0.failed();
+    assert!(tokio::time::timeout(std::time::Duration::ZERO, failed).await.is_err(), "the others go on");
 }

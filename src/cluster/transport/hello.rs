@@ -138,6 +138,11 @@ impl PeerAddress {
     }
 }
 
+/// What a node that was removed, or is not known yet, is told.
+pub fn not_a_member(node: NodeId) -> String {
+    format!("node {node} is not a member of this cluster")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

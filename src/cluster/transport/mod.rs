@@ -359,7 +359,7 @@ impl Shared {
         hello: PeerHello,
     ) -> Result<Arc<Peer>, String> {
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
-        let peer = peers.get(&node).ok_or_else(|| format!("node {node} is not a member of this cluster"))?;
+        let peer = peers.get(&node).ok_or_else(|| hello::not_a_member(node))?;
         peer.came_in(lane, connection, hello);
         Ok(peer.clone())
     }

@@ -134,7 +134,7 @@ fn judge(shared: &Shared, certified: (NodeId, ClusterId), words: &[u8]) -> Resul
     let theirs: Hello = hello::decode(words)?;
     hello::judge(&shared.hello(), certified, &theirs)?;
     if shared.peer(theirs.node).is_none() {
-        return Err(format!("node {} is not a member of this cluster", theirs.node));
+        return Err(hello::not_a_member(theirs.node));
     }
     shared.handshake.accept(theirs.node, &theirs.lineage)?;
     Ok(theirs)
