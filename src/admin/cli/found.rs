@@ -139,6 +139,13 @@ impl Drop for Staging {
     }
 }
 
+/// Clients of some makers refuse certificates that are good for more than 825 days.
+pub fn good_for_two_years(params: &mut rcgen::CertificateParams) {
+    let today = chrono::DateTime::from_timestamp_millis(Clock::system().now().0 as i64).unwrap_or_default();
+    params.not_before = rcgen::date_time_ymd(today.year() - 1, 12, 1);
+    params.not_after = rcgen::date_time_ymd(today.year() + 2, 1, 28);
+}
+
 fn refuse_unless_empty(dir: &Path) -> Result<(), Problem> {
     match fs::read_dir(dir) {
         Ok(entries) => {
@@ -243,10 +250,7 @@ fn self_signed(dir: &Path, node: &str, names: &[String]) -> Result<(), Problem> 
     all.dedup();
     let mut params = rcgen::CertificateParams::new(all).map_err(fault)?;
     params.distinguished_name.push(rcgen::DnType::CommonName, node);
-    // Clients of some makers refuse certificates that are good for more than 825 days.
-    let today = chrono::DateTime::from_timestamp_millis(Clock::system().now().0 as i64).unwrap_or_default();
-    params.not_before = rcgen::date_time_ymd(today.year() - 1, 12, 1);
-    params.not_after = rcgen::date_time_ymd(today.year() + 2, 1, 28);
+    good_for_two_years(&mut params);
     let signing_key = rcgen::KeyPair::generate().map_err(fault)?;
     let certificate = params.self_signed(&signing_key).map_err(fault)?;
     let tls = dir.join("tls");

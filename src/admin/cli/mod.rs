@@ -2,7 +2,7 @@
 
 pub mod arguments;
 mod ask;
-mod found;
+pub mod found;
 pub mod identity;
 mod show;
 pub mod words;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
+use crate::admin::cli::found::good_for_two_years;
+
 /// Signs the demo's certificates; lives as long as the demo does.
 pub struct DemoCa {
     issuer: Issuer<'static, KeyPair>,
@@ -17,6 +19,7 @@ impl DemoCa {
         let key = KeyPair::generate().map_err(fault)?;
         let mut params = CertificateParams::new(Vec::new()).map_err(fault)?;
         params.distinguished_name.push(DnType::CommonName, "Pollux demo CA");
+        good_for_two_years(&mut params);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(fault)?;
@@ -30,6 +33,7 @@ impl DemoCa {
         let names = [hostname, "localhost", "127.0.0.1"].map(str::to_owned);
         let key = KeyPair::generate().map_err(fault)?;
         let mut params = CertificateParams::new(names.to_vec()).map_err(fault)?;
+        good_for_two_years(&mut params);
         params.distinguished_name.push(DnType::CommonName, hostname);
         let certificate = params.signed_by(&key, &self.issuer).map_err(fault)?;
         fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
