@@ -15,7 +15,7 @@ use crate::state::outcome::Outcome;
 use crate::state::record::MailboxRecord;
 use crate::state::view::SharedView;
 
-/// Ours, not the client's: the client hears 451, NO [UNAVAILABLE] or -ERR [SYS/TEMP]; the cause goes to the log.
+/// Ours, not the client's: the client hears 451, `NO [UNAVAILABLE]` or `-ERR [SYS/TEMP]`; the cause goes to the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Fault {
     /// No leader was found, or no majority answered, within the bound. The command may still be

@@ -83,10 +83,10 @@ impl Credentials {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LoginRefused {
-    /// Unknown, disabled or a wrong password: 535 5.7.8, NO [AUTHENTICATIONFAILED], -ERR [AUTH].
+    /// Unknown, disabled or a wrong password: 535 5.7.8, `NO [AUTHENTICATIONFAILED]`, `-ERR [AUTH]`.
     #[error("the login is not valid")]
     Wrong,
-    /// Too many checks are waiting: 454 4.7.0, NO [UNAVAILABLE], -ERR [SYS/TEMP].
+    /// Too many checks are waiting: 454 4.7.0, `NO [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
     #[error("too many logins are being checked")]
     Busy,
 }

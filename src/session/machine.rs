@@ -42,10 +42,10 @@ pub trait Machine: Send {
     /// The client was silent for the protocol's time: write the farewell.
     fn timed_out(&mut self, out: &mut BytesMut);
 
-    /// The node stops: write the farewell (421, BYE, -ERR [SYS/TEMP]).
+    /// The node stops: write the farewell (421, BYE, `-ERR [SYS/TEMP]`).
     fn shutting_down(&mut self, out: &mut BytesMut);
 
-    /// The user was disabled or removed: write the farewell (421, BYE, -ERR [AUTH]).
+    /// The user was disabled or removed: write the farewell (421, BYE, `-ERR [AUTH]`).
     fn login_ended(&mut self, out: &mut BytesMut);
 
     /// Seconds of silence allowed in the present state.

@@ -61,6 +61,6 @@ pub enum Answer {
     },
     Placed(PlacedBody),
     Done,
-    /// Ours: the client hears NO [UNAVAILABLE].
+    /// Ours: the client hears `NO [UNAVAILABLE]`.
     Fault(Fault),
 }

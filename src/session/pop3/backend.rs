@@ -79,7 +79,7 @@ fn refused_is_fault(outcome: Outcome) -> Result<(), Fault> {
     }
 }
 
-/// The client hears -ERR [SYS/TEMP]; the operator sees the cause.
+/// The client hears `-ERR [SYS/TEMP]`; the operator sees the cause.
 fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
     if let Err(fault) = &result {
         warn!("POP3, {during}: {fault}");

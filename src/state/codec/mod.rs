@@ -3,7 +3,7 @@
 //! A record is `u16 kind, u16 version, u32 length, bincode` (big-endian; bincode 2 "standard": varint,
 //! little-endian). A released struct never changes. To give one a new shape:
 //! 1. keep the old struct as it is, under a name with its version (`MailboxRowV1`), with its golden bytes;
-//! 2. write the new struct, raise `VERSION` in its [`records!`] line, add golden bytes for it;
+//! 2. write the new struct, raise `VERSION` in its `records!` line, add golden bytes for it;
 //! 3. override [`Record::upgrade`] in that line's impl so that the old version is decoded and converted;
 //! 4. write the new version only once the replicated cluster version allows it (design 7).
 //!
@@ -60,7 +60,7 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, CodecError> {
     decode(bytes)
 }
 
-/// A type with bytes of its own. Implemented by [`records!`] alone.
+/// A type with bytes of its own. Implemented by `records!` alone.
 pub trait Record: Encode + Sized {
     const KIND: u16;
     const VERSION: u16;

@@ -1,7 +1,7 @@
 //! The Raft log and vote on disk, behind one serial writer thread that groups what has gathered, syncs
 //! once, and then answers. Payloads are opaque bytes.
 //!
-//! The files are append-only and our own ([`frame`] says how damage is told from a torn tail). The
+//! The files are append-only and our own (`frame` says how damage is told from a torn tail). The
 //! `raft-log` crate was weighed and left: a flipped bit in a length that makes a record reach beyond the
 //! end of its newest file passes for a torn tail there, and every synced entry behind it is cut off
 //! without an error; it also keeps the whole newest file and one index row per entry in memory.

@@ -7,7 +7,7 @@
 //! crash in between leaves two copies of a body, of which the index names one.
 //!
 //! `forget` is not durable by itself: after a crash a forgotten body may be there again. Whoever forgets
-//! bodies by comparing with what is named meets it again. [`grace`] says why a young body is kept.
+//! bodies by comparing with what is named meets it again. `grace` says why a young body is kept.
 
 mod grace;
 mod index;

@@ -11,9 +11,9 @@ pub enum Syntax {
     /// Not of the form that the grammar wants.
     Malformed(&'static str),
     UnknownCommand,
-    /// RFC 3501 6.4.4: NO [BADCHARSET].
+    /// RFC 3501 6.4.4: `NO [BADCHARSET]`.
     BadCharset,
-    /// RFC 6154 6: NO [USEATTR].
+    /// RFC 6154 6: `NO [USEATTR]`.
     BadUse,
 }
 
