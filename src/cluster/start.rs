@@ -364,6 +364,7 @@ fn spawn_tasks(runtime: &Runtime, local: &Arc<Local>, news: BodyNews) -> Vec<Joi
         runtime.spawn(keeper::follow_raft(local.clone())),
         runtime.spawn(keeper::watch_disk(local.clone())),
         runtime.spawn(keeper::notice_removal(local.clone())),
+        runtime.spawn(keeper::renew_identity(local.clone())),
     ];
     match &local.data {
         Some(data) => tasks.extend([
@@ -411,7 +412,7 @@ struct Calls {
 impl NodeCalls for Calls {
     fn call(
         &self,
-        _from: NodeId,
+        from: NodeId,
         kind: u16,
         body: Bytes,
     ) -> Option<BoxFuture<'static, Result<Bytes, CallError>>> {
@@ -423,6 +424,7 @@ impl NodeCalls for Calls {
                 let report = wire::encode(&local.report());
                 report.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,
         }
     }

@@ -2,9 +2,11 @@
 //! disk, keeps its bodies whole.
 
 mod bodies;
+mod identity;
 mod sync;
 
 pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
+pub use self::identity::renew_identity;
 pub use self::sync::stay_in_sync;
 
 use std::sync::Arc;

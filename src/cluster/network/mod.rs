@@ -39,6 +39,8 @@ pub mod kinds {
     pub const MEMBERSHIP: u16 = 0x09;
     /// Stream, bulk lane: a data node's rows, for a peer whose own are damaged.
     pub const SNAPSHOT_FETCH: u16 = 0x0a;
+    /// A node's public key, for a data node to certify anew.
+    pub const CERTIFY: u16 = 0x0b;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

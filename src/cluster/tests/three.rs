@@ -1,8 +1,12 @@
 //! Two data nodes and a witness.
 
 use super::scene::{Node, PATIENCE};
+use crate::clock::Clock;
 use crate::cluster::config::{Retention, Upkeep};
+use crate::cluster::membership::Files;
+use crate::cluster::pki::{NodeIdentity, NodeKey};
 use crate::cluster::types::Role;
+use crate::mail::ids::Timestamp;
 
 /// Node a (the founder), node b, and the witness; all in sync.
 pub async fn pair_and_witness(retention: Retention) -> [Node; 3] {
@@ -160,4 +164,34 @@ async fn a_node_that_was_removed_stops_and_says_so() {
     a.add_domain("and-on.test").await;
     let failed = w.running.as_ref().unwrap().0.failed();
     assert!(tokio::time::timeout(std::time::Duration::ZERO, failed).await.is_err(), "the others go on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_renewed_at_half_their_life_and_the_nodes_find_each_other_with_them() {
+    let [mut a, b, mut w] = pair_and_witness(Retention::default()).await;
+    let read = |node: &Node| Files::new(&node.config.dir).read_identity().unwrap();
+    assert_eq!(a.handle().local.renew_identity_if_due().await, Ok(false), "it is new");
+    let ca = Files::new(&a.config.dir).read_ca().unwrap();
+    let more_than_a_year_ago = Timestamp(Clock::system().now().0 - 380 * 86_400_000);
+    for node in [&mut a, &mut w] {
+        let (id, fresh) = (node.handle().node(), read(node));
+        node.stop().await;
+        let public = NodeKey::from_pem(&fresh.key_pem).unwrap().public().to_vec();
+        let old = NodeIdentity { chain_pem: ca.certify(id, &public, more_than_a_year_ago).unwrap(), ..fresh };
+        Files::new(&node.config.dir).write_identity(&old).unwrap();
+        node.start().await;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while read(node) == old {
+            assert!(tokio::time::Instant::now() < until, "{} keeps its old certificate", node.config.name);
+            // The witness needs a data node, which may not be linked at its first look.
+            let _ = node.handle().local.renew_identity_if_due().await;
+        }
+        let renewed = read(node);
+        assert_eq!((renewed.name(), &renewed.key_pem), (old.name(), &old.key_pem));
+        assert!(renewed.renew_after().unwrap() > Clock::system().now() && renewed.ca_pem == old.ca_pem);
+        node.stop().await;
+        node.start().await;
+    }
+    b.add_domain("after.test").await;
+    a.until_domain("after.test").await;
 }
