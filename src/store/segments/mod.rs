@@ -52,6 +52,8 @@ pub struct BodyLimits {
     pub body_bytes_max: u64,
     /// A body placed within this time is not dropped by `forget`.
     pub grace: Duration,
+    /// The pace at which a compaction reads, so that new mail keeps most of the disk.
+    pub compaction_bytes_per_s_max: u64,
 }
 
 impl Default for BodyLimits {
@@ -62,6 +64,7 @@ impl Default for BodyLimits {
             queue_bytes_max: 32 << 20,
             body_bytes_max: 1 << 30,
             grace: Duration::from_secs(600),
+            compaction_bytes_per_s_max: 32 << 20,
         }
     }
 }
@@ -199,6 +202,7 @@ impl Bodies {
         let _one = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((segment, size, live)) = core.most_dead() else { return Ok(0) };
         let path = segment_path(&core.dir, segment);
+        let mut unpaced_bytes = 0;
         for (header, offset) in scan::scan(&path, 0, Depth::Headers).map_err(io_error)?.records {
             let (id, from) = (header.id, Location { segment, offset, length: header.length });
             if core.index.get(&id)? != Some(from) {
@@ -207,6 +211,12 @@ impl Bodies {
             match read_body(&path, offset, &id, header.length).map_err(io_error)? {
                 Some(body) => self.ask(|answer| Job::Move { id, from, bytes: body.into(), answer })?,
                 None => self.ask(|answer| Job::DropCorrupt(id, from, answer))?,
+            }
+            unpaced_bytes += header.length;
+            if unpaced_bytes >= COMPACTION_STRETCH_BYTES {
+                let bytes_per_s = core.limits.compaction_bytes_per_s_max.max(1);
+                std::thread::sleep(Duration::from_millis(unpaced_bytes * 1_000 / bytes_per_s));
+                unpaced_bytes = 0;
             }
         }
         self.ask(|answer| Job::Retire(segment, answer))?;
@@ -252,6 +262,8 @@ impl Bodies {
     }
 }
 
+/// What a compaction moves between two pauses.
+const COMPACTION_STRETCH_BYTES: u64 = 1 << 20;
 /// Bodies checked by one call of scrub, at most.
 const SCRUB_BODIES_MAX: usize = 256;
 

@@ -9,6 +9,7 @@ use super::writer::Active;
 use super::*;
 
 const SMALL: BodyLimits = BodyLimits {
+    compaction_bytes_per_s_max: u64::MAX,
     segment_bytes_max: 4_000,
     gathered_body_bytes_max: 1_000,
     queue_bytes_max: 1 << 20,
