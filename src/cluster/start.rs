@@ -373,6 +373,7 @@ fn spawn_tasks(runtime: &Runtime, local: &Arc<Local>, news: BodyNews) -> Vec<Joi
             runtime.spawn(keeper::note_standing(local.clone())),
             // Bodies are not Raft's business: they stay off its threads.
             tokio::spawn(keeper::stay_in_sync(local.clone(), data.clone())),
+            tokio::spawn(keeper::drop_strangers(local.clone(), data.clone())),
             tokio::spawn(keeper::check_named(local.clone(), data.clone(), news.named)),
             tokio::spawn(keeper::forget_bodies(local.clone(), data.clone(), news.dropped)),
             tokio::spawn(keeper::scrub_bodies(local.clone(), data.clone())),

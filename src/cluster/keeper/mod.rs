@@ -7,7 +7,7 @@ mod sync;
 
 pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
 pub use self::identity::renew_identity;
-pub use self::sync::stay_in_sync;
+pub use self::sync::{drop_strangers, stay_in_sync};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -44,6 +44,26 @@ pub async fn stay_in_sync(local: Arc<Local>, data: DataParts) {
     }
 }
 
+/// A removal is two steps, and a crash may part them: the leader drops from the set whoever is no member any longer,
+/// or every mail would wait for it until it is marked behind, and the policy of two copies would count it.
+pub async fn drop_strangers(local: Arc<Local>, data: DataParts) {
+    let mut ticks = super::ticking(LOOK_AGAIN);
+    loop {
+        ticks.tick().await;
+        let roster = local.roster.load_full();
+        if !local.leads() || roster.is_empty() {
+            continue;
+        }
+        let known = data.feed.replica_set().borrow().data_nodes.clone();
+        for node in known.into_iter().filter(|node| !roster.iter().any(|entry| entry.id == node.0)) {
+            match local.propose(Command::RemoveReplica { node }).await {
+                Ok(_) => tracing::info!("node {node} is no member any longer: no body waits for it"),
+                Err(fault) => tracing::debug!("node {node} is still in the set of data nodes: {fault}"),
+            }
+        }
+    }
+}
+
 async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
     // Entries up to here are in the rows, so that every body they name is found by the scan.
     let complete_to = LogIndex(local.watched.applied_next.borrow().saturating_sub(1));

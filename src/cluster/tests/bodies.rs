@@ -251,3 +251,11 @@ async fn a_proposal_whose_answer_was_lost_is_applied_once_also_under_the_next_le
     let view = b.handle().view(inbox).await.unwrap().unwrap();
     assert_eq!(view.read(|view| view.messages().len()), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_node_that_is_no_member_any_longer_leaves_the_set() {
+    let [a, _b, _w] = pair_and_witness(Retention::default()).await;
+    // As a removal leaves it that was cut off between its two steps.
+    assert!(matches!(a.handle().propose(Command::AddReplica { node: NodeId(9) }).await, Ok(Outcome::Done)));
+    a.until_set(|set| set.data_nodes == [NodeId(1), NodeId(2)].into()).await;
+}
