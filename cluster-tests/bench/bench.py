@@ -6,6 +6,7 @@ pair of runs. Server CPU is the servers' own processor time for one operation, o
 the two cores are shared with the load generator and with strangers: read ratios, not rates.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -249,8 +250,12 @@ def fail_over(ours, kills):
         survivor = 2 if leader == "node1" else 1
         os.kill(ours.pid(leader), signal.SIGKILL)
         started = time.time()
-        smtp.append(first_answer(BASE + (survivor - 1) * 1000 + 25, smtp_once, started))
-        imap.append(first_answer(BASE + (survivor - 1) * 1000 + 143, imap_once, started))
+        with concurrent.futures.ThreadPoolExecutor() as both:
+            base = BASE + (survivor - 1) * 1000
+            accepted = both.submit(first_answer, base + 25, smtp_once, started)
+            answered = both.submit(first_answer, base + 143, imap_once, started)
+        smtp.append(accepted.result())
+        imap.append(answered.result())
         ours.restart(leader)
     wait_protected(ours)
     return sorted(smtp), sorted(imap)
