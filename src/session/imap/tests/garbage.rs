@@ -24,7 +24,10 @@ fn survives(logged_in: bool, chunks: &[Vec<u8>]) {
 }
 
 fn tokens() -> Vec<Vec<u8>> {
-    let dictionary = std::fs::read_to_string("/work/shared/corpora/fuzz/imap.dict").unwrap_or_default();
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpora");
+    let corpora = std::env::var("POLLUX_CORPORA").unwrap_or_else(|_| beside.to_owned());
+    // Where it is not there, our own tokens have to do.
+    let dictionary = std::fs::read_to_string(format!("{corpora}/fuzz/imap.dict")).unwrap_or_default();
     let from_dictionary = dictionary.lines().map(|line| line.trim_matches('"').replace("\\\\", "\\"));
     let ours = [
         "a ",
