@@ -44,7 +44,7 @@ soak: tools
 # Ours beside Postfix + Dovecot, in one run on this machine; writes docs/benchmarks.md.
 bench:
 	$(CARGO) build --release --bin pollux
-	sh cluster-tests/bench/run.sh
+	sh cluster-tests/bench/run.sh $(BENCH_ARGS)
 
 # Licences, bans and sources; advisories where their database can be had.
 deny:

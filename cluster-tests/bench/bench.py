@@ -337,7 +337,9 @@ def main():
         if peers:
             peers.stop()
         ours.stop()
-    text = pathlib.Path(__file__).with_name("benchmarks.head.md").read_text().splitlines() + [""] + table(rows)
+    text = pathlib.Path(__file__).with_name("benchmarks.head.md").read_text().splitlines()
+    command = f"make bench BENCH_ARGS='--reps {options.reps} --scale {options.scale} --kills {options.kills}'"
+    text += ["", f"Command: `{command}`", ""] + table(rows)
     text += ["", "Rates are per second, unless the step says ms.", "", "| memory (PSS, MiB) | node1 | node2 | witness |", "|---|---|---|---|"]
     text += [f"| {label} | {m['node1']:.1f} | {m['node2']:.1f} | {m['witness']:.1f} |" for label, m in (("fresh, 23 users", idle), ("after the load", busy))]
     if smtp:
