@@ -21,8 +21,8 @@ tools:
 # Everything that can be proved in minutes: units, transcripts, properties, stories on real processes.
 test: tools
 	$(CARGO) build --workspace --all-targets
-	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
+	$(CARGO) nextest run --workspace --no-fail-fast
 
 # The read-only gate; `make fix` mends what can be mended.
 check:
