@@ -43,6 +43,7 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// Commits `command` by a majority and waits until it is applied on this node, so that the caller
     /// reads its own write. Retries inside for at most 10 s while there is no leader; a retry is applied once.
+    /// A body that a node lacks which came into sync since it was placed is brought there, and the command proposed anew.
     fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Fault>> + Send;
 
     /// Opens a message body for writing: streamed to this disk and to every in-sync data node.

@@ -20,7 +20,7 @@ use crate::mail::ids::{BodyId, MailboxId, ModSeq, Uid};
 use crate::mail::mime;
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
-use crate::state::command::{Command, PlacedBody};
+use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::{MailboxView, SharedView};
 
@@ -109,24 +109,9 @@ impl<R: Replica> ImapBackend<R> {
     }
 
     async fn propose(&mut self, command: Command) -> Result<Outcome, Fault> {
-        let mut outcome = self.replica.propose(command.clone()).await?;
-        if let (Outcome::Refused(Refusal::NotPlaced), Command::Append(append)) = (&outcome, &command) {
-            // The in-sync set grew between placing and commit: one more copy, then once more.
-            let mut again = append.clone();
-            for message in &mut again.messages {
-                message.body = self.place_again(message.body.id).await?;
-            }
-            outcome = self.replica.propose(Command::Append(again)).await?;
-        }
+        let outcome = self.replica.propose(command.clone()).await?;
         self.settle(&command, &outcome).await;
         Ok(outcome)
-    }
-
-    async fn place_again(&mut self, body: BodyId) -> Result<PlacedBody, Fault> {
-        let raw = self.replica.body(body).await?;
-        let mut placing = self.replica.place().await?;
-        placing.push(raw).await?;
-        placing.finish().await
     }
 
     /// Waits until the session's own view shows what was committed to it. The feed is asynchronous; a session that

@@ -15,15 +15,10 @@ use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
-use crate::state::command::{Command, Deliver, DeliverTo, PlacedBody};
+use crate::state::command::{Command, Deliver, DeliverTo};
 use crate::state::directory::{Directory, User};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::routing::{LocalTarget, Route, route, route_postmaster};
-
-/// Times a body is placed for one delivery: the in-sync set may change between placing and commit.
-const PLACINGS_PER_DELIVERY_MAX: usize = 3;
-/// Bytes handed to a placing at a time when a body is placed anew.
-const REPLACE_CHUNK_BYTES: usize = 64 * 1024;
 
 pub struct SmtpBackend<R: Replica> {
     replica: R,
@@ -121,24 +116,20 @@ impl<R: Replica> SmtpBackend<R> {
         let Some(placing) = self.placing.take() else {
             return Err(Fault::Busy("no body is being placed".to_owned()));
         };
-        let mut body = placing.finish().await?;
+        let body = placing.finish().await?;
         let fan_out = FanOut::new(&self.without_missing_mailboxes(to.clone()).await?);
-        for _ in 0..PLACINGS_PER_DELIVERY_MAX {
-            let deliver = Deliver { body: body.clone(), to: fan_out.deliveries.clone() };
-            match self.replica.propose(Command::Deliver(deliver)).await? {
-                Outcome::Delivered { results } => {
-                    let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
-                    return Ok(fan_out.per_recipient(&results));
-                }
-                Outcome::Refused(Refusal::NotPlaced) => body = self.place_again(&body).await?,
-                Outcome::Refused(refusal) => return Ok(vec![Err(refusal); to.len()]),
-                other => {
-                    tracing::error!("a delivery was answered with {other:?}");
-                    return Err(Fault::Busy("an answer that does not fit a delivery".to_owned()));
-                }
+        let deliver = Deliver { body, to: fan_out.deliveries.clone() };
+        match self.replica.propose(Command::Deliver(deliver)).await? {
+            Outcome::Delivered { results } => {
+                let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
+                Ok(fan_out.per_recipient(&results))
+            }
+            Outcome::Refused(refusal) => Ok(vec![Err(refusal); to.len()]),
+            other => {
+                tracing::error!("a delivery was answered with {other:?}");
+                Err(Fault::Busy("an answer that does not fit a delivery".to_owned()))
             }
         }
-        Ok(vec![Err(Refusal::NotPlaced); to.len()])
     }
 
     /// `alice+none` means INBOX where there is no mailbox `none`: beside `alice` that is no second copy.
@@ -154,16 +145,6 @@ impl<R: Replica> SmtpBackend<R> {
             }
         }
         Ok(to)
-    }
-
-    /// The session keeps no body in memory; the disk has it.
-    async fn place_again(&mut self, body: &PlacedBody) -> Result<PlacedBody, Fault> {
-        let mut raw = self.replica.body(body.id).await?;
-        let mut placing = self.replica.place().await?;
-        while !raw.is_empty() {
-            placing.push(raw.split_to(raw.len().min(REPLACE_CHUNK_BYTES))).await?;
-        }
-        placing.finish().await
     }
 }
 
