@@ -30,18 +30,23 @@ impl Cluster {
         Self::start_on(prepare, |_, _| {})
     }
 
-    /// The same; `lay` may put disks under the nodes' folders before anything is in them.
-    pub fn start_on(prepare: impl Fn(&Node), lay: impl Fn(&Lab, &Node)) -> Option<Cluster> {
+    /// The same; every node's disk can be made to fail ([`Node::disk`]).
+    pub fn start_with_disk_faults() -> Option<Cluster> {
+        Self::start_on(|_| {}, |_, node| node.enable_disk_faults())
+    }
+
+    /// The same; `lay` may put disks under the nodes' folders, and load what stands between, before anything is in them.
+    pub fn start_on(prepare: impl Fn(&Node), lay: impl Fn(&Lab, &mut Node)) -> Option<Cluster> {
         let lab = Lab::enter()?;
         let home = tempfile::Builder::new().prefix("pollux-story-").tempdir().expect("a temporary folder");
         let node =
             |name: &str, role, host: u8| Node::new(name, role, Ipv4Addr::new(127, 0, 0, host), home.path());
-        let nodes = vec![
+        let mut nodes = vec![
             node("node1", Role::Data, 1),
             node("node2", Role::Data, 2),
             node("witness", Role::Witness, 3),
         ];
-        nodes.iter().for_each(|node| lay(&lab, node));
+        nodes.iter_mut().for_each(|node| lay(&lab, node));
         let mut cluster = Cluster { nodes, lab, home, failed: true };
         cluster.found(&prepare);
         for at in 1..cluster.nodes.len() {

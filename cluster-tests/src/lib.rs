@@ -9,6 +9,7 @@
 
 pub mod checker;
 pub mod cluster;
+pub mod disk;
 pub mod imap;
 pub mod lab;
 pub mod ledger;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::disk::{Disk, shim};
 use crate::wait::eventually;
 
 /// Mail ports of every node are the standard ones plus this; the nodes differ in their address.
@@ -26,12 +27,21 @@ pub struct Node {
     process: Option<Child>,
     /// Variables for the process (a shim's, a preset's).
     pub environment: Vec<(String, String)>,
+    disk: Option<Disk>,
 }
 
 impl Node {
     pub fn new(name: &str, role: Role, address: Ipv4Addr, home: &Path) -> Node {
         let dir = home.join(name);
-        Node { name: name.to_string(), role, address, dir, process: None, environment: Vec::new() }
+        Node {
+            name: name.to_string(),
+            role,
+            address,
+            dir,
+            process: None,
+            environment: Vec::new(),
+            disk: None,
+        }
     }
 
     pub fn smtp(&self) -> SocketAddr {
@@ -48,6 +58,28 @@ impl Node {
 
     pub fn port(&self, standard: u16) -> SocketAddr {
         (self.address, PORT_OFFSET + standard).into()
+    }
+
+    /// From its next start on, this node's disk can be made to fail: [`Node::disk`].
+    pub fn enable_disk_faults(&mut self) {
+        let disk = Disk::new(&self.dir.with_extension("disk"));
+        self.environment.extend(disk.environment(&self.dir));
+        self.disk = Some(disk);
+        self.preload(&shim());
+    }
+
+    /// This node's disk, where [`Node::enable_disk_faults`] came before its start.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("the node was started with disk faults")
+    }
+
+    /// Loads `library` into the process at its next start, beside those that are loaded already.
+    pub fn preload(&mut self, library: &Path) {
+        let library = library.display().to_string();
+        match self.environment.iter_mut().find(|(key, _)| key == "LD_PRELOAD") {
+            Some((_, libraries)) => *libraries = format!("{libraries}:{library}"),
+            None => self.environment.push(("LD_PRELOAD".into(), library)),
+        }
     }
 
     /// Starts `pollux serve`; what it says goes to `<dir>.log`, appended.
@@ -69,6 +101,11 @@ impl Node {
 
     pub fn log_path(&self) -> PathBuf {
         self.dir.with_extension("log")
+    }
+
+    /// All that the process has said so far, over all its starts.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -12,7 +12,7 @@ const DISK_MEBIBYTES: u32 = 192;
 
 #[test]
 fn disk_full() {
-    let small_disk_for_node2 = |lab: &cluster_tests::lab::Lab, node: &cluster_tests::node::Node| {
+    let small_disk_for_node2 = |lab: &cluster_tests::lab::Lab, node: &mut cluster_tests::node::Node| {
         if node.name == "node2" {
             lab.mount_small_disk(&node.dir, DISK_MEBIBYTES);
         }
