@@ -130,6 +130,12 @@ pub enum Command {
     SetClusterVersion {
         version: u32,
     },
+
+    // Members.
+    /// Gives out a node id that was never given before, above `above`: the highest that the proposer knows to be in use.
+    GiveNodeId {
+        above: NodeId,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

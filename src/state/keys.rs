@@ -10,6 +10,7 @@ pub const MESSAGES_PER_ROW: u32 = 8;
 
 pub const META: u8 = 0x01;
 pub const REPLICAS: u8 = 0x02;
+pub const NODE_IDS: u8 = 0x03;
 pub const DOMAIN: u8 = 0x10;
 pub const USER: u8 = 0x11;
 pub const ACCOUNT: u8 = 0x12;
@@ -62,6 +63,10 @@ pub fn meta() -> Vec<u8> {
 
 pub fn replicas() -> Vec<u8> {
     vec![REPLICAS]
+}
+
+pub fn node_ids() -> Vec<u8> {
+    vec![NODE_IDS]
 }
 
 pub fn domain(name: &str) -> Vec<u8> {

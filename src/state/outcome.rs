@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::command::UidSet;
-use crate::mail::ids::{AccountId, MailboxId, ModSeq, Uid, UidValidity};
+use crate::mail::ids::{AccountId, MailboxId, ModSeq, NodeId, Uid, UidValidity};
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
@@ -44,6 +44,9 @@ pub enum Outcome {
     StoredNothing {
         modseq: ModSeq,
         modified: UidSet,
+    },
+    NodeIdGiven {
+        node: NodeId,
     },
 }
 

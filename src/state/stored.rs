@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::command::{SpecialUse, UidSet};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
-use crate::mail::ids::{AccountId, CommandId, LogIndex, MailboxId, ModSeq, Uid, UidValidity};
+use crate::mail::ids::{AccountId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Uid, UidValidity};
 
 /// Counters over everything. One row, read by every entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -28,6 +28,12 @@ pub struct MetaRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ReplicasRow {
     pub replicas: Vec<ReplicaRecord>,
+}
+
+/// Of all nodes that ever were.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NodeIdsRow {
+    pub last_given: NodeId,
 }
 
 /// That the row exists is all it says.

@@ -40,13 +40,10 @@ pub async fn follow_membership(local: Arc<Local>) {
         if !roster.is_empty() && *local.roster.load_full() != roster {
             let peers: std::collections::BTreeMap<_, _> =
                 roster.iter().map(|entry| (NodeId(entry.id), peer_address(entry))).collect();
-            let highest = roster.iter().map(|entry| entry.id).max().unwrap_or(0);
             local.roster.store(Arc::new(roster));
             local.transport.set_peers(peers.clone());
             let files = files.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                files.note_node_id(highest).and_then(|()| files.write_peers(&peers))
-            });
+            let written = tokio::task::spawn_blocking(move || files.write_peers(&peers));
             if let Ok(Err(error)) = written.await {
                 tracing::warn!("the members could not be written down: {error}");
             }

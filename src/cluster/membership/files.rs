@@ -98,26 +98,6 @@ impl Files {
         write_atomically(&self.dir.join("founder"), b"1\n")
     }
 
-    /// An id above every one this node has heard of, and remembers it as used.
-    pub fn take_node_id(&self, highest_member: u64) -> io::Result<u64> {
-        let id = self.highest_node_id().max(highest_member) + 1;
-        self.note_node_id(id)?;
-        Ok(id)
-    }
-
-    /// Remembers that an id was in use, so that it never is again.
-    pub fn note_node_id(&self, id: u64) -> io::Result<()> {
-        if id <= self.highest_node_id() {
-            return Ok(());
-        }
-        write_atomically(&self.dir.join("node-ids"), format!("{id}\n").as_bytes())
-    }
-
-    fn highest_node_id(&self) -> u64 {
-        let text = std::fs::read_to_string(self.dir.join("node-ids")).unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
-    }
-
     pub fn add_token(&self, record: TokenRecord, now: Timestamp) -> io::Result<()> {
         let mut records = self.read_tokens();
         records.retain(|record| record.expires > now);
@@ -177,7 +157,6 @@ pub fn found(config: &ClusterConfig, clock: &Clock) -> Result<(ClusterId, NodeId
         files.create()?;
         files.write_ca(ca.certificate_pem(), &ca.key_pem())?;
         files.write_founder()?;
-        files.note_node_id(node.0)?;
         files.write_identity(&identity)
     };
     write().map_err(|error| StartError::new(format!("{}: {error}", config.dir.display())))?;
@@ -193,16 +172,6 @@ mod tests {
         let files = Files::new(dir.path());
         files.create().unwrap();
         (dir, files)
-    }
-
-    #[test]
-    fn a_node_id_is_never_given_twice() {
-        let (_dir, files) = files();
-        assert_eq!(files.take_node_id(1).unwrap(), 2);
-        assert_eq!(files.take_node_id(1).unwrap(), 3, "node 2 was removed meanwhile");
-        files.note_node_id(7).unwrap();
-        files.note_node_id(5).unwrap();
-        assert_eq!(files.take_node_id(3).unwrap(), 8);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl JoinHandler for Admission {
 }
 
 impl Local {
-    async fn let_in(&self, request: JoinRequest) -> Result<JoinAnswer, String> {
+    async fn let_in(self: &Arc<Self>, request: JoinRequest) -> Result<JoinAnswer, String> {
         let ca = Files::new(&self.config.dir).read_ca()?;
         let member = Member {
             name: request.name,
@@ -124,7 +124,6 @@ pub async fn join(config: &ClusterConfig, token: &str, clock: &Clock) -> Result<
                 files.write_ca(&answer.ca_pem, key_pem)?;
             }
             files.write_peers(&answer.members)?;
-            files.note_node_id(answer.node.0)?;
             files.write_identity(&identity)
         };
         write().map_err(|error| format!("{}: {error}", dir.display()))

@@ -18,14 +18,16 @@ use tokio::time::Instant;
 
 use super::codec::MEMBERS_MAX;
 use super::local::{Local, Metrics};
-use super::network::kinds;
+use super::network::{RosterEntry, kinds, roster_of};
 use super::propose::NOT_LEADER;
+use super::replica::Fault;
 use super::token::{JoinToken, Role, Secret};
 use super::transport::{CallError, Lane};
 use super::types::Member;
 use super::wire;
 use crate::mail::ids::{NodeId, Timestamp};
 use crate::state::command::Command;
+use crate::state::outcome::Outcome;
 
 /// How long a change of the membership may take, finding the leader included.
 const CHANGE_MAX: Duration = Duration::from_secs(15);
@@ -54,8 +56,9 @@ impl ClusterError {
 /// A change of the membership, for the leader.
 #[derive(Debug, Clone, Encode, Decode)]
 pub enum MembershipCall {
-    /// Answered with the new node's id.
+    /// `node` was given to this join by the replicated state: a retry finds its own work done.
     Admit {
+        node: NodeId,
         name: String,
         role: Role,
         control: String,
@@ -96,9 +99,21 @@ impl Local {
         Ok(())
     }
 
-    pub async fn admit(&self, member: Member) -> Result<NodeId, ClusterError> {
+    /// The id comes from the replicated state, so that none is ever given twice, whichever node lets in.
+    pub async fn admit(self: &Arc<Self>, member: Member) -> Result<NodeId, ClusterError> {
+        let roster = self.roster.load_full();
+        may_join(&roster, &member).map_err(ClusterError::Refused)?;
+        let above = NodeId(roster.iter().map(|entry| entry.id).max().unwrap_or(0));
+        let node = match self.propose(Command::GiveNodeId { above }).await {
+            Ok(Outcome::NodeIdGiven { node }) => node,
+            Ok(Outcome::Refused(refusal)) => return Err(ClusterError::refused(refusal)),
+            Ok(other) => return Err(ClusterError::refused(format!("no node id was given: {other:?}"))),
+            Err(Fault::NoQuorum) => return Err(ClusterError::NoQuorum),
+            Err(fault) => return Err(ClusterError::refused(fault)),
+        };
         let Member { name, role, control, bulk } = member;
-        self.at_leader(MembershipCall::Admit { name, role, control, bulk }).await.map(NodeId)
+        self.at_leader(MembershipCall::Admit { node, name, role, control, bulk }).await?;
+        Ok(node)
     }
 
     pub async fn join_token(&self, role: Role, ttl_ms: u64) -> Result<String, ClusterError> {
@@ -171,38 +186,27 @@ impl Local {
         if !self.leads() {
             return Err(Tried::NotLeader);
         }
-        // One change at a time, so that two joins never get one id.
+        // One change at a time, so that two joins never get one name.
         let _turn = self.changing.lock().await;
         match call {
-            MembershipCall::Admit { name, role, control, bulk } => {
-                self.admit_here(Member { name, role, control, bulk }).await
+            MembershipCall::Admit { node, name, role, control, bulk } => {
+                self.admit_here(node, Member { name, role, control, bulk }).await
             }
             MembershipCall::Remove { node } => self.remove_here(node).await,
             MembershipCall::Transfer { to } => self.transfer_here(to).await,
         }
     }
 
-    async fn admit_here(&self, member: Member) -> Result<u64, Tried> {
-        let roster = self.roster.load_full();
-        if roster.len() >= MEMBERS_MAX {
-            return Err(Tried::Refused(format!("a cluster has at most {MEMBERS_MAX} nodes")));
+    async fn admit_here(&self, node: NodeId, member: Member) -> Result<u64, Tried> {
+        let members = roster_of(&self.look(|metrics| metrics.membership_config.clone()));
+        match members.iter().find(|entry| entry.id == node.0) {
+            // The first try was done and its answer lost.
+            Some(entry) if entry.member == member => return Ok(node.0),
+            Some(_) => return Err(Tried::Refused(format!("node id {node} is another node's"))),
+            None => may_join(&members, &member).map_err(Tried::Refused)?,
         }
-        if roster.iter().any(|entry| entry.member.name == member.name) {
-            return Err(Tried::Refused(format!(
-                "there is a node named {} already: choose another name",
-                member.name
-            )));
-        }
-        let files = Files::new(&self.config.dir);
-        let highest = roster.iter().map(|entry| entry.id).max().unwrap_or(0);
-        let taken = tokio::task::spawn_blocking(move || files.take_node_id(highest)).await;
-        let id = match taken {
-            Ok(Ok(id)) => id,
-            Ok(Err(error)) => return Err(Tried::Refused(error.to_string())),
-            Err(error) => return Err(Tried::Refused(error.to_string())),
-        };
-        self.change_raft(ChangeMembers::AddNodes(BTreeMap::from([(id, member)])), true).await?;
-        Ok(id)
+        self.change_raft(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), true).await?;
+        Ok(node.0)
     }
 
     async fn remove_here(&self, node: NodeId) -> Result<u64, Tried> {
@@ -257,6 +261,17 @@ impl Local {
         let candidates = self.data_voters();
         self.look(|metrics| candidates.into_iter().max_by_key(|node| matched(metrics, *node)))
     }
+}
+
+/// `Err` is one line for who wants to join.
+fn may_join(members: &[RosterEntry], member: &Member) -> Result<(), String> {
+    if members.len() >= MEMBERS_MAX {
+        return Err(format!("a cluster has at most {MEMBERS_MAX} nodes"));
+    }
+    if members.iter().any(|entry| entry.member.name == member.name) {
+        return Err(format!("there is a node named {} already: choose another name", member.name));
+    }
+    Ok(())
 }
 
 /// The index up to which a peer has this leader's log.

@@ -6,7 +6,7 @@ use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::membership::Files;
 use crate::cluster::pki::{NodeIdentity, NodeKey};
 use crate::cluster::types::Role;
-use crate::mail::ids::Timestamp;
+use crate::mail::ids::{NodeId, Timestamp};
 
 /// Node a (the founder), node b, and the witness; all in sync.
 pub async fn pair_and_witness(retention: Retention) -> [Node; 3] {
@@ -109,11 +109,33 @@ async fn leadership_is_handed_over_and_a_node_is_removed() {
     assert_eq!(status.leader, Some(b.handle().node()));
     assert_eq!(status.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["a", "b", "w"]);
     w.stop().await;
-    a.handle().remove(crate::mail::ids::NodeId(3)).await.unwrap();
+    a.handle().remove(NodeId(3)).await.unwrap();
     a.until("the witness is gone", |metrics| metrics.membership_config.membership().nodes().count() == 2)
         .await;
     let again = Node::joined("w2", Role::Witness, &a).await;
     assert_eq!(again.handle().node().0, 4, "an id is never used again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_gives_no_id_of_a_node_that_came_and_went_meanwhile() {
+    // So short a log that it hears of the meanwhile by snapshot: the memberships between are nowhere any longer.
+    let retention = Retention { snapshot_entries: 20, keep_entries: 5, ..Retention::default() };
+    let [a, mut b, mut w] = pair_and_witness(retention).await;
+    b.stop().await;
+    let guest = Node::joined("guest", Role::Data, &a).await;
+    assert_eq!(guest.handle().node(), NodeId(4));
+    a.handle().remove(NodeId(4)).await.unwrap();
+    for at in 0..60 {
+        a.add_domain(&format!("d{at}.test")).await;
+    }
+    a.until("its log is purged", |metrics| metrics.purged.is_some_and(|purged| purged.index > 40)).await;
+    b.start().await;
+    b.until_domain("d59.test").await;
+    a.handle().transfer(b.handle().node()).await.unwrap();
+    w.stop().await;
+    b.handle().remove(NodeId(3)).await.unwrap();
+    let witness = Node::joined("w2", Role::Witness, &b).await;
+    assert_eq!(witness.handle().node(), NodeId(5), "4 was given while b was away");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

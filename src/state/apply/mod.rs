@@ -11,6 +11,7 @@ mod keywords;
 mod mailboxes;
 mod messages;
 mod names;
+mod node_ids;
 mod opened;
 mod overlay;
 mod rename;
@@ -98,6 +99,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::MarkBehind { node } => replicas::mark_behind(tx, *node),
         Command::MarkInSync { node, complete_to } => replicas::mark_in_sync(tx, *node, *complete_to),
         Command::SetClusterVersion { version } => replicas::set_cluster_version(tx, *version),
+        Command::GiveNodeId { above } => node_ids::give(tx, *above),
     }
 }
 

@@ -109,6 +109,7 @@ records! {
     30 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SlotPartRow;
     31 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX CommandRow;
     32 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SweepRow;
+    33 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX NodeIdsRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

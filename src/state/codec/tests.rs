@@ -65,6 +65,7 @@ fn commands() -> Vec<Command> {
         Command::MarkBehind { node: NodeId(2) },
         Command::MarkInSync { node: NodeId(2), complete_to: LogIndex(9) },
         Command::SetClusterVersion { version: 3 },
+        Command::GiveNodeId { above: NodeId(300) },
     ]
 }
 
@@ -97,6 +98,7 @@ fn outcomes() -> Vec<Outcome> {
     ];
     outcomes.extend(refusals().into_iter().map(Outcome::Refused));
     outcomes.push(Outcome::StoredNothing { modseq, modified: uids() });
+    outcomes.push(Outcome::NodeIdGiven { node: NodeId(300) });
     outcomes
 }
 
@@ -143,6 +145,7 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let standing =
         ReplicaRecord { node: NodeId(1), in_sync: true, since: Timestamp(1 << 40), missed_at: LogIndex(3) };
     add(golden, written, "row.Replicas", &ReplicasRow { replicas: vec![standing] });
+    add(golden, written, "row.NodeIds", &NodeIdsRow { last_given: NodeId(300) });
     add(golden, written, "row.Domain", &DomainRow {});
     let user = UserRow { account, password_phc: "$p".into(), quota_bytes: Some(9), enabled: true };
     add(golden, written, "row.User", &user);
@@ -238,8 +241,8 @@ fn every_variant_has_its_golden_bytes() {
     }
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
-        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 26),
-        (bincode::decode_from_slice::<Outcome, _>(&[10], standard()).err(), 10),
+        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 27),
+        (bincode::decode_from_slice::<Outcome, _>(&[11], standard()).err(), 11),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 9),
     ] {
         assert!(matches!(decoded, Some(DecodeError::UnexpectedVariant { .. })), "{count}: {decoded:?}");
@@ -292,7 +295,7 @@ fn sizes_end_at_their_bounds() {
 
 proptest! {
     #[test]
-    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..33) {
+    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..34) {
         let length = bytes.len().saturating_sub(HEADER_BYTES) as u8;
         for (at, byte) in [0, kind, 0, 1, 0, 0, 0, length].into_iter().enumerate() {
             if let Some(place) = bytes.get_mut(at) {

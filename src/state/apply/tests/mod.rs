@@ -4,6 +4,7 @@ mod accounts;
 mod idempotency;
 mod mailboxes;
 mod messages;
+mod node_ids;
 mod properties;
 mod replicas;
 mod sweeping;

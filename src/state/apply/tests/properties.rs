@@ -119,6 +119,8 @@ fn command() -> impl Strategy<Value = Command> {
         node().prop_map(|node| Command::MarkBehind { node }),
         (node(), 0u64..60).prop_map(|(node, at)| Command::MarkInSync { node, complete_to: LogIndex(at) }),
         any::<u32>().prop_map(|version| Command::SetClusterVersion { version }),
+        prop_oneof![9 => 0u64..6, 1 => Just(u64::MAX)]
+            .prop_map(|above| Command::GiveNodeId { above: NodeId(above) }),
     ];
     prop_oneof![2 => directory, 3 => mailboxes, 8 => messages, 1 => nodes]
 }
