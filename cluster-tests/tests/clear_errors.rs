@@ -1,5 +1,6 @@
 //! Bad input: one line that says what is wrong and what to do, exit 1 or 2, and nothing half-done left behind.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -23,16 +24,7 @@ fn says(output: &Output, words: &[&str]) {
 fn a_wrong_configuration_is_named_with_its_line_and_key() {
     let home = tempfile::tempdir().expect("a temporary folder");
     let dir = home.path().join("n");
-    let init = [
-        "init",
-        "--dir",
-        &dir.display().to_string(),
-        "--domain",
-        "example.test",
-        "--hostname",
-        "mx.example.test",
-    ];
-    assert!(pollux(&[&init[..], &["--cluster-address", "127.0.0.1"]].concat(), None, None).status.success());
+    assert!(init(&dir).status.success());
     let config = dir.join("pollux.toml");
     let good = std::fs::read_to_string(&config).expect("init wrote it");
 
@@ -42,8 +34,28 @@ fn a_wrong_configuration_is_named_with_its_line_and_key() {
     says(&serve(&config), &["pollux.toml:1"]);
     says(&serve(&home.path().join("absent.toml")), &["absent.toml"]);
 
-    let again = pollux(&init, None, None);
-    says(&again, &["not empty"]);
+    says(&init(&dir), &["not empty"]);
+}
+
+fn init(dir: &Path) -> Output {
+    let dir = dir.display().to_string();
+    let (domain, host) = ("example.test", "mx.example.test");
+    let words = ["init", "--dir", &dir, "--domain", domain, "--hostname", host];
+    pollux(&[&words[..], &["--cluster-address", "127.0.0.1"]].concat(), None, None)
+}
+
+#[test]
+fn private_keys_are_their_owners_alone_from_the_first_moment() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let dir = home.path().join("n");
+    assert!(init(&dir).status.success());
+    for key in ["cluster/ca.key", "cluster/identity.pem", "tls/key.pem"] {
+        let path = dir.join(key);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{key}: {error}"));
+        assert!(text.contains("PRIVATE KEY"), "{key}");
+        let mode = path.metadata().expect("it was read").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
 }
 
 #[test]
@@ -54,6 +66,7 @@ fn wrong_requests_to_a_running_cluster_are_refused_in_one_line() {
     says(&node.command(&["policy", "set", "smtp.recipients_max", "0"]), &["smtp.recipients_max"]);
     says(&node.command(&["user", "show", "nobody"]), &["nobody"]);
     says(&node.command(&["cluster", "transfer", "99"]), &["99"]);
+    says(&cluster.nodes[2].command(&["join-token"]), &["witness", "on a data node"]);
 
     let second = serve(&node.dir.join("pollux.toml"));
     says(&second, &["in use"]);

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs2::FileExt;
@@ -13,8 +14,22 @@ const LOCK_NAME: &str = "lock";
 /// Replaces `path` by a file holding `bytes`: after a crash there is the old file or the new one, whole.
 /// Durable when it returns.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |temporary| File::create(temporary))
+}
+
+/// The same for keys and the like: at no moment can anyone but the owner read it.
+pub fn write_secret_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |temporary| {
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(temporary)?;
+        // One that a crash left behind kept its own mode.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        Ok(file)
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8], create: impl FnOnce(&Path) -> io::Result<File>) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let written = File::create(&temporary).and_then(|mut file| {
+    let written = create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         sync_file(&file)
     });
@@ -142,6 +157,19 @@ mod tests {
         assert!(write_atomically(&path, b"new").is_err());
         assert_eq!(fs::read(path.join("inside")).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_secret_is_its_owners_alone_whatever_lay_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        for left in [&path, &dir.path().join("key.new")] {
+            fs::write(left, b"old").unwrap();
+            fs::set_permissions(left, fs::Permissions::from_mode(0o644)).unwrap();
+            write_secret_atomically(&path, b"secret").unwrap();
+            assert_eq!((mode(), fs::read(&path).unwrap()), (0o600, b"secret".to_vec()));
+        }
     }
 
     #[test]

@@ -259,10 +259,9 @@ fn self_signed(dir: &Path, node: &str, names: &[String]) -> Result<(), Problem> 
     write_secret(&tls.join("key.pem"), signing_key.serialize_pem().as_bytes())
 }
 
-pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    files::write_atomically(path, bytes)
-        .map_err(|error| format!("{}: cannot be written ({error})", path.display()))?;
-    set_mode(path, 0o600)
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    files::write_secret_atomically(path, bytes)
+        .map_err(|error| format!("{}: cannot be written ({error})", path.display()))
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), Problem> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
-use crate::admin::cli::found::good_for_two_years;
+use crate::admin::cli::found::{good_for_two_years, write_secret};
 
 /// Signs the demo's certificates; lives as long as the demo does.
 pub struct DemoCa {
@@ -38,7 +38,7 @@ impl DemoCa {
         let certificate = params.signed_by(&key, &self.issuer).map_err(fault)?;
         fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         write(&dir.join("cert.pem"), &certificate.pem())?;
-        write(&dir.join("key.pem"), &key.serialize_pem())
+        write_secret(&dir.join("key.pem"), key.serialize_pem().as_bytes())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cluster::token::{Role, Secret, TokenError, TokenRecord, check};
 use crate::cluster::transport::PeerAddress;
 use crate::cluster::wire;
 use crate::mail::ids::{NodeId, Timestamp};
-use crate::store::files::{create_dir_durably, write_atomically};
+use crate::store::files::{create_dir_durably, write_atomically, write_secret_atomically};
 
 /// Tokens remembered at once; beyond it the ones that expire first go.
 const TOKENS_MAX: usize = 64;
@@ -58,7 +58,7 @@ impl Files {
 
     /// The last of a join's or founding's files: with it the node is a member.
     pub fn write_identity(&self, identity: &NodeIdentity) -> io::Result<()> {
-        write_atomically(&self.identity_path(), &identity.to_bytes())
+        write_secret_atomically(&self.identity_path(), &identity.to_bytes())
     }
 
     /// A data node's copy of the CA, with which it lets others in.
@@ -75,7 +75,7 @@ impl Files {
 
     pub fn write_ca(&self, certificate_pem: &str, key_pem: &str) -> io::Result<()> {
         write_atomically(&self.dir.join("ca.pem"), certificate_pem.as_bytes())?;
-        write_atomically(&self.dir.join("ca.key"), key_pem.as_bytes())
+        write_secret_atomically(&self.dir.join("ca.key"), key_pem.as_bytes())
     }
 
     /// The members as last heard, so that a restarted node can be found and find others.
@@ -132,7 +132,7 @@ impl Files {
 
     fn write_tokens(&self, records: &Vec<TokenRecord>) -> io::Result<()> {
         let bytes = wire::encode(records).map_err(io::Error::other)?;
-        write_atomically(&self.dir.join("tokens"), &bytes)
+        write_secret_atomically(&self.dir.join("tokens"), &bytes)
     }
 }
 

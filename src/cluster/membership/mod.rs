@@ -117,6 +117,11 @@ impl Local {
     }
 
     pub async fn join_token(&self, role: Role, ttl_ms: u64) -> Result<String, ClusterError> {
+        if self.config.role == Role::Witness {
+            return Err(ClusterError::refused(
+                "a witness lets no nodes in, for it lacks the cluster's CA key: make the token on a data node",
+            ));
+        }
         let files = Files::new(&self.config.dir);
         let ca = files.read_ca().map_err(ClusterError::refused)?;
         let mut secret = [0; 32];

@@ -1,5 +1,7 @@
 //! Two data nodes and a witness.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::scene::{Node, PATIENCE};
 use crate::clock::Clock;
 use crate::cluster::config::{Retention, Upkeep};
@@ -149,6 +151,30 @@ async fn a_token_lets_in_one_node() {
     let error = Node::joined_with("w", Role::Witness, &a, &token).await.err().unwrap();
     assert!(error.contains("named w already"), "{error}");
     let _x = Node::joined_with("x", Role::Witness, &a, &token).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_has_no_ca_key_and_lets_nobody_in_and_keys_are_their_owners_alone() {
+    let [a, b, w] = pair_and_witness(Retention::default()).await;
+    let refused = w.handle().join_token(Role::Data, 60_000).await.unwrap_err().to_string();
+    assert!(refused.contains("on a data node"), "{refused}");
+    let keys = |node: &Node| {
+        let files = std::fs::read_dir(node.config.dir.join("cluster")).unwrap().map(|entry| entry.unwrap());
+        let secret = |path: &std::path::Path| {
+            std::fs::read(path).unwrap().windows(11).any(|octets| octets == b"PRIVATE KEY")
+        };
+        let mut names: Vec<String> = Vec::new();
+        for file in files.filter(|file| secret(&file.path())) {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+            names.push(file.file_name().into_string().unwrap());
+        }
+        names.sort();
+        names
+    };
+    for data in [&a, &b] {
+        assert_eq!(keys(data), ["ca.key", "identity.pem"]);
+    }
+    assert_eq!(keys(&w), ["identity.pem"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
