@@ -1,0 +1,196 @@
+//! The session: AUTHORIZATION, TRANSACTION, UPDATE (RFC 1939), as phases that carry what they know.
+
+mod authorization;
+mod long;
+mod question;
+mod transaction;
+
+use std::fmt::Write;
+
+use bytes::BytesMut;
+
+use self::long::{Long, TextBound};
+use self::transaction::Session;
+use super::Policy;
+use super::command::{Bad, Command, SASL_LINE_BYTES_MAX, parse};
+use crate::mail::lines::{Line, LineReader};
+use crate::session::machine::{Machine, Peer, Step};
+
+pub use question::{Answer, Maildrop, NoEntry, Question};
+
+pub const BAD_COMMANDS_MAX: u32 = 20;
+pub const REFUSED_LOGINS_MAX: u32 = 3;
+pub const INPUT_BYTES_MAX: usize = 16 * 1024;
+
+pub struct Pop3 {
+    policy: Policy,
+    peer: Peer,
+    phase: Phase,
+    lines: LineReader,
+    bad_commands: u32,
+    refused_logins: u32,
+}
+
+enum Phase {
+    Authorization {
+        user: Option<String>,
+    },
+    /// The next line is the SASL PLAIN response.
+    Sasl,
+    LoggingIn,
+    Transaction(Box<Session>),
+    Fetching(Box<Session>, TextBound),
+    Sending(Box<Session>, Long),
+    Updating,
+    Closing,
+}
+
+type Asked = Step<Question>;
+
+impl Pop3 {
+    pub fn new(policy: Policy, peer: Peer) -> Self {
+        Self {
+            policy,
+            peer,
+            phase: Phase::Authorization { user: None },
+            lines: LineReader::default(),
+            bad_commands: 0,
+            refused_logins: 0,
+        }
+    }
+
+    /// One line; `None`: go on at once.
+    fn step_line(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Asked> {
+        let line = match self.lines.take(input, SASL_LINE_BYTES_MAX) {
+            Line::Partial => return Some(Step::NeedInput),
+            Line::Whole(line) => Some(line),
+            Line::TooLong => None,
+        };
+        if let Phase::Sasl = self.phase {
+            self.phase = Phase::Authorization { user: None };
+            return self.on_sasl(&line.unwrap_or_default(), out);
+        }
+        let parsed = line.map_or(Err(Bad::TooLong), |line| parse(&line));
+        match parsed {
+            Ok(command) => self.on_command(command, out),
+            Err(bad) => self.bad(&bad.to_string(), out),
+        }
+    }
+
+    fn on_command(&mut self, command: Command, out: &mut BytesMut) -> Option<Asked> {
+        match command {
+            Command::Capa => self.on_capa(out),
+            Command::Quit => self.on_quit(out),
+            _ => match std::mem::replace(&mut self.phase, Phase::Closing) {
+                Phase::Authorization { user } => {
+                    self.phase = Phase::Authorization { user: None };
+                    self.in_authorization(command, user, out)
+                }
+                Phase::Transaction(session) => self.in_transaction(command, session, out),
+                other => {
+                    self.phase = other;
+                    self.bad("not now", out)
+                }
+            },
+        }
+    }
+
+    fn on_capa(&mut self, out: &mut BytesMut) -> Option<Asked> {
+        let in_authorization = matches!(self.phase, Phase::Authorization { .. });
+        out.extend_from_slice(b"+OK Capability list follows\r\nTOP\r\nUIDL\r\nRESP-CODES\r\n");
+        out.extend_from_slice(b"AUTH-RESP-CODE\r\nPIPELINING\r\n");
+        if in_authorization && self.policy.tls_offered && !self.peer.tls {
+            out.extend_from_slice(b"STLS\r\n");
+        }
+        if !in_authorization || self.takes_logins() {
+            out.extend_from_slice(b"USER\r\nSASL PLAIN\r\n");
+        }
+        out.extend_from_slice(b"EXPIRE NEVER\r\nIMPLEMENTATION Pollux\r\n.\r\n");
+        None
+    }
+
+    fn bad(&mut self, why: &str, out: &mut BytesMut) -> Option<Asked> {
+        self.bad_commands += 1;
+        if self.bad_commands > BAD_COMMANDS_MAX {
+            line(out, format_args!("-ERR too many errors"));
+            self.phase = Phase::Closing;
+            return Some(Step::Close);
+        }
+        line(out, format_args!("-ERR {why}"));
+        None
+    }
+}
+
+fn ok(text: &str, out: &mut BytesMut) -> Option<Asked> {
+    line(out, format_args!("+OK{}{text}", if text.is_empty() { "" } else { " " }));
+    None
+}
+
+fn line(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
+    // Writing to a buffer that grows cannot fail.
+    let _ = write!(out, "{text}\r\n");
+}
+
+impl Machine for Pop3 {
+    type Question = Question;
+    type Answer = Answer;
+
+    fn open(&mut self, out: &mut BytesMut) {
+        line(out, format_args!("+OK {}", self.policy.banner));
+    }
+
+    fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Asked {
+        loop {
+            let step = match self.phase {
+                Phase::Authorization { .. } | Phase::Sasl | Phase::Transaction(_) => {
+                    self.step_line(input, out)
+                }
+                Phase::Sending(..) => self.step_sending(out),
+                Phase::Closing => Some(Step::Close),
+                // The answer is awaited; the driver does not step meanwhile.
+                Phase::LoggingIn | Phase::Fetching(..) | Phase::Updating => Some(Step::NeedInput),
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, out: &mut BytesMut) {
+        match answer {
+            Answer::Login(login) => self.on_login(login, out),
+            Answer::Body(body) => self.on_body(body, out),
+            Answer::Deleted(deleted) => self.on_deleted(deleted, out),
+        }
+    }
+
+    fn tls_started(&mut self) {
+        self.peer.tls = true;
+        self.phase = Phase::Authorization { user: None };
+        self.lines = LineReader::default();
+    }
+
+    fn timed_out(&mut self, out: &mut BytesMut) {
+        // RFC 1939 3: without the UPDATE state, so nothing is deleted.
+        line(out, format_args!("-ERR silent for too long"));
+    }
+
+    fn shutting_down(&mut self, out: &mut BytesMut) {
+        line(out, format_args!("-ERR [SYS/TEMP] this node is stopping, try again"));
+    }
+
+    fn login_ended(&mut self, out: &mut BytesMut) {
+        line(out, format_args!("-ERR [AUTH] this account is not open to you any more"));
+    }
+
+    fn idle_seconds_max(&self) -> u64 {
+        match self.phase {
+            Phase::Authorization { .. } | Phase::Sasl | Phase::LoggingIn => self.policy.login_seconds_max,
+            _ => self.policy.idle_seconds_max,
+        }
+    }
+
+    fn input_max(&self) -> usize {
+        INPUT_BYTES_MAX
+    }
+}

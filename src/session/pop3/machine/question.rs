@@ -1,0 +1,39 @@
+//! What the session asks the world, and what it hears.
+
+use bytes::Bytes;
+
+use crate::cluster::replica::Fault;
+use crate::mail::ids::{Uid, UidValidity};
+use crate::session::login::{Authenticated, Credentials, LoginRefused};
+
+#[derive(Debug)]
+pub enum Question {
+    /// Check the login, then open its INBOX.
+    Login(Credentials),
+    /// The raw message.
+    Body(Uid),
+    /// Expunge these, all or none.
+    Delete(Vec<Uid>),
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Login(Result<(Authenticated, Maildrop), NoEntry>),
+    /// `None`: another session has expunged it.
+    Body(Result<Option<Bytes>, Fault>),
+    Deleted(Result<(), Fault>),
+}
+
+#[derive(Debug)]
+pub enum NoEntry {
+    Refused(LoginRefused),
+    Fault(Fault),
+}
+
+/// INBOX as it was at login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maildrop {
+    pub uid_validity: UidValidity,
+    /// Ascending by UID; sizes in octets. Message *n* is entry *n - 1*.
+    pub messages: Vec<(Uid, u32)>,
+}

@@ -1,0 +1,85 @@
+//! MAIL and RCPT: the envelope is gathered.
+
+use bytes::BytesMut;
+
+use super::{Asked, Phase, Question, Smtp, Verdict};
+use crate::cluster::replica::Fault;
+use crate::mail::address::{ForwardPath, ReversePath};
+use crate::session::machine::Step;
+use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams, Recipient};
+use crate::session::smtp::reply;
+
+impl Smtp {
+    pub(super) fn on_mail(
+        &mut self,
+        from: ReversePath,
+        params: MailParams,
+        out: &mut BytesMut,
+    ) -> Option<Asked> {
+        if self.hello.is_none() {
+            return self.bad(reply::HELLO_FIRST, out);
+        }
+        if !matches!(self.phase, Phase::Ready) {
+            return self.bad(reply::NESTED_MAIL, out);
+        }
+        if self.policy.auth_required && self.login.is_none() {
+            return self.bad(reply::LOGIN_FIRST, out);
+        }
+        if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
+            return self.say(reply::TOO_BIG, out);
+        }
+        self.phase = Phase::Addressed(Box::new(Envelope { from, params, to: Vec::new() }));
+        self.say(reply::SENDER_OK, out)
+    }
+
+    pub(super) fn on_rcpt(
+        &mut self,
+        to: ForwardPath,
+        params: RcptParams,
+        out: &mut BytesMut,
+    ) -> Option<Asked> {
+        let envelope = match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::Addressed(envelope) => envelope,
+            other => {
+                self.phase = other;
+                return self.bad(reply::MAIL_FIRST, out);
+            }
+        };
+        let refusal = match &to {
+            ForwardPath::Address(address) if address.is_utf8() && !envelope.params.smtputf8 => {
+                Some(reply::NEEDS_UTF8)
+            }
+            _ if envelope.to.len() as u64 >= self.policy.recipients_max => Some(reply::TOO_MANY_RECIPIENTS),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            self.phase = Phase::Addressed(envelope);
+            return self.say(refusal, out);
+        }
+        let size = envelope.params.size;
+        self.phase = Phase::Judging(envelope, to.clone(), params);
+        Some(Step::Ask(Question::Recipient { path: to, size, authenticated: self.login.is_some() }))
+    }
+
+    pub(super) fn on_verdict(&mut self, verdict: Result<Verdict, Fault>, out: &mut BytesMut) {
+        let Phase::Judging(mut envelope, path, params) = std::mem::replace(&mut self.phase, Phase::Ready)
+        else {
+            return;
+        };
+        let reply = match verdict {
+            Ok(Verdict::Accept(targets)) => {
+                envelope.to.push(Recipient { path, params, targets });
+                reply::RECIPIENT_OK
+            }
+            Ok(Verdict::Unknown) => reply::NO_SUCH_USER,
+            Ok(Verdict::Disabled) => reply::DISABLED,
+            Ok(Verdict::AlreadyFull) => reply::ALREADY_FULL,
+            Ok(Verdict::WouldNotFit) => reply::FULL,
+            Ok(Verdict::RelayDenied) => reply::RELAY_DENIED,
+            Ok(Verdict::Outbound) => reply::NO_OUTBOUND,
+            Err(_) => reply::UNAVAILABLE,
+        };
+        self.phase = Phase::Addressed(envelope);
+        reply.write(out);
+    }
+}

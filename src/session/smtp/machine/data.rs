@@ -1,0 +1,196 @@
+//! DATA and BDAT (RFC 3030): the message comes in, is checked, and is handed on in parts.
+
+use bytes::{Buf, BytesMut};
+
+use super::receiving::{Framing, Receiving};
+use super::{Asked, Phase, Question, SWALLOWED_BYTES_MAX, Smtp};
+use crate::cluster::replica::Fault;
+use crate::session::machine::Step;
+use crate::session::smtp::Flavor;
+use crate::session::smtp::body::{DotReader, TextCheck, TextLimits};
+use crate::session::smtp::received::{Hello, Stamp, trace_fields};
+use crate::session::smtp::reply::{self, Reply};
+
+/// Text handed on at a time, bytes.
+const TEXT_CHUNK_BYTES: usize = 32 * 1024;
+
+impl Smtp {
+    pub(super) fn on_data(&mut self, out: &mut BytesMut) -> Option<Asked> {
+        match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::Addressed(envelope) if !envelope.to.is_empty() => {
+                self.phase = Phase::Beginning(envelope, Framing::Dot(DotReader::default()));
+                Some(Step::Ask(Question::BeginBody))
+            }
+            other => {
+                let reply = missing(&other, self.policy.flavor);
+                self.phase = other;
+                self.bad(reply, out)
+            }
+        }
+    }
+
+    pub(super) fn on_bdat(&mut self, bytes: u64, last: bool, out: &mut BytesMut) -> Option<Asked> {
+        let framing = Framing::Chunk { bytes, left: bytes, last };
+        match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::Addressed(envelope) if !envelope.to.is_empty() => {
+                self.phase = Phase::Beginning(envelope, framing);
+                Some(Step::Ask(Question::BeginBody))
+            }
+            Phase::Receiving(mut receiving) if bytes <= self.swallowed_max(&receiving) => {
+                receiving.framing = framing;
+                self.phase = Phase::Receiving(receiving);
+                None
+            }
+            Phase::Receiving(_) => self.close(reply::TOO_BIG, out),
+            other => {
+                let reply = missing(&other, self.policy.flavor);
+                self.phase = other;
+                self.skip(bytes, reply, out)
+            }
+        }
+    }
+
+    /// RFC 3030 2: the octets of a refused BDAT are on their way and must not be read as commands.
+    pub(super) fn skip(&mut self, bytes: u64, reply: Reply, out: &mut BytesMut) -> Option<Asked> {
+        if bytes > self.policy.message_bytes_max + SWALLOWED_BYTES_MAX {
+            return self.close(reply::TOO_BIG, out);
+        }
+        self.phase = Phase::Skipping { left: bytes, reply };
+        None
+    }
+
+    fn swallowed_max(&self, receiving: &Receiving) -> u64 {
+        let most = self.policy.message_bytes_max + SWALLOWED_BYTES_MAX;
+        most.saturating_sub(receiving.check.bytes())
+    }
+
+    pub(super) fn step_skipping(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Asked> {
+        let Phase::Skipping { left, reply } = &mut self.phase else { return None };
+        let taken = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+        input.advance(taken);
+        *left -= taken as u64;
+        if *left > 0 {
+            return Some(Step::NeedInput);
+        }
+        let reply = reply.clone();
+        self.phase = Phase::Ready;
+        self.bad(reply, out)
+    }
+
+    pub(super) fn on_begun(&mut self, begun: Result<Stamp, Fault>, out: &mut BytesMut) {
+        let Phase::Beginning(envelope, framing) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return;
+        };
+        let stamp = match (begun, &framing) {
+            (Ok(stamp), _) => stamp,
+            (Err(_), Framing::Chunk { left, .. }) => {
+                self.phase = Phase::Skipping { left: *left, reply: reply::UNAVAILABLE };
+                return;
+            }
+            (Err(_), _) => return reply::UNAVAILABLE.write(out),
+        };
+        self.body_begun = true;
+        if let Framing::Dot(_) = framing {
+            reply::GO_AHEAD.write(out);
+        }
+        let nobody = Hello { name: String::new(), extended: false };
+        let hello = self.hello.as_ref().unwrap_or(&nobody);
+        let trace = trace_fields(&self.policy, &self.peer, hello, (&envelope, &stamp, self.login.is_some()));
+        let limits = TextLimits { bytes_max: self.policy.message_bytes_max, hops_max: self.policy.hops_max };
+        self.phase = Phase::Receiving(Box::new(Receiving {
+            envelope,
+            framing,
+            check: TextCheck::new(limits),
+            text: BytesMut::from(trace.as_bytes()),
+            id: stamp.id,
+            refused: None,
+        }));
+    }
+
+    pub(super) fn step_receiving(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Asked> {
+        let Phase::Receiving(mut receiving) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return None;
+        };
+        if let Framing::BetweenChunks = receiving.framing {
+            self.phase = Phase::Receiving(receiving);
+            return self.step_line(input, out);
+        }
+        let ended = receiving.read(input);
+        if receiving.refused.is_some() && self.body_begun {
+            self.phase = Phase::Receiving(receiving);
+            if ended {
+                return self.text_ended(out);
+            }
+            self.body_begun = false;
+            return Some(Step::Ask(Question::AbandonBody));
+        }
+        let full = receiving.text.len() >= TEXT_CHUNK_BYTES;
+        let swallowed = receiving.check.bytes() > self.policy.message_bytes_max + SWALLOWED_BYTES_MAX;
+        if !ended && full {
+            let chunk = receiving.text.split().freeze();
+            self.phase = Phase::Handing(receiving);
+            return Some(Step::Ask(Question::BodyChunk(chunk)));
+        }
+        self.phase = Phase::Receiving(receiving);
+        match ended {
+            true => self.text_ended(out),
+            false if swallowed => self.close(reply::TOO_BIG, out),
+            false => Some(Step::NeedInput),
+        }
+    }
+
+    /// The dot, or the end of a chunk.
+    fn text_ended(&mut self, out: &mut BytesMut) -> Option<Asked> {
+        let Phase::Receiving(mut receiving) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return None;
+        };
+        if let Framing::Chunk { bytes, last: false, .. } = receiving.framing
+            && receiving.refused.is_none()
+        {
+            receiving.framing = Framing::BetweenChunks;
+            self.phase = Phase::Receiving(receiving);
+            return self.say(Reply::ok("2.0.0", format!("{bytes} octets received")), out);
+        }
+        receiving.finish();
+        let envelope = receiving.envelope;
+        match receiving.refused {
+            None => {
+                let to = envelope.to.iter().map(|recipient| recipient.targets.clone()).collect();
+                let last = receiving.text.freeze();
+                self.phase = Phase::Delivering(envelope, receiving.id);
+                self.body_begun = false;
+                Some(Step::Ask(Question::Deliver { last, to }))
+            }
+            Some(reply) => {
+                // RFC 2033 4.2: after the dot, one reply for each recipient that was accepted.
+                let after_dot =
+                    matches!(receiving.framing, Framing::Dot(_) | Framing::Chunk { last: true, .. });
+                let replies = match self.policy.flavor {
+                    Flavor::Lmtp if after_dot => envelope.to.len(),
+                    Flavor::Lmtp | Flavor::Mx | Flavor::Submission => 1,
+                };
+                (0..replies).for_each(|_| reply.write(out));
+                None
+            }
+        }
+    }
+
+    pub(super) fn on_chunk(&mut self, taken: Result<(), Fault>) {
+        let Phase::Handing(mut receiving) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        if taken.is_err() {
+            receiving.refused.get_or_insert(reply::UNAVAILABLE);
+        }
+        self.phase = Phase::Receiving(receiving);
+    }
+}
+
+/// What DATA or BDAT lacks.
+fn missing(phase: &Phase, flavor: Flavor) -> Reply {
+    match phase {
+        // RFC 2033 4.2: 503 without a recipient.
+        Phase::Addressed(_) if flavor == Flavor::Lmtp => reply::BAD_SEQUENCE,
+        Phase::Addressed(_) => reply::NO_RECIPIENTS,
+        Phase::Receiving(_) => reply::BAD_SEQUENCE,
+        _ => reply::MAIL_FIRST,
+    }
+}

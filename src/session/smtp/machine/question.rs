@@ -1,0 +1,58 @@
+//! What the session asks the world, and what it hears.
+
+use bytes::Bytes;
+
+use crate::cluster::replica::Fault;
+use crate::mail::address::ForwardPath;
+use crate::session::login::{Authenticated, Credentials, LoginRefused};
+use crate::session::smtp::received::Stamp;
+use crate::state::outcome::Refusal;
+use crate::state::routing::LocalTarget;
+
+/// What the session needs from the world.
+#[derive(Debug)]
+pub enum Question {
+    Login(Credentials),
+    Recipient {
+        path: ForwardPath,
+        size: Option<u64>,
+        authenticated: bool,
+    },
+    /// Opens a body and stamps the message.
+    BeginBody,
+    BodyChunk(Bytes),
+    /// The last of the body, and for whom it is.
+    Deliver {
+        last: Bytes,
+        to: Vec<Vec<LocalTarget>>,
+    },
+    /// Forget the body that was begun.
+    AbandonBody,
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Login(Result<Authenticated, LoginRefused>),
+    Recipient(Result<Verdict, Fault>),
+    Begun(Result<Stamp, Fault>),
+    Chunk(Result<(), Fault>),
+    /// One entry per recipient, in order.
+    Delivered(Result<Vec<Result<(), Refusal>>, Fault>),
+    Abandoned,
+}
+
+/// What becomes of one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Accept(Vec<LocalTarget>),
+    Unknown,
+    Disabled,
+    /// Over quota already.
+    AlreadyFull,
+    /// The size announced would not fit.
+    WouldNotFit,
+    /// Not ours, and the client may not relay.
+    RelayDenied,
+    /// To go to another server.
+    Outbound,
+}
