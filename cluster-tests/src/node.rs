@@ -60,6 +60,18 @@ impl Node {
         (self.address, PORT_OFFSET + standard).into()
     }
 
+    /// Adds a line to a table of the node's configuration, for its next start.
+    pub fn configure(&self, table: &str, line: &str) {
+        let path = self.dir.join("pollux.toml");
+        let text = std::fs::read_to_string(&path).expect("the configuration was written");
+        let heading = format!("[{table}]\n");
+        let text = match text.split_once(&heading) {
+            Some((before, after)) => format!("{before}{heading}{line}\n{after}"),
+            None => format!("{text}\n{heading}{line}\n"),
+        };
+        std::fs::write(&path, text).expect("the configuration can be written");
+    }
+
     /// From its next start on, this node's disk can be made to fail: [`Node::disk`].
     pub fn enable_disk_faults(&mut self) {
         let disk = Disk::new(&self.dir.with_extension("disk"));

@@ -143,6 +143,7 @@ impl Cluster {
         roster.store(Arc::new(roster_of(&raft.metrics().borrow_watched().membership_config)));
 
         let degrading = Arc::new(Degrading::default());
+        let store = opened.data.as_ref().map(|(.., store)| store.clone());
         let data = opened.data.map(|(tables, feed, store)| {
             let bodies = BodyService::new(
                 transport.clone(),
@@ -181,7 +182,7 @@ impl Cluster {
         server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
         begin_if_founder(&local, &files).await?;
 
-        let tasks = spawn_tasks(&runtime, &local, opened.news);
+        let tasks = spawn_tasks(&runtime, &local, store, opened.news);
         let handle = ClusterHandle { local: local.clone() };
         Ok((Cluster { local, tasks, _runtime: runtime, _lock: opened.lock }, handle))
     }
@@ -358,11 +359,16 @@ async fn begin_if_founder(local: &Arc<Local>, files: &Files) -> Result<(), Start
     local.raft.initialize(members).await.map_err(StartError::new)
 }
 
-fn spawn_tasks(runtime: &Runtime, local: &Arc<Local>, news: BodyNews) -> Vec<JoinHandle<()>> {
+fn spawn_tasks(
+    runtime: &Runtime,
+    local: &Arc<Local>,
+    store: Option<Bodies>,
+    news: BodyNews,
+) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![
         runtime.spawn(keeper::follow_membership(local.clone())),
         runtime.spawn(keeper::follow_raft(local.clone())),
-        runtime.spawn(keeper::watch_disk(local.clone())),
+        runtime.spawn(keeper::watch_disk(local.clone(), store)),
         runtime.spawn(keeper::notice_removal(local.clone())),
         runtime.spawn(keeper::renew_identity(local.clone())),
     ];

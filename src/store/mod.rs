@@ -4,3 +4,4 @@ pub mod files;
 pub mod log;
 pub mod segments;
 pub mod tables;
+mod watch;

@@ -28,8 +28,11 @@ impl BodyService {
         match blocking(move || store.get(id)).await? {
             Ok(Some(body)) => Ok(body),
             Ok(None) => self.inner.fetch(id, Urgency::Reader).await,
-            Err(BodyError::Corrupt(_)) => self.inner.heal(id, Urgency::Reader).await,
-            Err(other) => Err(disk(other)),
+            Err(BodyError::Corrupt(_) | BodyError::Unreadable(_)) => {
+                self.inner.heal(id, Urgency::Reader).await
+            }
+            // This disk is in trouble, the client need not be: a peer's copy will do, though it cannot be kept.
+            Err(other) => self.inner.borrow(id, Urgency::Reader).await.ok_or(disk(other)),
         }
     }
 
@@ -45,11 +48,13 @@ impl Inner {
         match self.fetch(id, urgency).await {
             Ok(body) => {
                 self.counters.healed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!("the stored body {id} was corrupt: replaced by a peer's copy");
+                tracing::warn!("the stored body {id} was corrupt or unreadable: replaced by a peer's copy");
                 Ok(body)
             }
             Err(fault) => {
-                tracing::error!("the stored body {id} is corrupt and no peer could replace it: {fault}");
+                tracing::error!(
+                    "the stored body {id} is corrupt or unreadable and no peer could replace it: {fault}"
+                );
                 Err(fault)
             }
         }
@@ -75,19 +80,24 @@ impl Inner {
 
     async fn transfer(&self, id: BodyId, urgency: Urgency) -> Result<Bytes, Fault> {
         let _permit = self.transfers.acquire().await.map_err(|_| Fault::ShuttingDown)?;
+        let body = self.borrow(id, urgency).await.ok_or(Fault::BodyUnavailable(id))?;
+        let (store, kept) = (self.store.clone(), body.clone());
+        // Where there is a record, it could not be read.
+        blocking(move || store.put_anew(id, kept)).await?.map_err(disk)?;
+        self.counters.fetched.fetch_add(1, Ordering::Relaxed);
+        Ok(body)
+    }
+
+    /// From the first data node that has it.
+    async fn borrow(&self, id: BodyId, urgency: Urgency) -> Option<Bytes> {
         for node in self.sources() {
             match self.ask(node, id, urgency).await {
-                Ok(Some(body)) => {
-                    let (store, kept) = (self.store.clone(), body.clone());
-                    blocking(move || store.put(id, kept)).await?.map_err(disk)?;
-                    self.counters.fetched.fetch_add(1, Ordering::Relaxed);
-                    return Ok(body);
-                }
+                Ok(Some(body)) => return Some(body),
                 Ok(None) => {}
                 Err(why) => tracing::debug!(node = node.0, "the body {id} did not come: {why}"),
             }
         }
-        Err(Fault::BodyUnavailable(id))
+        None
     }
 
     /// Whether each other data node says that it does not have it.

@@ -120,9 +120,12 @@ impl BodyServer {
         let (store, id) = (self.store.clone(), BodyId(id));
         let found = match blocking(move || store.get(id)).await {
             Ok(Ok(found)) => found,
+            // Gone for good; its place in the index too.
+            Ok(Err(BodyError::Corrupt(_))) => None,
+            // It is here, perhaps: "does not have it" would be a lie that could count it as lost.
             Ok(Err(why)) => {
                 tracing::warn!("a body that a peer asked for cannot be read: {why}");
-                None
+                return;
             }
             Err(_) => return,
         };

@@ -23,11 +23,14 @@ use super::transport::Lane;
 use super::transport::hello::not_a_member;
 use super::types::Role;
 use crate::mail::ids::NodeId;
+use crate::store::segments::Bodies;
 
 /// How often the slower duties look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// For how long all that can be reached must say that this node was removed.
 const REMOVED_FOR: Duration = Duration::from_secs(5);
+/// A group of bodies is larger than a write of the log.
+const BODIES_HANG_FACTOR: u32 = 2;
 /// A learner this close to the end of the log becomes a voter.
 const LEARNER_LAG_MAX: u64 = 256;
 
@@ -101,28 +104,34 @@ fn says_removed(local: &Local) -> Option<NodeId> {
     says
 }
 
-/// A log sync that hangs: leadership goes elsewhere, then the node stops loudly.
-pub async fn watch_disk(local: Arc<Local>) {
+/// A disk that hangs or fails: leadership goes elsewhere, then the node stops loudly.
+pub async fn watch_disk(local: Arc<Local>, bodies: Option<Bodies>) {
     let hang = Duration::from_millis(local.config.timing.flush_hang_ms);
     let mut ticks = ticking(hang / 8);
     loop {
         ticks.tick().await;
-        let Some(running) = local.log.sync_running_for() else { continue };
-        if running < hang {
-            continue;
-        }
+        let Some(why) = disk_trouble(&local, bodies.as_ref(), hang) else { continue };
         if local.leads()
             && let Some(heir) = local.best_heir()
         {
             // Not waited for: what is hung may keep it from ending.
             let _ = tokio::time::timeout(hang / 4, local.raft.trigger().transfer_leader(heir.0)).await;
         }
-        return local.fail(format!(
-            "a sync of the log hangs for {} ms: check the disk under {}",
-            running.as_millis(),
-            local.config.dir.display()
-        ));
+        return local.fail(format!("{why}: check the disk under {}", local.config.dir.display()));
     }
+}
+
+/// What keeps this node from writing. Raft itself says when the log or the rows fail ([`follow_raft`]).
+fn disk_trouble(local: &Local, bodies: Option<&Bodies>, hang: Duration) -> Option<String> {
+    let hangs = |what: &str, running: Option<Duration>, bound: Duration| {
+        let running = running.filter(|running| *running >= bound)?;
+        Some(format!("a sync of the {what} hangs for {} ms", running.as_millis()))
+    };
+    hangs("log", local.log.sync_running_for(), hang).or_else(|| {
+        let bodies = bodies?;
+        let failed = bodies.failure().map(|why| format!("the bodies cannot be written any longer ({why})"));
+        failed.or_else(|| hangs("bodies", bodies.sync_running_for(), hang * BODIES_HANG_FACTOR))
+    })
 }
 
 /// The leader makes learners voters once they have the log.

@@ -11,7 +11,6 @@ mod index;
 mod recover;
 #[cfg(test)]
 mod tests;
-mod watch;
 mod writer;
 
 use std::collections::VecDeque;
@@ -31,9 +30,9 @@ use tokio::sync::{Semaphore, oneshot};
 use self::frame::{FrameHeader, Record};
 use self::index::{Extent, Index};
 use self::recover::{io_error, path_of, read_at, recover};
-use self::watch::SyncWatch;
 use self::writer::{Change, Job, Writer};
 use super::files::DirLock;
+use super::watch::SyncWatch;
 use crate::clock::Clock;
 
 /// Where an entry stands in the log. Ordered by term first, as Raft compares logs.

@@ -19,6 +19,7 @@ mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -27,6 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::grace::Grace;
@@ -34,8 +36,9 @@ use self::index::{Index, Live, Location, Mark};
 use self::record::HEADER_BYTES;
 use self::scan::{Depth, cut_torn_tail, list_segments, read_body, segment_path};
 pub use self::spool::{BodyWriter, Staged};
-use self::writer::{Answer, Job, Writer};
-use super::files::DirLock;
+use self::writer::{Answer, Job, Presence, Writer};
+use super::files::{self, DirLock};
+use super::watch::SyncWatch;
 use crate::mail::ids::BodyId;
 
 /// Bounds of the body store.
@@ -75,6 +78,10 @@ pub enum BodyError {
     /// The record is not what its id says. It is dropped from the index: take it from a peer and `put` it again.
     #[error("the stored body {0} is corrupt")]
     Corrupt(BodyId),
+    /// The disk does not give the record. It stays in the index, for the disk may recover: take the body from a
+    /// peer and `put_anew` it.
+    #[error("the stored body {0} cannot be read")]
+    Unreadable(BodyId),
     /// The bytes given are not what the id says.
     #[error("the bytes given are not the body {0}")]
     WrongId(BodyId),
@@ -92,6 +99,12 @@ fn io_error(error: io::Error) -> BodyError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BodyError::DiskFull,
         _ => BodyError::Io(error.to_string()),
     }
+}
+
+/// Whether the disk itself did not give what was asked; it may next time.
+fn is_medium_error(error: &io::Error) -> bool {
+    let medium = [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::NODATA];
+    medium.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn ended() -> BodyError {
@@ -113,7 +126,7 @@ pub struct Scrubbed {
     pub checked: u64,
     /// What was read, for the caller's pace.
     pub bytes: u64,
-    /// Dropped from the index; to be healed from a peer.
+    /// Corrupt or unreadable: to be healed from a peer.
     pub corrupt: Vec<BodyId>,
 }
 
@@ -143,13 +156,19 @@ impl Bodies {
     /// Stores a body whose id is known (catch-up, healing). Durable when it returns. Blocks: not to be
     /// called on a thread of the async runtime.
     pub fn put(&self, id: BodyId, bytes: Bytes) -> Result<(), BodyError> {
+        self.stage(id, &bytes)?.commit_blocking(Presence::Enough)
+    }
+
+    /// As [`Bodies::put`], also where there is a record already: it could not be read, or its bytes changed.
+    pub fn put_anew(&self, id: BodyId, bytes: Bytes) -> Result<(), BodyError> {
+        self.stage(id, &bytes)?.commit_blocking(Presence::Distrusted)
+    }
+
+    fn stage(&self, id: BodyId, bytes: &[u8]) -> Result<Staged, BodyError> {
         let mut writer = self.begin();
-        writer.push(&bytes)?;
+        writer.push(bytes)?;
         let staged = writer.finish()?;
-        if staged.id() != id {
-            return Err(BodyError::WrongId(id));
-        }
-        staged.commit_blocking().map(drop)
+        if staged.id() == id { Ok(staged) } else { Err(BodyError::WrongId(id)) }
     }
 
     /// The body, verified against its id; `None`: not on this node. Blocks.
@@ -162,6 +181,10 @@ impl Bodies {
                 // A compaction may have moved it between the two look-ups: look again, once for each place.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && missed != Some(at) => {
                     missed = Some(at)
+                }
+                Err(error) if is_medium_error(&error) => {
+                    tracing::error!(%error, body = %id, segment = at.segment, "a stored body cannot be read");
+                    return Err(BodyError::Unreadable(id));
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
                 Ok(None) | Err(_) => {
@@ -237,7 +260,7 @@ impl Bodies {
             }
             match self.get(id) {
                 Ok(_) => {}
-                Err(BodyError::Corrupt(id)) => scrubbed.corrupt.push(id),
+                Err(BodyError::Corrupt(id) | BodyError::Unreadable(id)) => scrubbed.corrupt.push(id),
                 Err(error) => return Err(error),
             }
             scrubbed.bytes += at.length;
@@ -248,6 +271,17 @@ impl Bodies {
             scrubbed.next = None;
         }
         Ok(scrubbed)
+    }
+
+    /// How long the write and sync now running has been running; `None`: none is. For the flush watchdog.
+    pub fn sync_running_for(&self) -> Option<Duration> {
+        self.handle.core.watch.running_for()
+    }
+
+    /// Why nothing is stored any more, once a write or sync failed for another reason than a full disk: the
+    /// kernel may have dropped what it was given, and a later sync would not say so. Restart the process.
+    pub fn failure(&self) -> Option<String> {
+        self.handle.core.lock().failure.clone()
     }
 
     fn send(&self, job: Job) -> Result<(), BodyError> {
@@ -294,6 +328,7 @@ struct Core {
     jobs: Mutex<Option<Sender<Job>>>,
     /// Held by the one compaction that runs.
     compacting: Mutex<()>,
+    watch: SyncWatch,
     memory: Mutex<Memory>,
 }
 
@@ -305,11 +340,27 @@ struct Memory {
     /// The segment that is written to; 0: none.
     active: u32,
     grace: Grace,
+    failure: Option<String>,
 }
 
 impl Core {
     fn lock(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses after the first failure of a write or sync.
+    fn check(&self) -> Result<(), BodyError> {
+        self.lock().failure.clone().map_or(Ok(()), |why| Err(BodyError::Io(why)))
+    }
+
+    /// Remembers a failure of the disk or of the index. A full disk is none: it has room again some day.
+    fn noting<T>(&self, written: Result<T, BodyError>) -> Result<T, BodyError> {
+        written.inspect_err(|error| {
+            if let BodyError::Io(why) = error {
+                tracing::error!(%error, dir = %self.dir.display(), "the disk failed under the bodies");
+                self.lock().failure.get_or_insert_with(|| why.clone());
+            }
+        })
     }
 
     /// The records are durable: from here on the bodies are found there.
@@ -365,8 +416,12 @@ fn prepare(dir: &Path, limits: BodyLimits) -> Result<(Arc<Core>, Writer, Receive
             sizes: segments.iter().copied().collect(),
             active: 0,
             grace: Grace::new(limits.grace, old),
+            failure: None,
         }),
+        watch: SyncWatch::new(),
     });
+    // A segment's name may not be durable either.
+    files::sync_dir(dir).map_err(io_error)?;
     for (number, size) in &segments {
         index_segment(&core, known, *number, *size, last)?;
     }
@@ -392,6 +447,8 @@ fn index_segment(core: &Core, known: Mark, number: u32, size: u64, last: u32) ->
     let scanned = scan::scan(&path, from, depth).map_err(io_error)?;
     cut_torn_tail(&path, &scanned).map_err(io_error)?;
     core.lock().sizes.insert(number, scanned.end);
+    // They may be in the kernel's memory alone: whoever wrote them died before its sync.
+    File::open(&path).and_then(|file| files::sync_file(&file)).map_err(io_error)?;
     let located = scanned.records.iter().map(|(header, offset)| {
         (header.id, Location { segment: number, offset: *offset, length: header.length })
     });

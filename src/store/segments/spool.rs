@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::record::{HEADER_BYTES, Header};
-use super::writer::Job;
+use super::writer::{Job, Presence};
 use super::{Bodies, BodyError, ended, io_error};
 use crate::mail::ids::BodyId;
 use crate::store::files;
@@ -146,12 +146,12 @@ impl Staged {
             Content::Gathered(bytes) => {
                 let permits = bytes.len().min(core.limits.queue_bytes_max) as u32;
                 let room = core.room.clone().acquire_many_owned(permits).await.map_err(|_| ended())?;
-                Job::Store { id: self.id, bytes, answer, _room: Some(room) }
+                Job::Store { id: self.id, bytes, presence: Presence::Enough, answer, _room: Some(room) }
             }
             Content::Spooled(spool) => {
                 let synced = tokio::task::spawn_blocking(move || spool.sync().map(|()| spool)).await;
-                let spool = synced.map_err(|_| ended())?.map_err(io_error)?;
-                Job::Adopt { id: self.id, length: self.size, spool, answer }
+                let spool = core.noting(synced.map_err(|_| ended())?.map_err(io_error))?;
+                Job::Adopt { id: self.id, length: self.size, spool, presence: Presence::Enough, answer }
             }
         };
         self.bodies.send(job)?;
@@ -160,18 +160,17 @@ impl Staged {
     }
 
     /// As [`Staged::commit`], for a thread that may block.
-    pub(super) fn commit_blocking(self) -> Result<BodyId, BodyError> {
+    pub(super) fn commit_blocking(self, presence: Presence) -> Result<(), BodyError> {
         let (answer, answered) = oneshot::channel();
         let job = match self.content {
             // Bounded by its caller, who waits; so it needs no room in the queue.
-            Content::Gathered(bytes) => Job::Store { id: self.id, bytes, answer, _room: None },
+            Content::Gathered(bytes) => Job::Store { id: self.id, bytes, presence, answer, _room: None },
             Content::Spooled(spool) => {
-                spool.sync().map_err(io_error)?;
-                Job::Adopt { id: self.id, length: self.size, spool, answer }
+                self.bodies.handle.core.noting(spool.sync().map_err(io_error))?;
+                Job::Adopt { id: self.id, length: self.size, spool, presence, answer }
             }
         };
         self.bodies.send(job)?;
-        answered.blocking_recv().map_err(|_| ended())??;
-        Ok(self.id)
+        answered.blocking_recv().map_err(|_| ended())?
     }
 }

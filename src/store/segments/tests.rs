@@ -316,16 +316,19 @@ fn placing_races_forgetting_and_a_placed_body_stays() {
     placed.iter().for_each(|bytes| assert!(bodies.contains(BodyId::of(bytes)).unwrap()));
 }
 
+/// One body through a writer that no thread runs.
+fn store(writer: &mut Writer, bytes: &Bytes) -> Result<(), BodyError> {
+    let (answer, answered) = oneshot::channel();
+    let (id, presence) = (BodyId::of(bytes), Presence::Enough);
+    writer.take(Job::Store { id, bytes: bytes.clone(), presence, answer, _room: None });
+    writer.write_gathered();
+    answered.blocking_recv().unwrap()
+}
+
 #[test]
 fn a_full_disk_refuses_clearly_and_later_writes_work_again() {
     let dir = tempfile::tempdir().unwrap();
     let (core, mut writer, _jobs) = prepare(dir.path(), SMALL).unwrap();
-    let store = |writer: &mut Writer, bytes: &Bytes| {
-        let (answer, answered) = oneshot::channel();
-        writer.take(Job::Store { id: BodyId::of(bytes), bytes: bytes.clone(), answer, _room: None });
-        writer.write_gathered();
-        answered.blocking_recv().unwrap()
-    };
     store(&mut writer, &body(1, 100)).unwrap();
     let active = writer.active.take().unwrap();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -335,6 +338,55 @@ fn a_full_disk_refuses_clearly_and_later_writes_work_again() {
     store(&mut writer, &body(3, 100)).unwrap();
     let found = core.index.after(None, 9).unwrap();
     assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_taken_and_what_was_there_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (core, mut writer, _jobs) = prepare(dir.path(), SMALL).unwrap();
+    store(&mut writer, &body(1, 100)).unwrap();
+    let active = writer.active.take().unwrap();
+    // A descriptor that cannot be written stands for a disk that fails.
+    let failing = File::open(segment_path(dir.path(), active.number)).unwrap();
+    writer.active = Some(Active { number: active.number, file: failing, bytes: active.bytes });
+    assert!(matches!(store(&mut writer, &body(2, 100)), Err(BodyError::Io(_))));
+    let failure = core.lock().failure.clone().unwrap();
+    // Also not what is there already: its last sync may be the one that lied.
+    for again in [1, 2, 3] {
+        assert!(matches!(store(&mut writer, &body(again, 100)), Err(BodyError::Io(why)) if why == failure));
+    }
+    drop((writer, core));
+    let bodies = Bodies::open(dir.path(), SMALL).unwrap();
+    assert_eq!(bodies.failure(), None);
+    assert_eq!(bodies.ids_after(None, 9).unwrap(), [BodyId::of(&body(1, 100))]);
+}
+
+#[test]
+fn a_body_put_anew_is_read_from_its_new_place_and_the_old_one_is_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let bodies = Bodies::open(dir.path(), SMALL).unwrap();
+    for (seed, length) in [(1, 500), (2, 5_000)] {
+        let bytes = body(seed, length);
+        let id = put(&bodies, &bytes);
+        let (count, before) = (bodies.count(), bodies.bytes());
+        let at = bodies.handle.core.index.get(&id).unwrap().unwrap();
+        bodies.put(id, bytes.clone()).unwrap();
+        assert_eq!(bodies.bytes(), before, "it is there already");
+        bodies.put_anew(id, bytes.clone()).unwrap();
+        assert_ne!(bodies.handle.core.index.get(&id).unwrap(), Some(at));
+        assert_eq!((bodies.count(), bodies.bytes().live), (count, before.live));
+        assert_eq!(bodies.bytes().on_disk, before.on_disk + HEADER_BYTES as u64 + length as u64);
+        assert_eq!(bodies.get(id).unwrap(), Some(bytes));
+    }
+}
+
+#[test]
+fn only_the_disks_own_errors_count_as_unreadable() {
+    for (code, unreadable) in
+        [(5, true), (74, true), (117, true), (61, true), (2, false), (24, false), (28, false)]
+    {
+        assert_eq!(is_medium_error(&io::Error::from_raw_os_error(code)), unreadable, "{code}");
+    }
 }
 
 #[test]

@@ -24,11 +24,21 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 
 pub type Answer<T> = oneshot::Sender<Result<T, BodyError>>;
 
+/// What a record that is there already is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// The body need not be written again.
+    Enough,
+    /// It could not be read: the body is written again, and found there from then on.
+    Distrusted,
+}
+
 /// One change, in the order it was asked.
 pub enum Job {
     Store {
         id: BodyId,
         bytes: Bytes,
+        presence: Presence,
         answer: Answer<()>,
         _room: Option<OwnedSemaphorePermit>,
     },
@@ -36,6 +46,7 @@ pub enum Job {
         id: BodyId,
         length: u64,
         spool: Spool,
+        presence: Presence,
         answer: Answer<()>,
     },
     /// Copies a live record out of a segment that is compacted.
@@ -90,7 +101,9 @@ impl Writer {
             }
             self.write_gathered();
         }
-        if let Err(error) = self.save() {
+        if self.core.check().is_ok()
+            && let Err(error) = self.save()
+        {
             tracing::warn!(%error, "the index of the bodies was not saved at the end");
         }
     }
@@ -98,7 +111,7 @@ impl Writer {
     /// Gathers a body, or does everything else after what was gathered before it.
     pub fn take(&mut self, job: Job) {
         match job {
-            Job::Store { id, bytes, answer, _room } => match self.wants(id) {
+            Job::Store { id, bytes, presence, answer, _room } => match self.wants(id, presence) {
                 Ok(true) => self.gather(id, &bytes, answer),
                 Ok(false) => self.gathered.answers.push(answer),
                 Err(error) => drop(answer.send(Err(error))),
@@ -108,9 +121,10 @@ impl Writer {
                 Ok(_) => drop(answer.send(Ok(()))),
                 Err(error) => drop(answer.send(Err(error))),
             },
-            Job::Adopt { id, length, spool, answer } => {
+            Job::Adopt { id, length, spool, presence, answer } => {
                 self.write_gathered();
-                drop(answer.send(self.adopt(id, length, spool)));
+                let adopted = self.adopt(id, length, spool, presence);
+                drop(answer.send(self.core.noting(adopted)));
             }
             Job::Forget(ids, answer) => {
                 self.write_gathered();
@@ -122,17 +136,19 @@ impl Writer {
             }
             Job::Retire(segment, answer) => {
                 self.write_gathered();
-                drop(answer.send(self.retire(segment)));
+                let retired = self.retire(segment);
+                drop(answer.send(self.core.noting(retired)));
             }
         }
     }
 
     /// Whether a body must be written. One that is there is pinned instead: its grace begins anew.
-    fn wants(&self, id: BodyId) -> Result<bool, BodyError> {
+    fn wants(&self, id: BodyId, presence: Presence) -> Result<bool, BodyError> {
+        self.core.check()?;
         if self.gathered.records.contains_key(&id) {
             return Ok(false);
         }
-        let there = self.core.index.get(&id)?.is_some();
+        let there = presence == Presence::Enough && self.core.index.get(&id)?.is_some();
         // Where no more pins fit, a second record does the same: it is young.
         Ok(!there || !self.core.lock().grace.pin(id, Instant::now()))
     }
@@ -149,7 +165,8 @@ impl Writer {
     /// Makes all that was gathered durable with one sync, and answers.
     pub fn write_gathered(&mut self) {
         let gathered = std::mem::take(&mut self.gathered);
-        let result = self.append(&gathered);
+        let appended = self.append(&gathered);
+        let result = self.core.noting(appended);
         if let Err(error) = &result {
             tracing::error!(%error, dir = %self.core.dir.display(), "bodies cannot be written");
         }
@@ -162,6 +179,7 @@ impl Writer {
         if gathered.records.is_empty() {
             return Ok(());
         }
+        self.core.check()?;
         let (segment, start) = self.append_bytes(&gathered.bytes).map_err(io_error)?;
         let located = |(id, (offset, length)): (&BodyId, &(u64, u64))| {
             (*id, Location { segment, offset: start + offset, length: *length })
@@ -177,6 +195,8 @@ impl Writer {
 
     /// Appends durably. On a full or failing disk the segment is cut back to its last good length.
     fn append_bytes(&mut self, bytes: &[u8]) -> io::Result<(u32, u64)> {
+        let core = self.core.clone();
+        let _watched = core.watch.begin();
         if self.active.is_none() {
             self.active = Some(self.begin_segment()?);
         }
@@ -209,8 +229,8 @@ impl Writer {
     }
 
     /// Makes a spooled file, already synced, a segment of its own.
-    fn adopt(&mut self, id: BodyId, length: u64, spool: Spool) -> Result<(), BodyError> {
-        if !self.wants(id)? {
+    fn adopt(&mut self, id: BodyId, length: u64, spool: Spool, presence: Presence) -> Result<(), BodyError> {
+        if !self.wants(id, presence)? {
             return Ok(());
         }
         let segment = self.next_segment;

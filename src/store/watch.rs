@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Written by the log's thread, read by anybody.
+/// Written by the thread that writes, read by anybody.
 #[derive(Debug)]
 pub struct SyncWatch {
     base: Instant,
