@@ -34,12 +34,17 @@ fix:
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged -- -D warnings
 
-# The stories, again and again: ROUNDS=20 by default.
+# HOURS=n: random faults for that long, each history judged, figures at the end. Without it the stories, again and
+# again: ROUNDS=20 by default.
 ROUNDS ?= 20
 soak: tools
 	$(CARGO) build --workspace --all-targets
+ifdef HOURS
+	$${CARGO_TARGET_DIR:-target}/debug/soak $(HOURS)
+else
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 	  $(CARGO) nextest run -p cluster-tests --no-fail-fast || exit 1; done
+endif
 
 # Ours beside Postfix + Dovecot, in one run on this machine; writes docs/benchmarks.md.
 bench:

@@ -11,6 +11,7 @@ need ip iproute2
 need curl curl
 need swaks swaks
 need mbsync isync
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages="${packages:-} libfaketime"
 # swaks speaks TLS through it.
 perl -MNet::SSLeay -e 1 2>/dev/null || packages="${packages:-} libnet-ssleay-perl"
 if [ -n "$packages" ]; then

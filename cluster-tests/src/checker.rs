@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::{Cluster, USERS, password};
 use crate::imap::{Fetched, Imap, Selected};
 use crate::ledger::{Fate, Ledger, Message, token_of};
+use crate::verdict::ends::Counted;
 use crate::wait::eventually;
 
 /// One mailbox as one node shows it.
@@ -98,6 +99,29 @@ pub fn read(node: &crate::node::Node) -> std::io::Result<Contents> {
         }
     }
     Ok(contents)
+}
+
+/// What STATUS says of a mailbox on a node.
+pub fn status(node: &crate::node::Node, user: &str, mailbox: &str) -> std::io::Result<Counted> {
+    let mut imap = Imap::login(node.imap(), user, &password(user))?;
+    let line = format!("STATUS \"{mailbox}\" (MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ)");
+    let (untagged, _) = imap.command(&line)?;
+    let text = untagged.into_iter().map(|response| response.text).find(|text| text.starts_with("* STATUS"));
+    let text = text.ok_or_else(|| std::io::Error::other("no STATUS"))?;
+    let number = |name: &str| -> std::io::Result<u64> {
+        let rest = text.split_once(&format!("{name} ")).map(|(_, rest)| rest);
+        let digits =
+            rest.and_then(|rest| rest.split([' ', ')']).next()).and_then(|digits| digits.parse().ok());
+        digits.ok_or_else(|| std::io::Error::other(format!("no {name} in {text}")))
+    };
+    let small = |name: &str| Ok::<u32, std::io::Error>(u32::try_from(number(name)?).unwrap_or(u32::MAX));
+    Ok(Counted {
+        messages: small("MESSAGES")?,
+        unseen: small("UNSEEN")?,
+        next: small("UIDNEXT")?,
+        validity: small("UIDVALIDITY")?,
+        modseq: number("HIGHESTMODSEQ")?,
+    })
 }
 
 /// How many messages a node lists over all mailboxes, whether or not it has their bodies.

@@ -115,6 +115,14 @@ impl Cluster {
         })
     }
 
+    /// The id by which the cluster knows `nodes[at]`.
+    pub fn id_of(&self, at: usize) -> Option<u64> {
+        let status = self.any_status()?;
+        let row =
+            status["nodes"].as_array()?.iter().find(|row| row["name"] == self.nodes[at].name.as_str())?;
+        row["id"].as_u64()
+    }
+
     /// Waits until a data node other than `nodes[at]` leads.
     pub fn leader_other_than(&self, at: usize) -> usize {
         eventually("another node leads", || Some(self.leader()).filter(|leader| *leader != at))

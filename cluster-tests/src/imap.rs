@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::history::Row;
+use crate::ledger::token_of;
 use crate::wire::{Wire, refused};
 
 pub struct Imap {
@@ -24,6 +26,13 @@ pub struct Fetched {
     pub flags: Vec<String>,
     pub modseq: u64,
     pub body: Vec<u8>,
+}
+
+impl From<Fetched> for Row {
+    fn from(fetched: Fetched) -> Row {
+        let token = token_of(&fetched.body).unwrap_or_default();
+        Row { uid: fetched.uid, token, flags: fetched.flags, modseq: fetched.modseq }
+    }
 }
 
 /// What SELECT said of a mailbox.
@@ -96,7 +105,16 @@ impl Imap {
     }
 
     pub fn select(&mut self, mailbox: &str) -> io::Result<Selected> {
-        let (untagged, _) = self.command(&format!("SELECT \"{mailbox}\" (CONDSTORE)"))?;
+        self.open("SELECT", mailbox)
+    }
+
+    /// SELECT that changes nothing.
+    pub fn examine(&mut self, mailbox: &str) -> io::Result<Selected> {
+        self.open("EXAMINE", mailbox)
+    }
+
+    fn open(&mut self, verb: &str, mailbox: &str) -> io::Result<Selected> {
+        let (untagged, _) = self.command(&format!("{verb} \"{mailbox}\" (CONDSTORE)"))?;
         let mut selected = Selected::default();
         for response in &untagged {
             let text = &response.text;
@@ -117,9 +135,27 @@ impl Imap {
         Ok(fetched)
     }
 
+    /// The listed messages: UID, flags, mod-sequence and the token in the Subject.
+    pub fn rows(&mut self, uids: &str) -> io::Result<Vec<Row>> {
+        let asked = "(UID FLAGS MODSEQ BODY.PEEK[HEADER.FIELDS (SUBJECT)])";
+        let (untagged, _) = self.command(&format!("UID FETCH {uids} {asked}"))?;
+        Ok(untagged.into_iter().filter_map(parse_fetch).map(Row::from).collect())
+    }
+
     /// APPEND with a synchronising literal. Returns the APPENDUID's UID.
     pub fn append(&mut self, mailbox: &str, content: &[u8]) -> io::Result<u32> {
-        let tag = self.begin(&format!("APPEND \"{mailbox}\" {{{}}}", content.len()))?;
+        self.append_flagged(mailbox, &[], content).map(|(_, uid)| uid)
+    }
+
+    /// The same, with flags. Returns UIDVALIDITY and UID.
+    pub fn append_flagged(
+        &mut self,
+        mailbox: &str,
+        flags: &[String],
+        content: &[u8],
+    ) -> io::Result<(u32, u32)> {
+        let flags = flags.join(" ");
+        let tag = self.begin(&format!("APPEND \"{mailbox}\" ({flags}) {{{}}}", content.len()))?;
         let response = self.response()?;
         if !response.text.starts_with('+') {
             return Err(refused(response.text));
@@ -127,14 +163,32 @@ impl Imap {
         self.wire.send(content)?;
         self.wire.send(b"\r\n")?;
         let (_, ok) = self.finish(&tag)?;
-        let uid = ok.split("APPENDUID ").nth(1).and_then(|rest| rest.split([' ', ']']).nth(1));
-        uid.and_then(|uid| uid.parse().ok()).ok_or_else(|| io::Error::other(format!("no APPENDUID in {ok}")))
+        pair_after(&ok, "APPENDUID ").ok_or_else(|| io::Error::other(format!("no APPENDUID in {ok}")))
+    }
+
+    /// UID COPY or UID MOVE (`verb`) of one message. Returns UIDVALIDITY and UID of what it became, `None` when
+    /// there was nothing to take.
+    pub fn take(&mut self, verb: &str, uid: u32, to: &str) -> io::Result<Option<(u32, u32)>> {
+        let (untagged, ok) = self.command(&format!("UID {verb} {uid} \"{to}\""))?;
+        let told = untagged.iter().map(|response| response.text.as_str()).chain([ok.as_str()]);
+        let code = told.filter_map(|text| text.split_once("COPYUID ")).map(|(_, rest)| rest).next();
+        Ok(code.and_then(|rest| {
+            let mut words = rest.split([' ', ']']);
+            let validity = words.next()?.parse().ok()?;
+            Some((validity, words.nth(1)?.parse().ok()?))
+        }))
     }
 }
 
 fn code<T: std::str::FromStr>(text: &str, name: &str) -> Option<T> {
     let rest = text.split_once(&format!("[{name} "))?.1;
     rest.split(']').next()?.parse().ok()
+}
+
+/// The two numbers behind `name`.
+fn pair_after(text: &str, name: &str) -> Option<(u32, u32)> {
+    let mut words = text.split_once(name)?.1.split([' ', ']']);
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 fn parse_fetch(response: Untagged) -> Option<Fetched> {

@@ -5,10 +5,18 @@ use std::process::{Command, Stdio};
 
 use rustix::thread::UnshareFlags;
 
+/// By it a proxy's datagrams pass the rule that bends others to the proxy.
+pub const PROXY_TTL: u8 = 77;
+
 /// A network namespace in which this thread, and all it starts, live.
+#[derive(Default)]
 pub struct Lab {
     /// Addresses that do not hear each other: `(from, to)`.
     cuts: Vec<(String, String)>,
+    /// Of a hundred datagrams between nodes, how many are lost.
+    lost_percent: u8,
+    /// `(from, to, decoy)`: what `from` sends `to` goes to `decoy`.
+    bends: Vec<(String, String, String)>,
 }
 
 impl Lab {
@@ -25,7 +33,7 @@ impl Lab {
         run("ip", &["link", "set", "lo", "up"], None);
         // What is mounted from here on is seen by nobody else, and goes with the last process.
         run("mount", &["--make-rprivate", "/"], None);
-        Some(Lab { cuts: Vec::new() })
+        Some(Lab::default())
     }
 
     /// Puts a small disk at `dir`, so that it can be full.
@@ -47,9 +55,21 @@ impl Lab {
         self.render();
     }
 
-    /// Everything passes again.
+    /// That many in a hundred datagrams between nodes are lost, by chance.
+    pub fn lose(&mut self, percent: u8) {
+        self.lost_percent = percent;
+        self.render();
+    }
+
+    /// What `from` sends to `to` goes to `decoy`, unless the one who listens there sends it.
+    pub fn bend(&mut self, from: &str, to: &str, decoy: &str) {
+        self.bends.push((from.to_string(), to.to_string(), decoy.to_string()));
+        self.render();
+    }
+
+    /// Everything passes again, by the direct way.
     pub fn heal(&mut self) {
-        self.cuts.clear();
+        *self = Lab::default();
         self.render();
     }
 
@@ -59,6 +79,17 @@ impl Lab {
         for (from, to) in &self.cuts {
             // Nodes speak UDP. A story's own clients speak TCP, from the first node's address.
             let _ = writeln!(rules, "    ip saddr {from} ip daddr {to} meta l4proto udp drop");
+        }
+        if self.lost_percent > 0 {
+            let _ =
+                writeln!(rules, "    meta l4proto udp numgen random mod 100 < {} drop", self.lost_percent);
+        }
+        rules.push_str("  }\n  chain bend { type route hook output priority -10; policy accept;\n");
+        for (from, to, decoy) in &self.bends {
+            let _ = writeln!(
+                rules,
+                "    ip saddr {from} ip daddr {to} meta l4proto udp ip ttl != {PROXY_TTL} ip daddr set {decoy}"
+            );
         }
         rules.push_str("  }\n}\n");
         run("nft", &["-f", "-"], Some(&rules));

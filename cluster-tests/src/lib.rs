@@ -8,14 +8,18 @@
 //! kernel removes with the last process in it. All waiting is for a condition, with a deadline.
 
 pub mod checker;
+pub mod clients;
 pub mod cluster;
 pub mod disk;
+pub mod history;
 pub mod imap;
 pub mod lab;
 pub mod ledger;
+pub mod nemesis;
 pub mod node;
 pub mod pop3;
 pub mod smtp;
 pub mod traffic;
+pub mod verdict;
 pub mod wait;
 pub mod wire;

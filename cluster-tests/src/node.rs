@@ -194,7 +194,10 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("a test knows its own path");
-    let built = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("pollux");
+    let dir = test.parent().expect("a program lies in a folder");
+    // Tests lie in target/PROFILE/deps, programs in target/PROFILE.
+    let profile = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+    let built = profile.join("pollux");
     assert!(built.exists(), "{} is not there: run `cargo build --bin pollux` first", built.display());
     built
 }

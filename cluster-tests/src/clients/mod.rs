@@ -1,0 +1,193 @@
+//! The crowd: clients of every protocol on every data node, each of whose calls goes into the history.
+//!
+//! What one client writes alone (a life, a folder) it stops touching once a call's fate is unknown; what
+//! several write at once (the shared messages) is judged by its whole history.
+
+mod drops;
+mod folders;
+mod lives;
+mod mail;
+mod reader;
+mod shared;
+
+pub use lives::changed;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, password};
+use crate::history::{Host, Op, Recorder, Seen};
+use crate::imap::Imap;
+use crate::ledger::message;
+
+/// Milliseconds between two calls of one client, at most.
+const PACE_MS_MAX: u64 = 60;
+/// Octets of a message's text.
+const FILLER_MAX: usize = 4_000;
+
+/// All clients of one history.
+pub struct Crowd {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+/// How a node is reached, and how often its process was started: nemesis counts.
+#[derive(Clone)]
+pub struct Door {
+    node: String,
+    smtp: SocketAddr,
+    imap: SocketAddr,
+    pop3: SocketAddr,
+    life: Arc<AtomicU32>,
+}
+
+impl Door {
+    pub fn of(node: &crate::node::Node) -> Door {
+        let (smtp, imap, pop3) = (node.smtp(), node.imap(), node.pop3());
+        Door { node: node.name.clone(), smtp, imap, pop3, life: Arc::default() }
+    }
+
+    /// To be called when the old process is gone and the new one is not yet there.
+    pub fn begin_life(&self) {
+        self.life.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn host(&self) -> Host {
+        Host { node: self.node.clone(), life: self.life.load(Ordering::SeqCst) }
+    }
+}
+
+impl Crowd {
+    /// Starts them, on `doors` (those of the data nodes).
+    pub fn start(doors: &[Door], recorder: &Recorder, seed: u64) -> Crowd {
+        let stop = Arc::new(AtomicBool::new(false));
+        let pools = ["alice", "bob"].map(|user| (user, shared::Pool::default()));
+        let mut clients = Vec::new();
+        for (at, door) in doors.iter().enumerate() {
+            let desk = |kind: &str, user: &str| {
+                let name = format!("{kind}{at}{user}");
+                let dice = fastrand::Rng::with_seed(
+                    seed ^ name
+                        .bytes()
+                        .fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))),
+                );
+                let (door, recorder, stop) = (door.clone(), recorder.clone(), stop.clone());
+                Desk { name, user: user.to_string(), door, recorder, stop, dice, messages: 0 }
+            };
+            let mut begin = |desk: Desk, work: fn(Desk)| {
+                clients.push(std::thread::spawn(move || work(desk)));
+            };
+            begin(desk("smtp", "anyone"), mail::work);
+            begin(desk("life", "alice"), lives::work);
+            begin(desk("life", "bob"), lives::work);
+            begin(desk("folder", "bob"), folders::work);
+            begin(desk("pop3", "carol"), drops::work);
+            begin(desk("reader", "alice"), reader::work);
+            for (user, pool) in &pools {
+                let (desk, pool) = (desk("shared", user), pool.clone());
+                clients.push(std::thread::spawn(move || shared::work(desk, &pool)));
+            }
+        }
+        Crowd { stop, clients }
+    }
+
+    /// Stops them; what they are in the middle of is still recorded.
+    pub fn finish(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().expect("a client does not panic");
+        }
+    }
+}
+
+/// Doors to the data nodes.
+pub fn doors(cluster: &Cluster) -> Vec<Door> {
+    cluster.data_nodes().iter().map(Door::of).collect()
+}
+
+/// One client's own things.
+pub struct Desk {
+    name: String,
+    user: String,
+    door: Door,
+    recorder: Recorder,
+    stop: Arc<AtomicBool>,
+    dice: fastrand::Rng,
+    messages: usize,
+}
+
+impl Desk {
+    /// True until told to stop. Paces the client: the histories are many calls over a long time, not a load.
+    fn goes_on(&mut self) -> bool {
+        std::thread::sleep(Duration::from_millis(self.dice.u64(1..=PACE_MS_MAX)));
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A connection, and the process that is behind it.
+    fn connect<T>(&self, connect: impl FnOnce() -> io::Result<T>) -> Option<(T, Host)> {
+        let host = self.door.host();
+        let connection = connect().ok()?;
+        (self.door.host() == host).then_some((connection, host))
+    }
+
+    fn imap(&self) -> Option<(Imap, Host)> {
+        self.connect(|| Imap::login(self.door.imap, &self.user, &password(&self.user)))
+    }
+
+    fn call(&self, host: &Host, op: Op, call: impl FnOnce() -> io::Result<Seen>) -> io::Result<Seen> {
+        self.recorder.call(&self.name, host, op, call)
+    }
+
+    /// A token that nobody else uses and from which the whole message can be told, and that message.
+    fn compose(&mut self) -> (String, usize, Vec<u8>) {
+        self.messages += 1;
+        let filler = self.dice.usize(..FILLER_MAX);
+        let token = format!("{}-{}-{filler}", self.name, self.messages);
+        let content = message(&token, filler);
+        (token, filler, content)
+    }
+
+    /// APPEND of a new message, as a call. Returns its token, UIDVALIDITY and UID.
+    fn append(
+        &mut self,
+        imap: &mut Imap,
+        host: &Host,
+        mailbox: &str,
+        flags: &[String],
+    ) -> io::Result<(String, u32, u32)> {
+        let (token, filler, content) = self.compose();
+        let op = Op::Append {
+            user: self.user.clone(),
+            mailbox: mailbox.to_string(),
+            token: token.clone(),
+            filler,
+            flags: flags.to_vec(),
+        };
+        let append = || {
+            let (validity, uid) = imap.append_flagged(mailbox, flags, &content)?;
+            Ok(Seen::At { validity, uid })
+        };
+        match self.call(host, op, append)? {
+            Seen::At { validity, uid } => Ok((token, validity, uid)),
+            other => unreachable!("APPEND tells a place, not {other:?}"),
+        }
+    }
+
+    /// Some flags, sorted, without \Deleted.
+    fn some_flags(&mut self) -> Vec<String> {
+        let all = ["$Label1", "$Label2", "\\Answered", "\\Flagged", "\\Seen"];
+        let chosen = self.dice.u8(1..32);
+        let flags = all.iter().enumerate().filter(|(at, _)| chosen & (1 << at) != 0);
+        flags.map(|(_, flag)| (*flag).to_string()).collect()
+    }
+}
+
+/// The message that `token` was composed for, to the octet. `None`: no client made that token.
+pub fn content_of(token: &str) -> Option<Vec<u8>> {
+    let filler = token.rsplit_once('-')?.1.parse().ok().filter(|filler| *filler < FILLER_MAX)?;
+    Some(message(token, filler))
+}

@@ -1,0 +1,132 @@
+//! What a run amounts to, in figures.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Fault, Target};
+use crate::history::{Call, End};
+use crate::verdict::Tally;
+
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    pub histories: usize,
+    pub faults: BTreeMap<&'static str, usize>,
+    pub calls: usize,
+    pub calls_acked: usize,
+    pub calls_refused: usize,
+    pub calls_unknown: usize,
+    pub seconds: u64,
+    pub tally: Tally,
+    /// From the loss of the leader to the first write that another node was asked for after it, and acknowledged.
+    pub fail_over_ms: Vec<u64>,
+    strikes: Vec<Strike>,
+}
+
+/// The leader was lost.
+#[derive(Debug, Clone)]
+struct Strike {
+    at_us: u64,
+    leader: String,
+}
+
+impl Figures {
+    pub fn struck(&mut self, fault: Fault, at_us: u64, leader: &str, at_once: usize) {
+        *self.faults.entry(fault.kind()).or_default() += 1;
+        let lost = matches!(
+            fault,
+            Fault::Kill(Target::Leader) | Fault::Pause(Target::Leader) | Fault::Isolate(Target::Leader)
+        );
+        if lost && at_once == 1 {
+            self.strikes.push(Strike { at_us, leader: leader.to_string() });
+        }
+    }
+
+    /// Takes in a whole history.
+    pub fn take(&mut self, calls: &[Call], tally: Tally) {
+        self.histories += 1;
+        self.calls += calls.len();
+        for call in calls {
+            match &call.end {
+                End::Ok(_) => self.calls_acked += 1,
+                End::Refused(_) => self.calls_refused += 1,
+                End::Unknown(_) => self.calls_unknown += 1,
+            }
+        }
+        self.seconds += calls.iter().map(|call| call.ended_us).max().unwrap_or(0) / 1_000_000;
+        self.tally = self.tally.and(tally);
+        for strike in std::mem::take(&mut self.strikes) {
+            self.fail_over_ms.extend(fail_over(calls, &strike));
+        }
+    }
+
+    pub fn add(&mut self, other: Figures) {
+        self.histories += other.histories;
+        other.faults.into_iter().for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
+        self.calls += other.calls;
+        self.calls_acked += other.calls_acked;
+        self.calls_refused += other.calls_refused;
+        self.calls_unknown += other.calls_unknown;
+        self.seconds += other.seconds;
+        self.tally = self.tally.and(other.tally);
+        self.fail_over_ms.extend(other.fail_over_ms);
+    }
+
+    fn percentile(&self, hundredths: usize) -> String {
+        let mut sorted = self.fail_over_ms.clone();
+        sorted.sort_unstable();
+        let rank = (sorted.len() * hundredths).div_ceil(100).max(1) - 1;
+        sorted.get(rank).map_or("-".into(), |milliseconds| format!("{milliseconds} ms"))
+    }
+}
+
+fn fail_over(calls: &[Call], strike: &Strike) -> Option<u64> {
+    let elsewhere = |call: &&Call| {
+        call.op.writes()
+            && call.host.node != strike.leader
+            && call.began_us >= strike.at_us
+            && matches!(call.end, End::Ok(_))
+    };
+    let first = calls.iter().filter(elsewhere).map(|call| call.ended_us).min()?;
+    Some((first - strike.at_us) / 1_000)
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let faults: usize = self.faults.values().sum();
+        let kinds: Vec<String> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        writeln!(f, "histories            {} in {} s", self.histories, self.seconds)?;
+        writeln!(f, "faults               {faults}: {}", kinds.join(", "))?;
+        writeln!(
+            f,
+            "calls                {}: {} acknowledged, {} refused, {} unknown",
+            self.calls, self.calls_acked, self.calls_refused, self.calls_unknown
+        )?;
+        writeln!(f, "messages looked for  {}, orders judged {}", self.tally.looked_for, self.tally.orders)?;
+        writeln!(f, "lost                 0, duplicates of what was acknowledged 0")?;
+        writeln!(
+            f,
+            "unknown to senders   {}, of which there {} (a sender that tries again makes a second message)",
+            self.tally.unknown, self.tally.unknown_there
+        )?;
+        write!(
+            f,
+            "fail-over            p50 {}, p99 {}, max {} of {}",
+            self.percentile(50),
+            self.percentile(99),
+            self.percentile(100),
+            self.fail_over_ms.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_ranks() {
+        let figures = Figures { fail_over_ms: (1..=100).rev().collect(), ..Figures::default() };
+        assert_eq!([50, 99, 100].map(|p| figures.percentile(p)), ["50 ms", "99 ms", "100 ms"]);
+        assert_eq!(Figures::default().percentile(99), "-");
+    }
+}

@@ -1,0 +1,120 @@
+//! Breaks a real cluster by plan while the crowd works, heals it, and has the history judged.
+
+mod figures;
+mod plan;
+mod slow;
+mod strike;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use figures::Figures;
+pub use plan::{Fault, Plan, Step, Target};
+pub use slow::SlowLinks;
+use strike::Striker;
+
+use crate::checker::{self, Contents};
+use crate::clients::{Crowd, doors};
+use crate::cluster::Cluster;
+use crate::history::Recorder;
+use crate::lab::Lab;
+use crate::node::{Node, Role};
+use crate::verdict::{self, Violation};
+use crate::wait::eventually;
+
+/// The data node with a small disk.
+const SMALL: &str = "node2";
+const SMALL_MEBIBYTES: u32 = 512;
+/// Writes acknowledged while one fault holds, where service must go on.
+const ACKED_MEANWHILE: usize = 25;
+/// And before the next fault.
+const ACKED_BETWEEN: usize = 40;
+/// Where Debian's libfaketime lies, behind the architecture's folder.
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
+
+/// Runs one plan on a fresh cluster. `None` where namespaces are not allowed.
+///
+/// # Panics
+/// When something is wrong, with all of it and where the history lies; or when the cluster does not come back.
+pub fn run(plan: &Plan) -> Option<Figures> {
+    eprintln!("nemesis: {plan}");
+    let mut cluster = Cluster::start_on(|_| {}, equip)?;
+    let recorder = Recorder::new(history_path(plan.seed));
+    recorder.note(&serde_json::to_string(plan).expect("a plan is plain data"));
+    let doors = doors(&cluster);
+    let crowd = Crowd::start(&doors, &recorder, plan.seed);
+    let mut figures = Figures::default();
+    let mut striker = Striker::new(&mut cluster, doors, &recorder);
+    striker.wait_for_acks(ACKED_BETWEEN);
+    for step in &plan.steps {
+        striker.step(step, &mut figures);
+        striker.wait_for_acks(ACKED_BETWEEN);
+    }
+    crowd.finish();
+    cluster.wait_until_caught_up();
+    let shown = read_all(&cluster);
+    let calls = recorder.calls();
+    let (mut wrong, tally) = verdict::judge(&calls, &shown);
+    counts_agree(&cluster, &shown, &mut wrong);
+    figures.take(&calls, tally);
+    if !wrong.is_empty() {
+        let kinds = verdict::by_rule(&wrong);
+        let first: Vec<String> =
+            wrong.iter().take(12).map(|wrong| format!("{:?}: {}", wrong.rule, wrong.what)).collect();
+        panic!(
+            "seed {}: {kinds:?}; the history is {}\n{}",
+            plan.seed,
+            recorder.path().display(),
+            first.join("\n")
+        );
+    }
+    if std::env::var_os("POLLUX_KEEP").is_none() {
+        recorder.discard();
+    }
+    Some(figures)
+}
+
+/// Small disk and a clock of its own, before anything runs.
+fn equip(lab: &Lab, node: &mut Node) {
+    if node.name == SMALL {
+        lab.mount_small_disk(&node.dir, SMALL_MEBIBYTES);
+    }
+    strike::give_clock(node);
+}
+
+fn history_path(seed: u64) -> PathBuf {
+    let dir = std::env::var_os("POLLUX_HISTORIES").map_or_else(std::env::temp_dir, PathBuf::from);
+    dir.join(format!("pollux-history-{seed}-{}.jsonl", std::process::id()))
+}
+
+fn read_all(cluster: &Cluster) -> Vec<(String, Contents)> {
+    let read = |node: &Node| {
+        let contents = eventually("a node can be read back", || checker::read(node).ok());
+        (node.name.clone(), contents)
+    };
+    cluster.data_nodes().iter().map(read).collect()
+}
+
+/// STATUS on every node, and the space that the quota counts, against what is there.
+fn counts_agree(cluster: &Cluster, shown: &[(String, Contents)], wrong: &mut Vec<Violation>) {
+    for (node, (_, contents)) in cluster.data_nodes().iter().zip(shown) {
+        verdict::ends::judge_counts(contents, wrong, |user, mailbox| {
+            eventually("STATUS is answered", || checker::status(node, user, mailbox).ok())
+        });
+        verdict::ends::judge_space(contents, wrong, |user| {
+            let shown = node.must(&["user", "show", user, "--json"], None);
+            let shown: serde_json::Value = serde_json::from_str(&shown).expect("--json is JSON");
+            shown["used_bytes"].as_u64().expect("a user's space is counted")
+        });
+    }
+}
+
+/// For a step's hold: the schedule's time, not a wait for anything.
+fn hold(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// Data nodes come first in [`Cluster::nodes`].
+fn is_data(node: &Node) -> bool {
+    node.role == Role::Data
+}

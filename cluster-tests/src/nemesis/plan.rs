@@ -1,0 +1,201 @@
+//! What is going to be broken, as data: made from a seed, printed, and run again from either.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A whole run. The same plan breaks the same things in the same order; the cluster's own timing differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub seed: u64,
+    pub steps: Vec<Step>,
+}
+
+/// Faults that hold at the same time, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub faults: Vec<Fault>,
+    /// Milliseconds at least; longer where service must go on and is waited for.
+    pub hold_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// kill -9; started again at the end.
+    Kill(Target),
+    /// All three at once.
+    KillAll,
+    /// SIGTERM: the planned stop.
+    Stop(Target),
+    /// SIGSTOP, SIGCONT.
+    Pause(Target),
+    /// Nothing passes between these two.
+    Cut(Target, Target),
+    /// What the first sends does not arrive at the second.
+    CutOneWay(Target, Target),
+    /// Nothing passes between this one and the others.
+    Isolate(Target),
+    /// That many in a hundred datagrams between any two nodes are lost.
+    Loss { percent: u8 },
+    /// Each datagram between these two takes that much longer, either way.
+    Slow { between: (Target, Target), delay_ms: u16 },
+    /// The disk of the node that has a small one is filled to the last octet.
+    DiskFull,
+    /// Leadership is handed to the follower.
+    Transfer,
+    /// The wall clock jumps, and back at the end; time that only ascends is not touched.
+    Clock { target: Target, seconds: i32 },
+}
+
+/// Who it is shows when the fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    Leader,
+    Follower,
+    Witness,
+}
+
+pub const KINDS: [&str; 12] = [
+    "kill",
+    "kill all",
+    "stop",
+    "pause",
+    "cut",
+    "cut one way",
+    "isolate",
+    "loss",
+    "slow link",
+    "disk full",
+    "transfer",
+    "clock",
+];
+
+impl Plan {
+    /// `count` steps of one fault each, of every kind as often.
+    pub fn single(seed: u64, count: usize) -> Plan {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut kinds: Vec<&str> = Vec::new();
+        while kinds.len() < count {
+            let mut all = KINDS;
+            dice.shuffle(&mut all);
+            kinds.extend(all);
+        }
+        let steps = kinds.into_iter().take(count).map(|kind| Step::new(&[kind], &mut dice)).collect();
+        Plan { seed, steps }
+    }
+
+    /// The same with every third step of two faults at once: safety is promised, service is not.
+    pub fn rough(seed: u64, count: usize) -> Plan {
+        let mut plan = Plan::single(seed, count);
+        let mut dice = fastrand::Rng::with_seed(seed ^ 0x726f_7567_6800);
+        for step in plan.steps.iter_mut().skip(2).step_by(3) {
+            let second = fault(KINDS[dice.usize(..KINDS.len())], &mut dice);
+            if second.joins(step.faults[0]) {
+                step.faults.push(second);
+            }
+        }
+        plan
+    }
+}
+
+impl Step {
+    fn new(kinds: &[&str], dice: &mut fastrand::Rng) -> Step {
+        let faults: Vec<Fault> = kinds.iter().map(|kind| fault(kind, dice)).collect();
+        // Now and then longer than a proposal is tried (10 s), so that clients are refused.
+        let hold_ms = if dice.u8(..8) == 0 { 12_000 } else { dice.u64(200..3_000) };
+        Step { faults, hold_ms }
+    }
+
+    /// Whether acknowledgements must go on meanwhile (design 1.3: while a majority lives).
+    pub fn must_serve(&self) -> bool {
+        matches!(self.faults.as_slice(), [fault] if !matches!(fault, Fault::KillAll | Fault::Loss { .. }))
+    }
+}
+
+impl Fault {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::Kill(_) => "kill",
+            Fault::KillAll => "kill all",
+            Fault::Stop(_) => "stop",
+            Fault::Pause(_) => "pause",
+            Fault::Cut(..) => "cut",
+            Fault::CutOneWay(..) => "cut one way",
+            Fault::Isolate(_) => "isolate",
+            Fault::Loss { .. } => "loss",
+            Fault::Slow { .. } => "slow link",
+            Fault::DiskFull => "disk full",
+            Fault::Transfer => "transfer",
+            Fault::Clock { .. } => "clock",
+        }
+    }
+
+    /// Whether the two can hold at once: one process is not stopped twice, and a transfer needs all of them.
+    fn joins(self, other: Fault) -> bool {
+        let takes = |fault: Fault| match fault {
+            Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) => Some(target),
+            _ => None,
+        };
+        let alone = |fault: Fault| matches!(fault, Fault::KillAll | Fault::Transfer);
+        let same_process = takes(self).is_some() && takes(self) == takes(other);
+        !alone(self) && !alone(other) && !same_process && self.kind() != other.kind()
+    }
+}
+
+fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
+    let mut all = [Target::Leader, Target::Follower, Target::Witness];
+    dice.shuffle(&mut all);
+    let [one, other, _] = all;
+    match kind {
+        "kill" => Fault::Kill(one),
+        "kill all" => Fault::KillAll,
+        "stop" => Fault::Stop(one),
+        "pause" => Fault::Pause(one),
+        "cut" => Fault::Cut(one, other),
+        "cut one way" => Fault::CutOneWay(one, other),
+        "isolate" => Fault::Isolate(one),
+        "loss" => Fault::Loss { percent: dice.u8(5..40) },
+        "slow link" => Fault::Slow { between: (one, other), delay_ms: dice.u16(5..120) },
+        "disk full" => Fault::DiskFull,
+        "transfer" => Fault::Transfer,
+        "clock" => {
+            let seconds = [-86_400 * 40, -3_600, -3, 3, 3_600, 86_400 * 40][dice.usize(..6)];
+            Fault::Clock { target: one, seconds }
+        }
+        other => unreachable!("{other} is not a kind of fault"),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(f, "seed {}, {} steps:", self.seed, self.steps.len())?;
+        for (at, step) in self.steps.iter().enumerate() {
+            writeln!(f, "  {at}: {:?} for {} ms", step.faults, step.hold_ms)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_plan_and_a_plan_survives_its_text() {
+        let plan = Plan::rough(7, 40);
+        assert_eq!(plan, Plan::rough(7, 40));
+        assert_ne!(plan, Plan::rough(8, 40));
+        let text = serde_json::to_string(&plan).expect("a plan is plain data");
+        assert_eq!(plan, serde_json::from_str(&text).expect("a plan is plain data"));
+    }
+
+    #[test]
+    fn every_kind_comes_up_and_two_at_once_do() {
+        let plan = Plan::single(1, KINDS.len());
+        let kinds: BTreeSet<_> = plan.steps.iter().map(|step| step.faults[0].kind()).collect();
+        assert_eq!(kinds, BTreeSet::from(KINDS));
+        assert!(Plan::rough(1, 30).steps.iter().any(|step| step.faults.len() == 2));
+    }
+}

@@ -1,0 +1,223 @@
+//! Makes faults happen, and unhappen.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{ACKED_MEANWHILE, FAKETIME, Fault, Figures, SMALL, SlowLinks, Step, Target, hold, is_data};
+use crate::clients::Door;
+use crate::cluster::Cluster;
+use crate::history::Recorder;
+use crate::node::Node;
+use crate::wait::eventually;
+
+pub struct Striker<'a> {
+    cluster: &'a mut Cluster,
+    doors: Vec<Door>,
+    recorder: &'a Recorder,
+}
+
+/// What undoes a fault.
+enum Cure {
+    Start(Vec<usize>),
+    Resume(usize),
+    Network,
+    Links(SlowLinks),
+    Space(PathBuf),
+    Clock(usize),
+    None,
+}
+
+impl<'a> Striker<'a> {
+    pub fn new(cluster: &'a mut Cluster, doors: Vec<Door>, recorder: &'a Recorder) -> Self {
+        Self { cluster, doors, recorder }
+    }
+
+    /// Strikes, holds, heals, and waits until the cluster is whole.
+    pub fn step(&mut self, step: &Step, figures: &mut Figures) {
+        let leader = self.cluster.leader();
+        let acked = self.recorder.acked();
+        let mut cures = Vec::new();
+        for fault in &step.faults {
+            self.recorder.note(&format!("{fault:?}, node{} leads", leader + 1));
+            eprintln!("{:9.3} {fault:?}, node{} leads", self.recorder.now_us() as f64 / 1e6, leader + 1);
+            let at_us = self.recorder.now_us();
+            cures.push(self.strike(*fault, leader));
+            figures.struck(*fault, at_us, &self.cluster.nodes[leader].name, step.faults.len());
+        }
+        hold(step.hold_ms);
+        if step.must_serve() {
+            self.wait_until_acked(acked + ACKED_MEANWHILE, &format!("while {:?} holds", step.faults));
+        }
+        self.recorder.note("heals");
+        cures.into_iter().rev().for_each(|cure| self.heal(cure));
+        self.cluster.wait_until_protected();
+    }
+
+    pub fn wait_for_acks(&self, count: usize) {
+        self.wait_until_acked(self.recorder.acked() + count, "on a whole cluster");
+    }
+
+    fn wait_until_acked(&self, target: usize, when: &str) {
+        eventually(&format!("writes are acknowledged {when}"), || {
+            (self.recorder.acked() >= target).then_some(())
+        });
+    }
+
+    fn strike(&mut self, fault: Fault, leader: usize) -> Cure {
+        let at = |target: Target| match target {
+            Target::Leader => leader,
+            Target::Follower => 1 - leader,
+            Target::Witness => 2,
+        };
+        match fault {
+            Fault::Kill(target) => {
+                self.kill(at(target));
+                Cure::Start(vec![at(target)])
+            }
+            Fault::KillAll => {
+                (0..self.cluster.nodes.len()).for_each(|at| self.kill(at));
+                Cure::Start((0..self.cluster.nodes.len()).collect())
+            }
+            Fault::Stop(target) => {
+                self.cluster.nodes[at(target)].stop();
+                Cure::Start(vec![at(target)])
+            }
+            Fault::Pause(target) => {
+                self.cluster.nodes[at(target)].pause();
+                Cure::Resume(at(target))
+            }
+            Fault::Cut(one, other) => {
+                let (one, other) = (self.address(at(one)), self.address(at(other)));
+                self.cluster.lab.cut(&one, &other);
+                Cure::Network
+            }
+            Fault::CutOneWay(from, to) => {
+                let (from, to) = (self.address(at(from)), self.address(at(to)));
+                self.cluster.lab.cut_one_way(&from, &to);
+                Cure::Network
+            }
+            Fault::Isolate(target) => {
+                let alone = self.address(at(target));
+                for other in (0..self.cluster.nodes.len()).filter(|other| *other != at(target)) {
+                    let other = self.address(other);
+                    self.cluster.lab.cut(&alone, &other);
+                }
+                Cure::Network
+            }
+            Fault::Loss { percent } => {
+                self.cluster.lab.lose(percent);
+                Cure::Network
+            }
+            Fault::Slow { between: (one, other), delay_ms } => {
+                let pair = [at(one), at(other)].map(|at| self.cluster.nodes[at].address);
+                Cure::Links(SlowLinks::between(&mut self.cluster.lab, pair, delay_ms))
+            }
+            Fault::DiskFull => {
+                let small = self.cluster.nodes.iter().find(|node| node.name == SMALL);
+                let filler = small.expect("there is one").dir.join("filler");
+                fill(&filler);
+                Cure::Space(filler)
+            }
+            Fault::Transfer => {
+                self.transfer(at(Target::Follower));
+                Cure::None
+            }
+            Fault::Clock { target, seconds } => {
+                set_clock(&self.cluster.nodes[at(target)].dir, seconds);
+                Cure::Clock(at(target))
+            }
+        }
+    }
+
+    fn heal(&mut self, cure: Cure) {
+        match cure {
+            Cure::Start(which) => which.into_iter().for_each(|at| self.start(at)),
+            Cure::Resume(at) => self.cluster.nodes[at].resume(),
+            Cure::Network => self.cluster.lab.heal(),
+            Cure::Links(links) => links.end(&mut self.cluster.lab),
+            Cure::Space(filler) => {
+                fs::remove_file(&filler).expect("the filler is ours");
+                let at = self.cluster.nodes.iter().position(|node| node.name == SMALL);
+                let at = at.expect("there is one");
+                // It may end by itself when it cannot write; the operator makes room and starts it.
+                self.start(at);
+            }
+            Cure::Clock(at) => set_clock(&self.cluster.nodes[at].dir, 0),
+            Cure::None => {}
+        }
+    }
+
+    /// Also when the process has ended by itself.
+    fn kill(&mut self, at: usize) {
+        self.cluster.nodes[at].kill();
+    }
+
+    /// Unless another cure has started it.
+    fn start(&mut self, at: usize) {
+        if self.cluster.nodes[at].is_running() {
+            return;
+        }
+        self.kill(at);
+        if is_data(&self.cluster.nodes[at]) {
+            self.doors[at].begin_life();
+        }
+        self.cluster.nodes[at].start();
+    }
+
+    fn address(&self, at: usize) -> String {
+        self.cluster.nodes[at].address.to_string()
+    }
+
+    /// By the operator's command, which may have to be given again while the follower lags.
+    fn transfer(&mut self, to: usize) {
+        let cluster = &*self.cluster;
+        eventually("leadership is handed over", || {
+            let id = cluster.id_of(to)?;
+            let output = cluster.nodes[to].command(&["cluster", "transfer", &id.to_string()]);
+            output.status.success().then_some(())
+        });
+    }
+}
+
+/// Writes until the disk refuses.
+fn fill(path: &Path) {
+    let mut file = File::create(path).expect("there is room for a name");
+    let block = vec![0x55; 64 * 1024];
+    while file.write_all(&block).is_ok() {}
+    while file.write_all(&block[..512]).is_ok() {}
+}
+
+/// A clock that [`Fault::Clock`] can move: libfaketime reads its offset from a file.
+pub fn give_clock(node: &mut Node) {
+    let Some(library) = faketime() else {
+        panic!("libfaketime is not there: run `make tools`");
+    };
+    set_clock(&node.dir, 0);
+    let variables = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME_TIMESTAMP_FILE", clock_path(&node.dir).display().to_string()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ("DONT_FAKE_MONOTONIC", "1".into()),
+        ("FAKETIME_CACHE_DURATION", "1".into()),
+    ];
+    node.environment.extend(variables.map(|(name, value)| (name.to_string(), value)));
+}
+
+fn faketime() -> Option<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").ok()?;
+    libraries.filter_map(|entry| Some(entry.ok()?.path().join(FAKETIME))).find(|path| path.exists())
+}
+
+/// Beside the node's folder, which may be full.
+fn clock_path(dir: &Path) -> PathBuf {
+    dir.with_extension("clock")
+}
+
+/// At one stroke, so that no half-written offset is read.
+fn set_clock(dir: &Path, seconds: i32) {
+    let path = clock_path(dir);
+    let new = dir.with_extension("clock-new");
+    fs::write(&new, format!("{seconds:+}s\n")).expect("the story's folder can be written");
+    fs::rename(&new, &path).expect("the story's folder can be written");
+}

@@ -1,0 +1,106 @@
+//! Judges a history: pure, from calls and what every node shows at the end to what is wrong.
+//!
+//! What is held against the cluster:
+//! - every acknowledged write is there, once; an unknown one at most once; a refused one never ([`fates`]);
+//! - flags, expunges and moves of each message are linearizable as the documentation promises it ([`order`]);
+//! - UIDs, UIDVALIDITY, UIDNEXT and mod-sequences only ascend, and none ever means two things ([`numbers`]);
+//! - at the end all nodes show the same, and counts agree with contents ([`ends`]).
+
+pub mod ends;
+pub mod fates;
+pub mod numbers;
+pub mod order;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::checker::Contents;
+use crate::history::Call;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub rule: Rule,
+    pub what: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Acknowledged, and not there.
+    Lost,
+    /// There more often than asked for.
+    Duplicate,
+    /// There although it was refused, expunged, deleted, or never sent.
+    Ghost,
+    /// Other octets than were sent.
+    Altered,
+    /// Other flags than acknowledged, with one writer.
+    Flags,
+    /// A mailbox that is there and should not be, or the other way round.
+    Mailbox,
+    /// No order of the calls explains what was seen.
+    Order,
+    /// The history of a message was too long to be judged.
+    Undecided,
+    /// A UID named two messages.
+    Uid,
+    /// A number went back.
+    Ascent,
+    /// One mod-sequence, two states.
+    ModSeq,
+    /// Two nodes differ.
+    Nodes,
+    /// Counts and contents differ.
+    Counts,
+}
+
+/// What became of what nobody knew, counted for the figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages whose sender heard neither yes nor no.
+    pub unknown: usize,
+    /// Of these, the ones that are there: a sender that tries again makes a second message.
+    pub unknown_there: usize,
+    /// Acknowledged messages that were looked for.
+    pub looked_for: usize,
+    /// Messages whose order of calls was judged.
+    pub orders: usize,
+}
+
+/// All that is wrong, and the tally. `shown`: each data node's name and what it shows at the end.
+pub fn judge(calls: &[Call], shown: &[(String, Contents)]) -> (Vec<Violation>, Tally) {
+    let mut wrong = Vec::new();
+    let mut tally = Tally::default();
+    let Some((_, first)) = shown.first() else { return (wrong, tally) };
+    fates::judge(calls, first, &mut wrong, &mut tally);
+    numbers::judge(calls, shown, &mut wrong);
+    order::judge(calls, shown, &mut wrong, &mut tally);
+    ends::judge(shown, &mut wrong);
+    (wrong, tally)
+}
+
+/// How many of each rule, for a report of one line.
+pub fn by_rule(wrong: &[Violation]) -> BTreeMap<Rule, usize> {
+    let mut counts = BTreeMap::new();
+    wrong.iter().for_each(|violation| *counts.entry(violation.rule).or_default() += 1);
+    counts
+}
+
+impl Tally {
+    /// Both.
+    pub fn and(self, other: Tally) -> Tally {
+        Tally {
+            unknown: self.unknown + other.unknown,
+            unknown_there: self.unknown_there + other.unknown_there,
+            looked_for: self.looked_for + other.looked_for,
+            orders: self.orders + other.orders,
+        }
+    }
+}
+
+impl Violation {
+    fn new(rule: Rule, what: String) -> Violation {
+        Violation { rule, what }
+    }
+}

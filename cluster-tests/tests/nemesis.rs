@@ -1,0 +1,17 @@
+//! Every kind of fault once and some in pairs, under the whole crowd of clients; the history is judged. `make soak`
+//! does it for hours.
+
+use cluster_tests::nemesis::{self, Plan};
+
+/// Printed with the plan; `POLLUX_SEED` tries another.
+const SEED: u64 = 3;
+const STEPS: usize = 13;
+
+#[test]
+fn nemesis() {
+    let seed =
+        std::env::var("POLLUX_SEED").ok().map_or(SEED, |seed| seed.parse().expect("POLLUX_SEED is a number"));
+    if let Some(figures) = nemesis::run(&Plan::rough(seed, STEPS)) {
+        eprintln!("{figures}");
+    }
+}
