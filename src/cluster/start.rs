@@ -19,7 +19,7 @@ use super::config::{ClusterConfig, StartError};
 use super::feed::{BodyNews, Feed};
 use super::handle::ClusterHandle;
 use super::keeper;
-use super::local::{DataParts, Local, peer_address};
+use super::local::{DataParts, Local};
 use super::log::RaftLog;
 use super::machine::{Keeping, Machine, Progress, Watched, WitnessFile};
 use super::membership::{Admission, Files};
@@ -174,11 +174,8 @@ impl Cluster {
         });
         admission.open(&local);
         degrading.open(&local);
-        let peers = match local.roster.load().as_slice() {
-            [] => files.read_peers(),
-            roster => roster.iter().map(|entry| (NodeId(entry.id), peer_address(entry))).collect(),
-        };
-        local.transport.set_peers(peers);
+        local.transport.revoke(files.read_removed());
+        local.transport.set_peers(local.look(|metrics| keeper::peers(node, metrics, &files.read_peers())));
         server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
         begin_if_founder(&local, &files).await?;
 

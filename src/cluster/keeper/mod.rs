@@ -3,59 +3,30 @@
 
 mod bodies;
 mod identity;
+mod members;
 mod sync;
 
 pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
 pub use self::identity::renew_identity;
+pub use self::members::{follow_membership, notice_removal, peers};
 pub use self::sync::{drop_strangers, stay_in_sync};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
-use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::local::{Local, peer_address};
-use super::membership::Files;
-use super::network::roster_of;
-use super::transport::Lane;
-use super::transport::hello::not_a_member;
+use super::local::Local;
 use super::types::Role;
-use crate::mail::ids::NodeId;
 use crate::store::segments::Bodies;
 
 /// How often the slower duties look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// For how long all that can be reached must say that this node was removed.
-const REMOVED_FOR: Duration = Duration::from_secs(5);
 /// A group of bodies is larger than a write of the log.
 const BODIES_HANG_FACTOR: u32 = 2;
 /// A learner this close to the end of the log becomes a voter.
 const LEARNER_LAG_MAX: u64 = 256;
-
-/// Keeps the roster, the transport's peers and their file in step with the membership.
-pub async fn follow_membership(local: Arc<Local>) {
-    let mut metrics = local.raft.metrics();
-    let files = Files::new(&local.config.dir);
-    loop {
-        let roster = roster_of(&metrics.borrow_and_update().membership_config.clone());
-        if !roster.is_empty() && *local.roster.load_full() != roster {
-            let peers: std::collections::BTreeMap<_, _> =
-                roster.iter().map(|entry| (NodeId(entry.id), peer_address(entry))).collect();
-            local.roster.store(Arc::new(roster));
-            local.transport.set_peers(peers.clone());
-            let files = files.clone();
-            let written = tokio::task::spawn_blocking(move || files.write_peers(&peers));
-            if let Ok(Err(error)) = written.await {
-                tracing::warn!("the members could not be written down: {error}");
-            }
-        }
-        if metrics.changed().await.is_err() {
-            return;
-        }
-    }
-}
 
 /// Stops the node when Raft itself has stopped: its disk failed, or an entry cannot be read.
 pub async fn follow_raft(local: Arc<Local>) {
@@ -64,44 +35,6 @@ pub async fn follow_raft(local: Arc<Local>) {
     if !local.is_stopping() {
         local.fail(format!("replication has stopped: {}", why.unwrap_or_else(|| "its task ended".into())));
     }
-}
-
-/// A node that was removed hears it from the others only, for the log no longer comes to it: it stops, and says why.
-pub async fn notice_removal(local: Arc<Local>) {
-    let mut ticks = ticking(LOOK_AGAIN);
-    let mut since = None;
-    loop {
-        ticks.tick().await;
-        let Some(who) = says_removed(&local) else {
-            since = None;
-            continue;
-        };
-        // One that has just joined is not known everywhere yet.
-        if since.get_or_insert_with(Instant::now).elapsed() >= REMOVED_FOR {
-            return local.fail(format!(
-                "node {who} says that this node was removed from the cluster: empty {} and join anew, or leave it off",
-                local.config.dir.display()
-            ));
-        }
-    }
-}
-
-/// A peer that refuses this node for being no member, while no other takes it for one.
-fn says_removed(local: &Local) -> Option<NodeId> {
-    let roster = local.roster.load();
-    let others = roster.iter().map(|entry| NodeId(entry.id)).filter(|id| *id != local.id);
-    let words = not_a_member(local.id);
-    let mut says = None;
-    for other in others {
-        let state = local.transport.peer_state(other);
-        if state.connected[Lane::Control as usize] {
-            return None;
-        }
-        if state.refused_because.is_some_and(|why| why.contains(&words)) {
-            says = Some(other);
-        }
-    }
-    says
 }
 
 /// A disk that hangs or fails: leadership goes elsewhere, then the node stops loudly.

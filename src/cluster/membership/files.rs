@@ -1,7 +1,7 @@
 //! What a node knows of its cluster before it has heard from anyone: identity, addresses, tokens. Small files, each
 //! replaced as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use crate::store::files::{create_dir_durably, write_atomically, write_secret_ato
 
 /// Tokens remembered at once; beyond it the ones that expire first go.
 const TOKENS_MAX: usize = 64;
+/// Removed members remembered; beyond it the oldest are called strangers, which they believe after some seconds.
+const REMOVED_MAX: usize = 1_024;
 
 /// The files under the node's data directory.
 #[derive(Debug, Clone)]
@@ -87,6 +89,22 @@ impl Files {
     pub fn write_peers(&self, peers: &BTreeMap<NodeId, PeerAddress>) -> io::Result<()> {
         let bytes = wire::encode(peers).map_err(io::Error::other)?;
         write_atomically(&self.dir.join("peers"), &bytes)
+    }
+
+    /// Members that were removed, so that they hear it also from a node that was started since.
+    pub fn read_removed(&self) -> BTreeSet<NodeId> {
+        let bytes = std::fs::read(self.dir.join("removed")).unwrap_or_default();
+        wire::decode(&bytes).unwrap_or_default()
+    }
+
+    pub fn add_removed(&self, nodes: BTreeSet<NodeId>) -> io::Result<()> {
+        let mut removed = self.read_removed();
+        removed.extend(nodes);
+        while removed.len() > REMOVED_MAX {
+            removed.pop_first();
+        }
+        let bytes = wire::encode(&removed).map_err(io::Error::other)?;
+        write_atomically(&self.dir.join("removed"), &bytes)
     }
 
     /// The founder makes the first log entry at its first start.
@@ -187,6 +205,16 @@ mod tests {
         files.restore_token(&secret).unwrap();
         assert!(files.burn_token(&secret, Role::Witness, Timestamp(100)).is_err(), "expired");
         files.burn_token(&secret, Role::Witness, Timestamp(99)).unwrap();
+    }
+
+    #[test]
+    fn removed_members_are_remembered_up_to_a_bound() {
+        let (_dir, files) = files();
+        assert_eq!(files.read_removed(), BTreeSet::new());
+        files.add_removed([NodeId(2)].into()).unwrap();
+        files.add_removed((3..=REMOVED_MAX as u64 + 2).map(NodeId).collect()).unwrap();
+        let removed = files.read_removed();
+        assert_eq!((removed.len(), removed.first()), (REMOVED_MAX, Some(&NodeId(3))));
     }
 
     #[test]

@@ -208,6 +208,9 @@ impl Local {
             // The first try was done and its answer lost.
             Some(entry) if entry.member == member => return Ok(node.0),
             Some(_) => return Err(Tried::Refused(format!("node id {node} is another node's"))),
+            None if self.transport.was_removed(node) => {
+                return Err(Tried::Refused(format!("node {node} was removed while it joined: join anew")));
+            }
             None => may_join(&members, &member).map_err(Tried::Refused)?,
         }
         self.change_raft(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)])), true).await?;

@@ -19,6 +19,7 @@ use crate::cluster::types::Role;
 use crate::mail::ids::NodeId;
 use crate::state::command::Command;
 use crate::state::outcome::Outcome;
+use crate::store::files::DirLock;
 
 /// Longer than any step takes on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -86,7 +87,28 @@ impl Node {
 
     /// A planned stop.
     pub async fn stop(&mut self) {
-        self.running.take().unwrap().0.shutdown().await;
+        let (cluster, handle) = self.running.take().unwrap();
+        cluster.shutdown().await;
+        drop(handle);
+        self.until_gone().await;
+    }
+
+    /// A process that ends lets go of its ports and files at once; within this one, tasks and threads that are on
+    /// their way out hold them for a moment.
+    async fn until_gone(&self) {
+        let until = Instant::now() + PATIENCE;
+        let folders = ["", "raft", "tables", "bodies"].map(|name| self.config.dir.join(name));
+        let held = || {
+            let ports = [self.config.control_listen, self.config.bulk_listen];
+            let port = ports.iter().find_map(|port| std::net::UdpSocket::bind(port).err());
+            let folders = folders.iter().filter(|folder| folder.exists());
+            let folder = folders.map(|folder| DirLock::acquire(folder)).find_map(Result::err);
+            port.map(|error| error.to_string()).or(folder.map(|error| error.to_string()))
+        };
+        while let Some(held) = held() {
+            assert!(Instant::now() < until, "{} is stopped, and yet: {held}", self.config.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub fn handle(&self) -> &ClusterHandle {

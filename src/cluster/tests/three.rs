@@ -209,9 +209,34 @@ async fn a_node_that_was_removed_stops_and_says_so() {
     a.handle().remove(b.handle().node()).await.unwrap();
     let why = tokio::time::timeout(PATIENCE, b.running.as_ref().unwrap().0.failed()).await.unwrap();
     assert!(why.contains("removed from the cluster") && why.contains("join anew"), "{why}");
+    assert_eq!(why.lines().count(), 1);
     a.add_domain("and-on.test").await;
     let failed = w.running.as_ref().unwrap().0.failed();
     assert!(tokio::time::timeout(std::time::Duration::ZERO, failed).await.is_err(), "the others go on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_while_it_was_away_is_told_so_also_by_one_that_was_started_since() {
+    let [mut a, mut b, mut w] = pair_and_witness(Retention::default()).await;
+    let id = b.handle().node();
+    b.stop().await;
+    a.handle().remove(id).await.unwrap();
+    w.until("it has heard of it", |metrics| metrics.committed_membership_config.nodes().count() == 2).await;
+    for node in [&mut a, &mut w] {
+        let removed = || Files::new(&node.config.dir).read_removed();
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while removed() != [id].into() {
+            assert!(tokio::time::Instant::now() < until, "{} never notes the removal", node.config.name);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        node.stop().await;
+        node.start().await;
+    }
+    b.start().await;
+    let why = tokio::time::timeout(PATIENCE, b.running.as_ref().unwrap().0.failed()).await.unwrap();
+    assert!(why.contains("removed from the cluster"), "{why}");
+    let told = *b.handle().local.transport.told_removed().borrow();
+    assert!(told.is_some(), "it was told for certain, it did not only guess");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

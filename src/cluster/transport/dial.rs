@@ -37,7 +37,7 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane
     loop {
         let backoff_ms = match attempt(&shared, &peer, lane).await {
             Ok(connection) => {
-                let sound = hold(&peer, lane, connection).await;
+                let sound = hold(&shared, &peer, lane, connection).await;
                 link.state.send_replace(LinkState::Dialling);
                 if sound {
                     failures = 0;
@@ -61,11 +61,12 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane
 }
 
 /// Keeps the connection in use until it ends. Whether it held for long enough.
-async fn hold(peer: &Peer, lane: Lane, connection: Connection) -> bool {
+async fn hold(shared: &Shared, peer: &Peer, lane: Lane, connection: Connection) -> bool {
     let since = Instant::now();
     tracing::debug!(node = peer.node.0, ?lane, "connected to node {}", peer.node);
     peer.link(lane).state.send_replace(LinkState::Up(connection.clone()));
     let why = connection.closed().await;
+    shared.closed(peer.node, &why);
     tracing::info!(node = peer.node.0, ?lane, "lost the connection to node {}: {why}", peer.node);
     since.elapsed() >= Duration::from_millis(SOUND_MS_MIN)
 }
@@ -103,7 +104,10 @@ async fn dial(shared: &Shared, peer: &Peer, lane: Lane) -> Result<Connection, Di
         }
         // A server checks our certificate after our side of the handshake is done.
         Err(DialError::Unreachable(why)) => Err(match connection.close_reason() {
-            Some(reason) => failed_handshake(&reason, peer, resolved),
+            Some(reason) => {
+                shared.closed(peer.node, &reason);
+                failed_handshake(&reason, peer, resolved)
+            }
             None => DialError::Unreachable(why),
         }),
     }
@@ -128,6 +132,10 @@ async fn greet(shared: &Shared, peer: &Peer, connection: &Connection) -> Result<
     let answer = recv.read_to_end(HELLO_BYTES_MAX).await.map_err(|why| broken(why.to_string()))?;
     let theirs = match hello::decode(&answer).map_err(DialError::Refused)? {
         Answer::Accepted(theirs) => theirs,
+        Answer::Removed(why) => {
+            shared.told_removed.send_replace(Some(peer.node));
+            return Err(DialError::Refused(format!("node {} refuses: {why}", peer.node)));
+        }
         Answer::Refused(why) => return Err(DialError::Refused(format!("node {} refuses: {why}", peer.node))),
     };
     let certified = super::serve::certified(connection)

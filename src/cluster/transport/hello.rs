@@ -94,6 +94,8 @@ pub trait Handshake: Send + Sync + 'static {
 pub(super) enum Answer {
     Accepted(Hello),
     Refused(String),
+    /// For ever: it was a member, and is none any longer.
+    Removed(String),
 }
 
 /// What is wrong with `peer`'s hello, given what its verified certificate says; first things first.
@@ -138,7 +140,7 @@ impl PeerAddress {
     }
 }
 
-/// What a node that was removed, or is not known yet, is told.
+/// What a node that is not known yet is told, or one whose removal this node did not see.
 pub fn not_a_member(node: NodeId) -> String {
     format!("node {node} is not a member of this cluster")
 }

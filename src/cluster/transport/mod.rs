@@ -10,23 +10,23 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use quinn::{Connection, Endpoint};
+use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::frames::{BACKGROUND, FRAME_BYTES_MAX, FrameReceiver, FrameSender, FramedStream};
 use self::frames::{Opening, Purpose};
 pub use self::hello::{Handshake, Hello, PeerHello, Range, Versions};
 pub use self::join::{JoinAnswer, JoinError, JoinHandler, JoinRequest};
-use self::peer::{CLOSE_BYE, CLOSE_REMOVED, LinkState, Peer};
+use self::peer::{CLOSE_BYE, CLOSE_REFUSED, CLOSE_REMOVED, LinkState, Peer, locked};
 use crate::clock::Clock;
 use crate::cluster::pki::{ClusterId, NodeIdentity};
 use crate::cluster::wire::MESSAGE_BYTES_MAX;
@@ -144,7 +144,8 @@ impl Transport {
         peers.retain(|node, peer| {
             let stays = members.contains_key(node);
             if !stays {
-                peer.cut(CLOSE_REMOVED, "it is no longer a member of this cluster");
+                let code = if self.shared.was_removed(*node) { CLOSE_REMOVED } else { CLOSE_REFUSED };
+                peer.cut(code, "it is no longer a member of this cluster");
             }
             stays
         });
@@ -161,6 +162,21 @@ impl Transport {
                 }
             }
         }
+    }
+
+    /// These were members and never will be again: they are told so, now and whenever they come back. Only for what
+    /// is committed: a node that hears it stops. [`Transport::set_peers`] then ends their connections.
+    pub fn revoke(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        locked(&self.shared.removed).extend(nodes);
+    }
+
+    pub fn was_removed(&self, node: NodeId) -> bool {
+        self.shared.was_removed(node)
+    }
+
+    /// Which peer, whose certificate was checked, said that this node was removed for ever.
+    pub fn told_removed(&self) -> watch::Receiver<Option<NodeId>> {
+        self.shared.told_removed.subscribe()
     }
 
     /// Asks `to` and waits for the answer. Fails at once when the connection is lost or the peer is
@@ -269,6 +285,9 @@ struct Shared {
     lanes: [LaneEndpoint; 2],
     tls: ArcSwap<quic::Tls>,
     peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    /// Ids are never given twice, so what is in here stays true.
+    removed: Mutex<BTreeSet<NodeId>>,
+    told_removed: watch::Sender<Option<NodeId>>,
     strangers: serve::Strangers,
 }
 
@@ -309,6 +328,8 @@ impl Shared {
             lanes: [control, bulk],
             tls: ArcSwap::from_pointee(tls),
             peers: RwLock::new(BTreeMap::new()),
+            removed: Mutex::default(),
+            told_removed: watch::Sender::new(None),
             strangers: serve::Strangers::default(),
         })
     }
@@ -348,6 +369,17 @@ impl Shared {
 
     fn member(&self, node: NodeId) -> Result<Arc<Peer>, CallError> {
         self.peer(node).ok_or(CallError::NotAMember(node))
+    }
+
+    fn was_removed(&self, node: NodeId) -> bool {
+        locked(&self.removed).contains(&node)
+    }
+
+    /// `by` ended a connection.
+    fn closed(&self, by: NodeId, why: &ConnectionError) {
+        if matches!(why, ConnectionError::ApplicationClosed(close) if close.error_code == CLOSE_REMOVED) {
+            self.told_removed.send_replace(Some(by));
+        }
     }
 
     /// Under the lock that a removal takes, so that no connection slips in beside it.

@@ -113,6 +113,7 @@ async fn greet(
     let verdict = judge(shared, certified, &words);
     let answer = match &verdict {
         Ok(_) => Answer::Accepted(shared.hello()),
+        Err(why) if shared.was_removed(certified.0) => Answer::Removed(why.clone()),
         Err(why) => Answer::Refused(why.clone()),
     };
     let bytes = hello::encode(&answer).map_err(|why| why.to_string())?;
@@ -148,7 +149,7 @@ async fn streams(shared: Arc<Shared>, peer: Arc<Peer>, connection: Connection) {
         tokio::select! {
             accepted = connection.accept_bi() => match accepted {
                 Ok((send, recv)) => running.spawn(stream(shared.clone(), peer.clone(), send, recv)),
-                Err(_) => return,
+                Err(why) => return shared.closed(peer.node, &why),
             },
             Some(ended) = running.join_next() => {
                 if let Err(error) = ended && error.is_panic() {

@@ -294,6 +294,32 @@ async fn removal_ends_calls_and_connections() {
 }
 
 #[tokio::test]
+async fn a_removed_node_is_told_for_ever_and_one_that_is_not_known_is_not() {
+    let ca = ca();
+    let (a, _) = start(config(identity(&ca, 1))).await;
+    let (b, _) = start(config(identity(&ca, 2))).await;
+    let (c, _) = start(config(identity(&ca, 3))).await;
+    introduce(&[&a, &b]);
+    connected(&a, 2).await;
+    connected(&b, 1).await;
+    c.set_peers(BTreeMap::from([(NodeId(1), address(&a))]));
+    let (mut b_told, c_told) = (b.told_removed(), c.told_removed());
+    a.revoke([NodeId(2)]);
+    a.set_peers(BTreeMap::new());
+    let told = tokio::time::timeout(LONG, b_told.wait_for(Option::is_some)).await;
+    assert_eq!(*told.unwrap().unwrap(), Some(NodeId(1)), "by the end of its connection");
+    drop(b);
+    let (b, _) = start(config(identity(&ca, 2))).await;
+    let mut b_told = b.told_removed();
+    assert_eq!(*b_told.borrow(), None);
+    b.set_peers(BTreeMap::from([(NodeId(1), address(&a))]));
+    let told = tokio::time::timeout(LONG, b_told.wait_for(Option::is_some)).await;
+    assert_eq!(*told.unwrap().unwrap(), Some(NodeId(1)), "when it comes back");
+    assert!(refusal(&c, 1).await.contains("not a member"));
+    assert_eq!(*c_told.borrow(), None, "it may have joined a moment ago");
+}
+
+#[tokio::test]
 async fn a_peer_that_stops_fails_its_calls_and_is_found_again() {
     let ca = ca();
     let (a, _) = start(config(identity(&ca, 1))).await;

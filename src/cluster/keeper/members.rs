@@ -1,0 +1,190 @@
+//! Follows the membership: whom this node talks to, who was removed, and whether it was itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::time::Instant;
+
+use super::{LOOK_AGAIN, ticking};
+use crate::cluster::local::{Local, Metrics, peer_address};
+use crate::cluster::membership::Files;
+use crate::cluster::network::roster_of;
+use crate::cluster::transport::hello::not_a_member;
+use crate::cluster::transport::{Lane, PeerAddress};
+use crate::cluster::types::StoredMembership;
+use crate::mail::ids::NodeId;
+
+/// For how long all that can be reached must call this node a stranger, while none of them knows for certain.
+const STRANGER_FOR: Duration = Duration::from_secs(5);
+
+type Peers = BTreeMap<NodeId, PeerAddress>;
+
+/// Keeps the roster, the transport's peers and their file in step with the membership.
+pub async fn follow_membership(local: Arc<Local>) {
+    let mut metrics = local.raft.metrics();
+    let files = Files::new(&local.config.dir);
+    let told = files.read_peers();
+    let mut known = None;
+    let mut committed = BTreeSet::new();
+    loop {
+        let (roster, peers, now) = {
+            let metrics = metrics.borrow_and_update();
+            let roster = roster_of(&metrics.membership_config);
+            (roster, peers(local.id, &metrics, &told), members(&metrics.committed_membership_config))
+        };
+        if !roster.is_empty() && *local.roster.load_full() != roster {
+            local.roster.store(Arc::new(roster));
+        }
+        if !now.is_empty() {
+            let gone: BTreeSet<NodeId> = committed.difference(&now).copied().collect();
+            committed = now;
+            revoke(&local, &files, gone).await;
+        }
+        if known.as_ref() != Some(&peers) {
+            local.transport.set_peers(peers.clone());
+            known = Some(peers.clone());
+            let files = files.clone();
+            write(move || files.write_peers(&peers)).await;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whom this node talks to: the members, and those that are still to be voted out. One that has just joined reads old
+/// memberships first: until it finds itself in one, those it was told of when it joined are its peers as well, or it
+/// would refuse the very leader that brings it the rest.
+pub fn peers(own: NodeId, metrics: &Metrics, told: &Peers) -> Peers {
+    let (effective, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+    let mut peers: Peers = match members(effective).contains(&own) {
+        true => Peers::new(),
+        false => told.clone(),
+    };
+    for entry in roster_of(committed).iter().chain(&roster_of(effective)) {
+        peers.insert(NodeId(entry.id), peer_address(entry));
+    }
+    peers
+}
+
+fn members(stored: &StoredMembership) -> BTreeSet<NodeId> {
+    stored.membership().nodes().map(|(id, _)| NodeId(*id)).collect()
+}
+
+/// They were members by one commit and are none by a later one: that is for ever, since ids are never given twice.
+async fn revoke(local: &Arc<Local>, files: &Files, gone: BTreeSet<NodeId>) {
+    if gone.is_empty() {
+        return;
+    }
+    if gone.contains(&local.id) {
+        local.fail(removed(local, "the membership"));
+    }
+    local.transport.revoke(gone.iter().copied().filter(|node| *node != local.id));
+    let files = files.clone();
+    write(move || files.add_removed(gone)).await;
+}
+
+async fn write(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+        tracing::warn!("the members could not be written down: {error}");
+    }
+}
+
+/// A node that was removed hears it from the others, for the log no longer comes to it: it stops, and says why.
+pub async fn notice_removal(local: Arc<Local>) {
+    let mut told = local.transport.told_removed();
+    let mut ticks = ticking(LOOK_AGAIN);
+    let mut since = None;
+    loop {
+        let certain = tokio::select! {
+            who = told.wait_for(Option::is_some) => who.ok().and_then(|who| *who),
+            _ = ticks.tick() => None,
+        };
+        if let Some(who) = certain {
+            return local.fail(removed(&local, &format!("node {who}")));
+        }
+        let Some(who) = calls_a_stranger(&local) else {
+            since = None;
+            continue;
+        };
+        // One that has just joined is not known everywhere yet.
+        if since.get_or_insert_with(Instant::now).elapsed() >= STRANGER_FOR {
+            return local.fail(removed(&local, &format!("node {who}")));
+        }
+    }
+}
+
+fn removed(local: &Local, who: &str) -> String {
+    format!(
+        "{who} says that this node was removed from the cluster: empty {} and join anew, or leave it off",
+        local.config.dir.display()
+    )
+}
+
+/// A peer that refuses this node for being no member, while no other takes it for one.
+fn calls_a_stranger(local: &Local) -> Option<NodeId> {
+    let roster = local.roster.load();
+    let others = roster.iter().map(|entry| NodeId(entry.id)).filter(|id| *id != local.id);
+    let words = not_a_member(local.id);
+    let mut says = None;
+    for other in others {
+        let state = local.transport.peer_state(other);
+        if state.connected[Lane::Control as usize] {
+            return None;
+        }
+        if state.refused_because.is_some_and(|why| why.contains(&words)) {
+            says = Some(other);
+        }
+    }
+    says
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::types::{Member, Membership, log_id};
+
+    fn stored(nodes: &[u64]) -> Arc<StoredMembership> {
+        let member = |id: &u64| {
+            let control = format!("now-{id}");
+            (*id, Member { control, ..Member::default() })
+        };
+        let voters = nodes.iter().copied().collect();
+        let membership = Membership::new(vec![voters], nodes.iter().map(member).collect::<BTreeMap<_, _>>());
+        Arc::new(StoredMembership::new(Some(log_id(1, 1)), membership.unwrap()))
+    }
+
+    fn ids(own: u64, effective: &[u64], committed: &[u64], told: &[u64]) -> Vec<u64> {
+        let told = told
+            .iter()
+            .map(|id| {
+                let address = || format!("then-{id}");
+                (NodeId(*id), PeerAddress { control: address(), bulk: address() })
+            })
+            .collect();
+        let metrics = Metrics {
+            membership_config: stored(effective),
+            committed_membership_config: stored(committed),
+            ..Metrics::new_initial(own)
+        };
+        let peers = peers(NodeId(own), &metrics, &told);
+        for id in effective {
+            assert_eq!(peers[&NodeId(*id)].control, format!("now-{id}"), "what is replicated counts");
+        }
+        peers.keys().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn a_member_talks_to_members_and_to_those_whose_removal_is_not_committed() {
+        assert_eq!(ids(1, &[1, 2], &[1, 2], &[1, 2, 9]), [1, 2]);
+        assert_eq!(ids(1, &[1, 2], &[1, 2, 3], &[]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn one_that_has_just_joined_keeps_those_it_was_told_of_while_it_reads_old_memberships() {
+        assert_eq!(ids(4, &[1], &[1], &[1, 2, 3, 4]), [1, 2, 3, 4]);
+        assert_eq!(ids(4, &[1, 2, 4], &[1, 2], &[1, 2, 3, 4]), [1, 2, 4], "3 was removed meanwhile");
+    }
+}
