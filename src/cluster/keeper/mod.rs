@@ -11,6 +11,7 @@ pub use self::identity::renew_identity;
 pub use self::members::{follow_membership, notice_removal, peers};
 pub use self::sync::{drop_strangers, stay_in_sync};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,12 +68,16 @@ fn disk_trouble(local: &Local, bodies: Option<&Bodies>, hang: Duration) -> Optio
     })
 }
 
-/// The leader makes learners voters once they have the log.
+/// The leader makes learners voters once they have the log, and ends what an earlier leader left half done.
 pub async fn promote_learners(local: Arc<Local>) {
     let mut ticks = ticking(LOOK_AGAIN);
     loop {
         ticks.tick().await;
         if !local.leads() || local.config.role != Role::Data {
+            continue;
+        }
+        if is_half_changed(&local) {
+            end_change(&local).await;
             continue;
         }
         let Some(learner) = ready_learner(&local) else { continue };
@@ -82,6 +87,25 @@ pub async fn promote_learners(local: Arc<Local>) {
             Ok(_) => tracing::info!("node {learner} has caught up and votes from now on"),
             Err(error) => tracing::debug!("node {learner} does not vote yet: {error}"),
         }
+    }
+}
+
+/// The old and the new members must both agree to everything: the first of a change's two steps is done.
+fn is_half_changed(local: &Local) -> bool {
+    local.look(|metrics| metrics.membership_config.membership().get_joint_config().len() > 1)
+}
+
+/// Whoever made the first step may have died, lost its leadership or its patience before the second, and nobody else
+/// would ever make it.
+async fn end_change(local: &Local) {
+    // Our own change, if it is one, has ended when the turn comes.
+    let _turn = local.changing.lock().await;
+    if !local.leads() || !is_half_changed(local) {
+        return;
+    }
+    match local.raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::new()), false).await {
+        Ok(_) => tracing::info!("a change of the membership that was left half done is ended"),
+        Err(error) => tracing::debug!("a change of the membership is still half done: {error}"),
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use openraft::ChangeMembers;
+
 use super::scene::{Node, PATIENCE};
 use crate::clock::Clock;
 use crate::cluster::config::{Retention, Upkeep};
+use crate::cluster::local::Metrics;
 use crate::cluster::membership::Files;
 use crate::cluster::pki::{NodeIdentity, NodeKey};
 use crate::cluster::types::Role;
@@ -138,6 +141,29 @@ async fn a_node_that_was_away_gives_no_id_of_a_node_that_came_and_went_meanwhile
     b.handle().remove(NodeId(3)).await.unwrap();
     let witness = Node::joined("w2", Role::Witness, &b).await;
     assert_eq!(witness.handle().node(), NodeId(5), "4 was given while b was away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_membership_that_was_left_half_done_is_ended() {
+    let [a, b, mut w] = pair_and_witness(Retention::default()).await;
+    w.stop().await;
+    let voters = |metrics: &Metrics| {
+        let membership = metrics.committed_membership_config.membership().clone();
+        (membership.get_joint_config().len(), membership.voter_ids().count())
+    };
+    // The first of its two steps: whoever asks for it does not live to make the second.
+    let raft = a.handle().local.raft.clone();
+    let mut change = Box::pin(raft.change_membership(ChangeMembers::RemoveVoters([3].into()), false));
+    assert!(futures_util::poll!(&mut change).is_pending());
+    let half = |metrics: &Metrics| metrics.membership_config.membership().get_joint_config().len() == 2;
+    a.until("the change is half done", half).await;
+    drop(change);
+    for node in [&a, &b] {
+        node.until("it is done", |metrics| voters(metrics) == (1, 2)).await;
+    }
+    let gone = |metrics: &Metrics| metrics.membership_config.membership().get_node(&3).is_none();
+    a.until("whoever was to go is gone", gone).await;
+    a.add_domain("after.test").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
