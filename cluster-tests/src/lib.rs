@@ -19,6 +19,7 @@ pub mod nemesis;
 pub mod node;
 pub mod pop3;
 pub mod smtp;
+pub mod steps;
 pub mod traffic;
 pub mod verdict;
 pub mod wait;

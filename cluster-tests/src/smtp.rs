@@ -52,6 +52,11 @@ impl Smtp {
         self.text(content)
     }
 
+    /// What the server says to a text sent by [`Smtp::send_without_waiting`].
+    pub fn reply(&mut self, code: &str) -> io::Result<String> {
+        self.expect(code)
+    }
+
     fn content(&mut self, content: &[u8]) -> io::Result<String> {
         self.text(content)?;
         self.expect("250")
