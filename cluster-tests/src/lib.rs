@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod disk;
 pub mod history;
 pub mod imap;
+pub mod imaptest;
 pub mod lab;
 pub mod ledger;
 pub mod nemesis;

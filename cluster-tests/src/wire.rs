@@ -25,8 +25,13 @@ impl Wire {
         self.writer.write_all(bytes)
     }
 
-    /// One line without its CRLF.
+    /// One line without its CRLF, as text.
     pub fn line(&mut self) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.line_bytes()?).into_owned())
+    }
+
+    /// One line without its CRLF.
+    pub fn line_bytes(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         if self.reader.read_until(b'\n', &mut line)? == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed"));
@@ -34,7 +39,7 @@ impl Wire {
         while matches!(line.last(), Some(b'\r' | b'\n')) {
             line.pop();
         }
-        Ok(String::from_utf8_lossy(&line).into_owned())
+        Ok(line)
     }
 
     pub fn exact(&mut self, octets: usize) -> io::Result<Vec<u8>> {
