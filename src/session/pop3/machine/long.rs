@@ -95,8 +95,16 @@ impl Text {
         if self.line_start && part.first() == Some(&b'.') {
             out.extend_from_slice(b".");
         }
-        out.extend_from_slice(part);
         let whole = part.last() == Some(&b'\n');
+        match part.strip_suffix(b"\n") {
+            // APPEND takes bare LFs, and clients differ in whether they end a line: the dot that ends the
+            // message must stand on a line of its own for each of them.
+            Some(line) if !self.raw[..self.at + end].ends_with(b"\r\n") => {
+                out.extend_from_slice(line);
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => out.extend_from_slice(part),
+        }
         if whole && self.in_header {
             self.in_header = !(self.line_start && matches!(part, b"\r\n" | b"\n"));
         } else if whole && let TextBound::BodyLines(left) = &mut self.bound {

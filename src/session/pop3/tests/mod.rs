@@ -150,6 +150,28 @@ fn a_long_message_is_stuffed_in_parts_and_unstuffs_to_itself() {
     assert!(read.as_bytes() == [&raw[..], b"\r\n"].concat(), "the message is not what was sent");
 }
 
+/// APPEND takes any bytes. A client that ends lines at CRLF alone must find the end of such a message too.
+#[test]
+fn a_bare_line_feed_goes_out_as_a_line_end() {
+    // Also where CR and LF of one line end fall into two parts.
+    let long = "x".repeat(32 * 1024 - 4);
+    let body = Bytes::from(format!("a: b\n\n.\nc\r\n{long}\r\n{long}yyy\r\n.d\n"));
+    let mut player = Player::new(Pop3::new(policy(), peer(true)), |question| match question {
+        Question::Body(_) => Answer::Body(Ok(Some(body.clone()))),
+        other => answer(other, &mut Vec::new()),
+    });
+    player.feed(b"USER alice\r\nPASS secret\r\n", Pace::Whole);
+    player.out.clear();
+    player.feed(b"RETR 1\r\nTOP 1 1\r\n", Pace::Whole);
+    let lines: Vec<String> = std::iter::from_fn(|| player.line()).collect();
+    let (retr, top) = lines.split_at(9);
+    assert_eq!(
+        retr[1..],
+        ["a: b", "", "..", "c", &long, &format!("{long}yyy"), "..d", "."].map(str::to_owned)
+    );
+    assert_eq!(top[1..], ["a: b", "", "..", "."].map(str::to_owned));
+}
+
 #[test]
 fn too_many_errors_and_garbage_end_the_session() {
     let mut player =
