@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 CI_TOOLS := cluster-tests/setup.sh
 
-.PHONY: demo test check fix bench soak deny build tools
+.PHONY: demo test check fix bench soak fuzz deny build tools
 
 # A pair and a witness on this machine, ready to send and read mail.
 demo: ## ports: base + (n-1)*1000 + standard port, base 10000
@@ -45,6 +45,12 @@ else
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 	  $(CARGO) nextest run -p cluster-tests --no-fail-fast || exit 1; done
 endif
+
+# Hostile bytes for every decoder and protocol machine, SECONDS of each target: 60 by default; TARGETS="imap smtp" for some.
+# KEEP=1 keeps what was learnt in cluster-tests/fuzz/corpus, which `make test` replays.
+SECONDS ?= 60
+fuzz:
+	SECONDS_EACH=$(SECONDS) sh cluster-tests/fuzz/run.sh
 
 # Ours beside Postfix + Dovecot, in one run on this machine; writes docs/benchmarks.md.
 bench:

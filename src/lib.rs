@@ -16,6 +16,8 @@
 //! | [`state`] | the replicated truth: commands, apply, views; pure |
 //! | [`mail`] | vocabulary: ids, addresses, flags, MIME, bounded lines |
 //! | [`config`], [`clock`] | what a box knows before it joins; the only clock and dice |
+//!
+//! Modules that are public and hidden from these docs are open to the fuzzer (`cluster-tests/fuzz`) alone.
 
 pub mod admin;
 pub mod clock;

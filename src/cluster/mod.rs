@@ -10,7 +10,7 @@ pub mod local;
 pub mod log;
 pub mod machine;
 pub mod membership;
-#[cfg(test)]
+#[doc(hidden)]
 pub mod memory;
 pub mod network;
 pub mod pki;

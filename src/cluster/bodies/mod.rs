@@ -4,7 +4,8 @@
 mod fetch;
 mod placing;
 mod pool;
-mod server;
+#[doc(hidden)]
+pub mod server;
 #[cfg(test)]
 mod tests;
 mod upkeep;

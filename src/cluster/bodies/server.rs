@@ -171,16 +171,16 @@ async fn write_acks(mut sender: FrameSender, mut queue: mpsc::Receiver<Ack>) {
 }
 
 /// A small body in a frame: number, id, bytes.
-pub(super) struct Small {
-    pub(super) number: u64,
-    pub(super) id: BodyId,
-    pub(super) bytes: Bytes,
+pub struct Small {
+    pub number: u64,
+    pub id: BodyId,
+    pub bytes: Bytes,
 }
 
 const SMALL_HEAD_BYTES: usize = 40;
 
 impl Small {
-    pub(super) fn encode(&self) -> Bytes {
+    pub fn encode(&self) -> Bytes {
         let mut frame = BytesMut::with_capacity(SMALL_HEAD_BYTES + self.bytes.len());
         frame.put_u64(self.number);
         frame.extend_from_slice(&self.id.0);
@@ -188,7 +188,7 @@ impl Small {
         frame.freeze()
     }
 
-    fn decode(mut frame: Bytes) -> Option<Self> {
+    pub fn decode(mut frame: Bytes) -> Option<Self> {
         if frame.len() > SMALL_HEAD_BYTES + SMALL_BODY_BYTES_MAX {
             return None;
         }
@@ -200,13 +200,13 @@ impl Small {
 }
 
 /// Durable, or why not.
-pub(super) struct Ack {
-    pub(super) number: u64,
-    pub(super) verdict: Result<(), String>,
+pub struct Ack {
+    pub number: u64,
+    pub verdict: Result<(), String>,
 }
 
 impl Ack {
-    pub(super) fn encode(self) -> Bytes {
+    pub fn encode(self) -> Bytes {
         let mut frame = BytesMut::with_capacity(9);
         frame.put_u64(self.number);
         match self.verdict {
@@ -219,7 +219,7 @@ impl Ack {
         frame.freeze()
     }
 
-    pub(super) fn decode(frame: &[u8]) -> Option<Self> {
+    pub fn decode(frame: &[u8]) -> Option<Self> {
         let (number, rest) = frame.split_first_chunk::<8>()?;
         let (status, why) = rest.split_first()?;
         let verdict = match status {
@@ -232,14 +232,14 @@ impl Ack {
 }
 
 /// A frame of a large body.
-pub(super) enum Piece {
+pub enum Piece {
     Data(Bytes),
     End(BodyId),
 }
 
 impl Piece {
     /// The mark is the last octet, so that reading needs no copy.
-    pub(super) fn encode(self) -> Bytes {
+    pub fn encode(self) -> Bytes {
         let (bytes, mark) = match &self {
             Self::Data(bytes) => (&bytes[..], 0),
             Self::End(id) => (&id.0[..], 1),
@@ -250,7 +250,7 @@ impl Piece {
         frame.freeze()
     }
 
-    fn decode(mut frame: Bytes) -> Option<Self> {
+    pub fn decode(mut frame: Bytes) -> Option<Self> {
         let mark = *frame.last()?;
         frame.truncate(frame.len() - 1);
         match mark {

@@ -2,7 +2,8 @@
 
 mod client;
 mod gate;
-mod messages;
+#[doc(hidden)]
+pub mod messages;
 mod serve;
 mod snapshot;
 

@@ -147,25 +147,25 @@ pub(super) async fn read_exactly(stream: &mut RecvStream, length: usize) -> Resu
 
 /// How every stream begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Opening {
-    pub(super) what: Purpose,
-    pub(super) kind: u16,
+pub struct Opening {
+    pub what: Purpose,
+    pub kind: u16,
     /// Of the call's body; 0 for a stream of frames.
-    pub(super) length: u32,
+    pub length: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     Call = 1,
     Stream = 2,
     /// Answered by the transport itself: is the process alive?
     Ping = 3,
 }
 
-pub(super) const OPENING_BYTES: usize = 7;
+pub const OPENING_BYTES: usize = 7;
 
 impl Opening {
-    pub(super) fn encode(self) -> Bytes {
+    pub fn encode(self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(OPENING_BYTES);
         bytes.extend_from_slice(&[self.what as u8]);
         bytes.extend_from_slice(&self.kind.to_be_bytes());
@@ -173,7 +173,7 @@ impl Opening {
         bytes.freeze()
     }
 
-    pub(super) fn decode(bytes: [u8; OPENING_BYTES]) -> Result<Self, String> {
+    pub fn decode(bytes: [u8; OPENING_BYTES]) -> Result<Self, String> {
         let [what, kind0, kind1, length @ ..] = bytes;
         let what = match what {
             1 => Purpose::Call,

@@ -91,7 +91,7 @@ pub trait Handshake: Send + Sync + 'static {
 
 /// The accepting side's word.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) enum Answer {
+pub enum Answer {
     Accepted(Hello),
     Refused(String),
     /// For ever: it was a member, and is none any longer.
@@ -116,13 +116,13 @@ pub(super) fn judge(own: &Hello, certified: (NodeId, ClusterId), peer: &Hello) -
 }
 
 /// The layout's number, then the message.
-pub(super) fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, WireError> {
+pub fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, WireError> {
     let mut bytes = HELLO_LAYOUT.to_be_bytes().to_vec();
     bytes.extend(wire::encode(message)?);
     Ok(bytes)
 }
 
-pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
     let (layout, rest) = bytes.split_first_chunk::<2>().ok_or("its hello is cut short")?;
     match u16::from_be_bytes(*layout) {
         HELLO_LAYOUT => wire::decode(rest).map_err(|error| error.to_string()),

@@ -1,7 +1,8 @@
 //! Two QUIC endpoints a node, mutual TLS, calls and framed streams. Knows nothing of Raft.
 
 mod dial;
-mod frames;
+#[doc(hidden)]
+pub mod frames;
 pub mod hello;
 pub mod join;
 mod peer;

@@ -90,6 +90,12 @@ pub struct FrameBuilder {
     bytes: Vec<u8>,
 }
 
+impl Default for FrameBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FrameBuilder {
     pub fn new() -> Self {
         Self { bytes: vec![0; FRAME_HEADER_BYTES] }

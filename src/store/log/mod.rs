@@ -6,7 +6,8 @@
 //! end of its newest file passes for a torn tail there, and every synced entry behind it is cut off
 //! without an error; it also keeps the whole newest file and one index row per entry in memory.
 
-mod frame;
+#[doc(hidden)]
+pub mod frame;
 mod index;
 mod recover;
 #[cfg(test)]

@@ -11,7 +11,8 @@
 
 mod grace;
 mod index;
-mod record;
+#[doc(hidden)]
+pub mod record;
 mod scan;
 mod spool;
 #[cfg(test)]

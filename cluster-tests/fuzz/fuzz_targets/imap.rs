@@ -1,0 +1,4 @@
+//! See `imap` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pollux_fuzz::imap::run(bytes));

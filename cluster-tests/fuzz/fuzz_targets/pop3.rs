@@ -1,0 +1,4 @@
+//! See `pop3` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pollux_fuzz::pop3::run(bytes));

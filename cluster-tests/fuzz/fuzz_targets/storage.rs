@@ -1,0 +1,4 @@
+//! See `storage` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pollux_fuzz::storage::run(bytes));

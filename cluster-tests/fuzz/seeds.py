@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Writes what the fuzzer starts from into DIR/TARGET/: our own transcripts and golden bytes, and the corpora that others
+made where they are present (../shared/corpora beside the project, or POLLUX_CORPORA). None of it is kept in the repository."""
+
+import hashlib, os, pathlib, re, sys
+
+root = pathlib.Path(__file__).resolve().parents[2]
+out = pathlib.Path(sys.argv[1])
+corpora = pathlib.Path(os.environ.get("POLLUX_CORPORA", root.parent / "shared" / "corpora"))
+SEED_BYTES_MAX = 16 * 1024
+
+
+def put(target, data):
+    folder = out / target
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(data) <= SEED_BYTES_MAX:
+        (folder / ("seed-" + hashlib.sha1(data).hexdigest()[:16])).write_bytes(data)
+
+
+def client_lines(protocol):
+    """The client's side of each transcript, as bytes."""
+    for path in sorted((root / "src/session" / protocol / "transcripts").glob("*.txt")):
+        lines = [re.match(r"(?:\d+ ?)?C: ?(.*)", line) for line in path.read_text().splitlines()]
+        yield [match.group(1).encode() for match in lines if match]
+
+
+def messages():
+    for folder in ("mail-parser", "sisimai", "spamassassin", "arc"):
+        for path in sorted((corpora / folder).rglob("*")):
+            if path.is_file() and path.suffix in (".eml", ".txt", ".msg"):
+                yield path.read_bytes()
+
+
+def dialogues():
+    for path in sorted((corpora / "chasquid").glob("*.cmy")):
+        yield [line[5:].encode() for line in path.read_text(errors="replace").splitlines() if line.startswith("c ->")]
+
+
+def scripts():
+    for path in sorted((corpora / "imaptest").glob("*")):
+        if path.is_file() and path.suffix == "":
+            lines = path.read_bytes().splitlines()
+            yield [re.sub(rb"^(ok|no|bad|\"\"|\d+ \w+) ", b"", line) for line in lines if re.match(rb"(ok|no|bad|\"\") ", line)]
+
+
+length = lambda data: len(data).to_bytes(2, "big")
+
+for lines in list(client_lines("imap")) + list(scripts()):
+    put("imap", b"\x02" + b"\r\n".join(b"t " + line for line in lines) + b"\r\n")
+    put("imap", b"\x16" + b"\r\n".join(lines) + b"\r\n")
+    put("imap", b"\x01" + b"\n".join(re.sub(rb"^\w+ (?=[A-Z])", b"", line) for line in lines) + b"\n")
+    for line in lines:
+        put("imap_grammar", b"t " + line)
+        put("imap_grammar", line)
+for lines in list(client_lines("smtp")) + list(dialogues()):
+    for mode in (0x00, 0x11, 0x15, 0x28):
+        put("smtp", bytes([mode]) + b"\r\n".join(lines) + b"\r\n")
+for lines in client_lines("pop3"):
+    message = b"Subject: one\r\n\r\n.dot\r\n..\r\nend"
+    for mode in (0, 1, 2, 6):
+        put("pop3", bytes([mode]) + length(message) + message + b"\r\n".join(lines) + b"\r\n")
+for number, raw in enumerate(messages()):
+    if len(raw) > 6 * 1024:
+        continue
+    put("mime", raw)
+    put("text", b"\x02" + raw[:2000])
+    if number % 10 == 0:
+        put("smtp", b"\x02\x00" + raw)
+        put("smtp", b"\x0b\x01" + length(raw[: len(raw) // 2]) + raw[: len(raw) // 2] + length(raw[len(raw) // 2 :]) + raw[len(raw) // 2 :])
+        put("pop3", b"\x01" + length(raw) + raw + b"RETR 1\nTOP 1 3\nLIST\nDELE 1\nRETR 2\nQUIT\n")
+        put("imap", b"\x01!" + raw.replace(b"\n", b" ") + b"\nFETCH 1:* (ENVELOPE BODYSTRUCTURE BODY[1.MIME] FLAGS)\nSEARCH TEXT x\n")
+for name, text in [
+    (0, '<"a b"@[IPv6:::1]> SIZE=1'), (0, "<@a,@b:c@d.example>"), (0, "dürst@bücher.example"), (0, "<postmaster>"),
+    (1, "17-Jul-1996 02:44:25 -0700"), (1, "Wed, 17 Jul 96 02:23:25 PDT (c)"), (1, "1-Feb-1994"),
+    (3, 'A <a@b>, g: "c\\"d" <e@[1.2.3.4]>, x@y;, (c) z'), (3, "text/plain; charset*=utf-8''%e2%82%ac; a*0=b; a*1=\"c\""),
+    (3, "=?utf-8?q?a_b=C3=BC?= =?iso-2022-jp?b?GyRCJCIbKEI=?="), (4, "aGVsbG8=\r\n=C3=BC=\r\n x"),
+    (5, "\0\3Grüße an alle\5"),
+]:
+    put("text", bytes([name]) + text.encode())
+for line in (root / "src/state/codec/golden.txt").read_text().splitlines():
+    _, _, digits = line.partition(" ")
+    if re.fullmatch(r"[0-9a-f]+", digits):
+        record = bytes.fromhex(digits)
+        put("records", record)
+        if record[:2] == b"\0\1":
+            put("apply", b"\1\0" + b"\x27" + length(record[8:]) + record[8:])
+vote = bytes(7 for _ in range(16)) + b"\1"
+log_id = b"\1" + bytes(16)
+member = b"\0\1a\3b:1\3c:2"
+membership = b"\2\1\1" + (1).to_bytes(8, "little") + b"\1" + (1).to_bytes(8, "little") + member
+entry = bytes(16) + len(membership).to_bytes(4, "little") + membership
+for kind, body in enumerate([
+    vote + log_id + b"\0" + b"\1\0\0\0" + entry, b"\1" + log_id, b"\0" + log_id, vote + log_id + b"\1", vote + b"\1\0",
+    vote + bytes(8) + log_id, b"\1" + vote + vote, membership, log_id + log_id + membership[1:], b"\1\x12\x34\0\0\0\x63",
+    bytes(48) + b"\1", b"\0\1" + bytes(16) + b"\1\x09\x030.1\1\2\1\2\1\2\1\1", b"\0\1\0" + bytes(16) + b"\1\x09\x030.1\1\2\1\2\1\2\1\1",
+    bytes(32) + b"\0\1a\1b\1c\1d\x030.1\1\2\1\2\1\2", b"\0\1" + bytes(16) + b"\1p\1q\1\2\1a\1b\1x", b"\1\2\1a\1b", b"\1" + bytes(32) + b"\0\1\0",
+    bytes(40), b"\0\1a\0\1b\1c", b"\1\1k\1v", bytes(32) + b"\1\x05a:123\0" + bytes(32) + b"\xfb\x10\x27", b"pollux-join-1.AAAA",
+]):
+    put("wire", bytes([kind]) + body)
+position = bytes(24)
+records = b"\1" + vote + b"\2" + position + b"\3\0\0\0abc" + b"\3\0" + b"\4\1" + position + b"\5" + position + b"\6\0\0\0\0"
+put("storage", bytes(24) + records)
+put("storage", bytes(24) + b"PxLf" + bytes(40) + b"PLXB" + bytes(60))
+put("settings", b"\0listener.smtp.port=25\nsmtp.message_bytes_max=50 MiB\nlistener.imap.tls=forced")
+put("settings", b'\xffname = "node1"\nrole = "data"\ndir = "/var/lib/pollux"\n\n[cluster]\nlisten = "10.0.0.1:7401"\n\n[tls]\nchain = "c"\nkey = "k"\n')

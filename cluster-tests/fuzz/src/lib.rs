@@ -1,0 +1,39 @@
+//! Hostile bytes for every decoder and every protocol machine of Pollux.
+//!
+//! A target is a function of bytes that panics when a promise is broken. The fuzzer (`fuzz_targets/`) calls it with
+//! bytes of its own making; `tests/fuzz_corpus.rs` of the product calls it with every file kept under `corpus/`, so
+//! that a find stays found. Targets reach the product by its public modules alone, some of them `doc(hidden)`.
+
+pub mod apply;
+pub mod dice;
+pub mod drive;
+pub mod house;
+pub mod imap;
+pub mod imap_grammar;
+pub mod mime;
+pub mod pop3;
+pub mod records;
+pub mod responses;
+pub mod settings;
+pub mod smtp;
+pub mod storage;
+pub mod text;
+pub mod wire;
+
+/// Panics when the bytes show a promise broken.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("apply", apply::run),
+    ("imap", imap::run),
+    ("imap_grammar", imap_grammar::run),
+    ("mime", mime::run),
+    ("pop3", pop3::run),
+    ("records", records::run),
+    ("settings", settings::run),
+    ("smtp", smtp::run),
+    ("storage", storage::run),
+    ("text", text::run),
+    ("wire", wire::run),
+];
