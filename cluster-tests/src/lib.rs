@@ -21,6 +21,7 @@ pub mod node;
 pub mod pop3;
 pub mod smtp;
 pub mod steps;
+pub mod tls;
 pub mod traffic;
 pub mod verdict;
 pub mod wait;

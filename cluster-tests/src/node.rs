@@ -151,6 +151,16 @@ impl Node {
         self.signal(Signal::CONT);
     }
 
+    /// SIGHUP: the certificate is read anew.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Of the running process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the node runs").id()
+    }
+
     /// Waits for the process to end by itself.
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
         let name = self.name.clone();

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::operator::Bound;
-use super::{PidFile, Stop, first, run_rooms, watch_signals};
+use super::{PidFile, Stop, first, reload, run_rooms, watch_signals};
 use crate::admin::cli::identity::cluster_config;
 use crate::clock::Clock;
 use crate::cluster::start::Cluster;
 use crate::config::{Config, Role};
+use crate::session::tls::TlsStore;
 
 /// Runs until the node is told to stop. `Err` is one line for the operator.
-pub async fn live(config: &Config) -> Result<(), String> {
+pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), String> {
     let stop: Stop = Arc::new(watch::Sender::new(false));
     watch_signals(Arc::clone(&stop))?;
+    reload::watch(tls.clone())?;
     let started = Cluster::start(cluster_config(config), Clock::system()).await;
     let (cluster, handle) = started.map_err(|error| error.to_string())?;
     // The cluster room holds the directory's lock: the file is ours to write.
@@ -25,7 +27,7 @@ pub async fn live(config: &Config) -> Result<(), String> {
     }
     let operator = |services| Bound::new(handle.clone(), services, Arc::clone(&stop));
     let outcome = tokio::select! {
-        outcome = run_rooms(config, handle.clone(), operator, &stop) => outcome,
+        outcome = run_rooms(config, handle.clone(), operator, (&stop, tls)) => outcome,
         // What hung may keep the rest from ending well: no farewell, no hand-over.
         why = cluster.failed() => return Err(why),
     };

@@ -5,6 +5,7 @@ mod first;
 mod live;
 mod logging;
 mod operator;
+mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -40,11 +41,23 @@ const BLOCKING_THREADS_MAX: usize = 64;
 pub fn serve(config: Config) -> Result<(), String> {
     arenas::bound();
     logging::start(&config.log)?;
+    let tls = certificate(&config)?;
     let runtime = runtime(config.role)?;
-    let outcome = runtime.block_on(live::live(&config));
+    let outcome = runtime.block_on(live::live(&config, tls));
     // What still runs is bounded by its own waits; nothing durable depends on it any more.
     runtime.shutdown_timeout(Duration::from_millis(500));
     outcome
+}
+
+/// Of the mail services; a witness has none.
+fn certificate(config: &Config) -> Result<Option<Arc<TlsStore>>, String> {
+    match (&config.tls, config.role) {
+        (Some(tls), Role::Data) => {
+            let store = TlsStore::from_pem(&tls.cert, &tls.key).map_err(|error| error.to_string())?;
+            Ok(Some(Arc::new(store)))
+        }
+        (None, _) | (_, Role::Witness) => Ok(None),
+    }
 }
 
 /// The sessions' runtime. A witness has none and lives on one thread.
@@ -85,12 +98,12 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     config: &Config,
     replica: R,
     operator: impl FnOnce(SharedServices) -> O,
-    stop: &Stop,
+    (stop, tls): (&Stop, Option<Arc<TlsStore>>),
 ) -> Result<(), String> {
     let services = SharedServices::default();
     if config.role == Role::Data {
         ports_are_free(config, &replica.directory())?;
-        *services.lock() = Some(Services::start(replica.clone(), services_config(config)?));
+        *services.lock() = Some(Services::start(replica.clone(), services_config(config, tls)));
     }
     let control = bind_control(&config.control_socket)?;
     let mut stopping = stop.subscribe();
@@ -137,21 +150,15 @@ impl SharedServices {
     }
 }
 
-fn services_config(config: &Config) -> Result<ServicesConfig, String> {
-    let tls = match &config.tls {
-        None => None,
-        Some(tls) => {
-            Some(Arc::new(TlsStore::from_pem(&tls.cert, &tls.key).map_err(|error| error.to_string())?))
-        }
-    };
-    Ok(ServicesConfig {
+fn services_config(config: &Config, tls: Option<Arc<TlsStore>>) -> ServicesConfig {
+    ServicesConfig {
         address: config.listen.address,
         port_offset: config.listen.port_offset,
         node_name: config.name.clone(),
         tls,
         bounds: Bounds::default(),
         logins: LoginBounds::default(),
-    })
+    }
 }
 
 /// A port that another program holds is said before anything starts; later ones are tried again.

@@ -75,7 +75,7 @@ fn start(config: &Config) -> std::thread::JoinHandle<Result<(), String>> {
             let stop: Stop = Arc::new(watch::Sender::new(false));
             let replica = MemoryReplica::new(Clock::system());
             let operator = |services| Alone { stop: Arc::clone(&stop), services };
-            run_rooms(&config, replica, operator, &stop).await
+            run_rooms(&config, replica, operator, (&stop, None)).await
         })
     })
 }

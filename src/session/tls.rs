@@ -34,7 +34,12 @@ impl TlsStore {
         Ok(Self { cert: cert.to_owned(), key: key.to_owned(), config })
     }
 
-    /// Reads the files anew. On an error the old certificate stays in use.
+    /// Where the chain is read from.
+    pub fn cert(&self) -> &Path {
+        &self.cert
+    }
+
+    /// Reads the files anew. Blocking. On an error the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsFault> {
         self.config.store(load(&self.cert, &self.key)?);
         Ok(())
