@@ -4,11 +4,17 @@
 //!
 //! Every error is one line: file, line, key, what is wrong and what to do.
 
+mod lmtp;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use lmtp::{LMTP_MODE_DEFAULT, LMTP_SOCKET_BYTES_MAX, LmtpSocket};
+
+use lmtp::LmtpTable;
 
 /// Bytes of a configuration file; more is refused unread.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -27,6 +33,8 @@ pub struct Config {
     pub dir: PathBuf,
     pub cluster: ClusterAddresses,
     pub listen: Listen,
+    /// LMTP on a unix socket, beside its port; `None`: no socket.
+    pub lmtp_socket: Option<LmtpSocket>,
     /// The mail services' certificate; `None` on a witness, or where plaintext is all there is.
     pub tls: Option<TlsFiles>,
     pub control_socket: PathBuf,
@@ -169,6 +177,7 @@ impl Config {
         let preset = file.raft.preset;
         let log_entries_kept = file.raft.entries_kept().map_err(|(key, problem)| at(key, problem))?;
         let raft = file.raft.timers().map_err(|(key, problem)| at(key, problem))?;
+        let lmtp_socket = file.lmtp.map(|table| table.checked(&base)).transpose();
         let level = file.log.level.unwrap_or_else(|| "info".to_owned());
         if level.parse::<tracing_subscriber::EnvFilter>().is_err() {
             let problem = format!("{level:?} is not a log filter; write error, warn, info, debug or trace");
@@ -176,6 +185,7 @@ impl Config {
         }
         Ok(Config {
             cluster: file.cluster.addresses().map_err(|(key, problem)| at(key, problem))?,
+            lmtp_socket: lmtp_socket.map_err(|(key, problem)| at(key, problem))?,
             listen: Listen { address: file.listen.address, port_offset: file.listen.port_offset },
             tls: file.tls.map(|tls| TlsFiles { cert: base.join(tls.cert), key: base.join(tls.key) }),
             control_socket: file.control.socket.map_or(dir.join("control.sock"), |socket| base.join(socket)),
@@ -211,6 +221,7 @@ struct File {
     cluster: ClusterTable,
     #[serde(default)]
     listen: ListenTable,
+    lmtp: Option<LmtpTable>,
     tls: Option<TlsTable>,
     #[serde(default)]
     control: ControlTable,
@@ -480,12 +491,31 @@ mod tests {
                 "name = \"a\"\n[log]\nlevel = \"a=b=c\"\n",
                 "D/pollux.toml:3: log.level: \"a=b=c\" is not a log filter",
             ),
+            ("name = \"a\"\n[lmtp]\nmode = \"0660\"\n", "lmtp: socket is missing"),
+            (
+                "name = \"a\"\n[lmtp]\nsocket = \"s\"\nmode = \"0777\"\n",
+                "D/pollux.toml:4: lmtp.mode: \"0777\" is no mode",
+            ),
+            ("name = \"a\"\n[lmtp]\nsocket = \"s\"\nmode = \"0066\"\n", "lmtp.mode: \"0066\" is no mode"),
+            ("name = \"a\"\n[lmtp]\nsocket = \"s\"\nmode = \"+660\"\n", "lmtp.mode: \"+660\" is no mode"),
             ("name = \"a\n", "D/pollux.toml:1: name: "),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text:?}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn the_lmtp_socket_is_off_unless_named_and_its_path_is_bounded() {
+        assert_eq!(parse("name = \"a\"\n").unwrap().lmtp_socket, None);
+        let named = |path: &str| parse(&format!("name = \"a\"\n[lmtp]\nsocket = \"{path}\"\n"));
+        let socket = named("lmtp.sock").unwrap().lmtp_socket.unwrap();
+        assert_eq!((socket.path.as_path(), socket.mode), (Path::new("D/lmtp.sock"), LMTP_MODE_DEFAULT));
+        let path = |bytes: usize| format!("/{}", "x".repeat(bytes - 1));
+        assert!(named(&path(LMTP_SOCKET_BYTES_MAX)).is_ok());
+        let error = named(&path(LMTP_SOCKET_BYTES_MAX + 1)).unwrap_err().to_string();
+        assert!(error.contains("lmtp.socket: the path has 104 bytes"), "{error}");
     }
 
     #[test]

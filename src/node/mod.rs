@@ -25,6 +25,7 @@ use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
 use crate::session::driver::Bounds;
 use crate::session::listener::ServiceState;
+use crate::session::local_listener;
 use crate::session::login::LoginBounds;
 use crate::session::services::{Services, ServicesConfig};
 use crate::session::tls::TlsStore;
@@ -102,7 +103,7 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
 ) -> Result<(), String> {
     let services = SharedServices::default();
     if config.role == Role::Data {
-        ports_are_free(config, &replica.directory())?;
+        ports_are_free(config, &replica.directory()).await?;
         *services.lock() = Some(Services::start(replica.clone(), services_config(config, tls)));
     }
     let control = bind_control(&config.control_socket)?;
@@ -130,12 +131,12 @@ impl SharedServices {
         self.0.lock().expect("no holder of this lock panics")
     }
 
-    /// `name:port` of what listens.
+    /// `name:port` of what listens; of a unix socket its path.
     pub fn listening(&self) -> Vec<String> {
         let guard = self.lock();
         let all = guard.as_ref().map(Services::services).unwrap_or_default();
         let listening = all.into_iter().filter(|service| service.state == ServiceState::Listening);
-        listening.map(|service| format!("{}:{}", service.name.key(), service.port)).collect()
+        listening.map(|service| format!("{}:{}", service.name.key(), service.place)).collect()
     }
 
     /// Services that should listen and cannot, each with the reason.
@@ -154,6 +155,7 @@ fn services_config(config: &Config, tls: Option<Arc<TlsStore>>) -> ServicesConfi
     ServicesConfig {
         address: config.listen.address,
         port_offset: config.listen.port_offset,
+        lmtp_socket: config.lmtp_socket.clone(),
         node_name: config.name.clone(),
         tls,
         bounds: Bounds::default(),
@@ -162,7 +164,10 @@ fn services_config(config: &Config, tls: Option<Arc<TlsStore>>) -> ServicesConfi
 }
 
 /// A port that another program holds is said before anything starts; later ones are tried again.
-fn ports_are_free(config: &Config, directory: &Directory) -> Result<(), String> {
+async fn ports_are_free(config: &Config, directory: &Directory) -> Result<(), String> {
+    if let Some(socket) = &config.lmtp_socket {
+        local_listener::is_free(&socket.path).await.map_err(|why| format!("lmtp cannot listen: {why}"))?;
+    }
     let settings = directory.settings();
     for listener in
         ListenerName::ALL.map(|name| settings.listener(name)).iter().filter(|listener| listener.enabled)

@@ -27,7 +27,7 @@ pub struct DoorLimits {
 #[derive(Debug)]
 pub struct Seat {
     doors: Arc<Doors>,
-    address: IpAddr,
+    address: Option<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,17 +39,20 @@ pub enum Full {
 }
 
 impl Doors {
-    pub fn enter(self: &Arc<Self>, address: IpAddr, limits: DoorLimits) -> Result<Seat, Full> {
-        let address = address.to_canonical();
+    /// `None`: from a unix socket. A scanner there carries everyone's mail, so only the whole is bounded.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: DoorLimits) -> Result<Seat, Full> {
+        let address = address.map(|address| address.to_canonical());
         let mut open = self.open.lock().expect("no holder of this lock panics");
         if open.total >= limits.connections_max {
             return Err(Full::Node);
         }
-        let here = open.by_address.get(&address).copied().unwrap_or(0);
-        if here >= limits.connections_per_address_max {
-            return Err(Full::Address);
+        if let Some(address) = address {
+            let here = open.by_address.get(&address).copied().unwrap_or(0);
+            if here >= limits.connections_per_address_max {
+                return Err(Full::Address);
+            }
+            open.by_address.insert(address, here + 1);
         }
-        open.by_address.insert(address, here + 1);
         open.total += 1;
         Ok(Seat { doors: Arc::clone(self), address })
     }
@@ -63,10 +66,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.doors.open.lock().expect("no holder of this lock panics");
         open.total -= 1;
-        if let Some(here) = open.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(here) = open.by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
-                open.by_address.remove(&self.address);
+                open.by_address.remove(&address);
             }
         }
     }
@@ -80,10 +84,11 @@ mod tests {
     fn each_bound_lets_n_in_and_not_one_more_and_forgets_who_left() {
         let doors = Arc::new(Doors::default());
         let limits = DoorLimits { connections_max: 3, connections_per_address_max: 2 };
-        let (a, b): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let (a, b): (Option<IpAddr>, Option<IpAddr>) =
+            (Some([10, 0, 0, 1].into()), Some([10, 0, 0, 2].into()));
         let first = doors.enter(a, limits).unwrap();
         // The same host by its IPv4-mapped address is no other host.
-        let _second = doors.enter("::ffff:10.0.0.1".parse().unwrap(), limits).unwrap();
+        let _second = doors.enter(Some("::ffff:10.0.0.1".parse().unwrap()), limits).unwrap();
         assert_eq!(doors.enter(a, limits).unwrap_err(), Full::Address);
         let third = doors.enter(b, limits).unwrap();
         assert_eq!(doors.enter(b, limits).unwrap_err(), Full::Node);
@@ -92,5 +97,15 @@ mod tests {
         drop(third);
         assert_eq!(doors.open(), 1);
         assert_eq!(doors.open.lock().unwrap().by_address.len(), 1);
+    }
+
+    #[test]
+    fn a_scanner_on_a_socket_is_bounded_by_the_whole_alone() {
+        let doors = Arc::new(Doors::default());
+        let limits = DoorLimits { connections_max: 3, connections_per_address_max: 1 };
+        let seats: Vec<Seat> = (0..3).map(|_| doors.enter(None, limits).unwrap()).collect();
+        assert_eq!(doors.enter(None, limits).unwrap_err(), Full::Node);
+        drop(seats);
+        assert_eq!(doors.open(), 0);
     }
 }

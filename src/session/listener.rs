@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,17 +14,33 @@ use tracing::{error, info, warn};
 
 use crate::state::settings::ListenerName;
 
-const BIND_RETRY_MS: u64 = 1_000;
+pub(super) const BIND_RETRY_MS: u64 = 1_000;
 /// After accept failed for want of descriptors or memory: time for some to come free.
-const ACCEPT_RETRY_MS: u64 = 200;
+pub(super) const ACCEPT_RETRY_MS: u64 = 200;
 
 /// One line of `cluster status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceStatus {
     pub name: ListenerName,
-    /// With the node's port offset.
-    pub port: u16,
+    pub place: Place,
     pub state: ServiceState,
+}
+
+/// Where a service is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// With the node's port offset.
+    Port(u16),
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Port(port) => write!(f, "{port}"),
+            Place::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +78,7 @@ impl StatusCell {
     }
 
     /// True when this is news.
-    fn set(&self, state: ServiceState) -> bool {
+    pub fn set(&self, state: ServiceState) -> bool {
         let mut now = self.0.lock().expect("no holder of this lock panics");
         let news = *now != state;
         *now = state;

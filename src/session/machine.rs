@@ -63,7 +63,8 @@ pub trait Machine: Send {
 /// What a machine may know of its connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    pub address: std::net::SocketAddr,
+    /// `None` on a unix socket: a program on this very box.
+    pub address: Option<std::net::SocketAddr>,
     /// True once the bytes are protected: implicit TLS, or after STARTTLS.
     pub tls: bool,
 }

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod driver;
 pub mod imap;
 pub mod listener;
+pub mod local_listener;
 pub mod login;
 pub mod machine;
 pub mod pop3;

@@ -1,11 +1,14 @@
 //! All mail services of a node: follows the settings, takes connections, starts and stops sessions.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
@@ -13,13 +16,15 @@ use tracing::{debug, info};
 use super::admission::{DoorLimits, Doors, Full, Seat};
 use super::driver::{Bounds, Security, serve_connection};
 use super::imap::{self, ImapBackend, SummaryCache};
-use super::listener::{ServiceState, ServiceStatus, StatusCell, listen};
+use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
+use super::local_listener;
 use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
 use super::pop3::{self, Pop3, Pop3Backend};
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
 use crate::cluster::replica::Replica;
+use crate::config::LmtpSocket;
 use crate::state::directory::Directory;
 use crate::state::settings::{ListenerName, ListenerSettings, TlsMode};
 
@@ -29,6 +34,8 @@ pub struct ServicesConfig {
     pub address: IpAddr,
     /// Added to every port of the settings.
     pub port_offset: u16,
+    /// LMTP on a unix socket, whatever the settings say of its port.
+    pub lmtp_socket: Option<LmtpSocket>,
     /// The node's own name, for Received fields.
     pub node_name: String,
     /// Without a certificate STARTTLS is not offered and the TLS ports stay shut.
@@ -40,6 +47,7 @@ pub struct ServicesConfig {
 /// The running services. Stop them with [`Services::stop`]; dropping ends them at once.
 pub struct Services {
     ports: Arc<Mutex<Ports>>,
+    local: Option<LocalDoor>,
     doors: Arc<Doors>,
     stop: watch::Sender<bool>,
     follower: AbortHandle,
@@ -56,16 +64,12 @@ struct Port {
     accepting: Option<AbortHandle>,
 }
 
-const ALL: [ListenerName; 8] = [
-    ListenerName::Smtp,
-    ListenerName::Smtps,
-    ListenerName::Submission,
-    ListenerName::Imap,
-    ListenerName::Imaps,
-    ListenerName::Pop3,
-    ListenerName::Pop3s,
-    ListenerName::Lmtp,
-];
+/// The unix socket: given by the box, so it neither moves nor goes while the node runs.
+struct LocalDoor {
+    path: PathBuf,
+    status: StatusCell,
+    accepting: AbortHandle,
+}
 
 impl Services {
     /// Starts what the settings ask for, and follows them from then on. Call inside the runtime that
@@ -88,17 +92,25 @@ impl Services {
         let ports = Arc::new(Mutex::new(Ports::new()));
         // Before anything waits: `services()` is complete from the start.
         reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
+        let local = house.config.lmtp_socket.clone().map(|socket| open_local(socket, &house));
         let follower = tokio::spawn(follow(Arc::clone(&ports), house)).abort_handle();
-        Self { ports, doors, stop, follower, sessions }
+        Self { ports, local, doors, stop, follower, sessions }
     }
 
-    /// Every service, its port and state, in the settings' order.
+    /// Every service, its place and state, in the settings' order; the unix socket last.
     pub fn services(&self) -> Vec<ServiceStatus> {
         let ports = self.ports.lock().expect("no holder of this lock panics");
-        ports
-            .iter()
-            .map(|(name, port)| ServiceStatus { name: *name, port: port.port, state: port.status.get() })
-            .collect()
+        let on_port = |(name, port): (&ListenerName, &Port)| ServiceStatus {
+            name: *name,
+            place: Place::Port(port.port),
+            state: port.status.get(),
+        };
+        let on_socket = |door: &LocalDoor| ServiceStatus {
+            name: ListenerName::Lmtp,
+            place: Place::Socket(door.path.clone()),
+            state: door.status.get(),
+        };
+        ports.iter().map(on_port).chain(self.local.iter().map(on_socket)).collect()
     }
 
     /// Connections open now.
@@ -124,6 +136,9 @@ impl Services {
             if let Some(accepting) = &port.accepting {
                 accepting.abort();
             }
+        }
+        if let Some(local) = &self.local {
+            local.accepting.abort();
         }
     }
 }
@@ -156,7 +171,7 @@ async fn follow<R: Replica>(ports: Arc<Mutex<Ports>>, house: Arc<House<R>>) {
 /// Opens, moves and shuts ports until they are as the settings say. Ports that stay are not touched.
 fn reconcile<R: Replica>(ports: &mut Ports, house: &Arc<House<R>>) {
     let directory = house.directory.borrow().clone();
-    for name in ALL {
+    for name in ListenerName::ALL {
         let wanted = directory.settings().listener(name);
         let now = ports.get(&name);
         if now.is_some_and(|now| now.wanted.enabled == wanted.enabled && now.wanted.port == wanted.port) {
@@ -186,20 +201,56 @@ fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Por
     let address = SocketAddr::new(house.config.address, port);
     let taker = Arc::clone(house);
     let accepting = tokio::spawn(listen(wanted.name, address, status.clone(), move |socket, peer| {
-        take(&taker, wanted.name, socket, peer);
+        take(&taker, wanted.name, socket, Some(peer));
     }));
     Port { wanted, port, status, accepting: Some(accepting.abort_handle()) }
 }
 
+fn open_local<R: Replica>(socket: LmtpSocket, house: &Arc<House<R>>) -> LocalDoor {
+    let (path, status, taker) =
+        (socket.path.clone(), StatusCell::new(ServiceState::Starting), Arc::clone(house));
+    let accepting = tokio::spawn(local_listener::listen(socket, status.clone(), move |stream| {
+        take(&taker, ListenerName::Lmtp, stream, None);
+    }));
+    LocalDoor { path, status, accepting: accepting.abort_handle() }
+}
+
+/// What a client comes by.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// One line if it fits the socket's empty buffer at once (it does), and the end.
+    fn turn_away(self, line: &str);
+}
+
+impl Socket for TcpStream {
+    fn turn_away(self, line: &str) {
+        if let Ok(mut socket) = self.into_std() {
+            let _ = socket.write(line.as_bytes());
+        }
+    }
+}
+
+impl Socket for UnixStream {
+    fn turn_away(self, line: &str) {
+        if let Ok(mut socket) = self.into_std() {
+            let _ = socket.write(line.as_bytes());
+        }
+    }
+}
+
 /// Admits a connection or turns it away, without waiting for either.
-fn take<R: Replica>(house: &Arc<House<R>>, name: ListenerName, socket: TcpStream, peer: SocketAddr) {
+fn take<R: Replica>(
+    house: &Arc<House<R>>,
+    name: ListenerName,
+    socket: impl Socket,
+    peer: Option<SocketAddr>,
+) {
     let directory = house.replica.directory();
     let settings = directory.settings();
     let limits = DoorLimits {
         connections_max: settings.session_connections_max(),
         connections_per_address_max: settings.session_connections_per_address_max(),
     };
-    match house.doors.enter(peer.ip(), limits) {
+    match house.doors.enter(peer.map(|peer| peer.ip()), limits) {
         Ok(seat) => {
             let session = serve(Arc::clone(house), settings.listener(name), socket, (peer, seat));
             let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
@@ -210,8 +261,7 @@ fn take<R: Replica>(house: &Arc<House<R>>, name: ListenerName, socket: TcpStream
     }
 }
 
-/// One line if it fits the socket's empty buffer at once (it does), and the end.
-fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: TcpStream) {
+fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: impl Socket) {
     debug!("{name:?}: a connection is turned away: {full}");
     if tls == TlsMode::Implicit {
         return;
@@ -223,10 +273,7 @@ fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: TcpStream) {
         ListenerName::Imap | ListenerName::Imaps => format!("* BYE {full}, try again later\r\n"),
         ListenerName::Pop3 | ListenerName::Pop3s => format!("-ERR [SYS/TEMP] {full}, try again later\r\n"),
     };
-    if let Ok(mut socket) = socket.into_std() {
-        use std::io::Write;
-        let _ = socket.write(line.as_bytes());
-    }
+    socket.turn_away(&line);
 }
 
 impl<R> House<R> {
@@ -242,8 +289,8 @@ impl<R> House<R> {
 async fn serve<R: Replica>(
     house: Arc<House<R>>,
     listener: ListenerSettings,
-    socket: TcpStream,
-    (address, _seat): (SocketAddr, Seat),
+    socket: impl Socket,
+    (address, _seat): (Option<SocketAddr>, Seat),
 ) {
     let security = house.security(listener.tls);
     let limits = (house.config.bounds, house.stopping.clone());

@@ -61,7 +61,7 @@ pub struct Node {
     pub log_alarm: bool,
     /// Null while no firewall is managed.
     pub firewall_in_sync: Option<bool>,
-    /// Mail services that this node offers, as `name:port`.
+    /// Mail services that this node offers, as `name:port`, or `name:path` on a unix socket.
     pub services: Vec<String>,
 }
 

@@ -33,10 +33,10 @@ pub fn trace_fields(policy: &Policy, peer: &Peer, hello: &Hello, about: (&Envelo
         _ => String::new(),
     };
     format!(
-        "Return-Path: {}\r\nReceived: from {} ({})\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
+        "Return-Path: {}\r\nReceived: from {}{}\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
         show_sender(&envelope.from),
         hello.name,
-        address_literal(peer.address.ip()),
+        peer.address.map_or(String::new(), |address| format!(" ({})", address_literal(address.ip()))),
         policy.hostname,
         policy.node_name,
         protocol(policy.flavor, hello.extended, (peer.tls, authenticated, envelope.params.smtputf8)),

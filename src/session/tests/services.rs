@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::session::driver::Bounds;
-use crate::session::listener::ServiceState;
+use crate::session::listener::{Place, ServiceState};
 use crate::session::login::LoginBounds;
 use crate::session::services::{Services, ServicesConfig};
 use crate::state::settings::ListenerName;
@@ -27,6 +27,7 @@ async fn start(replica: &MemoryReplica, tls: Option<Arc<TlsStore>>, open: &[(&st
     let config = ServicesConfig {
         address: Ipv4Addr::LOCALHOST.into(),
         port_offset: 0,
+        lmtp_socket: None,
         node_name: "node1".to_owned(),
         tls,
         bounds: Bounds::default(),
@@ -169,7 +170,12 @@ async fn ports_are_moved_and_shut_while_sessions_go_on() {
     assert!(line(&mut old).await.starts_with("220 "));
 
     set(&replica, "listener.smtp.port", &second.to_string());
-    let moved = || services.services().iter().any(|s| s.port == second && s.state == ServiceState::Listening);
+    let moved = || {
+        services
+            .services()
+            .iter()
+            .any(|s| s.place == Place::Port(second) && s.state == ServiceState::Listening)
+    };
     until("the port is moved", moved).await;
     let mut new = connect(second).await;
     assert!(line(&mut new).await.starts_with("220 "));

@@ -55,7 +55,7 @@ impl House {
             login_seconds_max: 180,
             idle_seconds_max: 1_800,
         };
-        let peer = Peer { address: "192.0.2.1:1".parse().unwrap(), tls };
+        let peer = Peer { address: Some("192.0.2.1:1".parse().unwrap()), tls };
         let mut session = Driven {
             machine: Session::new(peer, terms, self.replica.clock().clone()),
             backend: ImapBackend::new(self.replica.clone(), self.logins.clone(), self.summaries.clone()),

@@ -22,7 +22,7 @@ fn policy() -> Policy {
 }
 
 fn peer(tls: bool) -> Peer {
-    Peer { address: "192.0.2.1:4711".parse().unwrap(), tls }
+    Peer { address: Some("192.0.2.1:4711".parse().unwrap()), tls }
 }
 
 const FIRST: &str = "Subject: one\r\n\r\n.dot\r\ntwo\r\n..three\r\n";

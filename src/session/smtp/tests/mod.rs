@@ -40,7 +40,7 @@ fn policy(flavor: Flavor) -> Policy {
 }
 
 fn peer(tls: bool) -> Peer {
-    Peer { address: "192.0.2.1:4711".parse().unwrap(), tls }
+    Peer { address: Some("192.0.2.1:4711".parse().unwrap()), tls }
 }
 
 /// A message as it was delivered.
