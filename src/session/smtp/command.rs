@@ -123,7 +123,7 @@ fn mail(rest: &str) -> Result<Command, Reply> {
             ("SMTPUTF8", None) => params.smtputf8 = true,
             ("RET", Some(value)) if value.eq_ignore_ascii_case("FULL") => params.ret = Some(Ret::Full),
             ("RET", Some(value)) if value.eq_ignore_ascii_case("HDRS") => params.ret = Some(Ret::Headers),
-            ("ENVID", Some(value)) if value.len() <= ENVID_BYTES_MAX && is_xtext(value) => {
+            ("ENVID", Some(value)) if value.len() <= ENVID_BYTES_MAX && is_printable_xtext(value) => {
                 params.envid = Some(value.to_owned());
             }
             // RFC 4954 5: believed of nobody, as if it were AUTH=<>.
@@ -209,29 +209,67 @@ fn is_number(text: &str) -> bool {
 
 /// RFC 3461 4: `!` to `~` without `+` and `=`, or `+` and two capital hexadecimal digits.
 fn is_xtext(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'+' => {
-                let hex = |byte: Option<u8>| byte.is_some_and(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
-                if !(hex(bytes.next()) && hex(bytes.next())) {
-                    return false;
-                }
-            }
-            b'=' => return false,
-            b'!'..=b'~' => {}
-            _ => return false,
-        }
-    }
-    true
+    decode_xtext(text).is_some()
 }
 
-/// `addr-type;xtext`; RFC 6533's utf-8 type may go beyond ASCII.
+/// What xtext stands for, as octets.
+fn decode_xtext(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let digit = |byte: Option<u8>| match byte? {
+        byte @ b'0'..=b'9' => Some(byte - b'0'),
+        byte @ b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    };
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => digit(bytes.next())? << 4 | digit(bytes.next())?,
+            b'!'..=b'~' if byte != b'=' => byte,
+            _ => return None,
+        });
+    }
+    Some(decoded)
+}
+
+/// RFC 3461 4.2 and 4.4: what ENVID and ORCPT encode is printable ASCII. A line end in it would become one
+/// in a notice's fields.
+fn is_printable_xtext(text: &str) -> bool {
+    decode_xtext(text).is_some_and(|decoded| decoded.iter().all(|byte| matches!(byte, b' '..=b'~')))
+}
+
+/// `addr-type;xtext`, or RFC 6533's `utf-8;` with characters beyond ASCII as they are or as `\x{HEX}`.
 fn is_orcpt(value: &str) -> bool {
     let Some((kind, address)) = value.split_once(';') else { return false };
     let atom = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let known = !kind.is_empty() && kind.bytes().all(atom) && !address.is_empty();
-    known && value.len() <= ORCPT_BYTES_MAX && (is_xtext(address) || kind.eq_ignore_ascii_case("utf-8"))
+    let sound = match kind.eq_ignore_ascii_case("utf-8") {
+        true => is_utf8_address(address),
+        false => is_printable_xtext(address),
+    };
+    known && sound && value.len() <= ORCPT_BYTES_MAX
+}
+
+/// RFC 6533 3: no `+`, `=` or `\`, but for `\x{HEX}`, which stands for a character that is no control.
+fn is_utf8_address(address: &str) -> bool {
+    let mut rest = address;
+    while let Some(char) = rest.chars().next() {
+        rest = &rest[char.len_utf8()..];
+        if char == '\\' {
+            let Some((hex, after)) = rest.strip_prefix("x{").and_then(|rest| rest.split_once('}')) else {
+                return false;
+            };
+            let capital = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+            let named = (2..=6).contains(&hex.len()) && hex.bytes().all(capital);
+            let meant = u32::from_str_radix(hex, 16).ok().filter(|_| named).and_then(char::from_u32);
+            if meant.is_none_or(char::is_control) {
+                return false;
+            }
+            rest = after;
+        } else if matches!(char, '+' | '=') || char.is_control() || char.is_whitespace() {
+            return false;
+        }
+    }
+    true
 }
 
 fn bdat(rest: &str) -> Result<Command, Reply> {
@@ -256,4 +294,77 @@ fn auth(rest: &str) -> Result<Command, Reply> {
         return Err(reply::SYNTAX);
     }
     Ok(Command::Auth { mechanism, initial })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail_with(params: &str) -> bool {
+        parse(format!("MAIL FROM:<a@b.example> {params}").as_bytes()).is_ok()
+    }
+
+    fn rcpt_with(params: &str) -> bool {
+        parse(format!("RCPT TO:<a@b.example> {params}").as_bytes()).is_ok()
+    }
+
+    #[test]
+    fn envelope_ids_are_bounded_printable_xtext() {
+        assert!(mail_with("ENVID=QQ+3D31+20x") && mail_with("RET=hdrs") && mail_with("ret=FULL"));
+        assert!(mail_with(&format!("ENVID={}", "x".repeat(ENVID_BYTES_MAX))));
+        assert!(!mail_with(&format!("ENVID={}", "x".repeat(ENVID_BYTES_MAX + 1))));
+        for bad in ["ENVID", "ENVID=", "ENVID=a=b", "ENVID=a+", "ENVID=a+2", "ENVID=a+2b", "ENVID=\u{e9}"] {
+            assert!(!mail_with(bad), "{bad}");
+        }
+        for line_end in ["ENVID=a+0D+0Ab", "ENVID=+0A", "ENVID=+00", "ENVID=+7F", "ENVID=+FF"] {
+            assert!(!mail_with(line_end), "{line_end}");
+        }
+        assert!(!mail_with("RET=FULL RET=FULL") && !mail_with("RET=BOTH") && !mail_with("RET"));
+    }
+
+    #[test]
+    fn original_recipients_are_bounded_and_typed() {
+        assert!(rcpt_with("ORCPT=rfc822;bob+2Bx@b.example") && rcpt_with("ORCPT=X-a;+20"));
+        let long = |bytes: usize| format!("ORCPT=rfc822;{}", "x".repeat(bytes - "rfc822;".len()));
+        assert!(rcpt_with(&long(ORCPT_BYTES_MAX)) && !rcpt_with(&long(ORCPT_BYTES_MAX + 1)));
+        for bad in [
+            "rfc822",
+            "rfc822;",
+            ";x",
+            "r c;x",
+            "rfc_822;x",
+            "rfc822;a+0D+0Ab",
+            "rfc822;a=b",
+            "rfc822;\u{e9}",
+        ] {
+            assert!(!rcpt_with(&format!("ORCPT={bad}")), "{bad}");
+        }
+        for good in ["utf-8;d\u{fc}rst@b.example", "UTF-8;d\\x{FC}rst@b.example", "utf-8;a\\x{1F600}"] {
+            assert!(rcpt_with(&format!("ORCPT={good}")), "{good}");
+        }
+        for bad in [
+            "a+b",
+            "a=b",
+            "a\\x{D800}",
+            "a\\x{A}",
+            "a\\x{0D}",
+            "a\\x{110000}",
+            "a\\x{fc}",
+            "a\\b",
+            "a\\x{FC",
+            "a\u{85}",
+        ] {
+            assert!(!rcpt_with(&format!("ORCPT=utf-8;{bad}")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn notify_is_never_alone_or_a_list() {
+        for good in ["NEVER", "never", "SUCCESS", "success,Failure,DELAY"] {
+            assert!(rcpt_with(&format!("NOTIFY={good}")), "{good}");
+        }
+        for bad in ["", "NEVER,DELAY", "SUCCESS,", ",", "SOMETIMES", "SUCCESS NOTIFY=DELAY"] {
+            assert!(!rcpt_with(&format!("NOTIFY={bad}")), "{bad}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! SMTP on ports 25, 465 and 587, and LMTP (RFC 5321, 6409, 2033), as one pure machine.
 //!
 //! What is accepted is answered with 250 only after it is committed and applied. Extensions: STARTTLS,
-//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING. DSN parameters are parsed and
-//! kept, but DSN is not announced while no success notices are sent.
+//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING. DSN parameters (RET, ENVID, NOTIFY,
+//! ORCPT) are checked, bounded and kept, but DSN is not announced: who announces it owes the notices asked for
+//! (RFC 3461 5.2), and none is sent yet.
 
 pub mod backend;
 pub mod body;
