@@ -69,7 +69,7 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         login_seconds_max: 180,
         idle_seconds_max: 1_800,
     };
-    let peer = Peer { address: "192.0.2.1:1".parse().expect("an address"), tls };
+    let peer = Peer { address: Some("192.0.2.1:1".parse().expect("an address")), tls };
     let mut backend = ImapBackend::new(house.replica.clone(), house::logins(), Arc::new(SummaryCache::new()));
     let answer: Answering = Box::new(move |question| match question {
         Question::Login(claim) => Answer::Login(house::login(&claim)),

@@ -51,7 +51,7 @@ fn session(message: &[u8], tls: bool) -> Driven<Pop3, Answering> {
         idle_seconds_max: 600,
         login_seconds_max: 180,
     };
-    let peer = Peer { address: "192.0.2.1:4711".parse().expect("an address"), tls };
+    let peer = Peer { address: Some("192.0.2.1:4711".parse().expect("an address")), tls };
     let message = Bytes::copy_from_slice(message);
     let mut deleted = false;
     let answer: Answering = Box::new(move |question| match question {

@@ -70,7 +70,7 @@ fn session(flavor: Flavor, tls: bool) -> (Driven<Smtp, Answering>, Shared) {
     };
     let world = Shared::default();
     let seen = world.clone();
-    let peer = Peer { address: "192.0.2.1:4711".parse().expect("an address"), tls };
+    let peer = Peer { address: Some("192.0.2.1:4711".parse().expect("an address")), tls };
     let answer: Answering = Box::new(move |question| seen.borrow_mut().answer(question));
     (Driven::new(Smtp::new(policy, peer), GATHERED_BYTES_MAX, answer), world)
 }
