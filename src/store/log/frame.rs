@@ -193,10 +193,7 @@ impl<'a> Record<'a> {
             }
             Record::Checkpoint(state) => {
                 to.push(6);
-                put_option(to, state.vote.as_ref(), put_vote);
-                put_option(to, state.purged.as_ref(), put_position);
-                put_option(to, state.last.as_ref(), put_position);
-                put_option(to, state.committed.as_ref(), put_position);
+                put_log_state(to, state);
             }
         }
     }
@@ -222,12 +219,7 @@ impl<'a> Record<'a> {
             3 => Record::Committed(fields.option(Fields::position)?),
             4 => Record::TruncateAfter(fields.option(Fields::position)?),
             5 => Record::Purge(fields.position()?),
-            6 => Record::Checkpoint(LogState {
-                vote: fields.option(Fields::vote)?,
-                purged: fields.option(Fields::position)?,
-                last: fields.option(Fields::position)?,
-                committed: fields.option(Fields::position)?,
-            }),
+            6 => Record::Checkpoint(fields.log_state()?),
             _ => return None,
         })
     }
@@ -245,7 +237,14 @@ fn put_vote(to: &mut Vec<u8>, vote: &LogVote) {
     to.push(u8::from(vote.committed));
 }
 
-fn put_option<T>(to: &mut Vec<u8>, value: Option<&T>, put: impl Fn(&mut Vec<u8>, &T)) {
+pub fn put_log_state(to: &mut Vec<u8>, state: &LogState) {
+    put_option(to, state.vote.as_ref(), put_vote);
+    put_option(to, state.purged.as_ref(), put_position);
+    put_option(to, state.last.as_ref(), put_position);
+    put_option(to, state.committed.as_ref(), put_position);
+}
+
+pub fn put_option<T>(to: &mut Vec<u8>, value: Option<&T>, put: impl Fn(&mut Vec<u8>, &T)) {
     to.push(u8::from(value.is_some()));
     if let Some(value) = value {
         put(to, value);
@@ -253,7 +252,7 @@ fn put_option<T>(to: &mut Vec<u8>, value: Option<&T>, put: impl Fn(&mut Vec<u8>,
 }
 
 /// Takes fields from the front; `None` when they run out or are out of range.
-struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -266,11 +265,11 @@ impl<'a> Fields<'a> {
         Some(self.take(1)?[0])
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub fn u32(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
@@ -278,12 +277,21 @@ impl<'a> Fields<'a> {
         Some(LogPosition { term: self.u64()?, leader: self.u64()?, index: self.u64()? })
     }
 
+    pub fn log_state(&mut self) -> Option<LogState> {
+        Some(LogState {
+            vote: self.option(Fields::vote)?,
+            purged: self.option(Fields::position)?,
+            last: self.option(Fields::position)?,
+            committed: self.option(Fields::position)?,
+        })
+    }
+
     fn vote(&mut self) -> Option<LogVote> {
         let (term, voted_for) = (self.u64()?, self.u64()?);
         Some(LogVote { term, voted_for, committed: flag(self.u8()?)? })
     }
 
-    fn option<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    pub fn option<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Option<T>> {
         if flag(self.u8()?)? { read(self).map(Some) } else { Some(None) }
     }
 }

@@ -9,13 +9,14 @@
 #[doc(hidden)]
 pub mod frame;
 mod index;
+mod read;
 mod recover;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
-use self::frame::{FrameHeader, Record};
-use self::index::{Extent, Index};
-use self::recover::{io_error, path_of, read_at, recover};
+use self::index::{Index, Stretch};
+use self::recover::{io_error, recover};
 use self::writer::{Change, Job, Writer};
 use super::files::DirLock;
 use super::watch::SyncWatch;
@@ -74,13 +74,23 @@ pub struct LogLimits {
     pub queue_bytes_max: usize,
     /// Size at which a log file is closed and the next begun; whole files are what a purge gives back.
     pub file_bytes_max: u64,
+    /// Bytes of log between two rows of the index: what a read may have to step over.
+    pub point_each_bytes: u64,
 }
 
 impl LogLimits {
-    pub const DATA_NODE: LogLimits =
-        LogLimits { cache_bytes_max: 16 << 20, queue_bytes_max: 16 << 20, file_bytes_max: 64 << 20 };
-    pub const WITNESS: LogLimits =
-        LogLimits { cache_bytes_max: 2 << 20, queue_bytes_max: 4 << 20, file_bytes_max: 16 << 20 };
+    pub const DATA_NODE: LogLimits = LogLimits {
+        cache_bytes_max: 16 << 20,
+        queue_bytes_max: 16 << 20,
+        file_bytes_max: 64 << 20,
+        point_each_bytes: 64 << 10,
+    };
+    pub const WITNESS: LogLimits = LogLimits {
+        cache_bytes_max: 2 << 20,
+        queue_bytes_max: 4 << 20,
+        file_bytes_max: 16 << 20,
+        ..LogLimits::DATA_NODE
+    };
 }
 
 /// Why the log refused.
@@ -122,9 +132,9 @@ impl LogStore {
     /// log; damage to what was synced is [`LogError::Damaged`]. Blocks.
     pub fn open(dir: &Path, limits: LogLimits) -> Result<Self, LogError> {
         let lock = DirLock::acquire(dir).map_err(|error| LogError::Io(error.to_string()))?;
-        let mut recovered = recover(dir)?;
+        let mut recovered = recover(dir, limits.point_each_bytes)?;
         let (sender, jobs) = channel();
-        let index = std::mem::take(&mut recovered.index);
+        let index = std::mem::replace(&mut recovered.index, Index::new(limits.point_each_bytes));
         let core = Arc::new(Core::new(dir, limits, index, sender));
         let mut salt = [0; 8];
         Clock::system().fill(&mut salt);
@@ -208,12 +218,12 @@ impl LogStore {
         range: Range<u64>,
         bytes_max: usize,
     ) -> Result<Vec<(LogPosition, Bytes)>, LogError> {
-        let (extents, range) = match self.core().lock().plan(range, bytes_max)? {
+        let stretches = match self.core().lock().plan(range, bytes_max)? {
             Plan::Cached(entries) => return Ok(entries),
-            Plan::OnDisk(extents, range) => (extents, range),
+            Plan::OnDisk(stretches) => stretches,
         };
         let core = self.handle.core.clone();
-        tokio::task::spawn_blocking(move || core.read_from_disk(&extents, range, bytes_max))
+        tokio::task::spawn_blocking(move || core.read_from_disk(&stretches, bytes_max))
             .await
             .unwrap_or_else(|error| Err(LogError::Io(error.to_string())))
     }
@@ -221,6 +231,11 @@ impl LogStore {
     /// Bytes of all log files.
     pub fn bytes_on_disk(&self) -> u64 {
         self.core().bytes_on_disk.load(Ordering::Relaxed)
+    }
+
+    /// What knowing where the entries are takes in memory.
+    pub fn index_bytes(&self) -> usize {
+        self.core().lock().index.bytes()
     }
 
     /// How long the write and sync now running has been running; `None`: none is. For the flush watchdog.
@@ -311,63 +326,12 @@ impl Core {
         memory.failed = Some(error);
         memory.jobs = None;
     }
-
-    fn read_from_disk(
-        &self,
-        extents: &[Extent],
-        range: Range<u64>,
-        bytes_max: usize,
-    ) -> Result<Vec<(LogPosition, Bytes)>, LogError> {
-        let mut found = Vec::new();
-        let mut bytes = 0;
-        for extent in extents {
-            for (position, payload) in self.read_extent(extent)? {
-                if !range.contains(&position.index) {
-                    continue;
-                }
-                if bytes > bytes_max {
-                    return Ok(found);
-                }
-                bytes += payload.len();
-                found.push((position, payload));
-            }
-        }
-        Ok(found)
-    }
-
-    /// The entries of one extent. A frame may hold an index more than once; the last one counts.
-    fn read_extent(&self, extent: &Extent) -> Result<Vec<(LogPosition, Bytes)>, LogError> {
-        let place = extent.place;
-        let path = path_of(&self.dir, place.file);
-        let damaged =
-            || LogError::Damaged(format!("{} at offset {} has changed", path.display(), place.offset));
-        let file = File::open(&path).map_err(io_error)?;
-        let frame = read_at(&file, u64::from(place.offset), place.bytes as usize).map_err(io_error)?;
-        let records = FrameHeader::decode(&frame, self.salt.load(Ordering::Relaxed))
-            .and_then(|header| header.body(&frame))
-            .and_then(Record::decode_all)
-            .ok_or_else(damaged)?;
-        let mut entries: Vec<(LogPosition, &[u8])> = Vec::new();
-        for record in records {
-            if let Record::Entry(position, payload) = record
-                && (extent.first..extent.end).contains(&position.index)
-            {
-                entries.truncate((position.index - extent.first) as usize);
-                entries.push((position, payload));
-            }
-        }
-        if entries.len() as u64 != extent.end - extent.first {
-            return Err(damaged());
-        }
-        let copied = |(position, payload): (_, &[u8])| (position, Bytes::copy_from_slice(payload));
-        Ok(entries.into_iter().map(copied).collect())
-    }
 }
 
 /// How a read is served.
 enum Plan {
     Cached(Vec<(LogPosition, Bytes)>),
-    OnDisk(Vec<Extent>, Range<u64>),
+    OnDisk(Vec<Stretch>),
 }
 
 /// The log as callers see it: what is queued counts as done.
@@ -466,7 +430,7 @@ impl Memory {
         if range.start < first_cached {
             // A truncation may wait to be written: the disk can hold more than the log.
             let range = range.start..end.min(first_cached);
-            return Ok(Plan::OnDisk(self.extents(&range, bytes_max), range));
+            return Ok(Plan::OnDisk(self.index.holding(&range)));
         }
         let skip = (range.start - first_cached) as usize;
         let mut bytes = 0;
@@ -477,20 +441,6 @@ impl Memory {
         };
         let entries = self.cache.iter().skip(skip).take_while(within);
         Ok(Plan::Cached(entries.map(|cached| (cached.position, cached.payload.clone())).collect()))
-    }
-
-    /// The extents of `range`, as many as are sure to hold `bytes_max`.
-    fn extents(&self, range: &Range<u64>, bytes_max: usize) -> Vec<Extent> {
-        let mut bytes = 0;
-        let mut extents = Vec::new();
-        for extent in self.index.holding(range) {
-            if bytes > bytes_max {
-                break;
-            }
-            bytes += extent.place.bytes as usize;
-            extents.push(extent);
-        }
-        extents
     }
 }
 

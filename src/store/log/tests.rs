@@ -7,10 +7,18 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::frame::Record;
+use super::index::Place;
+use super::recover::path_of;
+use super::summary::summary_path;
 use super::*;
 
-const SMALL: LogLimits =
-    LogLimits { cache_bytes_max: 2_000, queue_bytes_max: 1 << 20, file_bytes_max: 4_000 };
+const SMALL: LogLimits = LogLimits {
+    cache_bytes_max: 2_000,
+    queue_bytes_max: 1 << 20,
+    file_bytes_max: 4_000,
+    point_each_bytes: 300,
+};
 const ONE_FILE: LogLimits = LogLimits { file_bytes_max: u64::MAX, ..SMALL };
 
 fn at(term: u64, index: u64) -> LogPosition {
@@ -227,7 +235,7 @@ async fn a_file_that_was_being_made_in_a_crash_is_removed() {
 #[tokio::test]
 async fn appends_that_gather_while_one_is_answered_share_a_frame() {
     let dir = tempfile::tempdir().unwrap();
-    let log = LogStore::open(dir.path(), ONE_FILE).unwrap();
+    let log = LogStore::open(dir.path(), LogLimits { point_each_bytes: 1, ..ONE_FILE }).unwrap();
     let (release, held) = mpsc::channel::<()>();
     let (entered, inside) = oneshot::channel();
     // The callback runs on the log's thread: while it waits, appends gather.
@@ -248,8 +256,72 @@ async fn appends_that_gather_while_one_is_answered_share_a_frame() {
     release.send(()).unwrap();
     let order: Vec<_> = all_done.iter().take(49).collect();
     assert_eq!(order, (1..50).map(|index| (index, true)).collect::<Vec<_>>());
-    let places: Vec<_> = log.core().lock().index.extents.iter().map(|extent| extent.first).collect();
-    assert_eq!(places, [0, 1]);
+    let (_, _, runs) = log.core().lock().index.summary(1);
+    let frames: Vec<_> = runs[0].points.iter().map(|point| point.first).collect();
+    assert_eq!(frames, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_start_reads_the_last_file_and_of_the_others_what_their_summaries_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogStore::open(dir.path(), SMALL).unwrap();
+    for index in 0..300 {
+        append(&log, 1, index..index + 1).await.unwrap();
+    }
+    log.truncate_after(Some(at(1, 249))).unwrap();
+    append(&log, 2, 250..400).await.unwrap();
+    let state = log.state();
+    drop(log);
+    let expected: Vec<_> = (0..400).map(|index| (at(1 + index / 250, index), payload(index))).collect();
+    // Half-way in the second file: whoever reads it hears of the damage, a start does not look.
+    let good = fs::read(path_of(dir.path(), 2)).unwrap();
+    let mut bad = good.clone();
+    bad[2_000] ^= 1;
+    fs::write(path_of(dir.path(), 2), &bad).unwrap();
+    let log = LogStore::open(dir.path(), SMALL).unwrap();
+    assert_eq!(log.state(), state);
+    let mut outcome = log.read(0..20, usize::MAX).await;
+    assert_eq!(outcome.unwrap(), expected[..20]);
+    outcome = log.read(0..400, usize::MAX).await;
+    assert!(matches!(outcome, Err(LogError::Damaged(what)) if what.contains("0000000002.log")));
+    drop(log);
+    // Without its summary the file is read, and said to be damaged; whole, it gets a summary again.
+    let summary = fs::read(summary_path(dir.path(), 2)).unwrap();
+    fs::write(summary_path(dir.path(), 2), &summary[1..]).unwrap();
+    assert!(matches!(LogStore::open(dir.path(), SMALL), Err(LogError::Damaged(_))));
+    fs::write(path_of(dir.path(), 2), &good).unwrap();
+    let log = LogStore::open(dir.path(), SMALL).unwrap();
+    assert_eq!(read_all(&log, 0..999).await, expected);
+    assert_eq!(fs::read(summary_path(dir.path(), 2)).unwrap(), summary);
+    // A summary goes with its file.
+    log.purge(at(2, 350)).unwrap();
+    append(&log, 2, 400..401).await.unwrap();
+    assert!(!path_of(dir.path(), 2).exists() && !summary_path(dir.path(), 2).exists());
+}
+
+#[test]
+fn the_index_of_a_witness_full_log_takes_little_memory() {
+    const FRAME_BYTES: u64 = 1_000;
+    let limits = LogLimits::WITNESS;
+    let mut index = Index::new(limits.point_each_bytes);
+    let (mut file, mut offset) = (1, 100);
+    for frame in 0..(8 << 30) / FRAME_BYTES {
+        if offset >= limits.file_bytes_max {
+            index.begin_file();
+            (file, offset) = (file + 1, 100);
+        }
+        let place = Place { file, offset: offset as u32 };
+        index.apply(&Record::Entry(at(1, frame), b""), place).unwrap();
+        offset += FRAME_BYTES;
+    }
+    assert!(index.is_whole() && file > 500);
+    assert!(index.bytes() < 3 << 20, "{} bytes", index.bytes());
+    let frames_stepped_over = limits.point_each_bytes / FRAME_BYTES + 1;
+    let found = index.holding(&(5_000_000..5_000_001));
+    let expected = 100 + 5_000_000 % ((limits.file_bytes_max - 100).div_ceil(FRAME_BYTES)) * FRAME_BYTES;
+    assert_eq!(found.len(), 1);
+    assert!(u64::from(found[0].offset) <= expected);
+    assert!(u64::from(found[0].offset) + frames_stepped_over * FRAME_BYTES >= expected);
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use std::sync::mpsc::{Receiver, RecvError};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::frame::{FileHeader, FrameBuilder, Record};
+use super::frame::{FILE_HEADER_BYTES, FileHeader, FrameBuilder, Record};
 use super::index::Place;
 use super::recover::{Recovered, TailFile, path_of};
+use super::summary::summary_path;
 use super::{Core, LogError, LogLimits, LogPosition, LogState, LogVote, OnDurable};
 use crate::store::files;
 
@@ -61,7 +62,7 @@ impl Writer {
             None => create_file(&dir, 1, 0, fresh_salt, &LogState::default())?,
         };
         let mut writer = Self { dir, limits, core, tail, closed: recovered.closed, committed: None };
-        writer.core.salt.store(writer.tail.salt, Ordering::Relaxed);
+        writer.core.salt.store(writer.tail.header.salt, Ordering::Relaxed);
         writer.drop_purged_files()?;
         writer.count_bytes();
         Ok(writer)
@@ -118,11 +119,10 @@ impl Writer {
         if self.tail.bytes >= self.limits.file_bytes_max {
             self.begin_file()?;
         }
-        let frame = frame.finish(self.tail.next_batch, self.tail.salt);
+        let frame = frame.finish(self.tail.next_batch, self.tail.header.salt);
         self.write_frame(&frame)?;
-        let place =
-            Place { file: self.tail.number, offset: self.tail.bytes as u32, bytes: frame.len() as u32 };
-        self.tail.bytes += frame.len() as u64;
+        let place = Place { file: self.tail.number, offset: self.tail.bytes as u32 };
+        self.tail.took(frame.len() as u64);
         self.tail.next_batch += 1;
         self.core.written(group, |index| {
             records.iter().try_for_each(|record| index.apply(record, place)).map_err(io::Error::other)
@@ -161,10 +161,13 @@ impl Writer {
     }
 
     fn begin_file(&mut self) -> io::Result<()> {
-        let state = self.core.durable_state();
-        let _watched = self.core.watch.begin();
-        let next =
-            create_file(&self.dir, self.tail.number + 1, self.tail.next_batch, self.tail.salt, &state)?;
+        let core = self.core.clone();
+        let _watched = core.watch.begin();
+        let summary = self.tail.summary(&core.lock().index);
+        summary.write(&self.dir, self.tail.number);
+        let (number, header) = (self.tail.number + 1, self.tail.header);
+        let next = create_file(&self.dir, number, self.tail.next_batch, header.salt, &core.durable_state())?;
+        core.lock().index.begin_file();
         let full = std::mem::replace(&mut self.tail, next);
         self.closed.insert(full.number, full.bytes);
         Ok(())
@@ -179,6 +182,8 @@ impl Writer {
             && number < oldest
         {
             fs::remove_file(path_of(&self.dir, number))?;
+            // What stays of it is removed at the next start.
+            let _ = fs::remove_file(summary_path(&self.dir, number));
             self.closed.remove(&number);
             dropped = true;
         }
@@ -235,7 +240,8 @@ fn create_file(
 ) -> io::Result<TailFile> {
     let path = path_of(dir, number);
     let temporary = path.with_extension("log.new");
-    let mut bytes = FileHeader { first_batch, salt }.encode();
+    let header = FileHeader { first_batch, salt };
+    let mut bytes = header.encode();
     let mut checkpoint = FrameBuilder::new();
     checkpoint.push(&Record::Checkpoint(*state));
     bytes.extend(checkpoint.finish(first_batch, salt));
@@ -243,5 +249,6 @@ fn create_file(
     file.write_all(&bytes)?;
     files::sync_file(&file)?;
     files::rename_durably(&temporary, &path)?;
-    Ok(TailFile { number, file, bytes: bytes.len() as u64, salt, next_batch: first_batch + 1 })
+    let (length, last_frame) = (bytes.len() as u64, FILE_HEADER_BYTES as u64);
+    Ok(TailFile { number, file, bytes: length, last_frame, header, next_batch: first_batch + 1 })
 }
