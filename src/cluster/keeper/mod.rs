@@ -42,9 +42,11 @@ pub async fn follow_raft(local: Arc<Local>) {
 pub async fn watch_disk(local: Arc<Local>, bodies: Option<Bodies>) {
     let hang = Duration::from_millis(local.config.timing.flush_hang_ms);
     let mut ticks = ticking(hang / 8);
+    let mut awake = Awake::from(Instant::now());
     loop {
         ticks.tick().await;
-        let Some(why) = disk_trouble(&local, bodies.as_ref(), hang) else { continue };
+        let watched = awake.look(Instant::now(), hang / 2);
+        let Some(why) = disk_trouble(&local, bodies.as_ref(), (hang, watched)) else { continue };
         if local.leads()
             && let Some(heir) = local.best_heir()
         {
@@ -55,10 +57,37 @@ pub async fn watch_disk(local: Arc<Local>, bodies: Option<Bodies>) {
     }
 }
 
+/// Since when this process has run without a pause. One that was stopped, or whose machine was suspended, finds
+/// that its last sync takes longer than any disk may, and it is not the disk's fault.
+struct Awake {
+    since: Instant,
+    looked: Instant,
+}
+
+impl Awake {
+    fn from(now: Instant) -> Awake {
+        Awake { since: now, looked: now }
+    }
+
+    /// How long it has been awake; `gap_max` is the longest time between two looks that is no pause.
+    fn look(&mut self, now: Instant, gap_max: Duration) -> Duration {
+        if now.duration_since(self.looked) > gap_max {
+            self.since = now;
+        }
+        self.looked = now;
+        now.duration_since(self.since)
+    }
+}
+
 /// What keeps this node from writing. Raft itself says when the log or the rows fail ([`follow_raft`]).
-fn disk_trouble(local: &Local, bodies: Option<&Bodies>, hang: Duration) -> Option<String> {
+/// Nothing hung for longer than it was watched.
+fn disk_trouble(
+    local: &Local,
+    bodies: Option<&Bodies>,
+    (hang, watched): (Duration, Duration),
+) -> Option<String> {
     let hangs = |what: &str, running: Option<Duration>, bound: Duration| {
-        let running = running.filter(|running| *running >= bound)?;
+        let running = running.map(|running| running.min(watched)).filter(|running| *running >= bound)?;
         Some(format!("a sync of the {what} hangs for {} ms", running.as_millis()))
     };
     hangs("log", local.log.sync_running_for(), hang).or_else(|| {
@@ -165,4 +194,21 @@ pub fn ticking(period: Duration) -> tokio::time::Interval {
     let mut ticks = interval(period.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_the_process_is_no_hang_of_the_disk() {
+        let began = Instant::now();
+        let at = |ms: u64| began + Duration::from_millis(ms);
+        let gap = Duration::from_millis(1_000);
+        let mut awake = Awake::from(began);
+        assert_eq!(awake.look(at(1_000), gap), Duration::from_millis(1_000));
+        assert_eq!(awake.look(at(2_000), gap), Duration::from_millis(2_000), "looking on time counts");
+        assert_eq!(awake.look(at(3_001), gap), Duration::ZERO, "a millisecond too late: it was stopped");
+        assert_eq!(awake.look(at(3_501), gap), Duration::from_millis(500), "a hang is seen from then on");
+    }
 }
