@@ -74,11 +74,16 @@ impl Cluster {
 
     /// Makes `nodes[at]` a member through a one-time token, and starts it.
     pub fn join(&mut self, at: usize, prepare: &impl Fn(&Node)) {
+        self.join_through(0, at, prepare);
+    }
+
+    /// The same, with a token of `nodes[via]`.
+    pub fn join_through(&mut self, via: usize, at: usize, prepare: &impl Fn(&Node)) {
         let role = match self.nodes[at].role {
             Role::Data => "data",
             Role::Witness => "witness",
         };
-        let token = self.nodes[0].must(&["join-token", "--role", role], None);
+        let token = self.nodes[via].must(&["join-token", "--role", role], None);
         let token = token.lines().map(str::trim).rfind(|line| !line.is_empty()).expect("a token is printed");
         let node = &mut self.nodes[at];
         let arguments = ["join", "--token", token];
@@ -90,14 +95,14 @@ impl Cluster {
 
     /// Waits until both data nodes are in sync and all three are members and up.
     pub fn wait_until_protected(&self) {
-        let members = self.nodes.len();
-        eventually("the cluster is protected", || {
-            let status = self.any_status()?;
-            let up = |node: &serde_json::Value| node["state"].as_str().is_some_and(|state| state != "down");
-            let nodes = status["nodes"].as_array()?;
-            let protected = status["protection"] == "protected";
-            (protected && nodes.len() == members && nodes.iter().all(up)).then_some(())
-        });
+        eventually("the cluster is protected", || self.is_protected().then_some(()));
+    }
+
+    pub fn is_protected(&self) -> bool {
+        let Some(status) = self.any_status() else { return false };
+        let up = |node: &serde_json::Value| node["state"].as_str().is_some_and(|state| state != "down");
+        let Some(nodes) = status["nodes"].as_array() else { return false };
+        status["protection"] == "protected" && nodes.len() == self.nodes.len() && nodes.iter().all(up)
     }
 
     /// The status from whichever node answers first.

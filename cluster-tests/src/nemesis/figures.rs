@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Fault, Target};
+use super::Fault;
 use crate::history::{Call, End};
 use crate::verdict::Tally;
 
@@ -17,28 +17,25 @@ pub struct Figures {
     pub calls_unknown: usize,
     pub seconds: u64,
     pub tally: Tally,
-    /// From the loss of the leader to the first write that another node was asked for after it, and acknowledged.
+    /// From the loss of the leader to the acknowledgement of a write that another node was asked for after it.
     pub fail_over_ms: Vec<u64>,
-    strikes: Vec<Strike>,
+    losses: Vec<Loss>,
 }
 
-/// The leader was lost.
+/// The leader was lost, between these two times.
 #[derive(Debug, Clone)]
-struct Strike {
-    at_us: u64,
+struct Loss {
     leader: String,
+    span_us: (u64, u64),
 }
 
 impl Figures {
-    pub fn struck(&mut self, fault: Fault, at_us: u64, leader: &str, at_once: usize) {
+    pub fn struck(&mut self, fault: Fault) {
         *self.faults.entry(fault.kind()).or_default() += 1;
-        let lost = matches!(
-            fault,
-            Fault::Kill(Target::Leader) | Fault::Pause(Target::Leader) | Fault::Isolate(Target::Leader)
-        );
-        if lost && at_once == 1 {
-            self.strikes.push(Strike { at_us, leader: leader.to_string() });
-        }
+    }
+
+    pub fn lost_leader(&mut self, leader: String, span_us: (u64, u64)) {
+        self.losses.push(Loss { leader, span_us });
     }
 
     /// Takes in a whole history.
@@ -54,8 +51,8 @@ impl Figures {
         }
         self.seconds += calls.iter().map(|call| call.ended_us).max().unwrap_or(0) / 1_000_000;
         self.tally = self.tally.and(tally);
-        for strike in std::mem::take(&mut self.strikes) {
-            self.fail_over_ms.extend(fail_over(calls, &strike));
+        for loss in std::mem::take(&mut self.losses) {
+            self.fail_over_ms.extend(fail_over(calls, &loss));
         }
     }
 
@@ -79,15 +76,15 @@ impl Figures {
     }
 }
 
-fn fail_over(calls: &[Call], strike: &Strike) -> Option<u64> {
+/// What the old leader could still have acknowledged does not count.
+fn fail_over(calls: &[Call], loss: &Loss) -> Option<u64> {
+    let (before, after) = loss.span_us;
     let elsewhere = |call: &&Call| {
-        call.op.writes()
-            && call.host.node != strike.leader
-            && call.began_us >= strike.at_us
-            && matches!(call.end, End::Ok(_))
+        let asked = call.op.writes() && call.host.node != loss.leader && call.began_us >= after;
+        asked && matches!(call.end, End::Ok(_))
     };
     let first = calls.iter().filter(elsewhere).map(|call| call.ended_us).min()?;
-    Some((first - strike.at_us) / 1_000)
+    Some((first - before) / 1_000)
 }
 
 impl fmt::Display for Figures {

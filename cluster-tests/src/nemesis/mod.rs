@@ -56,6 +56,7 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     let calls = recorder.calls();
     let (mut wrong, tally) = verdict::judge(&calls, &shown);
     counts_agree(&cluster, &shown, &mut wrong);
+    nobody_panicked(&cluster, &mut wrong);
     figures.take(&calls, tally);
     if !wrong.is_empty() {
         let kinds = verdict::by_rule(&wrong);
@@ -74,12 +75,13 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     Some(figures)
 }
 
-/// Small disk and a clock of its own, before anything runs.
+/// Small disk, a disk that fails, and a clock of its own, before anything runs.
 fn equip(lab: &Lab, node: &mut Node) {
     if node.name == SMALL {
         lab.mount_small_disk(&node.dir, SMALL_MEBIBYTES);
     }
     strike::give_clock(node);
+    node.enable_disk_faults();
 }
 
 fn history_path(seed: u64) -> PathBuf {
@@ -106,6 +108,15 @@ fn counts_agree(cluster: &Cluster, shown: &[(String, Contents)], wrong: &mut Vec
             let shown: serde_json::Value = serde_json::from_str(&shown).expect("--json is JSON");
             shown["used_bytes"].as_u64().expect("a user's space is counted")
         });
+    }
+}
+
+/// A panic that a task swallowed is still a bug.
+fn nobody_panicked(cluster: &Cluster, wrong: &mut Vec<Violation>) {
+    for node in &cluster.nodes {
+        let said = node.said();
+        let panics = said.lines().filter(|line| line.contains("panicked at"));
+        wrong.extend(panics.map(|line| Violation::panic(&node.name, line)));
     }
 }
 

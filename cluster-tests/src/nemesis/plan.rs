@@ -45,6 +45,18 @@ pub enum Fault {
     Transfer,
     /// The wall clock jumps, and back at the end; time that only ascends is not touched.
     Clock { target: Target, seconds: i32 },
+    /// Each sync takes that much longer.
+    SlowSync { target: Target, delay_ms: u16 },
+    /// Nothing is written or synced any longer, and no call says so.
+    HungDisk(Target),
+    /// Each sync fails with EIO.
+    FailingSync(Target),
+    /// Each write fails with EIO.
+    FailingWrite(Target),
+    /// That many in a hundred reads of message bodies fail with EIO, on a data node.
+    FailingRead { target: Target, percent: u8 },
+    /// Removed from the cluster, its disk emptied, joined anew by a token.
+    Replace(Target),
 }
 
 /// Who it is shows when the fault strikes.
@@ -55,7 +67,7 @@ pub enum Target {
     Witness,
 }
 
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 18] = [
     "kill",
     "kill all",
     "stop",
@@ -68,6 +80,12 @@ pub const KINDS: [&str; 12] = [
     "disk full",
     "transfer",
     "clock",
+    "slow sync",
+    "hung disk",
+    "failing sync",
+    "failing write",
+    "failing read",
+    "replace",
 ];
 
 impl Plan {
@@ -127,7 +145,34 @@ impl Fault {
             Fault::DiskFull => "disk full",
             Fault::Transfer => "transfer",
             Fault::Clock { .. } => "clock",
+            Fault::SlowSync { .. } => "slow sync",
+            Fault::HungDisk(_) => "hung disk",
+            Fault::FailingSync(_) => "failing sync",
+            Fault::FailingWrite(_) => "failing write",
+            Fault::FailingRead { .. } => "failing read",
+            Fault::Replace(_) => "replace",
         }
+    }
+
+    /// Whether the leader is lost at one stroke.
+    pub fn takes_the_leader(&self) -> bool {
+        matches!(
+            self,
+            Fault::Kill(Target::Leader) | Fault::Pause(Target::Leader) | Fault::Isolate(Target::Leader)
+        )
+    }
+
+    /// Whether the process may end by itself: it cannot trust its disk.
+    pub fn may_end_a_process(&self) -> bool {
+        matches!(
+            self,
+            Fault::DiskFull
+                | Fault::SlowSync { .. }
+                | Fault::HungDisk(_)
+                | Fault::FailingSync(_)
+                | Fault::FailingWrite(_)
+                | Fault::FailingRead { .. }
+        )
     }
 
     /// Whether the two can hold at once: one process is not stopped twice, and a transfer needs all of them.
@@ -136,7 +181,7 @@ impl Fault {
             Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) => Some(target),
             _ => None,
         };
-        let alone = |fault: Fault| matches!(fault, Fault::KillAll | Fault::Transfer);
+        let alone = |fault: Fault| matches!(fault, Fault::KillAll | Fault::Transfer | Fault::Replace(_));
         let same_process = takes(self).is_some() && takes(self) == takes(other);
         !alone(self) && !alone(other) && !same_process && self.kind() != other.kind()
     }
@@ -145,7 +190,12 @@ impl Fault {
 fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
     let mut all = [Target::Leader, Target::Follower, Target::Witness];
     dice.shuffle(&mut all);
+    // The leader is worth more tries than the others.
+    if dice.u8(..3) == 0 {
+        all.sort_by_key(|target| *target != Target::Leader);
+    }
     let [one, other, _] = all;
+    let data = if dice.bool() { Target::Leader } else { Target::Follower };
     match kind {
         "kill" => Fault::Kill(one),
         "kill all" => Fault::KillAll,
@@ -162,6 +212,12 @@ fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
             let seconds = [-86_400 * 40, -3_600, -3, 3, 3_600, 86_400 * 40][dice.usize(..6)];
             Fault::Clock { target: one, seconds }
         }
+        "slow sync" => Fault::SlowSync { target: one, delay_ms: dice.u16(5..250) },
+        "hung disk" => Fault::HungDisk(one),
+        "failing sync" => Fault::FailingSync(one),
+        "failing write" => Fault::FailingWrite(one),
+        "failing read" => Fault::FailingRead { target: data, percent: dice.u8(10..=100) },
+        "replace" => Fault::Replace(one),
         other => unreachable!("{other} is not a kind of fault"),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{ACKED_MEANWHILE, FAKETIME, Fault, Figures, SMALL, SlowLinks, Step, Target, hold, is_data};
 use crate::clients::Door;
 use crate::cluster::Cluster;
+use crate::disk::{Calls, DiskFault, EIO, Effect};
 use crate::history::Recorder;
 use crate::node::Node;
 use crate::wait::eventually;
@@ -25,6 +26,7 @@ enum Cure {
     Links(SlowLinks),
     Space(PathBuf),
     Clock(usize),
+    Disk(usize),
     None,
 }
 
@@ -43,7 +45,11 @@ impl<'a> Striker<'a> {
             eprintln!("{:9.3} {fault:?}, node{} leads", self.recorder.now_us() as f64 / 1e6, leader + 1);
             let at_us = self.recorder.now_us();
             cures.push(self.strike(*fault, leader));
-            figures.struck(*fault, at_us, &self.cluster.nodes[leader].name, step.faults.len());
+            if step.faults.len() == 1 && fault.takes_the_leader() {
+                let leader = self.cluster.nodes[leader].name.clone();
+                figures.lost_leader(leader, (at_us, self.recorder.now_us()));
+            }
+            figures.struck(*fault);
         }
         hold(step.hold_ms);
         if step.must_serve() {
@@ -51,7 +57,25 @@ impl<'a> Striker<'a> {
         }
         self.recorder.note("heals");
         cures.into_iter().rev().for_each(|cure| self.heal(cure));
-        self.cluster.wait_until_protected();
+        self.wait_until_whole(step);
+    }
+
+    /// As an operator does, or systemd: starts what has ended by itself, until the cluster is protected.
+    fn wait_until_whole(&mut self, step: &Step) {
+        let may_end = step.faults.iter().any(Fault::may_end_a_process);
+        eventually(&format!("the cluster is whole after {:?}", step.faults), || {
+            for at in 0..self.cluster.nodes.len() {
+                if !self.cluster.nodes[at].is_running() {
+                    let said = self.cluster.nodes[at].said();
+                    let last = said.lines().last().unwrap_or_default();
+                    let name = &self.cluster.nodes[at].name;
+                    assert!(may_end, "{name} ended by itself: {last}");
+                    self.recorder.note(&format!("{name} has ended by itself: {last}"));
+                    self.start(at);
+                }
+            }
+            self.cluster.is_protected().then_some(())
+        });
     }
 
     pub fn wait_for_acks(&self, count: usize) {
@@ -127,6 +151,27 @@ impl<'a> Striker<'a> {
                 set_clock(&self.cluster.nodes[at(target)].dir, seconds);
                 Cure::Clock(at(target))
             }
+            Fault::SlowSync { target, delay_ms } => {
+                self.spoil(at(target), DiskFault::every(Calls::SYNC, Effect::SlowMs(delay_ms.into())))
+            }
+            Fault::HungDisk(target) => {
+                self.spoil(at(target), DiskFault::every(Calls::SYNC.and(Calls::WRITE), Effect::Hang))
+            }
+            Fault::FailingSync(target) => {
+                self.spoil(at(target), DiskFault::every(Calls::SYNC, Effect::Fail(EIO)))
+            }
+            Fault::FailingWrite(target) => {
+                self.spoil(at(target), DiskFault::every(Calls::WRITE, Effect::Fail(EIO)))
+            }
+            Fault::FailingRead { target, percent } => {
+                let fault = DiskFault::within(Calls::READ, Effect::Fail(EIO), "bodies/");
+                let (per_million, seed) = (u32::from(percent) * 10_000, u64::from(percent));
+                self.spoil(at(target), DiskFault { per_million, seed, ..fault })
+            }
+            Fault::Replace(target) => {
+                self.replace(at(target));
+                Cure::None
+            }
         }
     }
 
@@ -138,12 +183,9 @@ impl<'a> Striker<'a> {
             Cure::Links(links) => links.end(&mut self.cluster.lab),
             Cure::Space(filler) => {
                 fs::remove_file(&filler).expect("the filler is ours");
-                let at = self.cluster.nodes.iter().position(|node| node.name == SMALL);
-                let at = at.expect("there is one");
-                // It may end by itself when it cannot write; the operator makes room and starts it.
-                self.start(at);
             }
             Cure::Clock(at) => set_clock(&self.cluster.nodes[at].dir, 0),
+            Cure::Disk(at) => self.cluster.nodes[at].disk().heal(),
             Cure::None => {}
         }
     }
@@ -165,6 +207,27 @@ impl<'a> Striker<'a> {
         self.cluster.nodes[at].start();
     }
 
+    fn spoil(&self, at: usize, fault: DiskFault<'_>) -> Cure {
+        self.cluster.nodes[at].disk().inflict(fault);
+        Cure::Disk(at)
+    }
+
+    /// Its disk is lost for good: removed by another node's operator, and a new box joins under its name.
+    fn replace(&mut self, at: usize) {
+        let other = if at == 0 { 1 } else { 0 };
+        let id = eventually("the node is a member", || self.cluster.id_of(at)).to_string();
+        eventually("the node is removed", || {
+            let output = self.cluster.nodes[other].command(&["cluster", "remove", &id]);
+            output.status.success().then_some(())
+        });
+        self.kill(at);
+        empty(&self.cluster.nodes[at].dir);
+        if is_data(&self.cluster.nodes[at]) {
+            self.doors[at].begin_life();
+        }
+        self.cluster.join_through(other, at, &|_| {});
+    }
+
     fn address(&self, at: usize) -> String {
         self.cluster.nodes[at].address.to_string()
     }
@@ -177,6 +240,15 @@ impl<'a> Striker<'a> {
             let output = cluster.nodes[to].command(&["cluster", "transfer", &id.to_string()]);
             output.status.success().then_some(())
         });
+    }
+}
+
+/// The folder itself may be where a disk is mounted.
+fn empty(dir: &Path) {
+    for entry in fs::read_dir(dir).expect("the folder is readable") {
+        let path = entry.expect("the folder is readable").path();
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.expect("the folder is ours");
     }
 }
 
@@ -194,8 +266,8 @@ pub fn give_clock(node: &mut Node) {
         panic!("libfaketime is not there: run `make tools`");
     };
     set_clock(&node.dir, 0);
+    node.preload(&library);
     let variables = [
-        ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME_TIMESTAMP_FILE", clock_path(&node.dir).display().to_string()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
         ("DONT_FAKE_MONOTONIC", "1".into()),

@@ -53,6 +53,8 @@ pub enum Rule {
     Nodes,
     /// Counts and contents differ.
     Counts,
+    /// A node's log tells of a panic.
+    Panic,
 }
 
 /// What became of what nobody knew, counted for the figures.
@@ -102,5 +104,10 @@ impl Tally {
 impl Violation {
     fn new(rule: Rule, what: String) -> Violation {
         Violation { rule, what }
+    }
+
+    /// What a node said when it panicked.
+    pub fn panic(node: &str, said: &str) -> Violation {
+        Violation::new(Rule::Panic, format!("{node}: {said}"))
     }
 }
