@@ -33,6 +33,7 @@ pub struct Local {
     pub transport: Transport,
     pub roster: Roster,
     pub log: LogStore,
+    pub book: Arc<super::marks::Book>,
     pub watched: Watched,
     /// A data node's; a witness has none.
     pub data: Option<DataParts>,

@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod local;
 pub mod log;
 pub mod machine;
+pub mod marks;
 pub mod membership;
 #[doc(hidden)]
 pub mod memory;

@@ -22,11 +22,12 @@ use super::keeper;
 use super::local::{DataParts, Local};
 use super::log::RaftLog;
 use super::machine::{Keeping, Machine, Progress, Watched, WitnessFile};
+use super::marks::{self, Book};
 use super::membership::{Admission, Files};
 use super::network::{self, Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
 use super::propose::PROPOSALS_MAX;
 use super::replica::Fault;
-use super::transport::{CallError, FramedStream, Handshake, Range, Transport, TransportConfig, Versions};
+use super::transport::{CallError, FramedStream, Range, Transport, TransportConfig, Versions};
 use super::types::Role;
 use super::wire;
 use super::witness;
@@ -86,6 +87,7 @@ impl Drop for RaftRuntime {
 struct Opened {
     lock: DirLock,
     log: LogStore,
+    book: Book,
     keeping: Keeping,
     watched: Watched,
     data: Option<(Tables, Arc<Feed>, Bodies)>,
@@ -98,10 +100,13 @@ impl Cluster {
         let files = Files::new(&config.dir);
         let identity = files.read_identity()?;
         let (node, cluster) = identity.name().map_err(StartError::new)?;
-        let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&opening)).await.map_err(StartError::new)??;
+        let (opening, ticking) = (config.clone(), clock.clone());
+        let opened = tokio::task::spawn_blocking(move || open(&opening, &ticking))
+            .await
+            .map_err(StartError::new)??;
         let runtime = RaftRuntime(Some(raft_runtime(config.role)?));
 
+        let book = Arc::new(opened.book);
         let admission = Arc::new(Admission::default());
         let tables = opened.data.as_ref().map(|(tables, ..)| tables.clone());
         let server = Server::new(node, config.role, tables);
@@ -111,7 +116,7 @@ impl Cluster {
                 control: config.control_listen,
                 bulk: config.bulk_listen,
                 versions: versions(),
-                handshake: Arc::new(Lineage),
+                handshake: book.clone(),
                 join: (config.role == Role::Data).then(|| admission.clone() as _),
                 clock: clock.clone(),
                 control_runtime: Some(runtime.handle().clone()),
@@ -127,6 +132,7 @@ impl Cluster {
             transport: transport.clone(),
             roster: roster.clone(),
             acks: Arc::new(Acks::default()),
+            book: book.clone(),
             alive_within: Duration::from_millis(config.timing.gate_alive_ms),
         };
         let log = RaftLog::new(opened.log.clone(), opened.watched.floor_next.clone());
@@ -164,6 +170,7 @@ impl Cluster {
             transport,
             roster,
             log: opened.log,
+            book,
             watched: opened.watched,
             data,
             in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
@@ -219,9 +226,12 @@ impl Drop for Cluster {
 }
 
 /// Opens everything on this disk. Blocks.
-fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
+fn open(config: &ClusterConfig, clock: &Clock) -> Result<Opened, StartError> {
     let dir = &config.dir;
     let lock = DirLock::acquire(dir).map_err(StartError::new)?;
+    if let Ok(why) = std::fs::read_to_string(marks::forgetful(dir)) {
+        return Err(StartError::new(why));
+    }
     let within = |name: &str| -> Result<std::path::PathBuf, StartError> {
         let path = dir.join(name);
         create_dir_durably(&path).map_err(|error| StartError::new(format!("{}: {error}", path.display())))?;
@@ -237,6 +247,9 @@ fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
             dir.display()
         ))
     })?;
+    let mut start = [0; 8];
+    clock.fill(&mut start);
+    let book = Book::open(dir, log.clone(), u64::from_le_bytes(start));
     let watched = Watched::default();
     let (feed, news) = Feed::new();
     let (keeping, data) = match config.role {
@@ -250,7 +263,7 @@ fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    Ok(Opened { lock, log, keeping, watched, data, news })
+    Ok(Opened { lock, log, book, keeping, watched, data, news })
 }
 
 /// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log
@@ -367,6 +380,8 @@ fn spawn_tasks(
         runtime.spawn(keeper::follow_raft(local.clone())),
         runtime.spawn(keeper::watch_disk(local.clone(), store)),
         runtime.spawn(keeper::notice_removal(local.clone())),
+        runtime.spawn(keeper::notice_forgetting(local.clone())),
+        runtime.spawn(keeper::keep_marks(local.clone())),
         runtime.spawn(keeper::renew_identity(local.clone())),
     ];
     match &local.data {
@@ -387,24 +402,6 @@ fn spawn_tasks(
         ]),
     }
     tasks
-}
-
-/// Histories that may be told apart by a takeover (design 3). None is made yet: all are equal.
-struct Lineage;
-
-impl Handshake for Lineage {
-    fn lineage(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn accept(&self, peer: NodeId, lineage: &[u8]) -> Result<(), String> {
-        if lineage.is_empty() {
-            return Ok(());
-        }
-        Err(format!(
-            "node {peer} has gone through a takeover that this build does not know: update this node"
-        ))
-    }
 }
 
 /// Questions of peers to the node as a whole.
@@ -428,6 +425,7 @@ impl NodeCalls for Calls {
                 let report = wire::encode(&local.report());
                 report.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::MARK => Some(Box::pin(async move { local.remember_mark(from, &body) })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,
         }

@@ -3,11 +3,13 @@
 
 mod bodies;
 mod identity;
+mod marks;
 mod members;
 mod sync;
 
 pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
 pub use self::identity::renew_identity;
+pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};
 pub use self::sync::{drop_strangers, stay_in_sync};
 

@@ -23,6 +23,7 @@ use super::messages::*;
 use super::{Roster, kinds, snapshot};
 use crate::cluster::codec::CodecError;
 use crate::cluster::machine::SnapshotData;
+use crate::cluster::marks::Book;
 use crate::cluster::transport::{CallError, FrameReceiver, FrameSender, Lane, Transport};
 use crate::cluster::types::{CommittedLeaderId, Member, Role, TypeConfig, Vote};
 use crate::mail::ids::NodeId;
@@ -43,6 +44,7 @@ pub struct Network {
     pub transport: Transport,
     pub roster: Roster,
     pub acks: Arc<Acks>,
+    pub book: Arc<Book>,
     /// See [`Timing::gate_alive_ms`](crate::cluster::config::Timing).
     pub alive_within: Duration,
 }
@@ -172,6 +174,7 @@ impl PeerClient {
         };
         let session = AppendSession {
             acks: self.network.acks.clone(),
+            book: self.network.book.clone(),
             target: self.target,
             receiver,
             in_flight,
@@ -232,6 +235,7 @@ impl AppendWriter {
 
 struct AppendSession {
     acks: Arc<Acks>,
+    book: Arc<Book>,
     target: u64,
     receiver: FrameReceiver,
     in_flight: mpsc::UnboundedReceiver<OwnedSemaphorePermit>,
@@ -246,6 +250,7 @@ impl AppendSession {
         let result = streamed_from(frame).map_err(|error| network_error(&error))?;
         if let Ok(upto) = &result {
             self.acks.acked(self.target, upto.map_or(0, |upto| upto.index + 1));
+            self.book.acked(NodeId(self.target), *upto);
         }
         Ok(Some(result))
     }

@@ -42,6 +42,8 @@ pub mod kinds {
     pub const SNAPSHOT_FETCH: u16 = 0x0a;
     /// A node's public key, for a data node to certify anew.
     pub const CERTIFY: u16 = 0x0b;
+    /// How far a node's disk has come, for the others to remember.
+    pub const MARK: u16 = 0x0c;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

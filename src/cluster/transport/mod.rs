@@ -234,6 +234,11 @@ impl Transport {
         }
     }
 
+    /// The other members, as last set.
+    pub fn peers(&self) -> Vec<NodeId> {
+        self.shared.peers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     /// All defaults for a node that is no member.
     pub fn peer_state(&self, node: NodeId) -> PeerState {
         self.shared.peer(node).map(|peer| peer.state()).unwrap_or_default()

@@ -155,6 +155,11 @@ impl LogStore {
         self.core().lock().state
     }
 
+    /// The same, of what is durable alone.
+    pub fn durable_state(&self) -> LogState {
+        self.core().durable_state()
+    }
+
     /// Durable when it returns.
     pub async fn save_vote(&self, vote: LogVote) -> Result<(), LogError> {
         let (reply, answered) = oneshot::channel();
