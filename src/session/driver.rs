@@ -54,11 +54,18 @@ pub struct Bounds {
     pub write_stall_ms_max: u64,
     /// Time for the farewell to be written and the client to close.
     pub farewell_ms_max: u64,
+    /// The same when the node stops, which clients that keep their end open must not hold up.
+    pub stop_farewell_ms_max: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { handshake_ms_max: 15_000, write_stall_ms_max: 120_000, farewell_ms_max: 2_000 }
+        Self {
+            handshake_ms_max: 15_000,
+            write_stall_ms_max: 120_000,
+            farewell_ms_max: 2_000,
+            stop_farewell_ms_max: 250,
+        }
     }
 }
 
@@ -106,8 +113,14 @@ where
     M: Machine,
     B: Backend<M>,
 {
-    let (bounds, shutdown) = limits;
-    let (wire, acceptor) = match open_wire(socket, security, &bounds).await {
+    let (bounds, mut shutdown) = limits;
+    let opened = tokio::select! {
+        biased;
+        opened = open_wire(socket, security, &bounds) => opened,
+        // Nothing was said yet: there is nobody to take leave of.
+        _ = stopping(&mut shutdown) => Err(Ended::Stopped),
+    };
+    let (wire, acceptor) = match opened {
         Ok(opened) => opened,
         Err(ended) => return ended,
     };
@@ -191,8 +204,11 @@ where
             }
         };
         if matches!(ended, Ended::Closed | Ended::Idle | Ended::Stopped | Ended::LoginEnded) {
-            let farewell = Duration::from_millis(self.bounds.farewell_ms_max);
-            let _ = timeout(farewell, self.part()).await;
+            let bound = match ended {
+                Ended::Stopped => self.bounds.stop_farewell_ms_max,
+                _ => self.bounds.farewell_ms_max,
+            };
+            let _ = timeout(Duration::from_millis(bound), self.part()).await;
         }
         debug!(%ended, "session ended");
         ended
@@ -250,17 +266,17 @@ where
             Woken::News => Ok(()),
             Woken::Idle => {
                 self.machine.timed_out(&mut self.out);
-                self.send_farewell().await;
+                self.send_farewell(self.bounds.farewell_ms_max).await;
                 Err(Ended::Idle)
             }
             Woken::Stopping => {
                 self.machine.shutting_down(&mut self.out);
-                self.send_farewell().await;
+                self.send_farewell(self.bounds.stop_farewell_ms_max).await;
                 Err(Ended::Stopped)
             }
             Woken::LoginEnded => {
                 self.machine.login_ended(&mut self.out);
-                self.send_farewell().await;
+                self.send_farewell(self.bounds.farewell_ms_max).await;
                 Err(Ended::LoginEnded)
             }
         }
@@ -310,8 +326,8 @@ where
         Ok(())
     }
 
-    async fn send_farewell(&mut self) {
-        let _ = timeout(Duration::from_millis(self.bounds.farewell_ms_max), self.send()).await;
+    async fn send_farewell(&mut self, ms_max: u64) {
+        let _ = timeout(Duration::from_millis(ms_max), self.send()).await;
     }
 
     /// Closes our side, then reads what the client had under way: a reset would overtake our reply.

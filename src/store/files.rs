@@ -5,8 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use fs2::FileExt;
+
+/// Files are replaced one at a time: they are few and small.
+static REPLACING: Mutex<()> = Mutex::new(());
 
 /// The lock file's name inside the locked directory.
 const LOCK_NAME: &str = "lock";
@@ -28,6 +32,8 @@ pub fn write_secret_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace(path: &Path, bytes: &[u8], create: impl FnOnce(&Path) -> io::Result<File>) -> io::Result<()> {
+    // Two writers of one path would share its temporary, and leave one's words with the other's end behind them.
+    let _turn = REPLACING.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = temporary_beside(path)?;
     let written = create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
@@ -145,6 +151,23 @@ mod tests {
         write_atomically(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_who_replace_a_file_at_once_leave_the_words_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings");
+        let words = [vec![b'a'; 5_000], vec![b'b'; 70_000], vec![b'c'; 1]];
+        std::thread::scope(|scope| {
+            for words in &words {
+                let path = &path;
+                scope.spawn(move || (0..20).for_each(|_| write_atomically(path, words).unwrap()));
+            }
+            for _ in 0..200 {
+                let read = fs::read(&path).unwrap_or_else(|_| words[0].clone());
+                assert!(words.contains(&read), "{} octets of several", read.len());
+            }
+        });
     }
 
     #[test]

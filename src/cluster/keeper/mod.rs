@@ -20,7 +20,7 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::local::Local;
+use super::local::{Local, Metrics};
 use super::types::Role;
 use crate::store::segments::Bodies;
 
@@ -184,12 +184,18 @@ pub async fn note_standing(local: Arc<Local>) {
 
 /// Leadership goes to a data node that has the log, so that a planned stop costs no election.
 pub async fn hand_over(local: &Local, until: Instant) {
-    let Some(heir) = local.best_heir().filter(|_| local.leads()) else { return };
-    if local.raft.trigger().transfer_leader(heir.0).await.is_err() {
-        return;
+    let led_elsewhere = |metrics: &Metrics| metrics.current_leader.is_some_and(|leader| leader != local.id.0);
+    while Instant::now() < until
+        && local.leads()
+        && let Some(heir) = local.best_heir()
+        && local.raft.trigger().transfer_leader(heir.0).await.is_ok()
+    {
+        // An heir that lacks the last entries refuses: it is asked again.
+        let patience = until.min(Instant::now() + local.election());
+        if tokio::time::timeout_at(patience, local.until(led_elsewhere)).await.is_ok() {
+            return;
+        }
     }
-    let gone = local.until(|metrics| metrics.current_leader.is_some_and(|leader| leader != local.id.0));
-    let _ = tokio::time::timeout_at(until, gone).await;
 }
 
 pub fn ticking(period: Duration) -> tokio::time::Interval {

@@ -16,31 +16,62 @@ use crate::state::rows::{Rows, RowsError};
 
 /// Ids read from the rows in one go.
 pub(super) const IDS_MAX: usize = 1_000;
-/// How long a node waits before it tries again to catch up on bodies.
-const CATCH_UP_AGAIN: Duration = Duration::from_secs(2);
+/// How long a node waits before it tries again to catch up on bodies: each try looks at all that are named.
+const CATCH_UP_AGAIN_MIN: Duration = Duration::from_millis(100);
+const CATCH_UP_AGAIN_MAX: Duration = Duration::from_secs(2);
 
 /// A data node sees to it that it is in the in-sync set: makes itself known, fetches what it lacks, says so.
 pub async fn stay_in_sync(local: Arc<Local>, data: DataParts) {
     let mut replicas = data.feed.replicas();
+    let mut patience = Patience::default();
     loop {
         let mine = replicas.borrow_and_update().iter().find(|replica| replica.node == local.id).copied();
         let votes = local.member(local.id).is_some_and(|entry| entry.voter);
         let tried = match mine {
-            Some(replica) if replica.in_sync => Ok(()),
+            Some(replica) if replica.in_sync => Ok(Caught::Up),
             Some(_) => catch_up(&local, &data).await,
-            None if votes => local.propose(Command::AddReplica { node: local.id }).await.map(|_| ()),
-            None => Ok(()),
+            None if votes => local.propose(Command::AddReplica { node: local.id }).await.map(|_| Caught::Up),
+            None => Ok(Caught::Up),
         };
-        let pause = match tried {
-            Ok(()) => LOOK_AGAIN,
-            Err(Fault::ShuttingDown) => return,
-            Err(fault) => {
-                tracing::info!("not in sync yet: {fault}");
-                CATCH_UP_AGAIN
+        let (fetched, why) = match tried {
+            Ok(Caught::Up) => {
+                patience = Patience::default();
+                // The set changes rarely; the tick is for the membership, which has no watch here.
+                let _ = tokio::time::timeout(LOOK_AGAIN, replicas.changed()).await;
+                continue;
             }
+            Ok(Caught::Behind { fetched }) => (fetched, "more came meanwhile".to_owned()),
+            Err(Fault::ShuttingDown) => return,
+            Err(fault) => (0, fault.to_string()),
         };
-        // The set changes rarely; the tick is for the membership, which has no watch here.
-        let _ = tokio::time::timeout(pause, replicas.changed()).await;
+        tracing::info!("not in sync yet: {why}");
+        // Not cut short by changes of the set: each mail that is committed without this node is one.
+        tokio::time::sleep(patience.next(fetched)).await;
+    }
+}
+
+enum Caught {
+    Up,
+    /// Bodies were committed without this node after the look at those that are named.
+    Behind {
+        fetched: u64,
+    },
+}
+
+/// Short while bodies come, so that a node that nearly has all is in sync soon; longer and longer while none does.
+struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(CATCH_UP_AGAIN_MIN)
+    }
+}
+
+impl Patience {
+    fn next(&mut self, fetched: u64) -> Duration {
+        let now = if fetched > 0 { CATCH_UP_AGAIN_MIN } else { self.0 };
+        self.0 = (now * 2).min(CATCH_UP_AGAIN_MAX);
+        now
     }
 }
 
@@ -64,7 +95,7 @@ pub async fn drop_strangers(local: Arc<Local>, data: DataParts) {
     }
 }
 
-async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
+async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<Caught, Fault> {
     // Entries up to here are in the rows, so that every body they name is found by the scan.
     let complete_to = LogIndex(local.watched.applied_next.borrow().saturating_sub(1));
     let done = data.bodies.catch_up(named_bodies(data.tables.clone())).await?;
@@ -72,11 +103,11 @@ async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
         return Err(Fault::NotReplicated(format!("{} bodies are on no node that answers", done.unavailable)));
     }
     match local.propose(Command::MarkInSync { node: local.id, complete_to }).await? {
-        Outcome::Refused(Refusal::StillBehind) => Err(Fault::NotReplicated("more came meanwhile".into())),
+        Outcome::Refused(Refusal::StillBehind) => Ok(Caught::Behind { fetched: done.fetched }),
         Outcome::Refused(refusal) => Err(Fault::NotReplicated(refusal.to_string())),
         _ => {
             tracing::info!("in sync: {} bodies checked, {} fetched", done.checked, done.fetched);
-            Ok(())
+            Ok(Caught::Up)
         }
     }
 }
@@ -146,6 +177,17 @@ mod tests {
     async fn scanned(stretches_left: usize) -> Vec<Result<BodyId, Fault>> {
         let stretches_left = Arc::new(AtomicUsize::new(stretches_left));
         named_bodies(Failing { rows: rows(IDS_MAX as u32 * 2 + 1), stretches_left }).collect().await
+    }
+
+    #[test]
+    fn a_try_follows_soon_while_bodies_come_and_ever_later_while_none_does() {
+        let mut patience = Patience::default();
+        let waits = |patience: &mut Patience, fetched, tries: u32| -> Vec<u128> {
+            (0..tries).map(|_| patience.next(fetched).as_millis()).collect()
+        };
+        assert_eq!(waits(&mut patience, 5, 3), [100, 100, 100]);
+        assert_eq!(waits(&mut patience, 0, 6), [200, 400, 800, 1_600, 2_000, 2_000]);
+        assert_eq!(waits(&mut patience, 1, 1), [100]);
     }
 
     #[tokio::test]

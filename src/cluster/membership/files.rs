@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::cluster::config::{ClusterConfig, StartError};
@@ -98,6 +99,7 @@ impl Files {
     }
 
     pub fn add_removed(&self, nodes: BTreeSet<NodeId>) -> io::Result<()> {
+        let _turn = turn();
         let mut removed = self.read_removed();
         removed.extend(nodes);
         while removed.len() > REMOVED_MAX {
@@ -117,6 +119,7 @@ impl Files {
     }
 
     pub fn add_token(&self, record: TokenRecord, now: Timestamp) -> io::Result<()> {
+        let _turn = turn();
         let mut records = self.read_tokens();
         records.retain(|record| record.expires > now);
         records.sort_by_key(|record| record.expires);
@@ -129,6 +132,7 @@ impl Files {
 
     /// Uses a token up, durably, before anything is done on its word.
     pub fn burn_token(&self, secret: &Secret, role: Role, now: Timestamp) -> Result<(), String> {
+        let _turn = turn();
         let mut records = self.read_tokens();
         let at = check(&records, secret, role, now).map_err(|error: TokenError| error.to_string())?;
         records[at].used = true;
@@ -137,6 +141,7 @@ impl Files {
 
     /// What the token was used for did not happen: it may be used again.
     pub fn restore_token(&self, secret: &Secret) -> io::Result<()> {
+        let _turn = turn();
         let mut records = self.read_tokens();
         let hash = secret.hash();
         records.iter_mut().filter(|record| record.hash == hash).for_each(|record| record.used = false);
@@ -152,6 +157,12 @@ impl Files {
         let bytes = wire::encode(records).map_err(io::Error::other)?;
         write_secret_atomically(&self.dir.join("tokens"), &bytes)
     }
+}
+
+/// Who reads a file to write it anew does so alone: a token that is being made must not bring a used one back.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes this directory the first node of a new cluster. Blocks; [`super::super::start`] does the rest.
@@ -205,6 +216,30 @@ mod tests {
         files.restore_token(&secret).unwrap();
         assert!(files.burn_token(&secret, Role::Witness, Timestamp(100)).is_err(), "expired");
         files.burn_token(&secret, Role::Witness, Timestamp(99)).unwrap();
+    }
+
+    #[test]
+    fn of_many_at_once_one_uses_a_token_while_others_are_made() {
+        let (_dir, files) = files();
+        let record = |seed: u8| TokenRecord {
+            hash: Secret([seed; 32]).hash(),
+            role: Role::Data,
+            expires: Timestamp(1_000),
+            used: false,
+        };
+        files.add_token(record(0), Timestamp(1)).unwrap();
+        let used = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for seed in 1..9 {
+                let (files, used, record) = (&files, &used, &record);
+                scope.spawn(move || files.add_token(record(seed), Timestamp(1)).unwrap());
+                scope.spawn(move || {
+                    let burnt = files.burn_token(&Secret([0; 32]), Role::Data, Timestamp(2));
+                    used.fetch_add(u32::from(burnt.is_ok()), std::sync::atomic::Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!((used.into_inner(), files.read_tokens().len()), (1, 9));
     }
 
     #[test]

@@ -221,7 +221,10 @@ impl Local {
         let Some(entry) = self.member(node) else { return Ok(0) };
         if node == self.id {
             let Some(heir) = self.best_heir() else {
-                return Err(Tried::Refused("the last data node cannot be removed".into()));
+                return Err(Tried::Refused(match self.data_voters().is_empty() {
+                    true => "the last data node cannot be removed".into(),
+                    false => "no other data node answers that could lead without this one".into(),
+                }));
             };
             self.transfer_here(heir).await?;
             return Err(Tried::NotLeader);
@@ -264,10 +267,11 @@ impl Local {
         }
     }
 
-    /// The data node that has most of this leader's log.
+    /// The data node that has most of this leader's log, of those that can be reached.
     pub fn best_heir(&self) -> Option<NodeId> {
-        let candidates = self.data_voters();
-        self.look(|metrics| candidates.into_iter().max_by_key(|node| matched(metrics, *node)))
+        let linked = |node: &NodeId| self.transport.peer_state(*node).connected[Lane::Control as usize];
+        let candidates = self.data_voters().into_iter().filter(linked);
+        self.look(|metrics| candidates.max_by_key(|node| matched(metrics, *node)))
     }
 }
 

@@ -202,6 +202,26 @@ async fn silence_and_the_nodes_stop_are_told() {
 }
 
 #[tokio::test]
+async fn a_client_that_keeps_its_end_open_does_not_hold_up_the_nodes_stop() {
+    let never = 86_400_000;
+    let bounds = Bounds {
+        stop_farewell_ms_max: 1,
+        farewell_ms_max: never,
+        handshake_ms_max: never,
+        ..Bounds::default()
+    };
+    let mut open = start(words(), Security::Plain, bounds);
+    expect(&mut open.client, "hello\n").await;
+    open.stop.send(true).unwrap();
+    assert!(matches!(open.ended.await.unwrap(), Ended::Stopped));
+    expect(&mut open.client, "stopping\n").await;
+    let (_dir, store, _) = tls();
+    let shaking_hands = start(words(), Security::Implicit(store.acceptor()), bounds);
+    shaking_hands.stop.send(true).unwrap();
+    assert!(matches!(shaking_hands.ended.await.unwrap(), Ended::Stopped));
+}
+
+#[tokio::test]
 async fn news_wake_a_session_that_wants_them() {
     let mut session = start(Words { news: true, ..words() }, Security::Plain, Bounds::default());
     expect(&mut session.client, "hello\n[stepped]\n").await;
