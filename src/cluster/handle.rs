@@ -9,7 +9,7 @@ use super::bodies::PlacingBody;
 use super::local::{DataParts, Local};
 use super::membership::ClusterError;
 use super::replica::{Fault, Replica};
-use super::status::ClusterStatus;
+use super::status::{ClusterStatus, Offers};
 use super::types::Role;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
@@ -40,7 +40,12 @@ impl ClusterHandle {
 
     /// Asks all members, each for at most half a second.
     pub async fn status(&self) -> ClusterStatus {
-        self.local.status().await
+        self.local.status_with_services().await
+    }
+
+    /// How every node learns what this one offers to clients. Counts once.
+    pub fn tell_offers(&self, offers: Offers) {
+        let _ = self.local.offers.set(offers);
     }
 
     /// Hands leadership to a data node that has the whole log; resolves once it leads.

@@ -40,6 +40,8 @@ pub struct Local {
     /// Proposals of this node under way.
     pub in_flight: Arc<Semaphore>,
     pub standing: super::status::Standing,
+    /// Set once by the rooms above, when they are there.
+    pub offers: std::sync::OnceLock<super::status::Offers>,
     /// Held by the leader while it changes the membership.
     pub changing: tokio::sync::Mutex<()>,
     /// True from the first word of a shutdown.

@@ -175,6 +175,7 @@ impl Cluster {
             data,
             in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
             standing: Default::default(),
+            offers: Default::default(),
             changing: Default::default(),
             stopping: watch::Sender::new(false),
             failure: watch::Sender::new(None),
@@ -426,6 +427,10 @@ impl NodeCalls for Calls {
                 report.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
             kinds::MARK => Some(Box::pin(async move { local.remember_mark(from, &body) })),
+            kinds::SERVICES => Some(Box::pin(async move {
+                let services = wire::encode(&local.services());
+                services.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+            })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,
         }

@@ -79,6 +79,8 @@ pub struct NodeStatus {
     pub log_bytes: u64,
     /// The log has reached 80 % of what this node may keep.
     pub log_alarm: bool,
+    /// What it offers to clients, `name:port`; only where they were asked for.
+    pub services: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +147,13 @@ impl Standing {
     }
 }
 
+/// What a node offers to clients, as the rooms above know it.
+pub type Offers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Services of one node, and octets of each, that are told; what is beyond is left out.
+const SERVICES_MAX: usize = 32;
+const SERVICE_BYTES_MAX: usize = 128;
+
 /// How long one member may take to say how it is.
 const ASK_MAX: Duration = Duration::from_millis(500);
 
@@ -182,6 +191,31 @@ impl Local {
             because,
             nodes,
         }
+    }
+
+    /// With what each node offers.
+    pub async fn status_with_services(&self) -> ClusterStatus {
+        let roster = self.roster.load_full();
+        let asked = roster.iter().map(|entry| self.services_of(NodeId(entry.id)));
+        let (mut status, services) = tokio::join!(self.status(), futures_util::future::join_all(asked));
+        for (entry, services) in roster.iter().zip(services) {
+            let node = status.nodes.iter_mut().find(|node| node.id.0 == entry.id);
+            node.into_iter().for_each(|node| node.services.clone_from(&services));
+        }
+        status
+    }
+
+    /// Nothing of one that does not answer.
+    async fn services_of(&self, node: NodeId) -> Vec<String> {
+        if node == self.id {
+            return self.services();
+        }
+        let answer = self.transport.call(node, Lane::Control, kinds::SERVICES, Bytes::new(), ASK_MAX).await;
+        bounded(answer.ok().and_then(|answer| wire::decode(&answer).ok()).unwrap_or_default())
+    }
+
+    pub fn services(&self) -> Vec<String> {
+        bounded(self.offers.get().map(|offers| offers()).unwrap_or_default())
     }
 
     /// `None`: it did not answer in time.
@@ -227,6 +261,12 @@ impl Local {
     }
 }
 
+fn bounded(mut services: Vec<String>) -> Vec<String> {
+    services.retain(|service| service.len() <= SERVICE_BYTES_MAX);
+    services.truncate(SERVICES_MAX);
+    services
+}
+
 fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_sync: bool) -> NodeStatus {
     let answered = report.is_some();
     let report = report.unwrap_or_default();
@@ -254,6 +294,7 @@ fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_syn
         in_sync,
         log_bytes: report.log_bytes,
         log_alarm: report.log_alarm,
+        services: Vec::new(),
     }
 }
 
@@ -375,6 +416,13 @@ mod tests {
             assert_eq!(protection, Protection::Degraded);
             assert!(because.is_some_and(|because| because.contains(why)), "{why}");
         }
+    }
+
+    #[test]
+    fn what_a_node_says_that_it_offers_is_bounded() {
+        let service = |octets: usize| "x".repeat(octets);
+        let all = [vec![service(SERVICE_BYTES_MAX + 1)], vec![service(SERVICE_BYTES_MAX); SERVICES_MAX + 1]];
+        assert_eq!(bounded(all.concat()), vec![service(SERVICE_BYTES_MAX); SERVICES_MAX]);
     }
 
     #[test]

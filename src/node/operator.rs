@@ -24,6 +24,8 @@ pub struct Bound {
 
 impl Bound {
     pub fn new(cluster: ClusterHandle, services: SharedServices, stop: Stop) -> Self {
+        let told = services.clone();
+        cluster.tell_offers(Box::new(move || told.listening()));
         Self { cluster, services, stop }
     }
 }
@@ -34,7 +36,7 @@ impl Operator for Bound {
     }
 
     async fn status(&self) -> Report {
-        report(self.cluster.status().await, &self.services)
+        report(self.cluster.status().await)
     }
 
     async fn findings(&self) -> Vec<Finding> {
@@ -70,13 +72,9 @@ fn failure(error: ClusterError) -> Failure {
 }
 
 /// The cluster's word in the operator's form.
-fn report(status: ClusterStatus, services: &SharedServices) -> Report {
+fn report(status: ClusterStatus) -> Report {
     let own = status.node;
     let name_of_own = status.nodes.iter().find(|node| node.id == own).map(|node| node.name.clone());
-    let node = |node: NodeStatus| {
-        let services = if node.id == own { services.listening() } else { Vec::new() };
-        shown(node, services)
-    };
     Report {
         cluster_id: status.cluster_id,
         cluster_version: status.cluster_version,
@@ -90,11 +88,11 @@ fn report(status: ClusterStatus, services: &SharedServices) -> Report {
         },
         since: rfc3339(status.since),
         because: status.because,
-        nodes: status.nodes.into_iter().map(node).collect(),
+        nodes: status.nodes.into_iter().map(shown).collect(),
     }
 }
 
-fn shown(node: NodeStatus, services: Vec<String>) -> Node {
+fn shown(node: NodeStatus) -> Node {
     Node {
         id: node.id.0,
         name: node.name,
@@ -116,7 +114,7 @@ fn shown(node: NodeStatus, services: Vec<String>) -> Node {
         log_bytes: node.log_bytes,
         log_alarm: node.log_alarm,
         firewall_in_sync: None,
-        services,
+        services: node.services,
     }
 }
 

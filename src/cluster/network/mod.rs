@@ -44,6 +44,8 @@ pub mod kinds {
     pub const CERTIFY: u16 = 0x0b;
     /// How far a node's disk has come, for the others to remember.
     pub const MARK: u16 = 0x0c;
+    /// What the node offers to clients; one that is too old to know says that it does not.
+    pub const SERVICES: u16 = 0x0d;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.
