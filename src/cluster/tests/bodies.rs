@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::scene::{Node, PATIENCE};
+use super::scene::{Node, PATIENCE, Pace};
 use super::three::{pair_and_witness, pair_and_witness_with};
 use crate::cluster::codec::normal_payload;
 use crate::cluster::config::{Retention, Upkeep};
@@ -88,7 +88,7 @@ async fn until_forgotten(node: &Node, body: BodyId) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_placed_before_a_node_came_into_sync_is_brought_there_before_the_mail_counts() {
     let upkeep = Upkeep { grace_ms: 200, ..Upkeep::default() };
-    let [a, b, _w] = pair_and_witness_with(Retention::default(), upkeep).await;
+    let [a, b, _w] = pair_and_witness_with(Pace { upkeep, ..Pace::default() }).await;
     let account = user(&a).await;
     let placed = place(a.handle(), "x").await.unwrap();
     // As it was placed while b was behind: only a is named, and only a has it.
@@ -159,7 +159,7 @@ const HASTY: Upkeep =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_nothing_names_go_from_every_node_and_those_named_stay() {
-    let [a, b, _w] = pair_and_witness_with(Retention::default(), HASTY).await;
+    let [a, b, _w] = pair_and_witness_with(Pace { upkeep: HASTY, ..Pace::default() }).await;
     let account = user(&a).await;
     let stays = mail(&a, account, "stays").await;
     let gone = mail(&a, account, "gone").await;
@@ -188,7 +188,7 @@ async fn bodies_that_nothing_names_go_from_every_node_and_those_named_stay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_or_corrupt_on_a_running_node_comes_back_from_the_peer() {
-    let [a, b, _w] = pair_and_witness_with(Retention::default(), HASTY).await;
+    let [a, b, _w] = pair_and_witness_with(Pace { upkeep: HASTY, ..Pace::default() }).await;
     let account = user(&a).await;
     let flipped = mail(&a, account, "flip a bit of this one").await;
     flip(&b.config.dir.join("bodies"), &raw("flip a bit of this one"));

@@ -24,6 +24,21 @@ use crate::store::files::DirLock;
 /// Longer than any step takes on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How the nodes of one cluster take their time. Patient, unless a test is about haste: others run beside it.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    pub timing: Timing,
+    pub retention: Retention,
+    pub upkeep: Upkeep,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let (retention, upkeep) = (Retention::default(), Upkeep::default());
+        Self { timing: Timing::slow_disk(), retention, upkeep }
+    }
+}
+
 /// One node: its directory outlives its runs.
 pub struct Node {
     _dir: TempDir,
@@ -32,7 +47,7 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(name: &str, role: Role, retention: Retention, upkeep: Upkeep) -> Self {
+    fn new(name: &str, role: Role, pace: Pace) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (control, bulk) = (free_port(), free_port());
         let config = ClusterConfig {
@@ -43,19 +58,19 @@ impl Node {
             bulk_listen: bulk,
             control_address: control.to_string(),
             bulk_address: bulk.to_string(),
-            timing: Timing::slow_disk(),
-            retention,
-            upkeep,
+            timing: pace.timing,
+            retention: pace.retention,
+            upkeep: pace.upkeep,
         };
         Self { _dir: dir, config, running: None }
     }
 
     pub async fn founder(name: &str, retention: Retention) -> Self {
-        Self::founder_with(name, retention, Upkeep::default()).await
+        Self::founder_with(name, Pace { retention, ..Pace::default() }).await
     }
 
-    pub async fn founder_with(name: &str, retention: Retention, upkeep: Upkeep) -> Self {
-        let node = Self::new(name, Role::Data, retention, upkeep);
+    pub async fn founder_with(name: &str, pace: Pace) -> Self {
+        let node = Self::new(name, Role::Data, pace);
         found(&node.config, &Clock::system()).unwrap();
         node.started().await
     }
@@ -67,7 +82,8 @@ impl Node {
     }
 
     pub async fn joined_with(name: &str, role: Role, door: &Node, token: &str) -> Result<Self, String> {
-        let node = Self::new(name, role, door.config.retention, door.config.upkeep);
+        let ClusterConfig { timing, retention, upkeep, .. } = door.config;
+        let node = Self::new(name, role, Pace { timing, retention, upkeep });
         join(&node.config, token, &Clock::system()).await.map_err(|error| error.to_string())?;
         let node = node.started().await;
         let id = node.handle().node().0;

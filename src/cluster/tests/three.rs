@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use openraft::ChangeMembers;
 
-use super::scene::{Node, PATIENCE};
+use super::scene::{Node, PATIENCE, Pace};
 use crate::clock::Clock;
-use crate::cluster::config::{Retention, Upkeep};
+use crate::cluster::config::{Retention, Timing};
 use crate::cluster::local::Metrics;
 use crate::cluster::membership::Files;
 use crate::cluster::pki::{NodeIdentity, NodeKey};
@@ -15,11 +15,11 @@ use crate::mail::ids::{NodeId, Timestamp};
 
 /// Node a (the founder), node b, and the witness; all in sync.
 pub async fn pair_and_witness(retention: Retention) -> [Node; 3] {
-    pair_and_witness_with(retention, Upkeep::default()).await
+    pair_and_witness_with(Pace { retention, ..Pace::default() }).await
 }
 
-pub async fn pair_and_witness_with(retention: Retention, upkeep: Upkeep) -> [Node; 3] {
-    let a = Node::founder_with("a", retention, upkeep).await;
+pub async fn pair_and_witness_with(pace: Pace) -> [Node; 3] {
+    let a = Node::founder_with("a", pace).await;
     a.add_domain("first.test").await;
     let b = Node::joined("b", Role::Data, &a).await;
     let w = Node::joined("w", Role::Witness, &a).await;
@@ -113,6 +113,12 @@ async fn leadership_is_handed_over_and_a_node_is_removed() {
     let status = a.handle().status().await;
     assert_eq!(status.leader, Some(b.handle().node()));
     assert_eq!(status.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["a", "b", "w"]);
+    b.handle().tell_offers(Box::new(|| vec!["imap:143".into()]));
+    for node in [&a, &b, &w] {
+        let offered: Vec<_> =
+            node.handle().status().await.nodes.into_iter().map(|node| node.services).collect();
+        assert_eq!(offered, [vec![], vec!["imap:143".to_owned()], vec![]], "as {} says", node.config.name);
+    }
     w.stop().await;
     a.handle().remove(NodeId(3)).await.unwrap();
     a.until("the witness is gone", |metrics| metrics.membership_config.membership().nodes().count() == 2)
@@ -210,6 +216,19 @@ async fn the_leader_is_lost_and_the_survivors_go_on() {
     b.add_domain("after.test").await;
     assert!(b.leads() && !w.leads());
     assert!(b.has_domain("first.test"));
+}
+
+/// The time is for whoever reads; how long it may take on a machine of its own, the bench says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_timing_of_service_the_survivor_takes_writes_too() {
+    let [a, b, _w] = pair_and_witness_with(Pace { timing: Timing::normal(), ..Pace::default() }).await;
+    // On a busy machine such haste may have moved leadership already.
+    let (mut leader, survivor) = if b.leads() { (b, a) } else { (a, b) };
+    leader.lose();
+    let lost = tokio::time::Instant::now();
+    survivor.add_domain("after.test").await;
+    println!("{} ms from the loss of the leader to the first write", lost.elapsed().as_millis());
+    assert!(survivor.has_domain("first.test") && survivor.has_domain("after.test"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
