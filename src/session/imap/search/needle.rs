@@ -9,11 +9,13 @@ const FOLD_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needle {
     folded: String,
+    /// Of the text as it was given: the Kelvin sign folds to an ASCII letter.
+    ascii: bool,
 }
 
 impl Needle {
     pub fn new(text: &str) -> Self {
-        Self { folded: folded(text).collect() }
+        Self { folded: folded(text).collect(), ascii: text.is_ascii() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -24,9 +26,9 @@ impl Needle {
     pub fn is_in(&self, text: &str) -> bool {
         let needle = self.folded.as_bytes();
         let finder = memmem::Finder::new(needle);
-        let ascii = self.folded.is_ascii();
-        // A needle that is not ASCII cannot be in a text that is.
-        if needle.is_empty() || (!ascii && text.is_ascii()) {
+        let ascii = self.ascii;
+        // A needle that is not ASCII, folded, cannot be in a text that is.
+        if needle.is_empty() || (!self.folded.is_ascii() && text.is_ascii()) {
             return needle.is_empty();
         }
         let mut window: Vec<u8> = Vec::new();
@@ -76,6 +78,9 @@ mod tests {
             ("ΟΔΟΣ", "οδος"),
             ("οδος", "ΟΔΟΣ"),
             ("тест", "это ТЕСТ"),
+            // The Kelvin sign is a small k to Unicode.
+            ("\u{212a}", "20 \u{212a}"),
+            ("\u{212a}", "20 K"),
             ("", ""),
         ] {
             assert!(Needle::new(needle).is_in(text), "{needle} in {text}");
