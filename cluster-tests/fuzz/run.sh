@@ -2,6 +2,7 @@
 # Fuzzes each target in turn: SECONDS_EACH of it (60), TARGETS (all), one process at a time.
 # Starts from the kept corpus, our own transcripts and whatever corpora are present; what it learns goes to a folder of
 # its own (WORK). KEEP=1 merges the smallest set that covers the same back into the kept corpus. A find stops the run.
+# TIMEOUT_SECONDS is of the wall clock: more of them where the machine has other work.
 set -eu
 cd "$(dirname "$0")"
 SECONDS_EACH=${SECONDS_EACH:-60}
@@ -12,7 +13,7 @@ if [ "${KEEP:-0}" = 1 ]; then
   WORK=${WORK:-$PWD/work/own}
 fi
 WORK=${WORK:-$PWD/work/all}
-BOUNDS="-max_len=${MAX_LEN:-65536} -timeout=5 -rss_limit_mb=1024"
+BOUNDS="-max_len=${MAX_LEN:-65536} -timeout=${TIMEOUT_SECONDS:-5} -rss_limit_mb=1024"
 # Kept inputs are small, so that the tests which replay them stay quick.
 KEPT_BYTES_MAX=2048
 KEPT_FILES_MAX=${KEPT_FILES_MAX:-150}
@@ -33,7 +34,7 @@ for target in $TARGETS; do
     kept=$(mktemp -d "$WORK/kept.XXXXXX")
     find "corpus/$target" -name 'find-*' -exec cp {} "$kept" \;
     cargo fuzz run --sanitizer none --fuzz-dir . "$target" "$kept" "$WORK/$target" "corpus/$target" "$WORK/seeds/$target" -- \
-      -merge=1 -timeout=5 -max_len="$KEPT_BYTES_MAX" -verbosity=0
+      -merge=1 -timeout="${TIMEOUT_SECONDS:-5}" -max_len="$KEPT_BYTES_MAX" -verbosity=0
     find "corpus/$target" -type f -delete
     find "$kept" -name 'find-*' -exec mv {} "corpus/$target" \;
     ls -S -r "$kept" | head -n "$KEPT_FILES_MAX" | while read -r file; do mv "$kept/$file" "corpus/$target/"; done

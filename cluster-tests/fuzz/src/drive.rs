@@ -17,6 +17,8 @@ pub struct Driven<M: Machine, F> {
     gathered_bytes_max: usize,
     /// Closed, at the TLS handshake, or cut short.
     pub ended: bool,
+    /// The rest of what was said is missing: it was too much.
+    pub cut_short: bool,
 }
 
 impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Driven<M, F> {
@@ -25,7 +27,16 @@ impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Driven<M, F> {
         machine.open(&mut out);
         let said = out.to_vec();
         let input = BytesMut::new();
-        Self { machine, answer, input, said, said_bytes: 0, gathered_bytes_max, ended: false }
+        Self {
+            machine,
+            answer,
+            input,
+            said,
+            said_bytes: 0,
+            gathered_bytes_max,
+            ended: false,
+            cut_short: false,
+        }
     }
 
     /// Hands `bytes` over in pieces of at most `pace`.
@@ -66,7 +77,9 @@ impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Driven<M, F> {
                 }
                 Step::StartTls | Step::Close => self.ended = true,
             }
-            self.ended |= self.said_bytes > SAID_BYTES_MAX;
+            if self.said_bytes > SAID_BYTES_MAX {
+                (self.ended, self.cut_short) = (true, true);
+            }
         }
     }
 }

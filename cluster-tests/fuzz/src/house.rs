@@ -12,6 +12,9 @@ use pollux::state::command::{Command, Deliver, DeliverTo, NewUser};
 use pollux::state::outcome::Outcome;
 use pollux::state::password;
 
+/// Little, so that a mailbox copied into itself again and again stays small.
+const QUOTA_BYTES: u64 = 60_000;
+
 pub struct House {
     pub replica: MemoryReplica,
     pub account: AccountId,
@@ -21,7 +24,7 @@ impl House {
     pub fn new() -> Self {
         let replica = MemoryReplica::new(Clock::fixed(Timestamp(1_700_000_000_000)));
         let password_phc = known().phc.clone();
-        let user = NewUser { name: "alice".into(), password_phc, quota_bytes: Some(1 << 20) };
+        let user = NewUser { name: "alice".into(), password_phc, quota_bytes: Some(QUOTA_BYTES) };
         let added = replica.run(Command::AddUser(user)).expect("the replica is well");
         let Outcome::UserAdded { account } = added else { panic!("{added:?}") };
         Self { replica, account }

@@ -17,8 +17,8 @@ use super::house::{self, House};
 use super::responses::{self, Response, show};
 
 const MESSAGE_BYTES_MAX: u64 = 40_000;
-/// One chunk of output and the largest thing that may come on top of it: a message, or its structure.
-const GATHERED_BYTES_MAX: usize = 1 << 20;
+/// One chunk of output and the largest thing that may come on top of it: the structure of a message, many times as long.
+const GATHERED_BYTES_MAX: usize = 4 << 20;
 const COMMANDS_MAX: usize = 200;
 const SESSIONS_MAX: usize = 6;
 const PACES: [usize; 4] = [usize::MAX, 1, 7, 1000];
@@ -37,12 +37,13 @@ pub fn run(bytes: &[u8]) {
     }
     let pace = PACES[usize::from(mode >> 2 & 3)];
     let said = any_bytes(mode & 2 == 2, script, pace);
-    if mode & 16 == 16 && pace != usize::MAX {
+    if mode & 16 == 16 && pace != usize::MAX && said.is_some() {
         assert!(said == any_bytes(mode & 2 == 2, script, usize::MAX), "the answer depends on the pace");
     }
 }
 
-fn any_bytes(logged_in: bool, script: &[u8], pace: usize) -> Vec<u8> {
+/// What was said, unless it was too much.
+fn any_bytes(logged_in: bool, script: &[u8], pace: usize) -> Option<Vec<u8>> {
     let house = furnished();
     let mut session = session(&house, logged_in);
     if logged_in {
@@ -50,8 +51,11 @@ fn any_bytes(logged_in: bool, script: &[u8], pace: usize) -> Vec<u8> {
     }
     session.feed(script, pace);
     let said = session.take_said();
+    if session.cut_short {
+        return None;
+    }
     responses::split(&said);
-    said
+    Some(said)
 }
 
 fn furnished() -> House {
@@ -88,7 +92,7 @@ fn one_by_one(script: &[u8]) {
         if dice.is_empty() {
             return;
         }
-        let line = dice.line();
+        let line = line_of(&mut dice);
         let (at, line) = match line.split_first() {
             Some((b'!', mail)) => {
                 house.deliver("INBOX", mail);
@@ -140,9 +144,12 @@ impl Client {
         let mut said = Vec::new();
         let mut part = [tag.as_bytes(), b" ", line].concat();
         loop {
-            let literal = literal_at_end(part.strip_suffix(b"\r").unwrap_or(&part));
+            let literal = literal_at_end(&part);
             self.session.feed(&[&part[..], b"\r\n"].concat(), usize::MAX);
             said.extend(self.session.take_said());
+            if self.session.cut_short {
+                return;
+            }
             let Some((_, size, waits)) = literal else { break };
             if waits && !last_is_continuation(&said) {
                 break;
@@ -156,7 +163,7 @@ impl Client {
             let mut literal = dice.exactly(size as usize).to_vec();
             literal.resize(size as usize, b'x');
             self.session.feed(&literal, usize::MAX);
-            part = dice.line().to_vec();
+            part = line_of(dice).to_vec();
         }
         // IDLE and SASL wait for more; a mail comes in meanwhile.
         if last_is_continuation(&said) && !self.session.ended {
@@ -166,6 +173,9 @@ impl Client {
             }
             self.session.feed(if idles { b"DONE\r\n" } else { b"*\r\n" }, usize::MAX);
             said.extend(self.session.take_said());
+        }
+        if self.session.cut_short {
+            return;
         }
         self.hear(&tag, line, &said);
     }
@@ -209,6 +219,12 @@ impl Client {
             }
         }
     }
+}
+
+/// Scripts end their lines as they like.
+fn line_of<'a>(dice: &mut Dice<'a>) -> &'a [u8] {
+    let line = dice.line();
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn last_is_continuation(said: &[u8]) -> bool {

@@ -135,15 +135,16 @@ fn any_bytes(flavor: Flavor, tls: bool, script: &[u8], pace: usize) {
         }
         session.feed(script, pace);
         let said = session.take_said();
+        if session.cut_short {
+            return None;
+        }
         replies(&said);
-        drop(session);
         let mails = std::mem::take(&mut world.borrow_mut().mails);
-        (said, mails)
+        Some((said, mails))
     };
-    let (said, mails) = play(pace);
-    if pace != usize::MAX {
-        let (whole, mails_whole) = play(usize::MAX);
-        assert!(said == whole && mails == mails_whole, "the answer depends on the pace");
+    let seen = play(pace);
+    if pace != usize::MAX && seen.is_some() {
+        assert!(seen == play(usize::MAX), "the answer depends on the pace");
     }
 }
 
