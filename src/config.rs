@@ -23,6 +23,8 @@ pub const CLUSTER_PORT_DEFAULT: u16 = 7401;
 
 pub const LOG_ENTRIES_KEPT_DEFAULT: u64 = 500_000;
 pub const LOG_ENTRIES_KEPT_BOUNDS: Range<u64> = 100..10_000_001;
+/// 1 MiB to 1 TiB.
+pub const LOG_BYTES_KEPT_BOUNDS: Range<u64> = 1 << 20..(1 << 40) + 1;
 
 /// A checked configuration: paths are absolute or relative to the working directory, addresses parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Config {
     /// Entries of the Raft log that a data node keeps behind its rows, so that a node away for a while
     /// catches up by log and not by a snapshot of everything.
     pub log_entries_kept: u64,
+    /// Bytes of log that this node keeps at most; `None`: as its role usually does, 1 GiB or, on a witness, 8 GiB.
+    pub log_bytes_kept: Option<u64>,
     pub log: Log,
 }
 
@@ -176,6 +180,7 @@ impl Config {
         let dir = file.dir.map_or(base.clone(), |dir| base.join(dir));
         let preset = file.raft.preset;
         let log_entries_kept = file.raft.entries_kept().map_err(|(key, problem)| at(key, problem))?;
+        let log_bytes_kept = file.raft.bytes_kept().map_err(|(key, problem)| at(key, problem))?;
         let raft = file.raft.timers().map_err(|(key, problem)| at(key, problem))?;
         let lmtp_socket = file.lmtp.map(|table| table.checked(&base)).transpose();
         let level = file.log.level.unwrap_or_else(|| "info".to_owned());
@@ -192,6 +197,7 @@ impl Config {
             preset,
             raft,
             log_entries_kept,
+            log_bytes_kept,
             log: Log { level, file: file.log.file.map(|log| base.join(log)) },
             name: file.name,
             role: file.role,
@@ -275,6 +281,7 @@ struct ControlTable {
 struct RaftTable {
     preset: Preset,
     log_entries_kept: Option<u64>,
+    log_bytes_kept: Option<u64>,
     heartbeat_ms: Option<u64>,
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
@@ -348,6 +355,14 @@ impl RaftTable {
             return Err(("raft.log_entries_kept", format!("{kept} is out of bounds; {least} to {most}")));
         }
         Ok(kept)
+    }
+
+    fn bytes_kept(&self) -> Result<Option<u64>, Wrong> {
+        if let Some(kept) = self.log_bytes_kept.filter(|kept| !LOG_BYTES_KEPT_BOUNDS.contains(kept)) {
+            let (least, most) = (LOG_BYTES_KEPT_BOUNDS.start, LOG_BYTES_KEPT_BOUNDS.end - 1);
+            return Err(("raft.log_bytes_kept", format!("{kept} is out of bounds; {least} to {most}")));
+        }
+        Ok(self.log_bytes_kept)
     }
 
     fn timers(self) -> Result<RaftTimers, Wrong> {
@@ -486,6 +501,10 @@ mod tests {
                 "D/pollux.toml:3: raft.election_max_ms: 225 is out of bounds",
             ),
             ("name = \"a\"\n[raft]\nlog_entries_kept = 99\n", "raft.log_entries_kept: 99 is out of bounds"),
+            (
+                "name = \"a\"\n[raft]\nlog_bytes_kept = 1048575\n",
+                "raft.log_bytes_kept: 1048575 is out of bounds",
+            ),
             ("name = \"a\"\n[raft]\npreset = \"fast\"\n", "raft.preset: unknown variant `fast`"),
             (
                 "name = \"a\"\n[log]\nlevel = \"a=b=c\"\n",

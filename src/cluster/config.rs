@@ -28,6 +28,14 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
+    /// Bytes of log that this node keeps at most.
+    pub fn log_bytes_max(&self) -> u64 {
+        match self.role {
+            Role::Data => self.retention.keep_bytes_max,
+            Role::Witness => self.retention.witness_bytes_max,
+        }
+    }
+
     pub fn member(&self) -> Member {
         Member {
             name: self.name.clone(),

@@ -242,6 +242,7 @@ fn open(config: &ClusterConfig, clock: &Clock) -> Result<Opened, StartError> {
         Role::Data => LogLimits::DATA_NODE,
         Role::Witness => LogLimits::WITNESS,
     };
+    let limits = limits.keeping(config.log_bytes_max());
     let log = LogStore::open(&within("raft")?, limits).map_err(|error| {
         StartError::new(format!(
             "{error}; a node whose log is damaged must not vote: `pollux cluster remove` it, empty {} and join it anew",

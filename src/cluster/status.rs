@@ -231,10 +231,6 @@ impl Local {
         let (state, term) = self.look(|metrics| (metrics.state, metrics.current_term));
         let log = self.log.state();
         let bytes = self.log.bytes_on_disk();
-        let bytes_max = match self.config.role {
-            Role::Data => self.config.retention.keep_bytes_max.saturating_mul(2),
-            Role::Witness => self.config.retention.witness_bytes_max,
-        };
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: match state {
@@ -250,7 +246,7 @@ impl Local {
             durable_next: self.watched.durable_next.load(Ordering::Acquire),
             bodies_missing: self.data.as_ref().map_or(0, |data| data.bodies.counts().missing),
             log_bytes: bytes,
-            log_alarm: bytes >= bytes_max / 5 * 4,
+            log_alarm: log_alarm(self.config.role, bytes, self.config.log_bytes_max()),
         }
     }
 
@@ -265,6 +261,16 @@ fn bounded(mut services: Vec<String>) -> Vec<String> {
     services.retain(|service| service.len() <= SERVICE_BYTES_MAX);
     services.truncate(SERVICES_MAX);
     services
+}
+
+/// Whether a log of which `bytes_max` are kept has grown so far that somebody should know.
+pub fn log_alarm(role: Role, bytes: u64, bytes_max: u64) -> bool {
+    match role {
+        // It grows while a data node is away, and at its bound that one can no longer be rescued.
+        Role::Witness => bytes >= bytes_max - bytes_max / 5,
+        // To be near the bound is usual; to be far beyond it means that nothing goes.
+        Role::Data => bytes >= bytes_max.saturating_mul(2) - bytes_max.saturating_mul(2) / 5,
+    }
 }
 
 fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_sync: bool) -> NodeStatus {
@@ -434,6 +440,15 @@ mod tests {
         assert!(because.is_some_and(|because| because.contains("membership")));
         roster[1].voter = false;
         assert_eq!(judged(&roster, &nodes, Some(1)), Protection::Degraded, "a learner is no voter");
+    }
+
+    #[test]
+    fn the_alarm_comes_at_four_fifths_of_what_may_be_kept() {
+        let full = 8 << 30;
+        assert!(!log_alarm(Role::Witness, full / 10 * 8 - 1, full / 10 * 10));
+        assert!(log_alarm(Role::Witness, full / 10 * 8, full / 10 * 10));
+        assert!(!log_alarm(Role::Data, 1_599, 1_000) && log_alarm(Role::Data, 1_600, 1_000));
+        assert!(!log_alarm(Role::Data, u64::MAX / 2, u64::MAX));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use openraft::ServerState;
 use super::keeper::ticking;
 use super::local::Local;
 use super::membership::matched;
-use super::status::NodeReport;
+use super::status::{NodeReport, log_alarm};
 use super::types::Role;
 use crate::mail::ids::NodeId;
 
@@ -23,6 +23,8 @@ const PATIENCE_ELECTIONS: u32 = 4;
 /// Purges what every data node has durably in its rows; beyond the cap, the oldest whoever lacks it.
 pub async fn keep_log(local: Arc<Local>) {
     let mut durable: BTreeMap<u64, u64> = BTreeMap::new();
+    let bytes_max = local.config.log_bytes_max();
+    let mut alarmed = false;
     let mut ticks = ticking(ASK_AGAIN);
     loop {
         ticks.tick().await;
@@ -35,20 +37,35 @@ pub async fn keep_log(local: Arc<Local>) {
         let first = state.purged.map_or(0, |purged| purged.index + 1);
         let end = local.watched.applied_next.borrow().to_owned();
         let everyones = purge_next(&data, &durable, end);
-        let too_much = local.log.bytes_on_disk() > local.config.retention.witness_bytes_max;
+        let bytes = local.log.bytes_on_disk();
+        let too_much = bytes > bytes_max;
+        if alarmed != log_alarm(Role::Witness, bytes, bytes_max) {
+            alarmed = !alarmed;
+            say_alarm(alarmed, bytes, bytes_max);
+        }
         let upto_next = match too_much {
             true => everyones.max(first + (end.saturating_sub(first)) / 8),
             false => everyones,
         };
         if too_much && upto_next > everyones {
             tracing::warn!(
-                "the log has reached its cap of {} bytes: its oldest entries go although a data node lacks them",
-                local.config.retention.witness_bytes_max
+                "the log has reached its cap of {bytes_max} bytes: its oldest entries go although a data node lacks them"
             );
         }
         if upto_next >= first + PURGE_ENTRIES_MIN || (too_much && upto_next > first) {
             purge(&local, upto_next - 1).await;
         }
+    }
+}
+
+fn say_alarm(alarmed: bool, bytes: u64, bytes_max: u64) {
+    if alarmed {
+        tracing::warn!(
+            "the log has {bytes} of the {bytes_max} bytes that are kept for a data node that is away: bring it back or \
+             remove it, beyond them its entries go"
+        );
+    } else {
+        tracing::info!("the log has {bytes} bytes again, of {bytes_max} that may be kept");
     }
 }
 

@@ -50,14 +50,18 @@ pub fn cluster_config(config: &Config) -> ClusterConfig {
             election_ms_max: config.raft.election_max_ms,
             ..preset
         },
-        retention: retention(config.log_entries_kept),
+        retention: retention(config),
         upkeep: Upkeep::default(),
     }
 }
 
 /// A node that keeps few entries takes its markers as often, or nothing would ever go.
-fn retention(log_entries_kept: u64) -> Retention {
+fn retention(config: &Config) -> Retention {
     let usual = Retention::default();
-    let snapshot_entries = usual.snapshot_entries.min(log_entries_kept);
-    Retention { keep_entries: log_entries_kept, snapshot_entries, ..usual }
+    Retention {
+        snapshot_entries: usual.snapshot_entries.min(config.log_entries_kept),
+        keep_entries: config.log_entries_kept,
+        keep_bytes_max: config.log_bytes_kept.unwrap_or(usual.keep_bytes_max),
+        witness_bytes_max: config.log_bytes_kept.unwrap_or(usual.witness_bytes_max),
+    }
 }

@@ -155,7 +155,7 @@ fn ready_learner(local: &Local) -> Option<u64> {
 
 /// A data node keeps its log for peers that were away, but not beyond its bound in bytes.
 pub async fn bound_log(local: Arc<Local>) {
-    let mut ticks = ticking(Duration::from_secs(5));
+    let mut ticks = ticking(Duration::from_secs(1));
     loop {
         ticks.tick().await;
         if local.log.bytes_on_disk() <= local.config.retention.keep_bytes_max {

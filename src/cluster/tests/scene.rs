@@ -158,6 +158,24 @@ impl Node {
         }
     }
 
+    /// The domains `d{from}.test` and so on, all under way together.
+    pub async fn add_domains(&self, from: usize, count: usize) {
+        let names: Vec<_> = (from..from + count).map(|at| format!("d{at}.test")).collect();
+        futures_util::future::join_all(names.iter().map(|name| self.add_domain(name))).await;
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        self.handle().local.log.bytes_on_disk()
+    }
+
+    pub async fn until_log_bytes(&self, most: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.log_bytes() > most {
+            assert!(Instant::now() < until, "the log of {} has {} bytes", self.config.name, self.log_bytes());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub fn has_domain(&self, name: &str) -> bool {
         self.handle().directory().domains.contains(name)
     }

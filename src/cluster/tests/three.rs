@@ -77,6 +77,54 @@ async fn a_node_that_was_away_too_long_catches_up_by_snapshot() {
     b.add_domain("and-on.test").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_keeps_its_log_for_an_absent_node_up_to_its_bound_and_says_so_before() {
+    const KEPT_BYTES: u64 = 48 << 10;
+    let retention = Retention { witness_bytes_max: KEPT_BYTES, ..Retention::default() };
+    let [a, mut b, w] = pair_and_witness(retention).await;
+    b.stop().await;
+    let alarms = async || {
+        let status = a.handle().status().await;
+        status.nodes.iter().map(|node| node.log_alarm).collect::<Vec<_>>()
+    };
+    assert_eq!(alarms().await, [false, false, false]);
+    let mut added = 0;
+    while alarms().await != [false, false, true] {
+        a.add_domains(added, 40).await;
+        added += 40;
+    }
+    let purged = || w.handle().local.log.state().purged.map(|purged| purged.index);
+    let before = purged();
+    assert!(w.log_bytes() * 5 >= KEPT_BYTES * 4);
+    // Below the bound nothing goes that b lacks; beyond it the oldest do, and the log stays at the bound.
+    while purged() == before {
+        a.add_domains(added, 40).await;
+        added += 40;
+    }
+    assert!(purged() > Some(b_applied(&b)), "what b lacks went");
+    w.until_log_bytes(KEPT_BYTES).await;
+    b.start().await;
+    b.until_domain(&format!("d{}.test", added - 1)).await;
+    assert!(b.has_domain("d0.test"), "a has it all");
+    assert!(a.handle().local.log.state().purged.is_none(), "a data node's own bounds are others");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_node_keeps_its_log_to_its_bound_in_bytes() {
+    const KEPT_BYTES: u64 = 48 << 10;
+    let retention = Retention { keep_bytes_max: KEPT_BYTES, ..Retention::default() };
+    let a = Node::founder("a", retention).await;
+    let mut added = 0;
+    while a.log_bytes() <= KEPT_BYTES * 2 && a.handle().local.log.state().purged.is_none() {
+        a.add_domains(added, 40).await;
+        added += 40;
+    }
+    a.until_log_bytes(KEPT_BYTES).await;
+    assert!(a.handle().local.log.state().purged.is_some());
+    a.add_domains(added, 1).await;
+    assert!(a.has_domain("d0.test"));
+}
+
 /// What a stopped node had applied at most: it saw fewer than twenty entries before the loop.
 fn b_applied(b: &Node) -> u64 {
     assert!(b.running.is_none());

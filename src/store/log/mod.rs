@@ -91,7 +91,16 @@ impl LogLimits {
         file_bytes_max: 16 << 20,
         ..LogLimits::DATA_NODE
     };
+
+    /// For a log of which at most so many bytes are kept: its files are small enough for that.
+    pub fn keeping(self, bytes_max: u64) -> Self {
+        let file_bytes_max = self.file_bytes_max.min(bytes_max / FILES_KEPT_MIN).max(1);
+        Self { file_bytes_max, ..self }
+    }
 }
+
+/// A log at its bound has so many files, so that it is kept to within a part of it.
+const FILES_KEPT_MIN: u64 = 16;
 
 /// Why the log refused.
 #[derive(Debug, Clone, thiserror::Error)]
