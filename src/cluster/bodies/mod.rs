@@ -84,8 +84,8 @@ pub struct BodyBounds {
     pub fetches_max: usize,
     /// A fetch in which nothing comes for this long goes on to the next peer.
     pub fetch_silence_ms_max: u64,
-    /// The pace of the scrub.
-    pub scrub_bytes_per_s: u64,
+    /// What the scrub reads between two notes of how far it came; a restart reads no more than this again.
+    pub scrub_note_bytes: u64,
     /// The largest body taken from a peer.
     pub body_bytes_max: u64,
 }
@@ -100,7 +100,7 @@ impl Default for BodyBounds {
             in_flight_bytes_max: 1024 * 1024,
             fetches_max: 8,
             fetch_silence_ms_max: 3_000,
-            scrub_bytes_per_s: 8 * 1024 * 1024,
+            scrub_note_bytes: 64 * 1024 * 1024,
             body_bytes_max: 1 << 30,
         }
     }

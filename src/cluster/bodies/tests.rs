@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use tempfile::TempDir;
 
+use super::upkeep::ScrubReport;
 use super::*;
 use crate::clock::Clock;
 use crate::cluster::pki::{ClusterCa, ClusterId};
@@ -14,8 +15,9 @@ use crate::cluster::replica::Placing;
 use crate::cluster::transport::{
     CallError, FramedStream, Handler, Handshake, Lane, PeerAddress, Range, TransportConfig, Versions,
 };
+use crate::mail::ids::Timestamp;
 use crate::state::command::PlacedBody;
-use crate::store::segments::BodyLimits;
+use crate::store::segments::{BodyLimits, ScrubProgress};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -443,16 +445,16 @@ async fn a_corrupt_body_is_healed_when_read_and_when_scrubbed() {
         damage(nodes[0].dir.path(), body);
     }
     assert!(nodes[0].service.body(BodyId::of(&read)).await.is_ok_and(|body| body == read));
-    let report = nodes[0].service.scrub().await.unwrap();
+    let report = scrub(&nodes[0]).await;
     assert_eq!((report.corrupt, report.healed), (1, 1));
-    let report = nodes[0].service.scrub().await.unwrap();
+    let report = scrub(&nodes[0]).await;
     assert_eq!((report.checked, report.corrupt), (2, 0));
     let counts = nodes[0].service.counts();
     assert_eq!((counts.corrupt, counts.healed), (2, 2));
     // Without a peer that has it, it is told, not invented.
     damage(nodes[0].dir.path(), &read);
     nodes[1].transport.shutdown().await;
-    let report = nodes[0].service.scrub().await.unwrap();
+    let report = scrub(&nodes[0]).await;
     assert_eq!((report.corrupt, report.healed), (1, 0));
 }
 
@@ -465,14 +467,37 @@ async fn forgotten_bodies_go_but_not_within_their_grace() {
     assert_eq!(nodes[0].service.ids_after(None, 9).await.unwrap(), [stays]);
 }
 
+/// A whole pass at full speed.
+async fn scrub(node: &Node) -> ScrubReport {
+    node.service.scrub(FROM_THE_START, u64::MAX).await.unwrap()
+}
+
+const FROM_THE_START: ScrubProgress = ScrubProgress { began: Timestamp(5), after: None, done: false };
+
 #[tokio::test]
-async fn a_scrub_reaches_all_bodies_once_wherever_it_starts() {
-    let nodes = cluster(patient(), &[]).await;
-    for seed in 0..300 {
-        put(&nodes[0], &content(100, seed));
+async fn a_scrub_that_was_cut_short_goes_on_where_its_last_note_was() {
+    const BODIES: usize = 600;
+    let nodes = cluster(BodyBounds { scrub_note_bytes: 1, ..patient() }, &[]).await;
+    for seed in 0..BODIES {
+        put(&nodes[0], &content(100, seed as u64));
     }
-    for start in [0, 100, 255] {
-        let report = nodes[0].service.scrub_from(Some(BodyId([start; 32])), u64::MAX).await.unwrap();
-        assert!(report.checked >= 300 && report.checked < 600, "from {start}: {}", report.checked);
-    }
+    // One byte a second: it rests for good after the first stretch, which is noted.
+    let service = nodes[0].service.clone();
+    let slow = tokio::spawn(async move { service.scrub(FROM_THE_START, 1).await });
+    let half_way = loop {
+        if let Some(progress) = nodes[0].service.scrub_progress().await.unwrap() {
+            break progress;
+        }
+        tokio::task::yield_now().await;
+    };
+    slow.abort();
+    assert!(half_way.after.is_some() && !half_way.done);
+    assert_eq!(half_way.began, FROM_THE_START.began);
+    let ids = nodes[0].service.ids_after(half_way.after, BODIES).await.unwrap();
+    assert!(!ids.is_empty() && ids.len() < BODIES);
+    let report = nodes[0].service.scrub(half_way, u64::MAX).await.unwrap();
+    assert_eq!(report.checked as usize, ids.len(), "none twice, none left out");
+    let done = nodes[0].service.scrub_progress().await.unwrap().unwrap();
+    assert!(done.done && done.began == FROM_THE_START.began);
+    assert_eq!(scrub(&nodes[0]).await.checked as usize, BODIES);
 }

@@ -9,6 +9,7 @@ use super::fetch::Urgency;
 use super::{BodyService, blocking, disk};
 use crate::cluster::replica::Fault;
 use crate::mail::ids::BodyId;
+use crate::store::segments::ScrubProgress;
 
 /// Ids looked up in the store in one go.
 const LOOKUP_IDS_MAX: usize = 256;
@@ -96,32 +97,38 @@ impl BodyService {
         .map_err(disk)
     }
 
-    /// Re-reads all bodies once, at the pace of the bounds, and heals what is corrupt.
-    pub async fn scrub(&self) -> Result<ScrubReport, Fault> {
-        self.scrub_from(None, self.inner.bounds.scrub_bytes_per_s).await
-    }
-
-    /// The same, in the order of the ids from the first after `start`, round to it.
-    pub async fn scrub_from(&self, start: Option<BodyId>, bytes_per_s: u64) -> Result<ScrubReport, Fault> {
+    /// Re-reads all bodies behind those that `progress` says were read, at this pace, and heals what is corrupt or
+    /// unreadable. Notes how far it came every `scrub_note_bytes`, and at the end.
+    pub async fn scrub(&self, mut progress: ScrubProgress, bytes_per_s: u64) -> Result<ScrubReport, Fault> {
         let mut report = ScrubReport::default();
-        let (mut after, mut wrapped) = (start, start.is_none());
+        let mut unnoted_bytes = 0;
         loop {
-            let store = self.inner.store.clone();
+            let (store, after) = (self.inner.store.clone(), progress.after);
             let stretch = blocking(move || store.scrub(after, SCRUB_BYTES)).await?.map_err(disk)?;
             report.checked += stretch.checked;
             for id in stretch.corrupt {
                 report.corrupt += 1;
                 report.healed += u64::from(self.inner.heal(id, Urgency::Background).await.is_ok());
             }
-            after = stretch.next;
-            match after {
-                at @ Some(_) if wrapped && start.is_some() && at >= start => return Ok(report),
-                None if wrapped => return Ok(report),
-                None => wrapped = true,
-                Some(_) => {}
+            progress.done = stretch.next.is_none();
+            progress.after = stretch.next.or(progress.after);
+            unnoted_bytes += stretch.bytes;
+            if progress.done || unnoted_bytes >= self.inner.bounds.scrub_note_bytes {
+                unnoted_bytes = 0;
+                let store = self.inner.store.clone();
+                blocking(move || store.note_scrub(progress)).await?.map_err(disk)?;
+            }
+            if progress.done {
+                return Ok(report);
             }
             tokio::time::sleep(Duration::from_millis(stretch.bytes * 1_000 / bytes_per_s.max(1))).await;
         }
+    }
+
+    /// How far the scrub of this disk has come.
+    pub async fn scrub_progress(&self) -> Result<Option<ScrubProgress>, Fault> {
+        let store = self.inner.store.clone();
+        blocking(move || store.scrub_progress()).await
     }
 
     /// No message names these any longer. Those in the store's grace period, which were perhaps placed anew,

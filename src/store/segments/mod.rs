@@ -11,6 +11,7 @@
 
 mod grace;
 mod index;
+mod progress;
 #[doc(hidden)]
 pub mod record;
 mod scan;
@@ -34,6 +35,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use self::grace::Grace;
 use self::index::{Index, Live, Location, Mark};
+pub use self::progress::ScrubProgress;
 use self::record::HEADER_BYTES;
 use self::scan::{Depth, cut_torn_tail, list_segments, read_body, segment_path};
 pub use self::spool::{BodyWriter, Staged};
@@ -222,6 +224,11 @@ impl Bodies {
     /// Compacts at most one segment with more dead than live bytes. Returns the bytes given back; 0:
     /// there was none. Blocks; bodies go on being stored meanwhile. A corrupt body is not copied.
     pub fn compact_one(&self) -> Result<u64, BodyError> {
+        self.compact_one_pausing(&mut std::thread::sleep)
+    }
+
+    /// The same; `pause` is told how long to rest after each stretch.
+    fn compact_one_pausing(&self, pause: &mut dyn FnMut(Duration)) -> Result<u64, BodyError> {
         let core = &self.handle.core;
         let _one = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((segment, size, live)) = core.most_dead() else { return Ok(0) };
@@ -239,7 +246,7 @@ impl Bodies {
             unpaced_bytes += header.length;
             if unpaced_bytes >= COMPACTION_STRETCH_BYTES {
                 let bytes_per_s = core.limits.compaction_bytes_per_s_max.max(1);
-                std::thread::sleep(Duration::from_millis(unpaced_bytes * 1_000 / bytes_per_s));
+                pause(Duration::from_millis(unpaced_bytes * 1_000 / bytes_per_s));
                 unpaced_bytes = 0;
             }
         }
@@ -272,6 +279,16 @@ impl Bodies {
             scrubbed.next = None;
         }
         Ok(scrubbed)
+    }
+
+    /// How far the scrub of this disk has come.
+    pub fn scrub_progress(&self) -> Option<ScrubProgress> {
+        ScrubProgress::read(&self.handle.core.dir)
+    }
+
+    /// Notes it durably. Blocks.
+    pub fn note_scrub(&self, progress: ScrubProgress) -> Result<(), BodyError> {
+        progress.write(&self.handle.core.dir).map_err(io_error)
     }
 
     /// How long the write and sync now running has been running; `None`: none is. For the flush watchdog.

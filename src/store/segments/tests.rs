@@ -390,6 +390,28 @@ fn only_the_disks_own_errors_count_as_unreadable() {
 }
 
 #[test]
+fn a_compaction_rests_as_long_as_its_pace_asks_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = BodyLimits {
+        segment_bytes_max: 20 << 20,
+        gathered_body_bytes_max: 1 << 20,
+        compaction_bytes_per_s_max: 4 << 20,
+        body_bytes_max: 1 << 20,
+        ..SMALL
+    };
+    let bodies = Bodies::open(dir.path(), limits).unwrap();
+    let ids: Vec<_> = (0..40).map(|seed| put(&bodies, &body(seed, 512 << 10))).collect();
+    put(&bodies, &body(99, 10));
+    assert_eq!(files_named(dir.path(), ".seg"), 2);
+    assert_eq!(bodies.forget(&ids[..25]).unwrap(), []);
+    let mut pauses = Vec::new();
+    assert!(bodies.compact_one_pausing(&mut |pause| pauses.push(pause)).unwrap() > 12 << 20);
+    // 15 bodies of half a MiB live: after each MiB a quarter of a second, at 4 MiB a second.
+    assert_eq!(pauses, [Duration::from_millis(250); 7]);
+    assert!(ids[25..].iter().all(|id| bodies.get(*id).unwrap().is_some()));
+}
+
+#[test]
 fn a_scrub_pages_through_all_and_finds_what_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let bodies = Bodies::open(dir.path(), SMALL).unwrap();
