@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::connection::{Connection, Followed};
-use super::mailbox::messages;
+use super::mailbox::{Mail, messages};
 use super::pattern::{Variables, fill_in, matches, matches_prefix};
 use super::script::{Group, Script, State};
 use super::step::{Observers, name_of};
@@ -107,7 +107,7 @@ impl Place {
 struct Running {
     connections: Vec<Connection>,
     observers: Observers,
-    mail: Vec<Vec<u8>>,
+    mail: Vec<Mail>,
     /// Messages of the mbox that the script itself has appended.
     appended: usize,
     variables: Variables,
@@ -139,8 +139,9 @@ impl Running {
         if script.state >= State::Appended {
             let count = script.messages.unwrap_or(self.mail.len());
             for mail in self.mail.iter().cycle().take(count) {
-                let append = format!("APPEND {MAILBOX} {{{}+}}\r\n", mail.len());
-                first.must(&[append.as_bytes(), mail].concat())?;
+                let date = mail.date.iter().map(|date| format!("{date} ")).collect::<String>();
+                let append = format!("APPEND {MAILBOX} {date}{{{}+}}\r\n", mail.raw.len());
+                first.must(&[append.as_bytes(), &mail.raw].concat())?;
             }
         }
         self.observers.wait(MAILBOX)?;
@@ -159,6 +160,8 @@ impl Running {
             let sent = fill_in(&text, &self.variables)?;
             let connection = &mut self.connections[group.connection];
             let tag = connection.send(&sent).map_err(|error| error.to_string())?;
+            // `$tag`: ESEARCH names the command it belongs to.
+            self.variables.insert("tag".to_string(), Value::Atom(tag.clone().into_bytes()));
             waiting.push((tag, command, sent));
         }
         let connection = &mut self.connections[group.connection];
@@ -195,7 +198,7 @@ impl Running {
         let mail = &self.mail[self.appended % self.mail.len()];
         self.appended += 1;
         let mailbox = if arguments.is_empty() { b"$mailbox" } else { arguments };
-        [b"append ", mailbox, b" {{{\n", &mail[..], b"\n}}}"].concat()
+        [b"append ", mailbox, b" {{{\n", &mail.raw[..], b"\n}}}"].concat()
     }
 
     fn hold_against(
