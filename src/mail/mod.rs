@@ -7,4 +7,6 @@ pub mod flags;
 pub mod header;
 pub mod ids;
 pub mod lines;
+pub mod message_id;
 pub mod mime;
+pub mod subject;

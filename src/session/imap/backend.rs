@@ -1,20 +1,21 @@
 //! Answers the questions of an IMAP session from the replica.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::arrange::Facts;
 use super::bodystructure::{Form, write_bodystructure};
 use super::envelope::write_envelope;
-use super::limits::{SETTLE_WAIT_MS_MAX, SUMMARY_CACHE_BYTES_MAX, TRY_WAIT_MS_MAX};
+use super::limits::{FACTS_BODIES_AT_ONCE_MAX, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX};
 use super::question::{Answer, Question};
 use super::session::Session;
-use super::summary::Summary;
+use super::summary::{Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{BodyId, MailboxId, ModSeq, Uid};
 use crate::mail::mime;
@@ -68,6 +69,15 @@ impl<R: Replica> ImapBackend<R> {
                 Answer::Outcome(timeout(wait, self.propose(command)).await.map_err(|_| Fault::NoQuorum)??)
             }
             Question::Message { body, raw, summary } => self.message(body, raw, summary).await?,
+            Question::Facts(bodies) => Answer::Facts(facts(&self.replica, &self.summaries, &bodies).await),
+            Question::Arrange(arrangement) => {
+                let arranged = tokio::task::spawn_blocking(|| arrangement.arrange()).await;
+                Answer::Arranged(arranged.map_err(|error| Fault::Busy(error.to_string()))?)
+            }
+            Question::Pause => {
+                tokio::task::yield_now().await;
+                Answer::Done
+            }
             Question::Place(bytes) if !self.has_room(bytes).await? => {
                 Answer::Outcome(Outcome::Refused(Refusal::OverQuota))
             }
@@ -144,7 +154,7 @@ impl<R: Replica> ImapBackend<R> {
     }
 
     async fn message(&mut self, body: BodyId, raw: bool, summary: bool) -> Result<Answer, Fault> {
-        let known = if summary { self.summaries.get(body) } else { None };
+        let known = if summary { self.summaries.summaries.get(body) } else { None };
         if !raw && known.is_some() {
             return Ok(Answer::Message { raw: None, summary: known });
         }
@@ -152,7 +162,7 @@ impl<R: Replica> ImapBackend<R> {
         let summary = match (summary, known) {
             (false, _) => None,
             (true, Some(known)) => Some(known),
-            (true, None) => Some(self.summaries.put(body, summarise(&bytes))),
+            (true, None) => Some(self.summaries.summaries.put(body, summarise(&bytes))),
         };
         Ok(Answer::Message { raw: raw.then_some(bytes), summary })
     }
@@ -215,87 +225,24 @@ fn summarise(raw: &[u8]) -> Summary {
     Summary { envelope: exact(envelope), body: exact(body), bodystructure: exact(bodystructure) }
 }
 
-/// Summaries of the messages listed last, by two generations: when the young one is full it becomes the
-/// old one, and what the old one still held is forgotten.
-#[derive(Debug, Default)]
-pub struct SummaryCache {
-    generations: Mutex<Generations>,
+/// What headers say, in the order asked.
+async fn facts<R: Replica>(replica: &R, known: &SummaryCache, bodies: &[BodyId]) -> Vec<Option<Arc<Facts>>> {
+    let mut facts = Vec::with_capacity(bodies.len());
+    for some in bodies.chunks(FACTS_BODIES_AT_ONCE_MAX) {
+        facts.extend(join_all(some.iter().map(|body| facts_of(replica, known, *body))).await);
+    }
+    facts
 }
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<BodyId, Arc<Summary>>,
-    old: HashMap<BodyId, Arc<Summary>>,
-    young_bytes: usize,
-}
-
-/// What an entry costs besides its text, bytes.
-const ENTRY_BYTES: usize = 256;
-
-impl SummaryCache {
-    pub fn new() -> Self {
-        Self::default()
+async fn facts_of<R: Replica>(replica: &R, known: &SummaryCache, body: BodyId) -> Option<Arc<Facts>> {
+    if let Some(known) = known.facts.get(body) {
+        return Some(known);
     }
-
-    fn get(&self, body: BodyId) -> Option<Arc<Summary>> {
-        let mut generations = self.lock();
-        if let Some(known) = generations.young.get(&body) {
-            return Some(known.clone());
+    match replica.body(body).await {
+        Ok(raw) => Some(known.facts.put(body, Facts::of(&raw))),
+        Err(fault) => {
+            tracing::warn!(%fault, "a message's header could not be read");
+            None
         }
-        let known = generations.old.get(&body).cloned()?;
-        generations.put(body, known.clone());
-        Some(known)
-    }
-
-    fn put(&self, body: BodyId, summary: Summary) -> Arc<Summary> {
-        let summary = Arc::new(summary);
-        self.lock().put(body, summary.clone());
-        summary
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.generations.lock().expect("no holder of the summary cache panics")
-    }
-}
-
-impl Generations {
-    fn put(&mut self, body: BodyId, summary: Arc<Summary>) {
-        let bytes = ENTRY_BYTES + summary.envelope.len() + summary.body.len() + summary.bodystructure.len();
-        let generation_bytes_max = SUMMARY_CACHE_BYTES_MAX / 2;
-        if bytes > generation_bytes_max {
-            return;
-        }
-        if self.young_bytes + bytes > generation_bytes_max {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
-        }
-        if self.young.insert(body, summary).is_none() {
-            self.young_bytes += bytes;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cache_is_bounded_and_keeps_what_is_used() {
-        let cache = SummaryCache::new();
-        let text = Bytes::from(vec![b'x'; 1024 * 1024]);
-        let summary = |_| Summary { envelope: text.clone(), body: Bytes::new(), bodystructure: Bytes::new() };
-        let id = |number: u8| BodyId([number; 32]);
-        for number in 0..20 {
-            cache.put(id(number), summary(number));
-            cache.get(id(0));
-        }
-        let held = {
-            let generations = cache.lock();
-            generations.young.len() + generations.old.len()
-        };
-        assert!(held * 1024 * 1024 <= SUMMARY_CACHE_BYTES_MAX, "{held}");
-        assert!(cache.get(id(0)).is_some(), "what is used stays");
-        assert!(cache.get(id(1)).is_none(), "what is not used goes");
-        assert!(cache.get(id(19)).is_some());
     }
 }

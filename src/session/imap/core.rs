@@ -43,6 +43,8 @@ pub struct Core {
     pub condstore: bool,
     /// True while IDLE waits: news are wanted.
     pub idling: bool,
+    /// Of the command under way: ESEARCH names it.
+    pub tag: String,
     /// For INTERNALDATE and SEARCH YOUNGER.
     pub clock: Clock,
     pub refused_logins: u32,

@@ -11,6 +11,8 @@ pub enum FetchItem {
     Rfc822Size,
     Uid,
     ModSeq,
+    /// RFC 8514: when it came into this mailbox.
+    SaveDate,
     Envelope,
     /// `BODY` without a section: the structure without extension data.
     Body,

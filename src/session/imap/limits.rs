@@ -56,5 +56,21 @@ pub const SETTLE_WAIT_MS_MAX: u64 = 2_000;
 pub const SUMMARY_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Part numbers in one section.
 pub const PART_LEVELS_MAX: usize = 100;
-/// Messages that SEARCH looks at while it holds the view, of those that need no body.
+/// Messages that SEARCH looks at while it holds the view and the runtime, of those that need no body.
 pub const SEARCH_MESSAGES_PER_TURN: usize = 4_096;
+/// Messages whose headers are asked for at a time, for SORT and THREAD.
+pub const FACTS_PER_QUESTION_MAX: usize = 128;
+/// Bodies that are read side by side for one such question.
+pub const FACTS_BODIES_AT_ONCE_MAX: usize = 8;
+/// Bytes of what SORT and THREAD compare by, for one command; beyond it: NO [LIMIT].
+pub const SORT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Criteria of one SORT.
+pub const SORT_CRITERIA_MAX: usize = 16;
+/// Bytes of what is remembered of headers by a node, for SORT and THREAD.
+pub const FACTS_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Results that a session has kept current (RFC 5267); beyond it: NOUPDATE.
+pub const CONTEXTS_MAX: usize = 8;
+/// Bytes of one such result; beyond it: NOUPDATE.
+pub const CONTEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Tags in one CANCELUPDATE.
+pub const CANCELLED_TAGS_MAX: usize = 32;

@@ -5,10 +5,12 @@
 //! behind its message numbers; records are read from the shared view. EXPUNGE is told only where the
 //! client's message numbers allow it. Memory is bounded by one message and the bounds of [`limits`].
 
+pub mod arrange;
 pub mod backend;
 pub mod bodystructure;
 pub mod capability;
 mod commands;
+mod contexts;
 mod core;
 pub mod envelope;
 pub mod grammar;
@@ -27,6 +29,7 @@ pub mod summary;
 mod tests;
 mod write;
 
-pub use backend::{ImapBackend, SummaryCache};
+pub use backend::ImapBackend;
 pub use core::Terms;
 pub use session::Session;
+pub use summary::SummaryCache;

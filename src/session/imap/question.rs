@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::arrange::Facts;
+use super::arrange::sort::{self, Criterion, Sortable};
+use super::arrange::thread::{self, Algorithm, Threadable};
+use super::commands::Found;
 use super::summary::Summary;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
@@ -35,6 +39,13 @@ pub enum Question {
     Try(Command),
     /// A message: its bytes, or what a listing shows of it, or both. Answered by [`Answer::Message`].
     Message { body: BodyId, raw: bool, summary: bool },
+    /// What the headers of these bodies say, for SORT and THREAD; at most
+    /// [`FACTS_PER_QUESTION_MAX`](super::limits::FACTS_PER_QUESTION_MAX). Answered by [`Answer::Facts`].
+    Facts(Vec<BodyId>),
+    /// Work that may take long, to be done off the runtime. Answered by [`Answer::Arranged`].
+    Arrange(Arrangement),
+    /// Others' turn, in a command that takes long. Answered by [`Answer::Done`].
+    Pause,
     /// Opens a body of so many bytes for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal
     /// when the quota has no room for it.
     Place(u64),
@@ -59,8 +70,45 @@ pub enum Answer {
         raw: Option<Bytes>,
         summary: Option<Arc<Summary>>,
     },
+    /// In the order asked; `None` for a body that cannot be read now.
+    Facts(Vec<Option<Arc<Facts>>>),
+    Arranged(Arranged),
     Placed(PlacedBody),
     Done,
     /// Ours: the client hears `NO [UNAVAILABLE]`.
     Fault(Fault),
+}
+
+/// Messages to be put in order, or in threads.
+#[derive(Debug)]
+pub enum Arrangement {
+    Sort { criteria: Vec<Criterion>, messages: Vec<Sortable<Found>> },
+    Thread { algorithm: Algorithm, messages: Vec<Threadable> },
+}
+
+#[derive(Debug)]
+pub enum Arranged {
+    Sorted(Vec<Sortable<Found>>),
+    /// As it goes over the wire.
+    Threads(Bytes),
+    TooDeep,
+}
+
+impl Arrangement {
+    pub fn arrange(self) -> Arranged {
+        match self {
+            Self::Sort { criteria, mut messages } => {
+                messages.sort_unstable_by(|one, other| sort::compare(&criteria, one, other));
+                Arranged::Sorted(messages)
+            }
+            Self::Thread { algorithm, messages } => match thread::thread(algorithm, &messages) {
+                Ok(forest) => {
+                    let mut out = BytesMut::new();
+                    forest.write(&messages, &mut out);
+                    Arranged::Threads(out.freeze())
+                }
+                Err(thread::TooDeep) => Arranged::TooDeep,
+            },
+        }
+    }
 }

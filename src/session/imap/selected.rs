@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::contexts::Contexts;
+use super::question::{Answer, Question};
 use super::sequence_set::SequenceSet;
 use super::write;
-use crate::mail::ids::{MailboxId, ModSeq, Uid};
+use crate::mail::ids::{MailboxId, ModSeq, Timestamp, Uid};
 use crate::state::command::UidSet;
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::{MailboxView, SharedView};
@@ -62,6 +64,10 @@ pub struct Selected {
     keywords_told: usize,
     recent_told: usize,
     pub own_change: Option<OwnChange>,
+    /// `$` (RFC 5182): ascending. What was expunged since is passed over.
+    pub saved: Vec<Uid>,
+    /// Search results that are kept current.
+    pub contexts: Contexts,
 }
 
 /// A message of the mailbox by its number.
@@ -86,6 +92,8 @@ impl Selected {
             keywords_told: now.keywords.len(),
             recent_told: 0,
             own_change: None,
+            saved: Vec::new(),
+            contexts: Contexts::from(now),
         });
         selected.take_recent(record.recent_from, selected.next_uid);
         selected.recent_told = selected.recent();
@@ -156,6 +164,11 @@ impl Selected {
     /// The messages that `set` names, as ranges of indices into the message numbers: ascending, not touching.
     /// `None`: a message number is beyond the last (RFC 9051 9: answered with BAD).
     pub fn resolve(&self, set: &SequenceSet, uid: bool) -> Option<Vec<(usize, usize)>> {
+        if *set == SequenceSet::Saved {
+            // RFC 5182 2.1: that nothing was saved is no error.
+            let places = self.saved.iter().filter_map(|uid| self.uids.binary_search(uid).ok());
+            return Some(places.map(|at| (at, at + 1)).collect());
+        }
         if uid {
             let ranges = set.resolve(self.last_uid()).into_iter().map(|(low, high)| {
                 let from = self.uids.partition_point(|uid| uid.0 < low);
@@ -167,6 +180,22 @@ impl Selected {
         let ranges = set.resolve(self.uids.len() as u32);
         let beyond = ranges.is_empty() || ranges.iter().any(|(_, high)| *high as usize > self.uids.len());
         (!beyond).then(|| ranges.into_iter().map(|(low, high)| (low as usize - 1, high as usize)).collect())
+    }
+
+    /// The UIDs that `set` names, as ascending ranges; what is beyond the last message is passed over.
+    pub fn uid_ranges(&self, set: &SequenceSet, uid: bool) -> Vec<(u32, u32)> {
+        match set {
+            SequenceSet::Saved => self.saved.iter().map(|uid| (uid.0, uid.0)).collect(),
+            set if uid => set.resolve(self.last_uid()),
+            set => {
+                let ranges = set.resolve(self.uids.len() as u32).into_iter();
+                let uid = |sequence: u32| self.uids[(sequence as usize).min(self.uids.len()) - 1].0;
+                ranges
+                    .filter(|(low, _)| *low as usize <= self.uids.len())
+                    .map(|(low, high)| (uid(low), uid(high)))
+                    .collect()
+            }
+        }
     }
 
     pub fn numbered_in(&self, ranges: &[(usize, usize)]) -> Vec<Numbered> {
@@ -198,7 +227,25 @@ impl Selected {
             self.tell_new(view, out);
             self.tell_keywords(view, out);
             self.tell_flags(view, (own, known_before), telling, out);
+            self.contexts.take_note(view, self.next_uid);
         });
+    }
+
+    /// Brings the results that are kept current up to what was told, and tells them. `None`: that is done; else the
+    /// question's answer is wanted.
+    pub fn update_contexts(
+        &mut self,
+        answer: Option<Answer>,
+        now: Timestamp,
+        out: &mut BytesMut,
+    ) -> Option<Question> {
+        if self.contexts.are_none() {
+            return None;
+        }
+        let mut contexts = std::mem::take(&mut self.contexts);
+        let question = contexts.step((self, now), answer, out);
+        self.contexts = contexts;
+        question
     }
 
     fn tell_expunges(&mut self, view: &MailboxView, out: &mut BytesMut) {
@@ -213,6 +260,10 @@ impl Selected {
         if gone.is_empty() {
             return;
         }
+        // RFC 5267 4.3.3: while the numbers still hold.
+        let mut contexts = std::mem::take(&mut self.contexts);
+        contexts.expunge(&gone, |uid| self.sequence_of(uid), out);
+        self.contexts = contexts;
         // From the end, so that no number told moves another.
         for uid in gone.iter().rev() {
             if let Some(sequence) = self.sequence_of(*uid) {

@@ -11,9 +11,13 @@ pub enum SetNumber {
     Last,
 }
 
-/// Ranges as the client gave them: in any order, either end first.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SequenceSet(pub Vec<(SetNumber, SetNumber)>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SequenceSet {
+    /// As the client gave them: in any order, either end first.
+    Ranges(Vec<(SetNumber, SetNumber)>),
+    /// `$`: what the last SEARCH saved (RFC 5182). Only the session knows what that is.
+    Saved,
+}
 
 impl SequenceSet {
     /// Parses `1,3:5,*`. `None` when malformed, or beyond [`RANGES_MAX`].
@@ -28,13 +32,20 @@ impl SequenceSet {
             let last = ends.next().map_or(Some(first), SetNumber::parse)?;
             ranges.push((first, last));
         }
-        Some(Self(ranges))
+        Some(Self::Ranges(ranges))
+    }
+
+    fn ranges(&self) -> &[(SetNumber, SetNumber)] {
+        match self {
+            Self::Ranges(ranges) => ranges,
+            Self::Saved => &[],
+        }
     }
 
     /// Ascending inclusive ranges that do not touch, `*` being `last` (the largest number in use; 0 for none, when `*` names nothing).
     pub fn resolve(&self, last: u32) -> Vec<(u32, u32)> {
         let mut ranges: Vec<(u32, u32)> =
-            self.0.iter().filter_map(|range| resolve_range(*range, last)).collect();
+            self.ranges().iter().filter_map(|range| resolve_range(*range, last)).collect();
         ranges.sort_unstable();
         let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
         for (low, high) in ranges {
@@ -47,7 +58,7 @@ impl SequenceSet {
     }
 
     pub fn contains(&self, number: u32, last: u32) -> bool {
-        self.0
+        self.ranges()
             .iter()
             .filter_map(|range| resolve_range(*range, last))
             .any(|(low, high)| low <= number && number <= high)

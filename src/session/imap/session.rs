@@ -18,6 +18,7 @@ pub struct Session {
     core: Core,
     reader: Reader,
     running: Option<Running>,
+    ending: Option<Ending>,
     answer: Option<Answer>,
     /// BADs since the last good command.
     bad_commands: u32,
@@ -34,6 +35,14 @@ struct Running {
     task: Box<dyn Task>,
 }
 
+/// A command that is done, but for what its changes did to results that are kept current.
+struct Ending {
+    tag: String,
+    reply: Reply,
+    /// The selected mailbox is no more.
+    gone: bool,
+}
+
 impl Session {
     pub fn new(peer: Peer, terms: Terms, clock: Clock) -> Self {
         let core = Core {
@@ -43,10 +52,19 @@ impl Session {
             selected: None,
             condstore: false,
             idling: false,
+            tag: String::new(),
             clock,
             refused_logins: 0,
         };
-        Self { core, reader: Reader::default(), running: None, answer: None, bad_commands: 0, closing: false }
+        Self {
+            core,
+            reader: Reader::default(),
+            running: None,
+            ending: None,
+            answer: None,
+            bad_commands: 0,
+            closing: false,
+        }
     }
 
     /// Runs the command under way as far as it goes; `None`: it is over.
@@ -58,12 +76,13 @@ impl Session {
             Next::NeedInput => Some(Step::NeedInput),
             Next::Flush => Some(Step::Flush),
             Next::Done(reply) => {
-                self.finish(&reply, out);
+                self.finish(reply, out);
                 None
             }
             Next::StartTls(reply) => {
-                self.finish(&reply, out);
-                Some(Step::StartTls)
+                // No mailbox is selected yet: the end is at once.
+                self.finish(reply, out);
+                self.conclude(out).or(Some(Step::StartTls))
             }
             Next::Close(reply) => {
                 if let Some(running) = self.running.take() {
@@ -75,10 +94,22 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, reply: &Reply, out: &mut BytesMut) {
+    fn finish(&mut self, reply: Reply, out: &mut BytesMut) {
         let Some(running) = self.running.take() else { return };
         let gone = self.tell_changes(running.expunges, running.uid, out);
-        reply.write(&running.tag, out);
+        self.ending = Some(Ending { tag: running.tag, reply, gone });
+    }
+
+    /// Brings the results that are kept current up to date, then ends the command. `None`: it is over.
+    fn conclude(&mut self, out: &mut BytesMut) -> Option<Step<Question>> {
+        if let Some(selected) = &mut self.core.selected {
+            let answer = self.answer.take();
+            if let Some(question) = selected.update_contexts(answer, self.core.clock.now(), out) {
+                return Some(Step::Ask(question));
+            }
+        }
+        let Ending { tag, reply, gone } = self.ending.take()?;
+        reply.write(&tag, out);
         if gone {
             self.farewell("The selected mailbox was deleted", out);
         }
@@ -86,6 +117,7 @@ impl Session {
             Status::Bad => self.count_bad(out),
             Status::Ok | Status::No => self.bad_commands = 0,
         }
+        None
     }
 
     /// True when the selected mailbox is no more.
@@ -134,6 +166,7 @@ impl Session {
         match (tag, request) {
             (Some(tag), Ok(request)) => {
                 let Command { task, expunges, uid } = commands::begin(request, &self.core);
+                self.core.tag.clone_from(&tag);
                 self.running = Some(Running { tag, expunges, uid, task });
             }
             (Some(tag), Err(syntax)) => {
@@ -185,8 +218,13 @@ impl Machine for Session {
             if out.len() > OUTPUT_CHUNK_BYTES {
                 return Step::Flush;
             }
-            let step =
-                if self.running.is_some() { self.run(input, out) } else { self.next_command(input, out) };
+            let step = if self.ending.is_some() {
+                self.conclude(out)
+            } else if self.running.is_some() {
+                self.run(input, out)
+            } else {
+                self.next_command(input, out)
+            };
             if let Some(step) = step {
                 return step;
             }

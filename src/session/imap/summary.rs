@@ -1,7 +1,15 @@
-//! What a listing shows of a message: its ENVELOPE and structure, as they go over the wire. Derived from
-//! the body alone, which never changes, so a summary is remembered by body id (and could be stored).
+//! What a listing shows of a message: its ENVELOPE and structure, as they go over the wire; and what SORT and THREAD
+//! read of its header. Derived from the body alone, which never changes, so both are remembered by body id (and could
+//! be stored).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+
+use super::arrange::Facts;
+use super::limits::{FACTS_CACHE_BYTES_MAX, SUMMARY_CACHE_BYTES_MAX};
+use crate::mail::ids::BodyId;
 
 /// Rendered once per body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,4 +18,135 @@ pub struct Summary {
     /// BODY: without extension data.
     pub body: Bytes,
     pub bodystructure: Bytes,
+}
+
+/// What a node remembers of messages.
+#[derive(Debug)]
+pub struct SummaryCache {
+    pub summaries: Remembered<Summary>,
+    pub facts: Remembered<Facts>,
+}
+
+impl Default for SummaryCache {
+    fn default() -> Self {
+        Self {
+            summaries: Remembered::new(SUMMARY_CACHE_BYTES_MAX),
+            facts: Remembered::new(FACTS_CACHE_BYTES_MAX),
+        }
+    }
+}
+
+impl SummaryCache {
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// Bytes of memory.
+pub trait Weighed {
+    fn bytes(&self) -> usize;
+}
+
+impl Weighed for Summary {
+    fn bytes(&self) -> usize {
+        self.envelope.len() + self.body.len() + self.bodystructure.len()
+    }
+}
+
+impl Weighed for Facts {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+}
+
+/// Of the messages looked at last, by two generations: when the young one is full it becomes the old one, and what the
+/// old one still held is forgotten.
+#[derive(Debug)]
+pub struct Remembered<T> {
+    generations: Mutex<Generations<T>>,
+}
+
+#[derive(Debug)]
+struct Generations<T> {
+    young: HashMap<BodyId, Arc<T>>,
+    old: HashMap<BodyId, Arc<T>>,
+    young_bytes: usize,
+    generation_bytes_max: usize,
+}
+
+/// What an entry costs besides its text, bytes.
+const ENTRY_BYTES: usize = 256;
+
+impl<T: Weighed> Remembered<T> {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            generations: Mutex::new(Generations {
+                young: HashMap::new(),
+                old: HashMap::new(),
+                young_bytes: 0,
+                generation_bytes_max: bytes_max / 2,
+            }),
+        }
+    }
+
+    pub fn get(&self, body: BodyId) -> Option<Arc<T>> {
+        let mut generations = self.lock();
+        if let Some(known) = generations.young.get(&body) {
+            return Some(known.clone());
+        }
+        let known = generations.old.get(&body).cloned()?;
+        generations.put(body, known.clone());
+        Some(known)
+    }
+
+    pub fn put(&self, body: BodyId, thing: T) -> Arc<T> {
+        let thing = Arc::new(thing);
+        self.lock().put(body, thing.clone());
+        thing
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations<T>> {
+        self.generations.lock().expect("no holder of the summary cache panics")
+    }
+}
+
+impl<T: Weighed> Generations<T> {
+    fn put(&mut self, body: BodyId, thing: Arc<T>) {
+        let bytes = ENTRY_BYTES + thing.bytes();
+        if bytes > self.generation_bytes_max {
+            return;
+        }
+        if self.young_bytes + bytes > self.generation_bytes_max {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        if self.young.insert(body, thing).is_none() {
+            self.young_bytes += bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
+        let cache = SummaryCache::new().summaries;
+        let text = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let summary = |_| Summary { envelope: text.clone(), body: Bytes::new(), bodystructure: Bytes::new() };
+        let id = |number: u8| BodyId([number; 32]);
+        for number in 0..20 {
+            cache.put(id(number), summary(number));
+            cache.get(id(0));
+        }
+        let held = {
+            let generations = cache.lock();
+            generations.young.len() + generations.old.len()
+        };
+        assert!(held * 1024 * 1024 <= SUMMARY_CACHE_BYTES_MAX, "{held}");
+        assert!(cache.get(id(0)).is_some(), "what is used stays");
+        assert!(cache.get(id(1)).is_none(), "what is not used goes");
+        assert!(cache.get(id(19)).is_some());
+    }
 }

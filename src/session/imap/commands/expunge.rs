@@ -37,7 +37,7 @@ impl Task for Expunge {
             None if selected.read_only => return read_only(),
             None => {
                 let within = self.within.as_ref().map(|set| {
-                    let ranges = set.resolve(selected.last_uid());
+                    let ranges = selected.uid_ranges(set, true);
                     UidSet::from_ranges(ranges.into_iter().map(|(low, high)| (Uid(low), Uid(high))))
                 });
                 self.portions = Some(deleted(selected, within.as_ref()));

@@ -9,7 +9,7 @@ use super::no_such_message;
 use crate::mail::flags::{Flags, NamedFlags, SystemFlag};
 use crate::mail::ids::ModSeq;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::grammar::FetchRequest;
+use crate::session::imap::grammar::{FetchRequest, PartialRange};
 use crate::session::imap::item::FetchItem;
 use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
 use crate::session::imap::question::{Answer, Question};
@@ -34,6 +34,7 @@ pub struct Fetch {
     items: Vec<FetchItem>,
     wants: Wants,
     changed_since: Option<ModSeq>,
+    partial: Option<PartialRange>,
     stage: Stage,
     messages: VecDeque<Numbered>,
     /// Messages whose \Seen is to be set, in portions.
@@ -63,6 +64,7 @@ impl Fetch {
             wants: Wants::of(&items),
             items,
             changed_since: request.changed_since,
+            partial: request.partial,
             stage: Stage::Begin,
             messages: VecDeque::new(),
             unseen: Vec::new(),
@@ -77,6 +79,9 @@ impl Fetch {
         if self.items.contains(&FetchItem::ModSeq) {
             core.enable_condstore(io.out);
         }
+        if self.partial.is_some() && !self.uid {
+            return Next::Done(Reply::bad("PARTIAL is a modifier of UID FETCH"));
+        }
         let Some(selected) = &core.selected else { return no_such_message() };
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
         self.messages = selected.numbered_in(&ranges).into();
@@ -86,6 +91,9 @@ impl Fetch {
             view.read(|view| {
                 self.messages.retain(|message| view.get(message.uid).is_some_and(|now| now.modseq > since));
             });
+        }
+        if let Some(partial) = &self.partial {
+            self.messages = partial.of(self.messages.make_contiguous()).to_vec().into();
         }
         if self.wants.marks_seen && !selected.read_only {
             self.unseen = selected.view().read(|view| {

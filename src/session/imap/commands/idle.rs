@@ -24,13 +24,17 @@ impl Task for Idle {
             // Watch first, then tell: nothing can change unheard in between.
             return Next::Ask(Question::Watch(core.selected.as_ref().map(|selected| selected.mailbox)));
         }
-        if answer.is_some() {
+        // The first answer is that of watching; later ones are for results that are kept current.
+        let answer = if core.idling { answer } else { None };
+        if !std::mem::replace(&mut core.idling, true) {
             io.out.extend_from_slice(b"+ idling\r\n");
-            core.idling = true;
         }
         let telling = Telling { uid: false, modseq: core.condstore };
         if let Some(selected) = &mut core.selected {
             selected.tell_changes(Expunges::Tell, telling, io.out);
+            if let Some(question) = selected.update_contexts(answer, core.clock.now(), io.out) {
+                return Next::Ask(question);
+            }
             if selected.is_deleted() {
                 return Self::end(core, Reply::ok("Idled"));
             }

@@ -101,6 +101,10 @@ impl Line<'_> {
                     format!("INTERNALDATE \"{}\"", format_imap_date_time(&date)).as_bytes(),
                 );
             }
+            FetchItem::SaveDate => {
+                let date = DateTime::from_unix((self.record.saved_at.0 / 1000) as i64, 0);
+                out.extend_from_slice(format!("SAVEDATE \"{}\"", format_imap_date_time(&date)).as_bytes());
+            }
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");
                 write::number(self.record.size, out);

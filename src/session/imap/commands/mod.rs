@@ -15,6 +15,9 @@ mod select;
 mod status;
 mod store;
 
+pub use search::Found;
+pub use search::answer::write_runs;
+
 use super::core::{Core, Io, Next, Reply, Task};
 use super::grammar::Request;
 use super::question::Answer;
@@ -37,9 +40,12 @@ pub fn append(literal: MessageLiteral) -> Box<dyn Task> {
 pub fn begin(request: Request, core: &Core) -> Command {
     // RFC 3501 7.4.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; the UID forms may.
     let (uid, expunges) = match &request {
-        Request::Fetch { uid, .. } | Request::Store { uid, .. } | Request::Search { uid, .. } => {
-            (*uid, if *uid { Expunges::Tell } else { Expunges::KeepBack })
-        }
+        // RFC 5256 3: SORT and THREAD are as SEARCH.
+        Request::Fetch { uid, .. }
+        | Request::Store { uid, .. }
+        | Request::Search { uid, .. }
+        | Request::Sort { uid, .. }
+        | Request::Thread { uid, .. } => (*uid, if *uid { Expunges::Tell } else { Expunges::KeepBack }),
         Request::UidExpunge(_) => (true, Expunges::Tell),
         Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, Expunges::Tell),
         _ => (false, Expunges::Tell),
@@ -75,6 +81,9 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
         | Expunge
         | UidExpunge(_)
         | Search { .. }
+        | Sort { .. }
+        | Thread { .. }
+        | CancelUpdate(_)
         | Fetch { .. }
         | Store { .. }
         | Copy { .. }
@@ -115,7 +124,10 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::Unselect => Box::new(expunge::Unselect),
         Request::Expunge => Box::new(expunge::Expunge::new(None)),
         Request::UidExpunge(set) => Box::new(expunge::Expunge::new(Some(set))),
-        Request::Search { uid, key } => Box::new(search::Search::new(uid, key)),
+        Request::Search { uid, search } => Box::new(search::Search::new(uid, search)),
+        Request::Sort { uid, criteria, search } => Box::new(search::Sort::new(uid, criteria, search)),
+        Request::Thread { uid, algorithm, key } => Box::new(search::Thread::new(uid, algorithm, key)),
+        Request::CancelUpdate(tags) => Box::new(search::CancelUpdate(tags)),
         Request::Fetch { uid, fetch } => Box::new(fetch::Fetch::new(uid, fetch)),
         Request::Store { uid, store } => Box::new(store::Store::new(uid, store)),
         Request::Copy { uid, set, mailbox } => {

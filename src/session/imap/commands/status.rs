@@ -1,4 +1,4 @@
-//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7): one row, unless \Recent messages must be counted.
+//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 8438): one row, unless \Recent messages must be counted.
 
 use bytes::BytesMut;
 
@@ -40,6 +40,7 @@ impl Status {
                 StatusItem::UidNext => ("UIDNEXT ", u64::from(record.uid_next.0)),
                 StatusItem::UidValidity => ("UIDVALIDITY ", u64::from(record.uid_validity.0)),
                 StatusItem::Unseen => ("UNSEEN ", u64::from(record.unseen)),
+                StatusItem::Size => ("SIZE ", record.bytes),
                 StatusItem::HighestModSeq => ("HIGHESTMODSEQ ", record.highest_modseq.0),
             };
             out.extend_from_slice(name.as_bytes());

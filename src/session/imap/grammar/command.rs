@@ -3,9 +3,10 @@
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, decode_utf7};
-use super::search::search;
+use super::search::{SearchRequest, search, sort, thread};
 use super::store::{StoreRequest, store};
-use crate::session::imap::limits::{ID_PAIRS_MAX, LIST_PATTERNS_MAX};
+use crate::session::imap::arrange::{Algorithm, Criterion};
+use crate::session::imap::limits::{CANCELLED_TAGS_MAX, ID_PAIRS_MAX, LIST_PATTERNS_MAX};
 use crate::session::imap::search::SearchKey;
 use crate::session::imap::sequence_set::SequenceSet;
 use crate::state::command::SpecialUse;
@@ -17,30 +18,84 @@ pub enum Request {
     Noop,
     Logout,
     StartTls,
-    Authenticate { mechanism: String, initial: Option<Vec<u8>> },
-    Login { name: Vec<u8>, password: Vec<u8> },
+    Authenticate {
+        mechanism: String,
+        initial: Option<Vec<u8>>,
+    },
+    Login {
+        name: Vec<u8>,
+        password: Vec<u8>,
+    },
     Id,
     Enable(Vec<String>),
     Namespace,
-    Select { mailbox: MailboxName, read_only: bool, condstore: bool },
-    Create { mailbox: MailboxName, special_use: Option<SpecialUse> },
+    Select {
+        mailbox: MailboxName,
+        read_only: bool,
+        condstore: bool,
+    },
+    Create {
+        mailbox: MailboxName,
+        special_use: Option<SpecialUse>,
+    },
     Delete(MailboxName),
-    Rename { from: MailboxName, to: MailboxName },
-    Subscribe { mailbox: MailboxName, subscribed: bool },
+    Rename {
+        from: MailboxName,
+        to: MailboxName,
+    },
+    Subscribe {
+        mailbox: MailboxName,
+        subscribed: bool,
+    },
     List(ListRequest),
-    Lsub { reference: String, pattern: String },
-    Status { mailbox: MailboxName, items: Vec<StatusItem> },
+    Lsub {
+        reference: String,
+        pattern: String,
+    },
+    Status {
+        mailbox: MailboxName,
+        items: Vec<StatusItem>,
+    },
     Idle,
     Check,
     Close,
     Unselect,
     Expunge,
     UidExpunge(SequenceSet),
-    Search { uid: bool, key: SearchKey },
-    Fetch { uid: bool, fetch: FetchRequest },
-    Store { uid: bool, store: StoreRequest },
-    Copy { uid: bool, set: SequenceSet, mailbox: MailboxName },
-    Move { uid: bool, set: SequenceSet, mailbox: MailboxName },
+    Search {
+        uid: bool,
+        search: SearchRequest,
+    },
+    Sort {
+        uid: bool,
+        criteria: Vec<Criterion>,
+        search: SearchRequest,
+    },
+    Thread {
+        uid: bool,
+        algorithm: Algorithm,
+        key: SearchKey,
+    },
+    /// Tags.
+    CancelUpdate(Vec<String>),
+    Fetch {
+        uid: bool,
+        fetch: FetchRequest,
+    },
+    Store {
+        uid: bool,
+        store: StoreRequest,
+    },
+    Copy {
+        uid: bool,
+        set: SequenceSet,
+        mailbox: MailboxName,
+    },
+    Move {
+        uid: bool,
+        set: SequenceSet,
+        mailbox: MailboxName,
+    },
 }
 
 /// LIST with what RFC 6154 takes from RFC 5258.
@@ -65,6 +120,8 @@ pub enum StatusItem {
     UidValidity,
     Unseen,
     HighestModSeq,
+    /// RFC 8438: octets of all messages.
+    Size,
 }
 
 /// The tag at the front, if there is one.
@@ -87,7 +144,9 @@ pub fn parse(command: &[u8]) -> Parsed<Request> {
     cursor.space()?;
     let name = cursor.word()?;
     match name.as_str() {
-        "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE" => on_messages(&name, true, &mut cursor),
+        "SEARCH" | "SORT" | "THREAD" | "FETCH" | "STORE" | "COPY" | "MOVE" => {
+            on_messages(&name, true, &mut cursor)
+        }
         "EXPUNGE" => {
             cursor.space()?;
             let set = cursor.sequence_set()?;
@@ -104,9 +163,13 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         return Ok(request);
     }
     match name {
-        "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE" => return on_messages(name, false, cursor),
+        "SEARCH" | "SORT" | "THREAD" | "FETCH" | "STORE" | "COPY" | "MOVE" => {
+            return on_messages(name, false, cursor);
+        }
         "AUTHENTICATE" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE" | "DELETE"
-        | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS" => cursor.space()?,
+        | "CANCELUPDATE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS" => {
+            cursor.space()?
+        }
         _ => return Err(Syntax::UnknownCommand),
     }
     let request = match name {
@@ -132,6 +195,7 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
             Request::Lsub { reference, pattern: pattern(&cursor.list_mailbox()?) }
         }
         "STATUS" => status(cursor)?,
+        "CANCELUPDATE" => cancel_update(cursor)?,
         _ => return Err(Syntax::UnknownCommand),
     };
     cursor.end()?;
@@ -157,7 +221,9 @@ fn without_arguments(name: &str) -> Option<Request> {
 fn on_messages(name: &str, uid: bool, cursor: &mut Cursor) -> Parsed<Request> {
     cursor.space()?;
     match name {
-        "SEARCH" => Ok(Request::Search { uid, key: search(cursor)? }),
+        "SEARCH" => Ok(Request::Search { uid, search: search(cursor)? }),
+        "SORT" => sort(cursor).map(|(criteria, search)| Request::Sort { uid, criteria, search }),
+        "THREAD" => thread(cursor).map(|(algorithm, key)| Request::Thread { uid, algorithm, key }),
         "FETCH" => Ok(Request::Fetch { uid, fetch: fetch(cursor)? }),
         "STORE" => Ok(Request::Store { uid, store: store(cursor)? }),
         _ => {
@@ -167,6 +233,20 @@ fn on_messages(name: &str, uid: bool, cursor: &mut Cursor) -> Parsed<Request> {
             cursor.end()?;
             let copy = name == "COPY";
             Ok(if copy { Request::Copy { uid, set, mailbox } } else { Request::Move { uid, set, mailbox } })
+        }
+    }
+}
+
+/// RFC 5267 6: quoted tags, at least one.
+fn cancel_update(cursor: &mut Cursor) -> Parsed<Request> {
+    let mut tags = Vec::new();
+    loop {
+        if tags.len() == CANCELLED_TAGS_MAX {
+            return Err(Syntax::Malformed("there are too many tags"));
+        }
+        tags.push(String::from_utf8_lossy(&cursor.string()?).into_owned());
+        if !cursor.take(b' ') {
+            return Ok(Request::CancelUpdate(tags));
         }
     }
 }
@@ -313,6 +393,7 @@ fn status(cursor: &mut Cursor) -> Parsed<Request> {
             "UIDVALIDITY" => StatusItem::UidValidity,
             "UNSEEN" => StatusItem::Unseen,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
+            "SIZE" => StatusItem::Size,
             _ => return Err(Syntax::Malformed("the STATUS item is not known")),
         })
     })?;

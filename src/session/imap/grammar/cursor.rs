@@ -195,7 +195,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// RFC 5182 2.3: or `$`, alone.
     pub fn sequence_set(&mut self) -> Parsed<SequenceSet> {
+        if self.take(b'$') {
+            return Ok(SequenceSet::Saved);
+        }
         let text = self.take_while(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b',' | b'*'));
         let malformed = Syntax::Malformed("the message set is malformed");
         if text.is_empty() || text.iter().filter(|byte| **byte == b',').count() >= SET_RANGES_MAX {

@@ -1,6 +1,7 @@
 //! FETCH (RFC 3501 6.4.5, RFC 7162 3.1.4): its set, items and modifiers.
 
 use super::cursor::{Cursor, Parsed, Syntax};
+use super::search::{PartialRange, partial_range};
 use crate::mail::ids::ModSeq;
 use crate::session::imap::item::{FetchItem, Partial, Section, SectionItem, SectionText, Spelling};
 use crate::session::imap::limits::{FETCH_ITEMS_MAX, HEADER_FIELDS_MAX, PART_LEVELS_MAX};
@@ -11,6 +12,8 @@ pub struct FetchRequest {
     pub set: SequenceSet,
     pub items: Vec<FetchItem>,
     pub changed_since: Option<ModSeq>,
+    /// RFC 9394 3.4: only this part of the messages, in UID FETCH.
+    pub partial: Option<PartialRange>,
 }
 
 pub fn fetch(cursor: &mut Cursor) -> Parsed<FetchRequest> {
@@ -26,21 +29,30 @@ pub fn fetch(cursor: &mut Cursor) -> Parsed<FetchRequest> {
     if items.is_empty() {
         return Err(Syntax::Malformed("FETCH asks for nothing"));
     }
-    let changed_since = if cursor.take(b' ') { Some(modifier(cursor)?) } else { None };
+    let mut request = FetchRequest { set, items, changed_since: None, partial: None };
+    if cursor.take(b' ') {
+        let modifiers = cursor.list(MODIFIERS_MAX, |cursor| modifier(cursor, &mut request))?;
+        if modifiers.is_empty() {
+            return Err(Syntax::Malformed("FETCH has no modifier in its list"));
+        }
+    }
     cursor.end()?;
-    Ok(FetchRequest { set, items, changed_since })
+    Ok(request)
 }
 
-/// `(CHANGEDSINCE n)`.
-fn modifier(cursor: &mut Cursor) -> Parsed<ModSeq> {
-    cursor.expect(b'(', "an opening parenthesis is missing")?;
-    if !cursor.take_word("CHANGEDSINCE") {
-        return Err(Syntax::Malformed("the FETCH modifier is not known"));
-    }
+/// Modifiers of one FETCH.
+const MODIFIERS_MAX: usize = 4;
+
+/// `CHANGEDSINCE n` or `PARTIAL n:m`.
+fn modifier(cursor: &mut Cursor, request: &mut FetchRequest) -> Parsed<()> {
+    let name = cursor.word()?;
     cursor.space()?;
-    let modseq = ModSeq(cursor.number64()?);
-    cursor.close()?;
-    Ok(modseq)
+    match name.as_str() {
+        "CHANGEDSINCE" => request.changed_since = Some(ModSeq(cursor.number64()?)),
+        "PARTIAL" => request.partial = Some(partial_range(cursor)?),
+        _ => return Err(Syntax::Malformed("the FETCH modifier is not known")),
+    }
+    Ok(())
 }
 
 fn macro_items(cursor: &mut Cursor) -> Option<Vec<FetchItem>> {
@@ -72,6 +84,7 @@ fn item(cursor: &mut Cursor) -> Parsed<FetchItem> {
         "RFC822.SIZE" => FetchItem::Rfc822Size,
         "UID" => FetchItem::Uid,
         "MODSEQ" => FetchItem::ModSeq,
+        "SAVEDATE" => FetchItem::SaveDate,
         "ENVELOPE" => FetchItem::Envelope,
         "BODY" => FetchItem::Body,
         "BODYSTRUCTURE" => FetchItem::BodyStructure,

@@ -14,4 +14,5 @@ pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
 pub use cursor::{Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, decode_utf7, encode_utf7, is_creatable};
+pub use search::{PartialRange, Results, SearchRequest};
 pub use store::StoreRequest;

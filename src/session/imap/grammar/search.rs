@@ -1,21 +1,176 @@
-//! SEARCH (RFC 3501 6.4.4, RFC 5032, RFC 7162 3.1.5): its charset and keys, bounded in depth and number.
+//! SEARCH (RFC 3501 6.4.4, RFC 5032, RFC 7162 3.1.5), SORT and THREAD (RFC 5256): what they return, their charset and
+//! keys, bounded in depth and number.
+
+use std::fmt;
 
 use super::cursor::{Cursor, Parsed, Syntax};
 use crate::mail::date::{self, Date};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::ModSeq;
-use crate::session::imap::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
+use crate::session::imap::arrange::{Algorithm, Criterion, SortField};
+use crate::session::imap::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX};
 use crate::session::imap::search::{Needle, SearchKey};
 
-pub fn search(cursor: &mut Cursor) -> Parsed<SearchKey> {
+/// SEARCH's arguments, and those that SORT has behind its criteria.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchRequest {
+    pub key: SearchKey,
+    /// RETURN: the answer is an ESEARCH.
+    pub results: Option<Results>,
+}
+
+/// RETURN options (RFC 4731, RFC 5182, RFC 5267, RFC 9394).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Results {
+    pub min: bool,
+    pub max: bool,
+    pub all: bool,
+    pub count: bool,
+    pub save: bool,
+    pub update: bool,
+    pub partial: Option<PartialRange>,
+}
+
+/// Places in a result, from 1: of its front, or counted from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartialRange {
+    /// Never above `last`.
+    pub first: u32,
+    pub last: u32,
+    pub from_end: bool,
+}
+
+impl fmt::Display for PartialRange {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let sign = if self.from_end { "-" } else { "" };
+        write!(f, "{sign}{}:{sign}{}", self.first, self.last)
+    }
+}
+
+impl Results {
+    /// True when something is to be told, and not only saved.
+    pub fn tells(&self) -> bool {
+        self.min || self.max || self.all || self.count || self.update || self.partial.is_some()
+    }
+}
+
+pub fn search(cursor: &mut Cursor) -> Parsed<SearchRequest> {
+    let results = results(cursor)?;
     if cursor.take_word("CHARSET") {
         cursor.space()?;
-        let charset = cursor.astring()?.to_ascii_uppercase();
-        if !matches!(charset.as_slice(), b"US-ASCII" | b"UTF-8" | b"ASCII" | b"UTF8") {
-            return Err(Syntax::BadCharset);
-        }
-        cursor.space()?;
+        charset(cursor)?;
     }
+    Ok(SearchRequest { key: keys(cursor)?, results })
+}
+
+/// RFC 5256 3: criteria, charset and keys; RFC 5267 3: RETURN before them.
+pub fn sort(cursor: &mut Cursor) -> Parsed<(Vec<Criterion>, SearchRequest)> {
+    let results = results(cursor)?;
+    let criteria = cursor.list(SORT_CRITERIA_MAX, |cursor| {
+        let reverse = cursor.take_word("REVERSE");
+        if reverse {
+            cursor.space()?;
+        }
+        Ok(Criterion { field: sort_field(&cursor.word()?)?, reverse })
+    })?;
+    if criteria.is_empty() {
+        return Err(Syntax::Malformed("SORT has no criterion"));
+    }
+    cursor.space()?;
+    charset(cursor)?;
+    Ok((criteria, SearchRequest { key: keys(cursor)?, results }))
+}
+
+fn sort_field(name: &str) -> Parsed<SortField> {
+    Ok(match name {
+        "ARRIVAL" => SortField::Arrival,
+        "CC" => SortField::Cc,
+        "DATE" => SortField::Date,
+        "DISPLAYFROM" => SortField::DisplayFrom,
+        "DISPLAYTO" => SortField::DisplayTo,
+        "FROM" => SortField::From,
+        "SIZE" => SortField::Size,
+        "SUBJECT" => SortField::Subject,
+        "TO" => SortField::To,
+        _ => return Err(Syntax::Malformed("the SORT criterion is not known")),
+    })
+}
+
+pub fn thread(cursor: &mut Cursor) -> Parsed<(Algorithm, SearchKey)> {
+    let algorithm = match cursor.word()?.as_str() {
+        "ORDEREDSUBJECT" => Algorithm::OrderedSubject,
+        "REFERENCES" => Algorithm::References,
+        "REFS" => Algorithm::Refs,
+        _ => return Err(Syntax::Malformed("the THREAD algorithm is not known")),
+    };
+    cursor.space()?;
+    charset(cursor)?;
+    Ok((algorithm, keys(cursor)?))
+}
+
+/// A charset and the space behind it.
+fn charset(cursor: &mut Cursor) -> Parsed<()> {
+    let charset = cursor.astring()?.to_ascii_uppercase();
+    if !matches!(charset.as_slice(), b"US-ASCII" | b"UTF-8" | b"ASCII" | b"UTF8") {
+        return Err(Syntax::BadCharset);
+    }
+    cursor.space()
+}
+
+/// `RETURN (…)` and the space behind it, if it is there.
+fn results(cursor: &mut Cursor) -> Parsed<Option<Results>> {
+    if !cursor.take_word("RETURN") {
+        return Ok(None);
+    }
+    cursor.space()?;
+    let mut results = Results::default();
+    cursor.list(RETURN_OPTIONS_MAX, |cursor| result(cursor, &mut results))?;
+    cursor.space()?;
+    if results.all && results.partial.is_some() {
+        return Err(Syntax::Malformed("ALL and PARTIAL exclude each other"));
+    }
+    // RFC 4731 3.1: nothing said is ALL. CONTEXT is a mere hint.
+    results.all |= !results.save && !results.tells();
+    Ok(Some(results))
+}
+
+fn result(cursor: &mut Cursor, results: &mut Results) -> Parsed<()> {
+    let flag = match cursor.word()?.as_str() {
+        "ALL" => &mut results.all,
+        "COUNT" => &mut results.count,
+        "MAX" => &mut results.max,
+        "MIN" => &mut results.min,
+        "SAVE" => &mut results.save,
+        "UPDATE" => &mut results.update,
+        "CONTEXT" => return Ok(()),
+        "PARTIAL" if results.partial.is_none() => {
+            cursor.space()?;
+            results.partial = Some(partial_range(cursor)?);
+            return Ok(());
+        }
+        _ => return Err(Syntax::Malformed("the RETURN option is not known, or given twice")),
+    };
+    *flag = true;
+    Ok(())
+}
+
+/// RFC 9394 3.1: `1:100` or `-1:-100`, either end first.
+pub fn partial_range(cursor: &mut Cursor) -> Parsed<PartialRange> {
+    let malformed = Syntax::Malformed("the PARTIAL range is malformed");
+    let from_end = cursor.take(b'-');
+    let one = cursor.number()?;
+    cursor.expect(b':', "the PARTIAL range has no colon")?;
+    if cursor.take(b'-') != from_end {
+        return Err(malformed);
+    }
+    let other = cursor.number()?;
+    if one == 0 || other == 0 {
+        return Err(malformed);
+    }
+    Ok(PartialRange { first: one.min(other), last: one.max(other), from_end })
+}
+
+fn keys(cursor: &mut Cursor) -> Parsed<SearchKey> {
     let mut keys = Keys { left: SEARCH_KEYS_MAX };
     let mut all = vec![keys.key(cursor, 0)?];
     while cursor.take(b' ') {
@@ -24,6 +179,9 @@ pub fn search(cursor: &mut Cursor) -> Parsed<SearchKey> {
     cursor.end()?;
     Ok(and(all))
 }
+
+/// Options of one RETURN.
+const RETURN_OPTIONS_MAX: usize = 16;
 
 fn and(mut keys: Vec<SearchKey>) -> SearchKey {
     match keys.pop() {
@@ -53,7 +211,7 @@ impl Keys {
         self.left -= 1;
         match cursor.peek() {
             Some(b'(') => self.group(cursor, depth),
-            Some(b'0'..=b'9' | b'*') => cursor.sequence_set().map(SearchKey::SequenceSet),
+            Some(b'0'..=b'9' | b'*' | b'$') => cursor.sequence_set().map(SearchKey::SequenceSet),
             _ => self.named(cursor, depth),
         }
     }
@@ -102,6 +260,8 @@ fn without_argument(name: &str) -> Option<SearchKey> {
         "UNSEEN" => not(flag(SystemFlag::Seen)),
         "RECENT" => SearchKey::Recent,
         "OLD" => not(SearchKey::Recent),
+        // RFC 8514 4.3: each mailbox keeps the time of saving.
+        "SAVEDATESUPPORTED" => SearchKey::All,
         "NEW" => SearchKey::And(vec![SearchKey::Recent, not(flag(SystemFlag::Seen))]),
         _ => return None,
     })
@@ -122,6 +282,9 @@ fn with_argument(name: &str, cursor: &mut Cursor) -> Parsed<SearchKey> {
         "BEFORE" => SearchKey::Before(day(cursor)?),
         "ON" => SearchKey::On(day(cursor)?),
         "SINCE" => SearchKey::Since(day(cursor)?),
+        "SAVEDBEFORE" => SearchKey::SavedBefore(day(cursor)?),
+        "SAVEDON" => SearchKey::SavedOn(day(cursor)?),
+        "SAVEDSINCE" => SearchKey::SavedSince(day(cursor)?),
         "SENTBEFORE" => SearchKey::SentBefore(day(cursor)?),
         "SENTON" => SearchKey::SentOn(day(cursor)?),
         "SENTSINCE" => SearchKey::SentSince(day(cursor)?),

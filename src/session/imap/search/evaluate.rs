@@ -5,6 +5,7 @@ use super::text::{self, Body};
 use crate::mail::date::{Date, DateTime, parse_rfc5322};
 use crate::mail::header;
 use crate::mail::ids::Timestamp;
+use crate::session::imap::selected::Selected;
 use crate::session::imap::sequence_set;
 use crate::state::record::MessageRecord;
 
@@ -20,6 +21,12 @@ pub struct Scope<'a> {
     pub now: Timestamp,
 }
 
+impl<'a> Scope<'a> {
+    pub fn of(selected: &Selected, keywords: &'a [String], now: Timestamp) -> Self {
+        Self { keywords, sequence_last: selected.exists() as u32, uid_last: selected.last_uid(), now }
+    }
+}
+
 /// A message that may match.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -30,7 +37,7 @@ pub struct Candidate<'a> {
 
 /// True when the message matches. `None` means that the bytes of the message decide: ask again with them.
 ///
-/// Prepare the key once per search with [`super::prepare`]: sets are then searched in logarithmic time.
+/// Bind the key once per search with [`super::bind`]: sets are then searched in logarithmic time.
 pub fn matches(key: &SearchKey, scope: &Scope, candidate: &Candidate, body: Option<&Body>) -> Option<bool> {
     if body.is_some()
         && let Some(decided) = matches(key, scope, candidate, None)
@@ -88,7 +95,6 @@ fn by_metadata(key: &SearchKey, scope: &Scope, candidate: &Candidate) -> bool {
         SearchKey::SavedSince(date) => saved(record) >= *date,
         SearchKey::SequenceSet(set) => set.contains(candidate.sequence, scope.sequence_last),
         SearchKey::Uid(set) => set.contains(record.uid.0, scope.uid_last),
-        SearchKey::SequenceRanges(ranges) => sequence_set::covers(ranges, candidate.sequence),
         SearchKey::UidRanges(ranges) => sequence_set::covers(ranges, record.uid.0),
         SearchKey::ModSeq(modseq) => record.modseq >= *modseq,
         SearchKey::And(_)

@@ -48,8 +48,7 @@ pub enum SearchKey {
     SavedSince(Date),
     SequenceSet(SequenceSet),
     Uid(SequenceSet),
-    /// What [`prepare`] makes of the two above: ascending ranges that do not touch.
-    SequenceRanges(Vec<(u32, u32)>),
+    /// What [`bind`] makes of the two above: ascending ranges that do not touch.
     UidRanges(Vec<(u32, u32)>),
     /// RFC 7162 3.1.5: this mod-sequence or above.
     ModSeq(ModSeq),
@@ -59,16 +58,27 @@ pub enum SearchKey {
     Text(Needle),
 }
 
-/// Resolves the sets once for a whole search.
-pub fn prepare(key: SearchKey, scope: &Scope) -> SearchKey {
-    let prepared = |key: Box<SearchKey>| Box::new(prepare(*key, scope));
+/// Settles once, for a whole search and for all that follows it, which messages the sets name: `uids` gives the
+/// UIDs of a set of message numbers, or of UIDs (then it hears true).
+pub fn bind(key: SearchKey, uids: &impl Fn(&SequenceSet, bool) -> Vec<(u32, u32)>) -> SearchKey {
+    let bound = |key: Box<SearchKey>| Box::new(bind(*key, uids));
     match key {
-        SearchKey::SequenceSet(set) => SearchKey::SequenceRanges(set.resolve(scope.sequence_last)),
-        SearchKey::Uid(set) => SearchKey::UidRanges(set.resolve(scope.uid_last)),
-        SearchKey::And(keys) => SearchKey::And(keys.into_iter().map(|key| prepare(key, scope)).collect()),
-        SearchKey::Or(one, other) => SearchKey::Or(prepared(one), prepared(other)),
-        SearchKey::Not(key) => SearchKey::Not(prepared(key)),
+        SearchKey::SequenceSet(set) => SearchKey::UidRanges(uids(&set, false)),
+        SearchKey::Uid(set) => SearchKey::UidRanges(uids(&set, true)),
+        SearchKey::And(keys) => SearchKey::And(keys.into_iter().map(|key| bind(key, uids)).collect()),
+        SearchKey::Or(one, other) => SearchKey::Or(bound(one), bound(other)),
+        SearchKey::Not(key) => SearchKey::Not(bound(key)),
         other => other,
+    }
+}
+
+/// True when a message may come to match, or cease to, though nothing happens to it.
+pub fn depends_on_time(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::And(keys) => keys.iter().any(depends_on_time),
+        SearchKey::Or(one, other) => depends_on_time(one) || depends_on_time(other),
+        SearchKey::Not(key) => depends_on_time(key),
+        other => matches!(other, SearchKey::Younger(_) | SearchKey::Older(_)),
     }
 }
 
@@ -100,7 +110,6 @@ pub fn needs_body(key: &SearchKey) -> bool {
         | SearchKey::SavedSince(_)
         | SearchKey::SequenceSet(_)
         | SearchKey::Uid(_)
-        | SearchKey::SequenceRanges(_)
         | SearchKey::UidRanges(_)
         | SearchKey::ModSeq(_) => false,
     }

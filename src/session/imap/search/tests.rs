@@ -32,7 +32,11 @@ fn search(mail: &[&str], key: SearchKey) -> Vec<u32> {
         uid_last: mail.len() as u32 * 10,
         now: Timestamp(0),
     };
-    let prepared = prepare(key.clone(), &scope);
+    let uids = |set: &SequenceSet, uid: bool| match uid {
+        true => set.resolve(scope.uid_last),
+        false => set.resolve(scope.sequence_last).iter().map(|(low, high)| (low * 10, high * 10)).collect(),
+    };
+    let prepared = bind(key.clone(), &uids);
     let mut found = Vec::new();
     for (at, raw) in mail.iter().enumerate() {
         let candidate = Candidate { sequence: at as u32 + 1, record: &records[at], recent: false };

@@ -1,0 +1,93 @@
+//! Learns of the messages found what they are sorted or threaded by, a portion at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::find::Found;
+use crate::session::imap::arrange::Facts;
+use crate::session::imap::commands::FAULTS_PER_COMMAND_MAX;
+use crate::session::imap::core::{Core, Next, Reply};
+use crate::session::imap::limits::{FACTS_PER_QUESTION_MAX, SEARCH_MESSAGES_PER_TURN};
+use crate::session::imap::question::{Answer, Question};
+use crate::state::record::MessageRecord;
+
+pub struct Gatherer<T> {
+    left: VecDeque<Found>,
+    /// Those whose facts were asked for.
+    asked: Vec<(Found, MessageRecord)>,
+    needs_facts: bool,
+    /// What is known, in the order of the messages.
+    pub known: Vec<T>,
+    bytes: usize,
+    bytes_max: usize,
+    /// Messages that could not be read.
+    pub faults: u32,
+}
+
+impl<T> Gatherer<T> {
+    pub fn new(found: &[Found], needs_facts: bool, bytes_max: usize) -> Self {
+        let left = found.iter().copied().collect();
+        Self { left, asked: Vec::new(), needs_facts, known: Vec::new(), bytes: 0, bytes_max, faults: 0 }
+    }
+
+    /// `make` gives what is to be known of a message, and its bytes. `Ok(None)`: all is known.
+    pub fn step(
+        &mut self,
+        core: &Core,
+        answer: Option<Answer>,
+        make: impl Fn(Found, &MessageRecord, &Arc<Facts>) -> (T, usize),
+    ) -> Result<Option<Question>, Next> {
+        let asked = std::mem::take(&mut self.asked);
+        match answer {
+            Some(Answer::Facts(facts)) if facts.len() == asked.len() => {
+                for ((found, record), facts) in asked.iter().zip(facts) {
+                    match facts {
+                        Some(facts) => self.learn(make(*found, record, &facts))?,
+                        None => self.faults += 1,
+                    }
+                }
+            }
+            None | Some(Answer::Done) if asked.is_empty() => {}
+            answer => return Err(Next::Done(Reply::unexpected(answer))),
+        }
+        if self.faults >= FAULTS_PER_COMMAND_MAX {
+            return Ok(None);
+        }
+        self.ask(core, make)
+    }
+
+    fn learn(&mut self, (known, bytes): (T, usize)) -> Result<(), Next> {
+        self.bytes += bytes;
+        if self.bytes > self.bytes_max {
+            return Err(Next::Done(Reply::no("LIMIT", "There are too many messages to arrange at once")));
+        }
+        self.known.push(known);
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        core: &Core,
+        make: impl Fn(Found, &MessageRecord, &Arc<Facts>) -> (T, usize),
+    ) -> Result<Option<Question>, Next> {
+        let Some(selected) = &core.selected else { return Ok(None) };
+        let portion = if self.needs_facts { FACTS_PER_QUESTION_MAX } else { SEARCH_MESSAGES_PER_TURN };
+        let portion: Vec<Found> = self.left.drain(..portion.min(self.left.len())).collect();
+        if portion.is_empty() {
+            return Ok(None);
+        }
+        let records: Vec<(Found, MessageRecord)> = selected.view().read(|view| {
+            portion.into_iter().filter_map(|found| Some((found, *view.get(found.uid)?))).collect()
+        });
+        if !self.needs_facts {
+            let none = Arc::new(Facts::default());
+            for (found, record) in records {
+                self.learn(make(found, &record, &none))?;
+            }
+            return Ok((!self.left.is_empty()).then_some(Question::Pause));
+        }
+        let bodies = records.iter().map(|(_, record)| record.body).collect();
+        self.asked = records;
+        Ok(Some(Question::Facts(bodies)))
+    }
+}

@@ -1,0 +1,135 @@
+//! SEARCH (RFC 3501 6.4.4, RFC 4731, RFC 5182, RFC 5267, RFC 7162 3.1.5), SORT and THREAD (RFC 5256, RFC 5267).
+
+pub mod answer;
+mod cancel;
+mod find;
+mod gather;
+mod sort;
+mod thread;
+
+pub use cancel::CancelUpdate;
+pub use find::Found;
+pub use sort::Sort;
+pub use thread::Thread;
+
+use super::no_such_message;
+use answer::{Pieces, extended, plain, saved};
+use find::Finder;
+
+use crate::session::imap::contexts::{Context, Members};
+use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::grammar::{Results, SearchRequest};
+use crate::session::imap::question::Answer;
+use crate::session::imap::search::{SearchKey, asks_modseq};
+
+enum Stage {
+    Begin,
+    Finding(Finder),
+    Writing(Pieces, u32),
+}
+
+pub struct Search {
+    uid: bool,
+    request: SearchRequest,
+    stage: Stage,
+}
+
+impl Search {
+    pub fn new(uid: bool, request: SearchRequest) -> Self {
+        Self { uid, request, stage: Stage::Begin }
+    }
+
+    fn found(&mut self, core: &mut Core, finder: Finder, io: &mut Io) -> Next {
+        let modseq = asks_modseq(&self.request.key);
+        let pieces = match &self.request.results {
+            None => plain("SEARCH", self.uid, &finder.found, modseq),
+            Some(results) => {
+                let members = Members::Plain(finder.found.iter().map(|found| found.uid).collect());
+                watch(core, results, (self.uid, finder.key()), members, io);
+                keep(core, results, &finder);
+                answered(core, self.uid, results, &finder.found, modseq)
+            }
+        };
+        self.stage = Stage::Writing(pieces, finder.faults);
+        self.write(io)
+    }
+
+    fn write(&mut self, io: &mut Io) -> Next {
+        let Stage::Writing(pieces, faults) = &mut self.stage else {
+            return Next::Done(Reply::unexpected(None));
+        };
+        if pieces.write(io.out) {
+            return Next::Flush;
+        }
+        ended(*faults, "Searched")
+    }
+}
+
+impl Task for Search {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
+        match std::mem::replace(&mut self.stage, Stage::Begin) {
+            Stage::Begin => match begin(core, &self.request.key, io) {
+                Ok(finder) => {
+                    self.stage = Stage::Finding(finder);
+                    self.step(core, None, io)
+                }
+                Err(next) => next,
+            },
+            Stage::Finding(mut finder) => match finder.step(core, answer) {
+                Ok(Some(question)) => {
+                    self.stage = Stage::Finding(finder);
+                    Next::Ask(question)
+                }
+                Ok(None) => self.found(core, finder, io),
+                Err(answer) => Next::Done(Reply::unexpected(answer)),
+            },
+            writing @ Stage::Writing(..) => {
+                self.stage = writing;
+                self.write(io)
+            }
+        }
+    }
+}
+
+fn begin(core: &mut Core, key: &SearchKey, io: &mut Io) -> Result<Finder, Next> {
+    if asks_modseq(key) {
+        core.enable_condstore(io.out);
+    }
+    let Some(selected) = &core.selected else { return Err(no_such_message()) };
+    Ok(Finder::new(key.clone(), selected))
+}
+
+/// RETURN (UPDATE): the result is kept current from now on, or the client hears at once that it is not.
+fn watch(core: &mut Core, results: &Results, (uid, key): (bool, &SearchKey), members: Members, io: &mut Io) {
+    if !results.update {
+        return;
+    }
+    let tag = core.tag.clone();
+    let context = Context { tag, uid, key: key.clone(), members };
+    if let Some(selected) = &mut core.selected {
+        selected.contexts.open(context, io.out);
+    }
+}
+
+/// RETURN (SAVE): `$` is what was found; nothing, when not all could be looked at (RFC 5182 2.1).
+fn keep(core: &mut Core, results: &Results, finder: &Finder) {
+    if let (true, Some(selected)) = (results.save, &mut core.selected) {
+        selected.saved = if finder.faults == 0 { saved(results, &finder.found) } else { Vec::new() };
+    }
+}
+
+/// RFC 5182 2.1: where nothing but SAVE is wanted, nothing is told.
+fn answered(core: &Core, uid: bool, results: &Results, found: &[Found], modseq: bool) -> Pieces {
+    if results.save && !results.tells() {
+        return Pieces::default();
+    }
+    extended(&core.tag, uid, results, found, modseq)
+}
+
+fn ended(faults: u32, text: &'static str) -> Next {
+    if faults > 0 {
+        // What could not be looked at may have matched: the client must not take this for all.
+        return Next::Done(Reply::no("UNAVAILABLE", "Some messages could not be searched now"));
+    }
+    Next::Done(Reply::ok(text))
+}
