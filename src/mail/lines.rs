@@ -21,6 +21,11 @@ pub struct LineReader {
 }
 
 impl LineReader {
+    /// True while a line beyond its bound is thrown away.
+    pub fn is_swallowing(&self) -> bool {
+        self.swallowing
+    }
+
     /// `bytes_max` counts the line with its ending.
     pub fn take(&mut self, input: &mut BytesMut, bytes_max: usize) -> Line {
         let end = input.iter().position(|byte| *byte == b'\n');

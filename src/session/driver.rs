@@ -11,12 +11,13 @@ use bytes::{Buf, BufMut, BytesMut};
 use futures_util::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::login::Standing;
 use super::machine::{Machine, Step};
+use super::pace::{Pace, bought};
 use super::wire::Wire;
 
 /// Executes a machine's questions; one per session.
@@ -50,8 +51,11 @@ pub enum Security {
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub handshake_ms_max: u64,
-    /// A write that makes no progress for this long ends the session.
+    /// All pauses of a client in reading one part of an answer; beyond it, and what its bytes buy at the least
+    /// rate below, the session ends.
     pub write_stall_ms_max: u64,
+    /// A command, message or answer that moves at this rate is never too slow, however long it is.
+    pub rate_bytes_per_second_min: u64,
     /// Time for the farewell to be written and the client to close.
     pub farewell_ms_max: u64,
     /// The same when the node stops, which clients that keep their end open must not hold up.
@@ -63,6 +67,7 @@ impl Default for Bounds {
         Self {
             handshake_ms_max: 15_000,
             write_stall_ms_max: 120_000,
+            rate_bytes_per_second_min: 500,
             farewell_ms_max: 2_000,
             stop_farewell_ms_max: 250,
         }
@@ -76,7 +81,7 @@ pub enum Ended {
     Closed,
     #[error("the client closed the connection")]
     Hangup,
-    #[error("the client was silent for too long")]
+    #[error("the client was silent, or too slow, for too long")]
     Idle,
     #[error("the node is stopping")]
     Stopped,
@@ -135,6 +140,7 @@ where
         out: BytesMut::new(),
         read_bytes: READ_BYTES_MIN,
         heard: Instant::now(),
+        pace: Pace::default(),
         standing: None,
     };
     session.run().await
@@ -178,6 +184,8 @@ struct Session<S, M, B> {
     read_bytes: usize,
     /// When input last came; news do not count as life.
     heard: Instant,
+    /// Of the command that the client is in the middle of.
+    pace: Pace,
     standing: Option<Standing>,
 }
 
@@ -234,8 +242,8 @@ where
             match futures_util::poll!(&mut answering) {
                 std::task::Poll::Ready(answer) => answer,
                 std::task::Poll::Pending => {
-                    let stall = self.bounds.write_stall_ms_max;
-                    let (answer, sent) = join(answering, send(&mut self.wire, &mut self.out, stall)).await;
+                    let sending = send(&mut self.wire, &mut self.out, &self.bounds);
+                    let (answer, sent) = join(answering, sending).await;
                     sent?;
                     answer
                 }
@@ -249,12 +257,21 @@ where
     }
 
     async fn send(&mut self) -> Result<(), Ended> {
-        send(&mut self.wire, &mut self.out, self.bounds.write_stall_ms_max).await
+        send(&mut self.wire, &mut self.out, &self.bounds).await
     }
 
     async fn need_input(&mut self) -> Result<(), Ended> {
         self.send().await?;
-        match self.wait().await? {
+        if !self.machine.is_mid_command() && self.input.is_empty() {
+            self.pace = Pace::default();
+        }
+        let since = Instant::now();
+        let woken = self.wait().await?;
+        let bytes = if let Woken::Input(bytes) = woken { bytes } else { 0 };
+        // The pause before a command is not one within it.
+        let within = self.machine.is_mid_command() || self.input.len() > bytes;
+        self.pace.note(if within { since.elapsed() } else { Duration::ZERO }, bytes);
+        match woken {
             Woken::Input(0) => Err(Ended::Hangup),
             Woken::Input(bytes) => {
                 self.heard = Instant::now();
@@ -294,6 +311,12 @@ where
             self.input = BytesMut::new();
         }
         let idle = Duration::from_secs(self.machine.idle_seconds_max());
+        let mid_command = self.machine.is_mid_command() || !self.input.is_empty();
+        let until = match mid_command {
+            true => (self.heard + idle)
+                .min(Instant::now() + self.pace.left(idle, self.bounds.rate_bytes_per_second_min)),
+            false => self.heard + idle,
+        };
         let wants_news = self.machine.wants_news();
         let limit = self.read_bytes.min(room);
         self.input.reserve(limit.min(READ_BYTES_MIN));
@@ -305,7 +328,7 @@ where
             () = ended(&mut self.standing) => Ok(Woken::LoginEnded),
             read = self.wire.read_buf(&mut buffer) => Ok(Woken::Input(read?)),
             () = self.backend.news(), if wants_news => Ok(Woken::News),
-            () = tokio::time::sleep_until(self.heard + idle) => Ok(Woken::Idle),
+            () = tokio::time::sleep_until(until) => Ok(Woken::Idle),
         }
     }
 
@@ -358,16 +381,18 @@ async fn ended(standing: &mut Option<Standing>) {
     }
 }
 
-async fn send<S>(wire: &mut Wire<S>, out: &mut BytesMut, stall_ms_max: u64) -> Result<(), Ended>
+async fn send<S>(wire: &mut Wire<S>, out: &mut BytesMut, bounds: &Bounds) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     if out.is_empty() {
         return Ok(());
     }
-    let stall = Duration::from_millis(stall_ms_max);
+    // For the whole of it: a client that takes a byte now and then would hold the session for ever.
+    let credit = bought(out.len() as u64, bounds.rate_bytes_per_second_min);
+    let until = Instant::now() + Duration::from_millis(bounds.write_stall_ms_max) + credit;
     while !out.is_empty() {
-        match timeout(stall, wire.write(out)).await {
+        match timeout_at(until, wire.write(out)).await {
             Ok(Ok(0)) => return Err(Ended::Hangup),
             Ok(Ok(written)) => out.advance(written),
             Ok(Err(error)) => return Err(error.into()),
@@ -377,7 +402,7 @@ where
     if out.capacity() > OUT_BYTES_KEPT_MAX {
         *out = BytesMut::new();
     }
-    match timeout(stall, wire.flush()).await {
+    match timeout_at(until, wire.flush()).await {
         Ok(flushed) => Ok(flushed?),
         Err(_) => Err(Ended::WriteStalled),
     }

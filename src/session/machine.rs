@@ -54,6 +54,12 @@ pub trait Machine: Send {
     /// Bytes of input the driver may gather before it calls `step`. The machine must make progress on that many.
     fn input_max(&self) -> usize;
 
+    /// True between the first byte of a command, a literal or a message and its end, as far as the machine holds
+    /// it. All pauses of the client in there together are bounded, see [`super::pace`].
+    fn is_mid_command(&self) -> bool {
+        false
+    }
+
     /// True while the session wants [`Machine::step`] called when its watched mailbox changes.
     fn wants_news(&self) -> bool {
         false

@@ -7,6 +7,7 @@ pub mod listener;
 pub mod local_listener;
 pub mod login;
 pub mod machine;
+pub mod pace;
 pub mod pop3;
 pub mod services;
 pub mod smtp;

@@ -70,6 +70,11 @@ impl Reader {
         }
     }
 
+    /// A part of a command is gathered, or of its literal awaited.
+    pub fn is_mid_command(&self) -> bool {
+        !self.gathered.is_empty() || self.literal_left > 0
+    }
+
     /// One line of at most [`SASL_LINE_BYTES_MAX`] bytes, without its end: for SASL and IDLE.
     pub fn read_line(&mut self, input: &mut BytesMut) -> Read {
         let whole = self.take_line(input);

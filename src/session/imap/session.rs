@@ -271,6 +271,11 @@ impl Machine for Session {
         OUTPUT_CHUNK_BYTES
     }
 
+    /// IDLE waits for its end as long as it likes.
+    fn is_mid_command(&self) -> bool {
+        self.reader.is_mid_command() || (self.running.is_some() && !self.core.idling)
+    }
+
     fn wants_news(&self) -> bool {
         self.core.idling
     }

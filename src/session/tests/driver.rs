@@ -89,6 +89,10 @@ impl Machine for Words {
         100
     }
 
+    fn is_mid_command(&self) -> bool {
+        self.lines.is_swallowing()
+    }
+
     fn wants_news(&self) -> bool {
         self.news
     }
@@ -231,13 +235,58 @@ async fn news_wake_a_session_that_wants_them() {
     expect(&mut session.client, "still here\n").await;
 }
 
+/// A rate that nobody reaches: bytes buy no time.
+const NO_CREDIT: u64 = u64::MAX;
+
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
-    let bounds = Bounds { write_stall_ms_max: 1, ..Bounds::default() };
+    let bounds = Bounds { write_stall_ms_max: 1, rate_bytes_per_second_min: NO_CREDIT, ..Bounds::default() };
     let mut session = start(words(), Security::Plain, bounds);
     expect(&mut session.client, "hello\n").await;
     say(&mut session.client, "big\n").await;
     assert!(matches!(session.ended.await.unwrap(), Ended::WriteStalled));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_a_byte_at_a_time_is_cut_off_though_it_reads() {
+    let bounds =
+        Bounds { write_stall_ms_max: 200, rate_bytes_per_second_min: NO_CREDIT, ..Bounds::default() };
+    let mut session = start(words(), Security::Plain, bounds);
+    expect(&mut session.client, "hello\n").await;
+    say(&mut session.client, "big\n").await;
+    // A mebibyte at this pace would take hours.
+    while !session.ended.is_finished() {
+        assert_eq!(session.client.read(&mut [0]).await.unwrap(), 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(session.ended.await.unwrap(), Ended::WriteStalled));
+}
+
+#[tokio::test]
+async fn a_command_that_comes_a_byte_at_a_time_has_no_more_time_than_silence_has() {
+    let bounds = Bounds { rate_bytes_per_second_min: NO_CREDIT, ..Bounds::default() };
+    let machine = Words { idle_seconds_max: 1, ..words() };
+    let mut session = start(machine, Security::Plain, bounds);
+    expect(&mut session.client, "hello\n").await;
+    // Beyond 100 bytes the line is swallowed; that is within the command too.
+    while !session.ended.is_finished() && session.client.write_all(b"xxxx").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    expect(&mut session.client, "silent\n").await;
+    drop(session.client);
+    assert!(matches!(session.ended.await.unwrap(), Ended::Idle));
+}
+
+#[tokio::test]
+async fn pauses_between_commands_never_add_up() {
+    let bounds = Bounds { rate_bytes_per_second_min: NO_CREDIT, ..Bounds::default() };
+    let mut session = start(Words { idle_seconds_max: 2, ..words() }, Security::Plain, bounds);
+    expect(&mut session.client, "hello\n").await;
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        say(&mut session.client, "here\n").await;
+        expect(&mut session.client, "here\n").await;
+    }
 }
 
 #[tokio::test]

@@ -193,4 +193,8 @@ impl Machine for Pop3 {
     fn input_max(&self) -> usize {
         INPUT_BYTES_MAX
     }
+
+    fn is_mid_command(&self) -> bool {
+        self.lines.is_swallowing()
+    }
 }

@@ -234,4 +234,10 @@ impl Machine for Smtp {
     fn input_max(&self) -> usize {
         INPUT_BYTES_MAX
     }
+
+    /// Between the chunks of BDAT too: a message that is begun must come to its end.
+    fn is_mid_command(&self) -> bool {
+        let receiving = matches!(self.phase, Phase::Receiving(_) | Phase::Skipping { .. });
+        receiving || self.lines.is_swallowing()
+    }
 }
