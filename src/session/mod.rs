@@ -9,6 +9,7 @@ pub mod login;
 pub mod machine;
 pub mod pace;
 pub mod pop3;
+pub mod reading;
 pub mod services;
 pub mod smtp;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::local_listener;
 use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
 use super::pop3::{self, Pop3, Pop3Backend};
+use super::reading::ReadingRoom;
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
 use crate::cluster::replica::Replica;
@@ -84,6 +85,7 @@ impl Services {
             replica,
             logins,
             summaries: Arc::new(SummaryCache::new()),
+            reading: Arc::default(),
             config,
             doors: Arc::clone(&doors),
             sessions: Arc::clone(&sessions),
@@ -155,6 +157,7 @@ struct House<R> {
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
     summaries: Arc<SummaryCache>,
+    reading: Arc<ReadingRoom>,
     config: ServicesConfig,
     doors: Arc<Doors>,
     sessions: Arc<Mutex<JoinSet<()>>>,
@@ -306,12 +309,14 @@ async fn serve<R: Replica>(
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {
             let machine = Pop3::new(pop3::Policy::new(&directory, &listener, offered), peer);
-            serve_connection(socket, machine, Pop3Backend::new(replica, logins), security, limits).await;
+            let backend = Pop3Backend::new(replica, logins, Arc::clone(&house.reading));
+            serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Imap | ListenerName::Imaps => {
             let terms = imap_terms(&directory, &listener, offered);
             let machine = imap::Session::new(peer, terms, replica.clock().clone());
-            let backend = ImapBackend::new(replica, logins, Arc::clone(&house.summaries));
+            let shared = (Arc::clone(&house.summaries), Arc::clone(&house.reading));
+            let backend = ImapBackend::new(replica, logins, shared);
             serve_connection(socket, machine, backend, security, limits).await;
         }
     }

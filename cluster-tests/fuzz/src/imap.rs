@@ -74,7 +74,11 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         idle_seconds_max: 1_800,
     };
     let peer = Peer { address: Some("192.0.2.1:1".parse().expect("an address")), tls };
-    let mut backend = ImapBackend::new(house.replica.clone(), house::logins(), Arc::new(SummaryCache::new()));
+    let mut backend = ImapBackend::new(
+        house.replica.clone(),
+        house::logins(),
+        (Arc::new(SummaryCache::new()), Arc::default()),
+    );
     let answer: Answering = Box::new(move |question| match question {
         Question::Login(claim) => Answer::Login(house::login(&claim)),
         question => house::block_on(backend.answer(question)),

@@ -17,10 +17,11 @@ use super::question::{Answer, Question};
 use super::session::Session;
 use super::summary::{Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
-use crate::mail::ids::{BodyId, MailboxId, ModSeq, Uid};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid};
 use crate::mail::mime;
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
+use crate::session::reading::ReadingRoom;
 use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::{MailboxView, SharedView};
@@ -30,6 +31,7 @@ pub struct ImapBackend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
     summaries: Arc<SummaryCache>,
+    reading: Arc<ReadingRoom>,
     placing: Option<R::Placing>,
     /// The mailbox that the session opened last: what is committed to it must show before the client hears of it.
     open: Option<(MailboxId, Arc<SharedView>)>,
@@ -38,9 +40,13 @@ pub struct ImapBackend<R: Replica> {
 }
 
 impl<R: Replica> ImapBackend<R> {
-    /// `summaries` is shared by all sessions of a node.
-    pub fn new(replica: R, logins: Arc<Logins>, summaries: Arc<SummaryCache>) -> Self {
-        Self { replica, logins, summaries, placing: None, open: None, news: None, who: None }
+    /// `summaries` and `reading` are shared by all sessions of a node.
+    pub fn new(
+        replica: R,
+        logins: Arc<Logins>,
+        (summaries, reading): (Arc<SummaryCache>, Arc<ReadingRoom>),
+    ) -> Self {
+        Self { replica, logins, summaries, reading, placing: None, open: None, news: None, who: None }
     }
 
     async fn execute(&mut self, question: Question) -> Result<Answer, Fault> {
@@ -68,7 +74,9 @@ impl<R: Replica> ImapBackend<R> {
                 let wait = Duration::from_millis(TRY_WAIT_MS_MAX);
                 Answer::Outcome(timeout(wait, self.propose(command)).await.map_err(|_| Fault::NoQuorum)??)
             }
-            Question::Message { body, raw, summary } => self.message(body, raw, summary).await?,
+            Question::Message { body, size, raw, summary } => {
+                self.message((body, size), raw, summary).await?
+            }
             Question::Facts(bodies) => Answer::Facts(facts(&self.replica, &self.summaries, &bodies).await),
             Question::Arrange(arrangement) => {
                 let arranged = tokio::task::spawn_blocking(|| arrangement.arrange()).await;
@@ -153,12 +161,18 @@ impl<R: Replica> ImapBackend<R> {
         settle_until(view, |view| view.highest_modseq >= modseq && view.uid_next > uid).await;
     }
 
-    async fn message(&mut self, body: BodyId, raw: bool, summary: bool) -> Result<Answer, Fault> {
+    async fn message(
+        &mut self,
+        (body, size): (BodyId, u32),
+        raw: bool,
+        summary: bool,
+    ) -> Result<Answer, Fault> {
         let known = if summary { self.summaries.summaries.get(body) } else { None };
         if !raw && known.is_some() {
             return Ok(Answer::Message { raw: None, summary: known });
         }
-        let bytes = self.replica.body(body).await?;
+        let account = self.who.as_ref().map_or(AccountId(0), Authenticated::account);
+        let bytes = self.reading.read(&self.replica, account, (body, size.into())).await?;
         let summary = match (summary, known) {
             (false, _) => None,
             (true, Some(known)) => Some(known),

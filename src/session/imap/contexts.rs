@@ -220,7 +220,8 @@ impl Contexts {
                     let record = selected.view().read(|view| view.get(uid).copied());
                     let Some(record) = record else { continue };
                     self.asked = Some(Asked::Body(uid, at));
-                    return Some(Question::Message { body: record.body, raw: true, summary: false });
+                    let (body, size) = (record.body, record.size);
+                    return Some(Question::Message { body, size, raw: true, summary: false });
                 }
             }
         }

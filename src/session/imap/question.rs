@@ -38,7 +38,7 @@ pub enum Question {
     /// Answered by [`Answer::Outcome`], or a fault.
     Try(Command),
     /// A message: its bytes, or what a listing shows of it, or both. Answered by [`Answer::Message`].
-    Message { body: BodyId, raw: bool, summary: bool },
+    Message { body: BodyId, size: u32, raw: bool, summary: bool },
     /// What the headers of these bodies say, for SORT and THREAD; at most
     /// [`FACTS_PER_QUESTION_MAX`](super::limits::FACTS_PER_QUESTION_MAX). Answered by [`Answer::Facts`].
     Facts(Vec<BodyId>),

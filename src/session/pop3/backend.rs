@@ -7,9 +7,10 @@ use tracing::{info, warn};
 
 use super::machine::{Answer, Maildrop, NoEntry, Pop3, Question};
 use crate::cluster::replica::{Fault, Replica};
-use crate::mail::ids::{MailboxId, Uid};
+use crate::mail::ids::{AccountId, MailboxId, Uid};
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Credentials, Logins, Standing};
+use crate::session::reading::ReadingRoom;
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::SharedView;
@@ -17,13 +18,15 @@ use crate::state::view::SharedView;
 pub struct Pop3Backend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
+    reading: Arc<ReadingRoom>,
     inbox: Option<(MailboxId, Arc<SharedView>)>,
     who: Option<Authenticated>,
 }
 
 impl<R: Replica> Pop3Backend<R> {
-    pub fn new(replica: R, logins: Arc<Logins>) -> Self {
-        Self { replica, logins, inbox: None, who: None }
+    /// `reading` is shared by all sessions of a node.
+    pub fn new(replica: R, logins: Arc<Logins>, reading: Arc<ReadingRoom>) -> Self {
+        Self { replica, logins, reading, inbox: None, who: None }
     }
 
     async fn log_in(&mut self, credentials: &Credentials) -> Result<(Authenticated, Maildrop), NoEntry> {
@@ -48,7 +51,9 @@ impl<R: Replica> Pop3Backend<R> {
     async fn body(&mut self, uid: Uid) -> Result<Option<Bytes>, Fault> {
         let found = self.inbox.as_ref().and_then(|(_, view)| view.read(|view| view.get(uid).copied()));
         let Some(message) = found else { return Ok(None) };
-        self.replica.body(message.body).await.map(Some)
+        let account = self.who.as_ref().map_or(AccountId(0), Authenticated::account);
+        let wanted = (message.body, u64::from(message.size));
+        self.reading.read(&self.replica, account, wanted).await.map(Some)
     }
 
     async fn delete(&mut self, uids: Vec<Uid>) -> Result<(), Fault> {

@@ -146,7 +146,7 @@ async fn a_maildrop_is_inbox_at_login_and_deletions_are_one_command() {
     for text in ["one\r\n", "two!\r\n", "three\r\n"] {
         deliver(&mut smtp, &[text], vec![vec![target(&replica, "alice")]]).await.unwrap();
     }
-    let mut pop3 = Pop3Backend::new(replica.clone(), logins(&replica));
+    let mut pop3 = Pop3Backend::new(replica.clone(), logins(&replica), Arc::default());
     let claim = Credentials::new(b"alice@example.test", b"secret").unwrap();
     let PopAnswer::Login(Ok((_, drop))) = pop3.answer(PopQuestion::Login(claim)).await else { panic!() };
     let uids: Vec<Uid> = drop.messages.iter().map(|(uid, _)| *uid).collect();

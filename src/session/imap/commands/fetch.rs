@@ -150,7 +150,8 @@ impl Fetch {
             if self.wants.raw || self.wants.summary {
                 self.stage = Stage::Content(message);
                 let (raw, summary) = (self.wants.raw, self.wants.summary);
-                return Next::Ask(Question::Message { body: record.body, raw, summary });
+                let (body, size) = (record.body, record.size);
+                return Next::Ask(Question::Message { body, size, raw, summary });
             }
             self.write(core, message, &record, &Answer::Done);
         }

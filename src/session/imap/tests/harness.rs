@@ -58,7 +58,11 @@ impl House {
         let peer = Peer { address: Some("192.0.2.1:1".parse().unwrap()), tls };
         let mut session = Driven {
             machine: Session::new(peer, terms, self.replica.clock().clone()),
-            backend: ImapBackend::new(self.replica.clone(), self.logins.clone(), self.summaries.clone()),
+            backend: ImapBackend::new(
+                self.replica.clone(),
+                self.logins.clone(),
+                (self.summaries.clone(), Arc::default()),
+            ),
             input: BytesMut::new(),
             out: BytesMut::new(),
             sent: Vec::new(),

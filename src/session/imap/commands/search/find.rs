@@ -118,7 +118,8 @@ impl Finder {
                     Verdict::Miss => {}
                     Verdict::NeedsBody(body) => {
                         self.undecided = Some(message);
-                        return Some(Question::Message { body, raw: true, summary: false });
+                        let size = record.size;
+                        return Some(Question::Message { body, size, raw: true, summary: false });
                     }
                 }
             }
