@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms bottom-up, stops them top-down; alone knows everyone.
 
 mod arenas;
+mod descriptors;
 mod first;
 mod live;
 mod logging;
@@ -42,6 +43,7 @@ const BLOCKING_THREADS_MAX: usize = 64;
 pub fn serve(config: Config) -> Result<(), String> {
     arenas::bound();
     logging::start(&config.log)?;
+    descriptors::raise();
     let tls = certificate(&config)?;
     let runtime = runtime(config.role)?;
     let outcome = runtime.block_on(live::live(&config, tls));
