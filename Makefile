@@ -34,13 +34,16 @@ fix:
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged -- -D warnings
 
-# HOURS=n: random faults for that long, each history judged, figures at the end. Without it the stories, again and
-# again: ROUNDS=20 by default.
+# HOURS=n: random faults for that long, each history judged, figures at the end. FLAT_MINUTES=n: steady traffic for
+# that long, under which memory and disk must stay flat. Without either the stories, again and again: ROUNDS=20 by
+# default.
 ROUNDS ?= 20
 soak: tools
 	$(CARGO) build --workspace --all-targets
 ifdef HOURS
 	$${CARGO_TARGET_DIR:-target}/debug/soak $(HOURS)
+else ifdef FLAT_MINUTES
+	POLLUX_FLAT_MINUTES=$(FLAT_MINUTES) $(CARGO) test -p cluster-tests --test steady_traffic_stays_flat -- --nocapture
 else
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 	  $(CARGO) nextest run -p cluster-tests --no-fail-fast || exit 1; done

@@ -12,6 +12,7 @@ pub mod clients;
 pub mod cluster;
 pub mod disk;
 pub mod history;
+pub mod hostile;
 pub mod imap;
 pub mod imaptest;
 pub mod lab;
