@@ -1,11 +1,14 @@
 //! The only clock and dice of the product. Everything that needs time or chance is handed a
 //! [`Clock`], so that tests can hand a virtual one.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rand::RngCore;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng, TryRng};
 
 use crate::mail::ids::{CommandId, Timestamp};
 
@@ -24,6 +27,7 @@ enum Source {
 /// A clock that stands still until told otherwise, with a seeded sequence for dice.
 struct VirtualClock {
     now_ms: AtomicU64,
+    seed: u64,
     draws: AtomicU64,
 }
 
@@ -35,7 +39,12 @@ impl Clock {
 
     /// A clock that starts at `now` and moves only by [`Clock::advance_ms`]; its dice are a fixed sequence.
     pub fn fixed(now: Timestamp) -> Self {
-        let clock = VirtualClock { now_ms: AtomicU64::new(now.0), draws: AtomicU64::new(0) };
+        Self::seeded(now, 0)
+    }
+
+    /// The same, with a sequence of its own for each `seed`.
+    pub fn seeded(now: Timestamp, seed: u64) -> Self {
+        let clock = VirtualClock { now_ms: AtomicU64::new(now.0), seed, draws: AtomicU64::new(0) };
         Self { source: Source::Virtual(Arc::new(clock)) }
     }
 
@@ -64,7 +73,8 @@ impl Clock {
             Source::Virtual(clock) => {
                 for chunk in buffer.chunks_mut(32) {
                     let draw = clock.draws.fetch_add(1, Ordering::Relaxed);
-                    let hash = blake3::hash(&draw.to_le_bytes());
+                    let place = [clock.seed.to_le_bytes(), draw.to_le_bytes()].concat();
+                    let hash = blake3::hash(&place);
                     chunk.copy_from_slice(&hash.as_bytes()[..chunk.len()]);
                 }
             }
@@ -76,5 +86,50 @@ impl Clock {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         CommandId(u128::from_le_bytes(bytes))
+    }
+}
+
+thread_local! {
+    /// `None`: the operating system's randomness.
+    static FIXED_DICE: RefCell<Option<SmallRng>> = const { RefCell::new(None) };
+}
+
+/// Dice for libraries that roll without being handed a clock (the election time-outs of Raft).
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadDice(());
+
+/// This thread's dice: the operating system's randomness, unless they were fixed.
+pub fn thread_dice() -> ThreadDice {
+    ThreadDice(())
+}
+
+/// From now on the dice of this thread fall as `seed` says; `None`: by chance again.
+pub fn fix_thread_dice(seed: Option<u64>) {
+    FIXED_DICE.set(seed.map(SmallRng::seed_from_u64));
+}
+
+impl ThreadDice {
+    fn roll<T>(self, roll: impl FnOnce(&mut dyn Rng) -> T) -> T {
+        FIXED_DICE.with_borrow_mut(|dice| match dice {
+            Some(dice) => roll(dice),
+            None => roll(&mut rand::rng()),
+        })
+    }
+}
+
+impl TryRng for ThreadDice {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.roll(|dice| dice.next_u32()))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.roll(|dice| dice.next_u64()))
+    }
+
+    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), Infallible> {
+        self.roll(|dice| dice.fill_bytes(buffer));
+        Ok(())
     }
 }

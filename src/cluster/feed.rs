@@ -160,7 +160,7 @@ impl Feed {
                     let view = MailboxView::load(&rows, mailbox)?;
                     Ok(view.map(|view| loader.loading.finish(view)))
                 };
-                tokio::task::spawn_blocking(load)
+                super::blocking::blocking(load)
                     .await
                     .unwrap_or_else(|_| Err(RowsError("the reader of a mailbox was stopped".into())))
             })

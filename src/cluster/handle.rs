@@ -93,7 +93,7 @@ impl ClusterHandle {
         read: impl FnOnce(&Tables) -> Result<T, RowsError> + Send + 'static,
     ) -> Result<T, Fault> {
         let tables = self.data()?.tables.clone();
-        let read = tokio::task::spawn_blocking(move || read(&tables)).await;
+        let read = super::blocking::blocking(move || read(&tables)).await;
         read.map_err(|_| Fault::ShuttingDown)?.map_err(disk)
     }
 }

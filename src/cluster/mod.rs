@@ -1,5 +1,6 @@
 //! Replication. openraft ends here: the rooms above see [`replica::Replica`] and nothing of Raft.
 
+mod blocking;
 pub mod bodies;
 pub mod codec;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod network;
 pub mod pki;
 pub mod propose;
 pub mod replica;
+mod runtime;
 pub mod start;
 pub mod status;
 #[cfg(test)]
@@ -24,5 +26,6 @@ mod tests;
 pub mod token;
 pub mod transport;
 pub mod types;
+mod watch;
 pub mod wire;
 pub mod witness;

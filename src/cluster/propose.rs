@@ -120,6 +120,7 @@ impl Local {
         let call = self.transport.call(leader, Lane::Control, kinds::PROPOSE, body, timeout);
         let deposed = self.until(|metrics| metrics.current_leader != Some(leader.0));
         let answer = tokio::select! {
+            biased;
             answer = call => answer,
             _ = deposed => return Err(Missed::NotLeader),
         };

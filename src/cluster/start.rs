@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config as RaftConfig, SnapshotPolicy};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::blocking::blocking;
 use super::bodies::{BodyBounds, BodyServer, BodyService, Degrade};
 use super::config::{ClusterConfig, StartError};
 use super::feed::{BodyNews, Feed};
@@ -25,6 +26,7 @@ use super::machine::{Keeping, Machine, Progress, Watched, WitnessFile};
 use super::marks::{self, Book};
 use super::membership::{Admission, Files};
 use super::network::{self, Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
+use super::pki::ClusterId;
 use super::propose::PROPOSALS_MAX;
 use super::replica::Fault;
 use super::transport::{CallError, FramedStream, Range, Transport, TransportConfig, Versions};
@@ -84,14 +86,26 @@ impl Drop for RaftRuntime {
 }
 
 /// What was opened from this disk.
-struct Opened {
-    lock: DirLock,
-    log: LogStore,
-    book: Book,
-    keeping: Keeping,
-    watched: Watched,
-    data: Option<(Tables, Arc<Feed>, Bodies)>,
-    news: BodyNews,
+pub(super) struct Opened {
+    pub(super) log: LogStore,
+    pub(super) keeping: Keeping,
+    pub(super) watched: Watched,
+    pub(super) data: Option<(Tables, Arc<Feed>, Bodies)>,
+    pub(super) news: BodyNews,
+}
+
+/// A node below Raft: its disk and its network, whatever they are made of.
+pub(super) struct Parts {
+    pub(super) node: NodeId,
+    pub(super) cluster: ClusterId,
+    pub(super) config: ClusterConfig,
+    pub(super) clock: Clock,
+    pub(super) opened: Opened,
+    pub(super) book: Arc<Book>,
+    pub(super) transport: Transport,
+    /// What the transport hands questions to.
+    pub(super) server: Arc<Server>,
+    pub(super) admission: Arc<Admission>,
 }
 
 impl Cluster {
@@ -101,12 +115,11 @@ impl Cluster {
         let identity = files.read_identity()?;
         let (node, cluster) = identity.name().map_err(StartError::new)?;
         let (opening, ticking) = (config.clone(), clock.clone());
-        let opened = tokio::task::spawn_blocking(move || open(&opening, &ticking))
-            .await
-            .map_err(StartError::new)??;
+        let (lock, book, opened) =
+            blocking(move || open(&opening, &ticking)).await.map_err(StartError::new)??;
         let runtime = RaftRuntime(Some(raft_runtime(config.role)?));
 
-        let book = Arc::new(opened.book);
+        let book = Arc::new(book);
         let admission = Arc::new(Admission::default());
         let tables = opened.data.as_ref().map(|(tables, ..)| tables.clone());
         let server = Server::new(node, config.role, tables);
@@ -126,70 +139,10 @@ impl Cluster {
         .await
         .map_err(StartError::new)?;
 
-        let roster = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let network = Network {
-            node,
-            transport: transport.clone(),
-            roster: roster.clone(),
-            acks: Arc::new(Acks::default()),
-            book: book.clone(),
-            alive_within: Duration::from_millis(config.timing.gate_alive_ms),
-        };
-        let log = RaftLog::new(opened.log.clone(), opened.watched.floor_next.clone());
-        let raft_config = raft_config(&config).map_err(StartError::new)?;
-        if let Some((tables, ..)) = &opened.data {
-            rebuild_if_behind(&config, &transport, tables, &opened.log, &files).await?;
-        }
-        let (keeping, watched) = (opened.keeping, opened.watched.clone());
-        let opening = tokio::task::spawn_blocking(move || Machine::open(keeping, watched)).await;
-        let machine = opening.map_err(StartError::new)?.map_err(StartError::new)?;
-        let making = runtime
-            .spawn(async move { Raft::new(node.0, Arc::new(raft_config), network, log, machine).await });
-        let raft = making.await.map_err(StartError::new)?.map_err(StartError::new)?;
-        roster.store(Arc::new(roster_of(&raft.metrics().borrow_watched().membership_config)));
-
-        let degrading = Arc::new(Degrading::default());
-        let store = opened.data.as_ref().map(|(.., store)| store.clone());
-        let data = opened.data.map(|(tables, feed, store)| {
-            let bodies = BodyService::new(
-                transport.clone(),
-                store.clone(),
-                feed.replica_set(),
-                degrading.clone(),
-                BodyBounds::default(),
-            );
-            (DataParts { tables, feed, bodies }, BodyServer::new(store, BodyBounds::default()))
-        });
-        let (data, body_server) = data.unzip();
-        let local = Arc::new(Local {
-            id: node,
-            cluster,
-            config,
-            clock,
-            raft: raft.clone(),
-            transport,
-            roster,
-            log: opened.log,
-            book,
-            watched: opened.watched,
-            data,
-            in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
-            standing: Default::default(),
-            offers: Default::default(),
-            changing: Default::default(),
-            stopping: watch::Sender::new(false),
-            failure: watch::Sender::new(None),
-        });
-        admission.open(&local);
-        degrading.open(&local);
-        local.transport.revoke(files.read_removed());
-        local.transport.set_peers(local.look(|metrics| keeper::peers(node, metrics, &files.read_peers())));
-        server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
-        begin_if_founder(&local, &files).await?;
-
-        let tasks = spawn_tasks(&runtime, &local, store, opened.news);
+        let parts = Parts { node, cluster, config, clock, opened, book, transport, server, admission };
+        let (local, tasks) = assemble(parts, runtime.handle()).await?;
         let handle = ClusterHandle { local: local.clone() };
-        Ok((Cluster { local, tasks, _runtime: runtime, _lock: opened.lock }, handle))
+        Ok((Cluster { local, tasks, _runtime: runtime, _lock: lock }, handle))
     }
 
     /// Resolves when this node can no longer go on, with the reason in one line. The process is then to end, at once
@@ -211,7 +164,7 @@ impl Cluster {
         let _ = tokio::time::timeout(STOP_MAX, self.local.transport.shutdown()).await;
         if let Some(data) = &self.local.data {
             let tables = data.tables.clone();
-            let synced = tokio::task::spawn_blocking(move || tables.sync());
+            let synced = blocking(move || tables.sync());
             if let Ok(Ok(Err(error))) = tokio::time::timeout(STOP_MAX, synced).await {
                 tracing::warn!("the last sync of the tables failed: {error}");
             }
@@ -226,8 +179,80 @@ impl Drop for Cluster {
     }
 }
 
+/// Raft, what the parts of a node share, and the tasks, over a disk and a network that are open.
+pub(super) async fn assemble(
+    parts: Parts,
+    runtime: &Handle,
+) -> Result<(Arc<Local>, Vec<JoinHandle<()>>), StartError> {
+    let Parts { node, cluster, config, clock, opened, book, transport, server, admission } = parts;
+    let roster = Arc::new(ArcSwap::from_pointee(Vec::new()));
+    let network = Network {
+        node,
+        transport: transport.clone(),
+        roster: roster.clone(),
+        acks: Arc::new(Acks::default()),
+        book: book.clone(),
+        alive_within: Duration::from_millis(config.timing.gate_alive_ms),
+    };
+    let log = RaftLog::new(opened.log.clone(), opened.watched.floor_next.clone());
+    let raft_config = raft_config(&config).map_err(StartError::new)?;
+    let files = Files::new(&config.dir);
+    if let Some((tables, ..)) = &opened.data {
+        rebuild_if_behind(&config, &transport, tables, &opened.log, &files).await?;
+    }
+    let (keeping, watched) = (opened.keeping, opened.watched.clone());
+    let opening = blocking(move || Machine::open(keeping, watched)).await;
+    let machine = opening.map_err(StartError::new)?.map_err(StartError::new)?;
+    let making =
+        runtime.spawn(async move { Raft::new(node.0, Arc::new(raft_config), network, log, machine).await });
+    let raft = making.await.map_err(StartError::new)?.map_err(StartError::new)?;
+    roster.store(Arc::new(roster_of(&raft.metrics().borrow_watched().membership_config)));
+
+    let degrading = Arc::new(Degrading::default());
+    let store = opened.data.as_ref().map(|(.., store)| store.clone());
+    let data = opened.data.map(|(tables, feed, store)| {
+        let bodies = BodyService::new(
+            transport.clone(),
+            store.clone(),
+            feed.replica_set(),
+            degrading.clone(),
+            BodyBounds::default(),
+        );
+        (DataParts { tables, feed, bodies }, BodyServer::new(store, BodyBounds::default()))
+    });
+    let (data, body_server) = data.unzip();
+    let local = Arc::new(Local {
+        id: node,
+        cluster,
+        config,
+        clock,
+        raft: raft.clone(),
+        transport,
+        roster,
+        log: opened.log,
+        book,
+        watched: opened.watched,
+        data,
+        in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
+        standing: Default::default(),
+        offers: Default::default(),
+        changing: Default::default(),
+        stopping: watch::Sender::new(false),
+        failure: watch::Sender::new(None),
+    });
+    admission.open(&local);
+    degrading.open(&local);
+    local.transport.revoke(files.read_removed());
+    local.transport.set_peers(local.look(|metrics| keeper::peers(node, metrics, &files.read_peers())));
+    server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
+    begin_if_founder(&local, &files).await?;
+
+    let tasks = spawn_tasks(runtime, &local, store, opened.news);
+    Ok((local, tasks))
+}
+
 /// Opens everything on this disk. Blocks.
-fn open(config: &ClusterConfig, clock: &Clock) -> Result<Opened, StartError> {
+fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Opened), StartError> {
     let dir = &config.dir;
     let lock = DirLock::acquire(dir).map_err(StartError::new)?;
     if let Ok(why) = std::fs::read_to_string(marks::forgetful(dir)) {
@@ -265,7 +290,7 @@ fn open(config: &ClusterConfig, clock: &Clock) -> Result<Opened, StartError> {
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    Ok(Opened { lock, log, book, keeping, watched, data, news })
+    Ok((lock, book, Opened { log, keeping, watched, data, news }))
 }
 
 /// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log
@@ -279,7 +304,7 @@ async fn rebuild_if_behind(
 ) -> Result<(), StartError> {
     let Some(purged) = log.state().purged else { return Ok(()) };
     let rows = tables.clone();
-    let read = tokio::task::spawn_blocking(move || Progress::read(&rows)).await.map_err(StartError::new)?;
+    let read = blocking(move || Progress::read(&rows)).await.map_err(StartError::new)?;
     let last = read.map_err(StartError::new)?.last_applied;
     if last.is_some_and(|last| last.index >= purged.index) {
         return Ok(());
@@ -372,7 +397,7 @@ async fn begin_if_founder(local: &Arc<Local>, files: &Files) -> Result<(), Start
 }
 
 fn spawn_tasks(
-    runtime: &Runtime,
+    runtime: &Handle,
     local: &Arc<Local>,
     store: Option<Bodies>,
     news: BodyNews,

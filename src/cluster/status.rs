@@ -252,7 +252,7 @@ impl Local {
 
     async fn cluster_version(&self) -> u32 {
         let Some(tables) = self.data.as_ref().map(|data| data.tables.clone()) else { return 0 };
-        let read = tokio::task::spawn_blocking(move || reading::cluster_version(&tables)).await;
+        let read = super::blocking::blocking(move || reading::cluster_version(&tables)).await;
         read.ok().and_then(Result::ok).unwrap_or(0)
     }
 }

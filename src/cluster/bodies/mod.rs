@@ -235,7 +235,7 @@ fn disk(error: BodyError) -> Fault {
 
 /// Runs what blocks on the disk where that does no harm.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::ShuttingDown)
+    super::blocking::blocking(work).await.map_err(|_| Fault::ShuttingDown)
 }
 
 fn ms(ms: u64) -> Duration {

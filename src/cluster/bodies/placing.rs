@@ -238,6 +238,7 @@ impl Inner {
         let allowed_ms = self.bounds.allowed_ms(content.size());
         let mut replicas = self.replicas.clone();
         let why = tokio::select! {
+            biased;
             sent = self.send(node, id, content, upload) => match sent {
                 Ok(()) => return Ok(true),
                 Err(why) => why,

@@ -124,6 +124,7 @@ async fn pump(
             return error.to_string();
         }
         tokio::select! {
+            biased;
             ended = &mut acks => return ended.unwrap_or_else(|error| error.to_string()),
             count = parcels.recv_many(batch, BATCH_BODIES_MAX) => if count == 0 {
                 acks.abort();

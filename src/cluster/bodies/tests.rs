@@ -142,7 +142,7 @@ async fn cluster(bounds: BodyBounds, others: &[Manner]) -> Vec<Node> {
         nodes.push(node(&ca, at as u64 + 2, *manner, bounds).await);
     }
     let address = |node: &Node| {
-        let (control, bulk) = node.transport.local();
+        let (control, bulk) = node.transport.local().unwrap();
         PeerAddress { control: control.to_string(), bulk: bulk.to_string() }
     };
     let members: BTreeMap<_, _> = nodes.iter().map(|node| (node.transport.node(), address(node))).collect();

@@ -88,6 +88,7 @@ pub async fn forget_bodies(local: Arc<Local>, data: DataParts, mut dropped: mpsc
     let mut sweep_at = Instant::now() + upkeep.grace();
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             body = dropped.recv() => {
                 let Some(body) = body else { return };
@@ -173,7 +174,7 @@ async fn unnamed_of(data: &DataParts, ids: Vec<BodyId>) -> Result<Vec<BodyId>, F
         }
         Ok(unnamed)
     };
-    tokio::task::spawn_blocking(look).await.map_err(|_| Fault::ShuttingDown)?.map_err(disk)
+    crate::cluster::blocking::blocking(look).await.map_err(|_| Fault::ShuttingDown)?.map_err(disk)
 }
 
 /// Finds bodies that nothing names: given up half-way, dropped before a restart, or too many to be told of.

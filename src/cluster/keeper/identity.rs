@@ -95,5 +95,5 @@ impl Local {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+    crate::cluster::blocking::blocking(work).await.map_err(|error| error.to_string())?
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use super::{LOOK_AGAIN, ticking};
@@ -87,7 +86,7 @@ async fn revoke(local: &Arc<Local>, files: &Files, gone: BTreeSet<NodeId>) {
 }
 
 async fn write(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+    if let Ok(Err(error)) = crate::cluster::blocking::blocking(write).await {
         tracing::warn!("the members could not be written down: {error}");
     }
 }
@@ -99,6 +98,7 @@ pub async fn notice_removal(local: Arc<Local>) {
     let mut since = None;
     loop {
         let certain = tokio::select! {
+            biased;
             who = told.wait_for(Option::is_some) => who.ok().and_then(|who| *who),
             _ = ticks.tick() => None,
         };

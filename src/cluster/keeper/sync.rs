@@ -120,7 +120,8 @@ where
 {
     let stretches = futures_util::stream::try_unfold((rows, None), |(rows, after)| async move {
         let reading = rows.clone();
-        let read = tokio::task::spawn_blocking(move || reading::bodies(&reading, after, IDS_MAX)).await;
+        let read =
+            crate::cluster::blocking::blocking(move || reading::bodies(&reading, after, IDS_MAX)).await;
         let ids = read.map_err(|_| Fault::ShuttingDown)?.map_err(disk)?;
         let Some(last) = ids.last().copied() else { return Ok(None) };
         let ids = futures_util::stream::iter(ids.into_iter().map(Ok));

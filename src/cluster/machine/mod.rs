@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
-use tokio::sync::watch;
 
 pub use self::rows::Progress;
 pub use self::snapshot::{Marker, SnapshotData};
 pub use self::witness::WitnessFile;
 use super::feed::Feed;
 use super::types::{Answer, Entry, LogId, Payload, SnapshotMeta, StoredMembership, TypeConfig};
+use super::watch;
 use crate::mail::ids::LogIndex;
 use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
@@ -207,7 +207,7 @@ fn apply_entry(
 
 /// Table writes block for a disk; the runtime's threads never do.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    super::blocking::blocking(work).await.map_err(io::Error::other)?
 }
 
 fn tables_error(error: TablesError) -> io::Error {

@@ -135,7 +135,7 @@ impl Local {
             expires: Timestamp(now.0 + ttl_ms.min(TOKEN_TTL_MS_MAX)),
         };
         let record = token.record();
-        let written = tokio::task::spawn_blocking(move || files.add_token(record, now)).await;
+        let written = super::blocking::blocking(move || files.add_token(record, now)).await;
         written.map_err(ClusterError::refused)?.map_err(ClusterError::refused)?;
         Ok(token.to_string())
     }

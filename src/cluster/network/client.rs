@@ -316,6 +316,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let send = snapshot::send(&self.network.transport, NodeId(self.target), self.role, vote, snapshot);
         tokio::select! {
+            biased;
             sent = send => sent,
             closed = cancel => Err(StreamingError::Closed(closed)),
         }

@@ -73,7 +73,7 @@ async fn send_rows(
     send_frame(stream, header(vote, meta)).await?;
     if let Some(mut view) = view {
         loop {
-            let read = tokio::task::spawn_blocking(move || {
+            let read = crate::cluster::blocking::blocking(move || {
                 let rows = view.next_rows(ROWS_MAX);
                 (view, rows)
             });
@@ -208,7 +208,7 @@ async fn send_frame(stream: &mut FramedStream, frame: Bytes) -> Result<(), Strea
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TablesError> + Send + 'static,
 ) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    let done = crate::cluster::blocking::blocking(work).await.map_err(|error| error.to_string())?;
     done.map_err(|error| error.to_string())
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use quinn::{RecvStream, SendStream, VarInt};
 
-use super::CallError;
 use super::peer::Peer;
+use super::{CallError, FrameSink, FrameSource};
 use crate::cluster::wire::MESSAGE_BYTES_MAX;
 
 /// A frame holds at most this many bytes.
@@ -23,8 +23,17 @@ pub struct FramedStream {
 
 impl FramedStream {
     pub(super) fn new(peer: Arc<Peer>, send: SendStream, recv: RecvStream) -> Self {
-        let sender = FrameSender { peer: peer.clone(), stream: send, finished: false };
-        Self { sender, receiver: FrameReceiver { peer, stream: recv } }
+        let sender = Sending::Quic { peer: peer.clone(), stream: send, finished: false };
+        let receiving = Receiving::Quic { peer, stream: recv };
+        Self { sender: FrameSender { to: sender }, receiver: FrameReceiver { from: receiving } }
+    }
+
+    /// A stream that is carried by other means than QUIC.
+    pub fn over(sink: Box<dyn FrameSink>, source: Box<dyn FrameSource>) -> Self {
+        Self {
+            sender: FrameSender { to: Sending::Elsewhere(sink) },
+            receiver: FrameReceiver { from: Receiving::Elsewhere(source) },
+        }
     }
 
     /// Sends one frame; waits while the peer does not read. Not cancel-safe.
@@ -49,31 +58,49 @@ impl FramedStream {
 
 /// The writing half.
 pub struct FrameSender {
-    peer: Arc<Peer>,
-    stream: SendStream,
-    finished: bool,
+    to: Sending,
+}
+
+enum Sending {
+    Quic { peer: Arc<Peer>, stream: SendStream, finished: bool },
+    Elsewhere(Box<dyn FrameSink>),
 }
 
 impl FrameSender {
     /// Sends one frame; waits while the peer does not read. Not cancel-safe.
     pub async fn send(&mut self, frame: Bytes) -> Result<(), CallError> {
         let mut chunks = [length_of(&frame)?, frame];
-        self.stream.write_all_chunks(&mut chunks).await.map_err(|error| self.peer.unreachable(error))
+        match &mut self.to {
+            Sending::Quic { peer, stream, .. } => {
+                stream.write_all_chunks(&mut chunks).await.map_err(|error| peer.unreachable(error))
+            }
+            Sending::Elsewhere(sink) => {
+                let [_, frame] = chunks;
+                sink.send(vec![frame]).await
+            }
+        }
     }
 
     /// Sends many frames with one wake-up of the connection. Not cancel-safe.
     pub async fn send_all(&mut self, frames: Vec<Bytes>) -> Result<(), CallError> {
+        let (peer, stream) = match &mut self.to {
+            Sending::Quic { peer, stream, .. } => (peer, stream),
+            Sending::Elsewhere(sink) => return sink.send(frames).await,
+        };
         let mut chunks = Vec::with_capacity(frames.len() * 2);
         for frame in frames {
             chunks.extend([length_of(&frame)?, frame]);
         }
-        self.stream.write_all_chunks(&mut chunks).await.map_err(|error| self.peer.unreachable(error))
+        stream.write_all_chunks(&mut chunks).await.map_err(|error| peer.unreachable(error))
     }
 
     /// Says that no more frames follow.
     pub fn finish(&mut self) {
-        // The stream may be gone already, which the reading half reports.
-        self.finished = self.stream.finish().is_ok();
+        match &mut self.to {
+            // The stream may be gone already, which the reading half reports.
+            Sending::Quic { stream, finished, .. } => *finished = stream.finish().is_ok(),
+            Sending::Elsewhere(sink) => sink.finish(),
+        }
     }
 }
 
@@ -87,47 +114,55 @@ fn length_of(frame: &Bytes) -> Result<Bytes, CallError> {
 
 impl Drop for FrameSender {
     fn drop(&mut self) {
-        if !self.finished {
+        if let Sending::Quic { stream, finished: false, .. } = &mut self.to {
             // quinn would say "finished": half a conversation must not look like a whole one.
-            let _ = self.stream.reset(ABANDONED);
+            let _ = stream.reset(ABANDONED);
         }
     }
 }
 
 /// The reading half.
 pub struct FrameReceiver {
-    peer: Arc<Peer>,
-    stream: RecvStream,
+    from: Receiving,
+}
+
+enum Receiving {
+    Quic { peer: Arc<Peer>, stream: RecvStream },
+    Elsewhere(Box<dyn FrameSource>),
 }
 
 impl FrameReceiver {
     /// The next frame; `None`: the peer has finished. Not cancel-safe: give it a task of its own.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, CallError> {
-        let Some(length) = self.length().await? else { return Ok(None) };
+        let (peer, stream) = match &mut self.from {
+            Receiving::Quic { peer, stream } => (peer, stream),
+            Receiving::Elsewhere(source) => return source.recv().await,
+        };
+        let Some(length) = length_from(peer, stream).await? else { return Ok(None) };
         if length > FRAME_BYTES_MAX {
             return Err(CallError::Protocol(format!(
                 "a frame of {length} bytes is over the bound of {FRAME_BYTES_MAX}"
             )));
         }
-        let frame = read_exactly(&mut self.stream, length).await.map_err(|why| self.peer.unreachable(why))?;
-        self.peer.heard();
+        let frame = read_exactly(stream, length).await.map_err(|why| peer.unreachable(why))?;
+        peer.heard();
         Ok(Some(frame))
     }
+}
 
-    /// `None` at a clean end, between frames.
-    async fn length(&mut self) -> Result<Option<usize>, CallError> {
-        let mut bytes = [0; 4];
-        let mut have = 0;
-        while have < bytes.len() {
-            match self.stream.read(&mut bytes[have..]).await {
-                Ok(Some(read)) => have += read,
-                Ok(None) if have == 0 => return Ok(None),
-                Ok(None) => return Err(CallError::Protocol("a frame is cut short".to_owned())),
-                Err(error) => return Err(self.peer.unreachable(error)),
-            }
+/// `None` at a clean end, between frames.
+async fn length_from(peer: &Peer, stream: &mut RecvStream) -> Result<Option<usize>, CallError> {
+    let mut bytes = [0; 4];
+    let mut have = 0;
+    while have < bytes.len() {
+        match stream.read(&mut bytes[have..]).await {
+            Ok(Some(read)) => have += read,
+            Ok(None) if have == 0 => return Ok(None),
+            Ok(None) => return Err(CallError::Protocol("a frame is cut short".to_owned())),
+            Err(error) => return Err(peer.unreachable(error)),
         }
-        Ok(Some(u32::from_be_bytes(bytes) as usize))
     }
+    Ok(Some(u32::from_be_bytes(bytes) as usize))
 }
 
 /// Reads `length` bytes; without a copy where they lie in one packet. Memory grows with what has

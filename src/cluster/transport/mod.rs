@@ -1,5 +1,6 @@
 //! Two QUIC endpoints a node, mutual TLS, calls and framed streams. Knows nothing of Raft.
 
+mod carrier;
 mod dial;
 #[doc(hidden)]
 pub mod frames;
@@ -23,6 +24,7 @@ use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+pub use self::carrier::{Carrier, FrameSink, FrameSource};
 pub use self::frames::{BACKGROUND, FRAME_BYTES_MAX, FrameReceiver, FrameSender, FramedStream};
 use self::frames::{Opening, Purpose};
 pub use self::hello::{Handshake, Hello, PeerHello, Range, Versions};
@@ -112,8 +114,13 @@ pub struct PeerState {
 /// The two endpoints and all connections. Cheap to clone; the last clone dropped closes them.
 #[derive(Clone)]
 pub struct Transport {
-    shared: Arc<Shared>,
-    _guard: Arc<Guard>,
+    carried: Carried,
+}
+
+#[derive(Clone)]
+enum Carried {
+    Quic(Arc<Shared>, #[expect(dead_code, reason = "its drop closes the endpoints")] Arc<Guard>),
+    Elsewhere(Arc<dyn Carrier>),
 }
 
 /// Tasks hold [`Shared`], so its own drop would never come.
@@ -135,23 +142,33 @@ impl Transport {
         for lane in [Lane::Control, Lane::Bulk] {
             shared.lanes[lane as usize].runtime.spawn(serve::accept(shared.clone(), lane));
         }
-        Ok(Self { _guard: Arc::new(Guard(shared.clone())), shared })
+        let guard = Arc::new(Guard(shared.clone()));
+        Ok(Self { carried: Carried::Quic(shared, guard) })
+    }
+
+    /// Carried by other means than QUIC: in memory, in a simulation.
+    pub fn over(carrier: Arc<dyn Carrier>) -> Self {
+        Self { carried: Carried::Elsewhere(carrier) }
     }
 
     /// The current membership (this node may be among it). A node that is not in it is refused, and
     /// its connections are closed: removal revokes.
     pub fn set_peers(&self, members: BTreeMap<NodeId, PeerAddress>) {
-        let mut peers = self.shared.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => return carrier.set_peers(members),
+        };
+        let mut peers = shared.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.retain(|node, peer| {
             let stays = members.contains_key(node);
             if !stays {
-                let code = if self.shared.was_removed(*node) { CLOSE_REMOVED } else { CLOSE_REFUSED };
+                let code = if shared.was_removed(*node) { CLOSE_REMOVED } else { CLOSE_REFUSED };
                 peer.cut(code, "it is no longer a member of this cluster");
             }
             stays
         });
         for (node, address) in members {
-            if node == self.shared.node {
+            if node == shared.node {
                 continue;
             }
             match peers.get(&node) {
@@ -159,7 +176,7 @@ impl Transport {
                 None => {
                     let peer = Arc::new(Peer::new(node, address));
                     peers.insert(node, peer.clone());
-                    self.shared.keep_linked(&peer);
+                    shared.keep_linked(&peer);
                 }
             }
         }
@@ -168,16 +185,25 @@ impl Transport {
     /// These were members and never will be again: they are told so, now and whenever they come back. Only for what
     /// is committed: a node that hears it stops. [`Transport::set_peers`] then ends their connections.
     pub fn revoke(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        locked(&self.shared.removed).extend(nodes);
+        match &self.carried {
+            Carried::Quic(shared, _) => locked(&shared.removed).extend(nodes),
+            Carried::Elsewhere(carrier) => carrier.revoke(nodes.into_iter().collect()),
+        }
     }
 
     pub fn was_removed(&self, node: NodeId) -> bool {
-        self.shared.was_removed(node)
+        match &self.carried {
+            Carried::Quic(shared, _) => shared.was_removed(node),
+            Carried::Elsewhere(carrier) => carrier.was_removed(node),
+        }
     }
 
     /// Which peer, whose certificate was checked, said that this node was removed for ever.
     pub fn told_removed(&self) -> watch::Receiver<Option<NodeId>> {
-        self.shared.told_removed.subscribe()
+        match &self.carried {
+            Carried::Quic(shared, _) => shared.told_removed.subscribe(),
+            Carried::Elsewhere(carrier) => carrier.told_removed(),
+        }
     }
 
     /// Asks `to` and waits for the answer. Fails at once when the connection is lost or the peer is
@@ -197,22 +223,40 @@ impl Transport {
                 format!("a message of {} bytes is over the bound of {MESSAGE_BYTES_MAX}", body.len());
             return Err(CallError::Protocol(message));
         }
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => {
+                let call = carrier.call(to, lane, kind, body);
+                return tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::Timeout(to)));
+            }
+        };
         let opening = Opening { what: Purpose::Call, kind, length: body.len() as u32 };
-        tokio::time::timeout(timeout, self.shared.call(to, lane, opening, body))
+        tokio::time::timeout(timeout, shared.call(to, lane, opening, body))
             .await
             .unwrap_or(Err(CallError::Timeout(to)))
     }
 
     /// Asks on the control lane whether the process lives; its handler is not bothered.
     pub async fn ping(&self, to: NodeId, timeout: Duration) -> Result<(), CallError> {
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => {
+                let ping = tokio::time::timeout(timeout, carrier.ping(to));
+                return ping.await.unwrap_or(Err(CallError::Timeout(to)));
+            }
+        };
         let opening = Opening { what: Purpose::Ping, kind: 0, length: 0 };
-        let call = self.shared.call(to, Lane::Control, opening, Bytes::new());
+        let call = shared.call(to, Lane::Control, opening, Bytes::new());
         tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::Timeout(to))).map(|_| ())
     }
 
     /// Opens a stream of frames in both directions. The peer learns of it at once.
     pub async fn open_stream(&self, to: NodeId, lane: Lane, kind: u16) -> Result<FramedStream, CallError> {
-        let peer = self.shared.member(to)?;
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => return carrier.open_stream(to, lane, kind).await,
+        };
+        let peer = shared.member(to)?;
         let connection = linked(&peer, lane).await?;
         let (mut send, recv) = connection.open_bi().await.map_err(|why| peer.unreachable(why))?;
         let opening = Opening { what: Purpose::Stream, kind, length: 0 };
@@ -223,13 +267,17 @@ impl Transport {
 
     /// Waits until our connection to `to` stands; however long that takes, while it is a member.
     pub async fn connected(&self, to: NodeId, lane: Lane) -> Result<(), CallError> {
-        let peer = self.shared.member(to)?;
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => return carrier.connected(to, lane).await,
+        };
+        let peer = shared.member(to)?;
         let mut state = peer.link(lane).state.subscribe();
         loop {
             if matches!(*state.borrow_and_update(), LinkState::Up(_)) {
                 return Ok(());
             }
-            self.shared.member(to)?;
+            shared.member(to)?;
             state.changed().await.map_err(|_| CallError::ShuttingDown)?;
         }
     }
@@ -241,38 +289,50 @@ impl Transport {
 
     /// All defaults for a node that is no member.
     pub fn peer_state(&self, node: NodeId) -> PeerState {
-        self.shared.peer(node).map(|peer| peer.state()).unwrap_or_default()
+        match &self.carried {
+            Carried::Quic(shared, _) => shared.peer(node).map(|peer| peer.state()).unwrap_or_default(),
+            Carried::Elsewhere(carrier) => carrier.peer_state(node),
+        }
     }
 
     pub fn node(&self) -> NodeId {
-        self.shared.node
+        match &self.carried {
+            Carried::Quic(shared, _) => shared.node,
+            Carried::Elsewhere(carrier) => carrier.node(),
+        }
     }
 
-    /// The bound addresses (port 0 in the configuration picks one): control, bulk.
-    pub fn local(&self) -> (SocketAddr, SocketAddr) {
-        (self.shared.local(Lane::Control), self.shared.local(Lane::Bulk))
+    /// The bound addresses (port 0 in the configuration picks one): control, bulk. `None`: not on QUIC.
+    pub fn local(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let Carried::Quic(shared, _) = &self.carried else { return None };
+        Some((shared.local(Lane::Control), shared.local(Lane::Bulk)))
     }
 
     /// Uses a renewed certificate or CA bundle for connections made from now on.
     pub fn replace_identity(&self, identity: &NodeIdentity) -> Result<(), TransportError> {
+        let Carried::Quic(shared, _) = &self.carried else { return Ok(()) };
         let name = identity.name().map_err(|why| TransportError::Identity(why.to_string()))?;
-        if name != (self.shared.node, self.shared.cluster) {
+        if name != (shared.node, shared.cluster) {
             return Err(TransportError::Identity("it is another node's".to_owned()));
         }
         let tls = quic::Tls::new(identity)?;
         for lane in [Lane::Control, Lane::Bulk] {
-            self.shared.endpoint(lane).set_server_config(Some(tls.server(lane)));
+            shared.endpoint(lane).set_server_config(Some(tls.server(lane)));
         }
-        self.shared.tls.store(Arc::new(tls));
+        shared.tls.store(Arc::new(tls));
         Ok(())
     }
 
     /// Closes all connections, which fails their calls, and tells the peers, within 500 ms.
     pub async fn shutdown(&self) {
-        self.shared.close();
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => return carrier.close(),
+        };
+        shared.close();
         let idle = async {
-            self.shared.endpoint(Lane::Control).wait_idle().await;
-            self.shared.endpoint(Lane::Bulk).wait_idle().await;
+            shared.endpoint(Lane::Control).wait_idle().await;
+            shared.endpoint(Lane::Bulk).wait_idle().await;
         };
         let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS_MAX), idle).await;
     }

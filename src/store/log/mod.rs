@@ -11,6 +11,7 @@ pub mod frame;
 mod index;
 mod read;
 mod recover;
+mod seam;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use self::index::{Index, Stretch};
 use self::recover::{io_error, recover};
+pub use self::seam::LogDisk;
 use self::writer::{Change, Job, Writer};
 use super::files::DirLock;
 use super::watch::SyncWatch;
@@ -133,7 +135,13 @@ pub type OnDurable = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// The log. Cheap to clone; the last clone that is dropped ends its thread.
 #[derive(Clone)]
 pub struct LogStore {
-    handle: Arc<Handle>,
+    kept: Kept,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Files(Arc<Handle>),
+    Elsewhere(Arc<dyn LogDisk>),
 }
 
 impl LogStore {
@@ -157,11 +165,19 @@ impl LogStore {
             })
             .map_err(io_error)?;
         let room = Arc::new(Semaphore::new(limits.queue_bytes_max));
-        Ok(Self { handle: Arc::new(Handle { core, room, thread: Some(thread) }) })
+        Ok(Self { kept: Kept::Files(Arc::new(Handle { core, room, thread: Some(thread) })) })
+    }
+
+    /// A log that is kept by other means than files: in memory, in a simulation.
+    pub fn over(disk: Arc<dyn LogDisk>) -> Self {
+        Self { kept: Kept::Elsewhere(disk) }
     }
 
     pub fn state(&self) -> LogState {
-        self.core().lock().state
+        match &self.kept {
+            Kept::Files(handle) => handle.core.lock().state,
+            Kept::Elsewhere(disk) => disk.state(),
+        }
     }
 
     /// The same, of what is durable alone.
@@ -171,9 +187,13 @@ impl LogStore {
 
     /// Durable when it returns.
     pub async fn save_vote(&self, vote: LogVote) -> Result<(), LogError> {
+        let core = match &self.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(disk) => return disk.save_vote(vote).await,
+        };
         let (reply, answered) = oneshot::channel();
         {
-            let mut memory = self.core().lock();
+            let mut memory = core.lock();
             memory.send(Change::Vote(vote, reply))?;
             memory.state.vote = Some(vote);
         }
@@ -182,7 +202,11 @@ impl LogStore {
 
     /// Remembered with the next write that is synced; not synced by itself.
     pub fn save_committed(&self, committed: Option<LogPosition>) -> Result<(), LogError> {
-        let mut memory = self.core().lock();
+        let core = match &self.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(disk) => return disk.save_committed(committed),
+        };
+        let mut memory = core.lock();
         memory.send(Change::Committed(committed))?;
         memory.state.committed = committed;
         Ok(())
@@ -195,20 +219,28 @@ impl LogStore {
         entries: Vec<(LogPosition, Bytes)>,
         on_durable: OnDurable,
     ) -> Result<(), LogError> {
+        let handle = match &self.kept {
+            Kept::Files(handle) => handle,
+            Kept::Elsewhere(disk) => return disk.append(entries, on_durable).await,
+        };
         let bytes: usize = entries.iter().map(|(_, payload)| payload.len()).sum();
-        let permits = bytes.min(self.handle.core.limits.queue_bytes_max) as u32;
+        let permits = bytes.min(handle.core.limits.queue_bytes_max) as u32;
         let stopped = |_| LogError::Io("the log is closed".into());
-        let room = self.handle.room.clone().acquire_many_owned(permits).await.map_err(stopped)?;
-        let mut memory = self.core().lock();
+        let room = handle.room.clone().acquire_many_owned(permits).await.map_err(stopped)?;
+        let mut memory = handle.core.lock();
         memory.check_append(&entries)?;
         memory.send(Change::Append { entries: entries.clone(), on_durable, _room: room })?;
-        memory.remember(entries, self.handle.core.limits.cache_bytes_max);
+        memory.remember(entries, handle.core.limits.cache_bytes_max);
         Ok(())
     }
 
     /// Drops every entry behind `last` (all that are not purged for `None`). In order with votes, appends and purges.
     pub fn truncate_after(&self, last: Option<LogPosition>) -> Result<(), LogError> {
-        let mut memory = self.core().lock();
+        let core = match &self.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(disk) => return disk.truncate_after(last),
+        };
+        let mut memory = core.lock();
         memory.send(Change::TruncateAfter(last))?;
         memory.state = index::truncated(memory.state, last);
         memory.forget_after(last.map_or(0, |last| last.index + 1));
@@ -217,7 +249,11 @@ impl LogStore {
 
     /// Drops every entry up to and including `upto`, which may lie beyond the last one (a snapshot was installed).
     pub fn purge(&self, upto: LogPosition) -> Result<(), LogError> {
-        let mut memory = self.core().lock();
+        let core = match &self.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(disk) => return disk.purge(upto),
+        };
+        let mut memory = core.lock();
         memory.send(Change::Purge(upto))?;
         memory.state = index::purged(memory.state, upto);
         memory.forget_upto(upto.index);
@@ -232,11 +268,14 @@ impl LogStore {
         range: Range<u64>,
         bytes_max: usize,
     ) -> Result<Vec<(LogPosition, Bytes)>, LogError> {
-        let stretches = match self.core().lock().plan(range, bytes_max)? {
+        let core = match &self.kept {
+            Kept::Files(handle) => handle.core.clone(),
+            Kept::Elsewhere(disk) => return disk.read(range, bytes_max).await,
+        };
+        let stretches = match core.lock().plan(range, bytes_max)? {
             Plan::Cached(entries) => return Ok(entries),
             Plan::OnDisk(stretches) => stretches,
         };
-        let core = self.handle.core.clone();
         tokio::task::spawn_blocking(move || core.read_from_disk(&stretches, bytes_max))
             .await
             .unwrap_or_else(|error| Err(LogError::Io(error.to_string())))
@@ -244,21 +283,26 @@ impl LogStore {
 
     /// Bytes of all log files.
     pub fn bytes_on_disk(&self) -> u64 {
-        self.core().bytes_on_disk.load(Ordering::Relaxed)
+        match &self.kept {
+            Kept::Files(handle) => handle.core.bytes_on_disk.load(Ordering::Relaxed),
+            Kept::Elsewhere(disk) => disk.bytes_on_disk(),
+        }
     }
 
     /// What knowing where the entries are takes in memory.
     pub fn index_bytes(&self) -> usize {
-        self.core().lock().index.bytes()
+        match &self.kept {
+            Kept::Files(handle) => handle.core.lock().index.bytes(),
+            Kept::Elsewhere(_) => 0,
+        }
     }
 
     /// How long the write and sync now running has been running; `None`: none is. For the flush watchdog.
     pub fn sync_running_for(&self) -> Option<Duration> {
-        self.core().watch.running_for()
-    }
-
-    fn core(&self) -> &Core {
-        &self.handle.core
+        match &self.kept {
+            Kept::Files(handle) => handle.core.watch.running_for(),
+            Kept::Elsewhere(disk) => disk.sync_running_for(),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod progress;
 #[doc(hidden)]
 pub mod record;
 mod scan;
+mod seam;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use self::index::{Index, Live, Location, Mark};
 pub use self::progress::ScrubProgress;
 use self::record::HEADER_BYTES;
 use self::scan::{Depth, cut_torn_tail, list_segments, read_body, segment_path};
+pub use self::seam::BodyDisk;
 pub use self::spool::{BodyWriter, Staged};
 use self::writer::{Answer, Job, Presence, Writer};
 use super::files::{self, DirLock};
@@ -136,7 +138,13 @@ pub struct Scrubbed {
 /// The bodies of one node. Cheap to clone; the last clone that is dropped ends the writer.
 #[derive(Clone)]
 pub struct Bodies {
-    handle: Arc<Handle>,
+    kept: Kept,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Files(Arc<Handle>),
+    Elsewhere(Arc<dyn BodyDisk>),
 }
 
 impl Bodies {
@@ -148,7 +156,12 @@ impl Bodies {
             .name("bodies".into())
             .spawn(move || writer.run(&jobs))
             .map_err(io_error)?;
-        Ok(Self { handle: Arc::new(Handle { core, thread: Some(thread), _lock: lock }) })
+        Ok(Self { kept: Kept::Files(Arc::new(Handle { core, thread: Some(thread), _lock: lock })) })
+    }
+
+    /// Bodies that are kept by other means than files: in memory, in a simulation.
+    pub fn over(disk: Arc<dyn BodyDisk>) -> Self {
+        Self { kept: Kept::Elsewhere(disk) }
     }
 
     /// Opens a body for writing.
@@ -176,7 +189,10 @@ impl Bodies {
 
     /// The body, verified against its id; `None`: not on this node. Blocks.
     pub fn get(&self, id: BodyId) -> Result<Option<Bytes>, BodyError> {
-        let core = &self.handle.core;
+        let core = match &self.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(disk) => return disk.get(id),
+        };
         let mut missed = None;
         while let Some(at) = core.index.get(&id)? {
             match read_body(&segment_path(&core.dir, at.segment), at.offset, &id, at.length) {
@@ -191,7 +207,7 @@ impl Bodies {
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
                 Ok(None) | Err(_) => {
-                    self.ask(|answer| Job::DropCorrupt(id, at, answer))?;
+                    core.ask(|answer| Job::DropCorrupt(id, at, answer))?;
                     return Err(BodyError::Corrupt(id));
                 }
             }
@@ -200,17 +216,26 @@ impl Bodies {
     }
 
     pub fn contains(&self, id: BodyId) -> Result<bool, BodyError> {
-        Ok(self.handle.core.index.get(&id)?.is_some())
+        match &self.kept {
+            Kept::Files(handle) => Ok(handle.core.index.get(&id)?.is_some()),
+            Kept::Elsewhere(disk) => disk.contains(id),
+        }
     }
 
     /// How many bodies there are.
     pub fn count(&self) -> u64 {
-        self.handle.core.lock().live.values().map(|live| live.bodies).sum()
+        match &self.kept {
+            Kept::Files(handle) => handle.core.lock().live.values().map(|live| live.bodies).sum(),
+            Kept::Elsewhere(disk) => disk.count(),
+        }
     }
 
     /// Bytes of the bodies that live, with their headers, and of all segments.
     pub fn bytes(&self) -> BodyBytes {
-        let memory = self.handle.core.lock();
+        let memory = match &self.kept {
+            Kept::Files(handle) => handle.core.lock(),
+            Kept::Elsewhere(disk) => return disk.bytes(),
+        };
         let live = memory.live.values().map(|live| live.bytes).sum();
         BodyBytes { live, on_disk: memory.sizes.values().sum() }
     }
@@ -218,7 +243,10 @@ impl Bodies {
     /// Drops bodies that nothing names any longer; those placed within the grace period stay and are
     /// returned, to be asked for again later. Blocks.
     pub fn forget(&self, ids: &[BodyId]) -> Result<Vec<BodyId>, BodyError> {
-        self.ask(|answer| Job::Forget(ids.to_vec(), answer))
+        match &self.kept {
+            Kept::Files(handle) => handle.core.ask(|answer| Job::Forget(ids.to_vec(), answer)),
+            Kept::Elsewhere(disk) => disk.forget(ids),
+        }
     }
 
     /// Compacts at most one segment with more dead than live bytes. Returns the bytes given back; 0:
@@ -229,7 +257,8 @@ impl Bodies {
 
     /// The same; `pause` is told how long to rest after each stretch.
     fn compact_one_pausing(&self, pause: &mut dyn FnMut(Duration)) -> Result<u64, BodyError> {
-        let core = &self.handle.core;
+        let Kept::Files(handle) = &self.kept else { return Ok(0) };
+        let core = &handle.core;
         let _one = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((segment, size, live)) = core.most_dead() else { return Ok(0) };
         let path = segment_path(&core.dir, segment);
@@ -240,8 +269,8 @@ impl Bodies {
                 continue;
             }
             match read_body(&path, offset, &id, header.length).map_err(io_error)? {
-                Some(body) => self.ask(|answer| Job::Move { id, from, bytes: body.into(), answer })?,
-                None => self.ask(|answer| Job::DropCorrupt(id, from, answer))?,
+                Some(body) => core.ask(|answer| Job::Move { id, from, bytes: body.into(), answer })?,
+                None => core.ask(|answer| Job::DropCorrupt(id, from, answer))?,
             }
             unpaced_bytes += header.length;
             if unpaced_bytes >= COMPACTION_STRETCH_BYTES {
@@ -250,19 +279,28 @@ impl Bodies {
                 unpaced_bytes = 0;
             }
         }
-        self.ask(|answer| Job::Retire(segment, answer))?;
+        core.ask(|answer| Job::Retire(segment, answer))?;
         Ok(size.saturating_sub(live))
     }
 
     /// The next ids after `after` in order, at most `max`; empty at the end.
     pub fn ids_after(&self, after: Option<BodyId>, max: usize) -> Result<Vec<BodyId>, BodyError> {
-        Ok(self.handle.core.index.after(after, max)?.into_iter().map(|(id, _)| id).collect())
+        match &self.kept {
+            Kept::Files(handle) => {
+                Ok(handle.core.index.after(after, max)?.into_iter().map(|(id, _)| id).collect())
+            }
+            Kept::Elsewhere(disk) => disk.ids_after(after, max),
+        }
     }
 
     /// Re-reads and verifies the bodies after `after`, at most `bytes_max` of them (at least one). The caller paces.
     pub fn scrub(&self, after: Option<BodyId>, bytes_max: u64) -> Result<Scrubbed, BodyError> {
+        let core = match &self.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(disk) => return disk.scrub(after, bytes_max),
+        };
         let mut scrubbed = Scrubbed { next: after, checked: 0, bytes: 0, corrupt: Vec::new() };
-        for (id, at) in self.handle.core.index.after(after, SCRUB_BODIES_MAX)? {
+        for (id, at) in core.index.after(after, SCRUB_BODIES_MAX)? {
             if scrubbed.checked > 0 && scrubbed.bytes + at.length > bytes_max {
                 return Ok(scrubbed);
             }
@@ -283,34 +321,35 @@ impl Bodies {
 
     /// How far the scrub of this disk has come.
     pub fn scrub_progress(&self) -> Option<ScrubProgress> {
-        ScrubProgress::read(&self.handle.core.dir)
+        match &self.kept {
+            Kept::Files(handle) => ScrubProgress::read(&handle.core.dir),
+            Kept::Elsewhere(_) => None,
+        }
     }
 
     /// Notes it durably. Blocks.
     pub fn note_scrub(&self, progress: ScrubProgress) -> Result<(), BodyError> {
-        progress.write(&self.handle.core.dir).map_err(io_error)
+        match &self.kept {
+            Kept::Files(handle) => progress.write(&handle.core.dir).map_err(io_error),
+            Kept::Elsewhere(_) => Ok(()),
+        }
     }
 
     /// How long the write and sync now running has been running; `None`: none is. For the flush watchdog.
     pub fn sync_running_for(&self) -> Option<Duration> {
-        self.handle.core.watch.running_for()
+        match &self.kept {
+            Kept::Files(handle) => handle.core.watch.running_for(),
+            Kept::Elsewhere(disk) => disk.sync_running_for(),
+        }
     }
 
     /// Why nothing is stored any more, once a write or sync failed for another reason than a full disk: the
     /// kernel may have dropped what it was given, and a later sync would not say so. Restart the process.
     pub fn failure(&self) -> Option<String> {
-        self.handle.core.lock().failure.clone()
-    }
-
-    fn send(&self, job: Job) -> Result<(), BodyError> {
-        let jobs = self.handle.core.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())
-    }
-
-    fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, BodyError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(job(answer))?;
-        answered.blocking_recv().map_err(|_| ended())?
+        match &self.kept {
+            Kept::Files(handle) => handle.core.lock().failure.clone(),
+            Kept::Elsewhere(_) => None,
+        }
     }
 }
 
@@ -362,6 +401,17 @@ struct Memory {
 }
 
 impl Core {
+    fn send(&self, job: Job) -> Result<(), BodyError> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())
+    }
+
+    fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, BodyError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(job(answer))?;
+        answered.blocking_recv().map_err(|_| ended())?
+    }
+
     fn lock(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::record::{HEADER_BYTES, Header};
 use super::writer::{Job, Presence};
-use super::{Bodies, BodyError, ended, io_error};
+use super::{Bodies, BodyError, Kept, ended, io_error};
 use crate::mail::ids::BodyId;
 use crate::store::files;
 
@@ -78,7 +78,15 @@ impl BodyWriter {
 
     /// Takes the next bytes. Blocks on the disk only for bodies over `gathered_body_bytes_max`.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
-        let core = &self.bodies.handle.core;
+        let core = match &self.bodies.kept {
+            Kept::Files(handle) => &handle.core,
+            Kept::Elsewhere(_) => {
+                self.gathered.extend_from_slice(bytes);
+                self.hasher.update(bytes);
+                self.bytes += bytes.len() as u64;
+                return Ok(());
+            }
+        };
         if self.bytes + bytes.len() as u64 > core.limits.body_bytes_max {
             return Err(BodyError::TooLarge(core.limits.body_bytes_max));
         }
@@ -140,9 +148,15 @@ impl Staged {
     /// Durable when it returns; shares its sync with all that gathered. A body that is there already is
     /// not written again; its grace period begins anew.
     pub async fn commit(self) -> Result<BodyId, BodyError> {
+        let (core, content) = match (&self.bodies.kept, self.content) {
+            (Kept::Files(handle), content) => (&handle.core, content),
+            (Kept::Elsewhere(disk), Content::Gathered(bytes)) => {
+                return disk.store(self.id, bytes).await.map(|()| self.id);
+            }
+            (Kept::Elsewhere(_), Content::Spooled(_)) => return Err(ended()),
+        };
         let (answer, answered) = oneshot::channel();
-        let core = &self.bodies.handle.core;
-        let job = match self.content {
+        let job = match content {
             Content::Gathered(bytes) => {
                 let permits = bytes.len().min(core.limits.queue_bytes_max) as u32;
                 let room = core.room.clone().acquire_many_owned(permits).await.map_err(|_| ended())?;
@@ -154,23 +168,28 @@ impl Staged {
                 Job::Adopt { id: self.id, length: self.size, spool, presence: Presence::Enough, answer }
             }
         };
-        self.bodies.send(job)?;
+        core.send(job)?;
         answered.await.map_err(|_| ended())??;
         Ok(self.id)
     }
 
     /// As [`Staged::commit`], for a thread that may block.
     pub(super) fn commit_blocking(self, presence: Presence) -> Result<(), BodyError> {
+        let (core, content) = match (&self.bodies.kept, self.content) {
+            (Kept::Files(handle), content) => (&handle.core, content),
+            (Kept::Elsewhere(disk), Content::Gathered(bytes)) => return disk.store_now(self.id, bytes),
+            (Kept::Elsewhere(_), Content::Spooled(_)) => return Err(ended()),
+        };
         let (answer, answered) = oneshot::channel();
-        let job = match self.content {
+        let job = match content {
             // Bounded by its caller, who waits; so it needs no room in the queue.
             Content::Gathered(bytes) => Job::Store { id: self.id, bytes, presence, answer, _room: None },
             Content::Spooled(spool) => {
-                self.bodies.handle.core.noting(spool.sync().map_err(io_error))?;
+                core.noting(spool.sync().map_err(io_error))?;
                 Job::Adopt { id: self.id, length: self.size, spool, presence, answer }
             }
         };
-        self.bodies.send(job)?;
+        core.send(job)?;
         answered.blocking_recv().map_err(|_| ended())?
     }
 }

@@ -3,6 +3,7 @@
 
 pub(in crate::store) mod engine;
 mod overlay;
+mod seam;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,7 +19,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use self::engine::{Engine, Row, check_sizes, io_error};
+pub use self::engine::Row;
+use self::engine::{Engine, check_sizes, io_error};
+pub use self::seam::RowDisk;
 use self::writer::{Answer, Core, Ordered, Queue, Turn, Writer};
 use super::files::{self, DirLock};
 use crate::clock::Clock;
@@ -78,7 +81,13 @@ pub enum TablesError {
 /// The rows of one node. Cheap to clone; the last clone that is dropped ends the writer.
 #[derive(Clone)]
 pub struct Tables {
-    handle: Arc<Handle>,
+    kept: Kept,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Files(Arc<Handle>),
+    Elsewhere(Arc<dyn RowDisk>),
 }
 
 impl Tables {
@@ -107,7 +116,12 @@ impl Tables {
             .spawn(move || writer.run())
             .map_err(io_error)?;
         let handle = Handle { core, installing: AtomicBool::new(false), thread: Some(thread), _lock: lock };
-        Ok(Self { handle: Arc::new(handle) })
+        Ok(Self { kept: Kept::Files(Arc::new(handle)) })
+    }
+
+    /// Rows that are kept by other means than files: in memory, in a simulation.
+    pub fn over(disk: Arc<dyn RowDisk>) -> Self {
+        Self { kept: Kept::Elsewhere(disk) }
     }
 
     /// Renames a damaged directory to a dated name beside it and removes older ones set aside: one is kept.
@@ -132,7 +146,10 @@ impl Tables {
     /// Deletes of many rows are split by the caller (a thousand a batch): the engine holds each in memory.
     pub fn write(&self, batch: Batch) -> Result<(), TablesError> {
         check_sizes(&batch)?;
-        self.ask(|answer| Ordered::Write(batch, answer))
+        match &self.kept {
+            Kept::Files(handle) => handle.ask(|answer| Ordered::Write(batch, answer)),
+            Kept::Elsewhere(disk) => disk.write(batch),
+        }
     }
 
     /// As [`Tables::write`], for async callers.
@@ -145,32 +162,47 @@ impl Tables {
 
     /// Makes durable all that was written before. The only point of durability. Blocks.
     pub fn sync(&self) -> Result<(), TablesError> {
-        self.ask(Ordered::Sync)
+        match &self.kept {
+            Kept::Files(handle) => handle.ask(Ordered::Sync),
+            Kept::Elsewhere(disk) => disk.sync(),
+        }
     }
 
     /// All rows as they are at this moment, read in turns while writes go on. Blocks for a turn of the writer.
     pub fn begin_view(&self) -> Result<View, TablesError> {
-        let core = self.handle.core.clone();
-        let id = ask_turn(&core, Turn::Begin)?;
-        Ok(View { core, id, ended: false })
+        let read = match &self.kept {
+            Kept::Files(handle) => {
+                let core = handle.core.clone();
+                let id = ask_turn(&core, Turn::Begin)?;
+                Reading::Turns { core, id, ended: false }
+            }
+            Kept::Elsewhere(disk) => Reading::Copied(disk.all()?.into_iter()),
+        };
+        Ok(View { read })
     }
 
     /// Opens an empty set of rows beside the present ones, for a snapshot. One at a time.
     pub fn begin_install(&self) -> Result<Installer, TablesError> {
-        if self.handle.installing.swap(true, Ordering::AcqRel) {
-            return Err(TablesError::Io("an installation is already running".into()));
-        }
-        Installer::begin(self.clone())
+        let build = match &self.kept {
+            Kept::Files(handle) => Build::beside(handle.clone())?,
+            Kept::Elsewhere(disk) => Build::Gathered(disk.clone(), Vec::new()),
+        };
+        Ok(Installer { build })
     }
 
     /// What was damaged, once something was found to be.
     pub fn damage(&self) -> Option<String> {
-        self.handle.core.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match &self.kept {
+            Kept::Files(handle) => handle.core.damage.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Kept::Elsewhere(_) => None,
+        }
     }
+}
 
+impl Handle {
     /// Queues and waits for the answer; waits for room first.
     fn ask(&self, job: impl FnOnce(Answer<()>) -> Ordered) -> Result<(), TablesError> {
-        let core = &self.handle.core;
+        let core = &self.core;
         let (answer, answered) = sync_channel(1);
         let mut queue = core.lock();
         while queue.ordered.len() >= core.limits.batches_queued_max {
@@ -185,8 +217,13 @@ impl Tables {
 
 impl Rows for Tables {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
-        let core = &self.handle.core;
-        core.noting(core.engine.load().get(key)).map_err(rows_error)
+        match &self.kept {
+            Kept::Files(handle) => {
+                let core = &handle.core;
+                core.noting(core.engine.load().get(key)).map_err(rows_error)
+            }
+            Kept::Elsewhere(disk) => disk.get(key),
+        }
     }
 
     fn scan(
@@ -198,8 +235,13 @@ impl Rows for Tables {
         if from >= to {
             return Ok(());
         }
-        let core = &self.handle.core;
-        core.noting(core.engine.load_full().scan(from, Some(to), visit)).map_err(rows_error)
+        match &self.kept {
+            Kept::Files(handle) => {
+                let core = &handle.core;
+                core.noting(core.engine.load_full().scan(from, Some(to), visit)).map_err(rows_error)
+            }
+            Kept::Elsewhere(disk) => disk.scan(from, to, visit),
+        }
     }
 }
 
@@ -288,19 +330,31 @@ fn ask_turn<T>(core: &Core, turn: impl FnOnce(Answer<T>) -> Turn) -> Result<T, T
 
 /// A consistent picture of all rows. Dropping it ends it.
 pub struct View {
-    core: Arc<Core>,
-    id: u64,
-    ended: bool,
+    read: Reading,
+}
+
+enum Reading {
+    /// In turns of the writer.
+    Turns {
+        core: Arc<Core>,
+        id: u64,
+        ended: bool,
+    },
+    Copied(std::vec::IntoIter<Row>),
 }
 
 impl View {
     /// The next rows in key order, about `rows_max` (at most 500) of them; empty at the end. Blocks for
     /// a turn of the writer. Whoever reads slower than others write holds them up, so read on.
     pub fn next_rows(&mut self, rows_max: usize) -> Result<Vec<Row>, TablesError> {
-        let (id, rows_max) = (self.id, rows_max.clamp(1, VIEW_ROWS_MAX));
-        while !self.ended {
-            let (rows, end) = ask_turn(&self.core, |answer| Turn::Next { view: id, rows_max, answer })?;
-            self.ended = end;
+        let rows_max = rows_max.clamp(1, VIEW_ROWS_MAX);
+        let (core, id, ended) = match &mut self.read {
+            Reading::Turns { core, id, ended } => (core, *id, ended),
+            Reading::Copied(rows) => return Ok(rows.by_ref().take(rows_max).collect()),
+        };
+        while !*ended {
+            let (rows, end) = ask_turn(core, |answer| Turn::Next { view: id, rows_max, answer })?;
+            *ended = end;
             if !rows.is_empty() {
                 return Ok(rows);
             }
@@ -311,29 +365,71 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        self.core.lock().turns.push_back(Turn::End(self.id));
-        self.core.work.notify_one();
+        if let Reading::Turns { core, id, .. } = &self.read {
+            core.lock().turns.push_back(Turn::End(*id));
+            core.work.notify_one();
+        }
     }
 }
 
 /// A set of rows being built beside the present ones. Dropping it unfinished leaves nothing behind.
 pub struct Installer {
-    tables: Tables,
-    generation: u64,
-    engine: Option<Engine>,
+    build: Build,
+}
+
+enum Build {
+    Beside(Generation),
+    Gathered(Arc<dyn RowDisk>, Vec<Row>),
+}
+
+impl Build {
+    fn beside(handle: Arc<Handle>) -> Result<Self, TablesError> {
+        if handle.installing.swap(true, Ordering::AcqRel) {
+            return Err(TablesError::Io("an installation is already running".into()));
+        }
+        Generation::begin(handle).map(Self::Beside)
+    }
 }
 
 impl Installer {
-    fn begin(tables: Tables) -> Result<Self, TablesError> {
-        let mut installer = Self { tables, generation: 0, engine: None };
-        let core = &installer.tables.handle.core;
-        installer.generation = current_generation(&core.dir)? + 1;
-        remove_other_generations(&core.dir, installer.generation - 1)?;
-        installer.engine = Some(Engine::open(&installer.path(), core.limits.cache_bytes)?);
-        Ok(installer)
+    pub fn push(&mut self, rows: Vec<Row>) -> Result<(), TablesError> {
+        match &mut self.build {
+            Build::Beside(generation) => generation.push(rows),
+            Build::Gathered(_, gathered) => {
+                gathered.extend(rows);
+                Ok(())
+            }
+        }
     }
 
-    pub fn push(&mut self, rows: Vec<Row>) -> Result<(), TablesError> {
+    /// Syncs the new rows and puts them in place of the old for every clone of the [`Tables`]. A crash at
+    /// any point leaves the old rows or the new ones, whole. Durable when it returns. Open views end.
+    pub fn finish(self) -> Result<(), TablesError> {
+        match self.build {
+            Build::Beside(generation) => generation.finish(),
+            Build::Gathered(disk, rows) => disk.replace(rows),
+        }
+    }
+}
+
+/// The directory of rows that an installer builds.
+struct Generation {
+    handle: Arc<Handle>,
+    number: u64,
+    engine: Option<Engine>,
+}
+
+impl Generation {
+    fn begin(handle: Arc<Handle>) -> Result<Self, TablesError> {
+        let mut begun = Self { handle, number: 0, engine: None };
+        let core = &begun.handle.core;
+        begun.number = current_generation(&core.dir)? + 1;
+        remove_other_generations(&core.dir, begun.number - 1)?;
+        begun.engine = Some(Engine::open(&begun.path(), core.limits.cache_bytes)?);
+        Ok(begun)
+    }
+
+    fn push(&mut self, rows: Vec<Row>) -> Result<(), TablesError> {
         let engine = self.engine.as_ref().ok_or_else(ended)?;
         let mut rows = rows.into_iter().map(|(key, value)| (key, Some(value))).peekable();
         while rows.peek().is_some() {
@@ -344,26 +440,24 @@ impl Installer {
         Ok(())
     }
 
-    /// Syncs the new rows and puts them in place of the old for every clone of the [`Tables`]. A crash at
-    /// any point leaves the old rows or the new ones, whole. Durable when it returns. Open views end.
-    pub fn finish(mut self) -> Result<(), TablesError> {
+    fn finish(mut self) -> Result<(), TablesError> {
         let engine = self.engine.take().ok_or_else(ended)?;
         engine.sync()?;
-        let generation = self.generation;
-        self.tables.ask(|answer| Ordered::Install { engine, generation, answer })
+        let generation = self.number;
+        self.handle.ask(|answer| Ordered::Install { engine, generation, answer })
     }
 
     fn path(&self) -> PathBuf {
-        self.tables.handle.core.dir.join(generation_name(self.generation))
+        self.handle.core.dir.join(generation_name(self.number))
     }
 }
 
-impl Drop for Installer {
+impl Drop for Generation {
     fn drop(&mut self) {
         if self.engine.take().is_some() {
             // What stays is removed at the next installation or start.
             let _ = fs::remove_dir_all(self.path());
         }
-        self.tables.handle.installing.store(false, Ordering::Release);
+        self.handle.installing.store(false, Ordering::Release);
     }
 }
