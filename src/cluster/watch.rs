@@ -169,7 +169,7 @@ mod tests {
     async fn those_who_wait_are_woken_in_the_order_of_waiting() {
         let sender = Sender::new(0);
         let woken = Arc::new(Mutex::new(Vec::new()));
-        let waiting: Vec<_> = (0..64)
+        let waiting: Vec<_> = (0..32)
             .map(|number| {
                 let (mut receiver, woken) = (sender.subscribe(), woken.clone());
                 tokio::spawn(async move {
@@ -181,7 +181,7 @@ mod tests {
         tokio::task::yield_now().await;
         sender.send_replace(7);
         futures_util::future::join_all(waiting).await;
-        assert_eq!(*woken.lock().unwrap(), (0..64).collect::<Vec<_>>());
+        assert_eq!(*woken.lock().unwrap(), (0..32).collect::<Vec<_>>());
     }
 
     #[tokio::test]

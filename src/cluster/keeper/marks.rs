@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ticking;
+use crate::cluster::blocking::blocking;
 use crate::cluster::local::Local;
 use crate::cluster::marks::{Mark, Word, advice, forgetful, forgot};
 use crate::cluster::network::kinds;
@@ -38,7 +39,7 @@ pub async fn keep_marks(local: Arc<Local>) {
         ticks.tick().await;
         tell(&local, &mut told).await;
         let writing = local.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             let roster = writing.roster.load();
             // Before the first membership is known nobody is a stranger.
             writing.book.write(|peer| roster.is_empty() || roster.iter().any(|entry| entry.id == peer.0))
@@ -86,7 +87,7 @@ pub async fn notice_forgetting(local: Arc<Local>) {
     let path = forgetful(&local.config.dir);
     let advice = advice(local.id, &local.config.dir, &why);
     let written = advice.clone();
-    let done = tokio::task::spawn_blocking(move || write_atomically(&path, written.as_bytes())).await;
+    let done = blocking(move || write_atomically(&path, written.as_bytes())).await;
     if let Ok(Err(error)) = done {
         tracing::error!("it could not be written down that this node has forgotten: {error}");
     }

@@ -98,9 +98,14 @@ pub async fn drop_strangers(local: Arc<Local>, data: DataParts) {
 async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<Caught, Fault> {
     // Entries up to here are in the rows, so that every body they name is found by the scan.
     let complete_to = LogIndex(local.watched.applied_next.borrow().saturating_sub(1));
+    let known = data.feed.replica_set().borrow().data_nodes.clone();
     let done = data.bodies.catch_up(named_bodies(data.tables.clone())).await?;
     if done.unavailable > 0 {
         return Err(Fault::NotReplicated(format!("{} bodies are on no node that answers", done.unavailable)));
+    }
+    // What nobody had may lie on a data node that had not made itself known here yet, and was not asked.
+    if done.lost > 0 && local.data_voters().iter().any(|node| !known.contains(node)) {
+        return Err(Fault::NotReplicated("not every data node was known yet".into()));
     }
     match local.propose(Command::MarkInSync { node: local.id, complete_to }).await? {
         Outcome::Refused(Refusal::StillBehind) => Ok(Caught::Behind { fetched: done.fetched }),

@@ -3,5 +3,6 @@
 mod alone;
 mod bodies;
 mod scene;
+mod sim;
 mod suite;
 mod three;

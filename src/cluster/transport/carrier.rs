@@ -13,6 +13,7 @@ use crate::mail::ids::NodeId;
 pub trait Carrier: Send + Sync + 'static {
     fn node(&self) -> NodeId;
     fn set_peers(&self, members: BTreeMap<NodeId, PeerAddress>);
+    fn peers(&self) -> Vec<NodeId>;
     fn revoke(&self, nodes: BTreeSet<NodeId>);
     fn was_removed(&self, node: NodeId) -> bool;
     fn told_removed(&self) -> watch::Receiver<Option<NodeId>>;

@@ -284,7 +284,12 @@ impl Transport {
 
     /// The other members, as last set.
     pub fn peers(&self) -> Vec<NodeId> {
-        self.shared.peers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        match &self.carried {
+            Carried::Quic(shared, _) => {
+                shared.peers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+            }
+            Carried::Elsewhere(carrier) => carrier.peers(),
+        }
     }
 
     /// All defaults for a node that is no member.

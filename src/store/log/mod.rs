@@ -182,7 +182,10 @@ impl LogStore {
 
     /// The same, of what is durable alone.
     pub fn durable_state(&self) -> LogState {
-        self.core().durable_state()
+        match &self.kept {
+            Kept::Files(handle) => handle.core.durable_state(),
+            Kept::Elsewhere(disk) => disk.durable_state(),
+        }
     }
 
     /// Durable when it returns.

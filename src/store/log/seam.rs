@@ -11,6 +11,7 @@ use super::{LogError, LogPosition, LogState, LogVote, OnDurable};
 
 pub trait LogDisk: Send + Sync + 'static {
     fn state(&self) -> LogState;
+    fn durable_state(&self) -> LogState;
     fn save_vote(&self, vote: LogVote) -> BoxFuture<'static, Result<(), LogError>>;
     fn save_committed(&self, committed: Option<LogPosition>) -> Result<(), LogError>;
     fn append(

@@ -1,0 +1,206 @@
+//! One schedule, from its seed to its verdict.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::check::{Check, Counts, Ledger};
+use super::client;
+use super::dice::Dice;
+use super::disk::Lie;
+use super::faults::Faults;
+use super::net::Net;
+use super::node::{Node, STEP, World, member};
+use super::trace::Trace;
+use crate::clock::fix_thread_dice;
+use crate::cluster::blocking;
+use crate::cluster::config::Retention;
+use crate::cluster::types::{Member, Role};
+use crate::mail::ids::BodyId;
+use crate::state::reading;
+use crate::state::rows::MemoryRows;
+use crate::state::view::MailboxView;
+
+/// For how long things go wrong, in the schedule's own time.
+const FAULTY: Duration = Duration::from_secs(15);
+/// By then a mended cluster has one leader, which is a data node, and all nodes hold the same.
+const MENDED_WITHIN: Duration = Duration::from_secs(40);
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    pub seed: u64,
+    /// For the tests of the checks themselves.
+    pub lie: Lie,
+    pub aloud: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    pub hash: String,
+    pub events: u64,
+    pub faults: u64,
+    pub counts: Counts,
+    pub acked: usize,
+    pub violation: Option<String>,
+    pub tail: String,
+}
+
+/// Runs it on this thread, which does nothing else meanwhile.
+pub fn run(schedule: Schedule) -> Verdict {
+    fix_thread_dice(Some(schedule.seed));
+    blocking::in_place(true);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let verdict = runtime.block_on(play(schedule));
+    drop(runtime);
+    blocking::in_place(false);
+    fix_thread_dice(None);
+    verdict
+}
+
+/// Roles of the nodes, by the seed.
+fn roles(dice: &Dice) -> Vec<Role> {
+    let (data, witness) = match dice.below(10) {
+        0..6 => (2, 1),
+        6..8 => (3, 0),
+        8 => (3, 1),
+        _ => (4, 1),
+    };
+    let mut roles = vec![Role::Data; data];
+    roles.extend(vec![Role::Witness; witness]);
+    roles
+}
+
+async fn play(schedule: Schedule) -> Verdict {
+    let dice = Dice::new(schedule.seed, "schedule");
+    let trace = Trace::new(schedule.aloud);
+    let check = Check::new(trace.clone());
+    let net = Net::new(Dice::new(schedule.seed, "net"), trace.clone());
+    // Few entries are kept in half of the schedules, so that snapshots are installed.
+    let keep_entries = if dice.chance(50) { dice.between(5, 30) } else { 100_000 };
+    let world = World {
+        seed: schedule.seed,
+        net: net.clone(),
+        trace: trace.clone(),
+        check: check.clone(),
+        ledger: Arc::new(Mutex::new(Ledger::default())),
+        retention: Retention { snapshot_entries: 20, keep_entries, ..Retention::default() },
+    };
+    let roles = roles(&dice);
+    let ids = 1..=roles.len() as u64;
+    let members: BTreeMap<u64, Member> = ids.zip(&roles).map(|(id, role)| (id, member(id, *role))).collect();
+    let mut nodes: Vec<Node> =
+        members.iter().map(|(id, member)| Node::new(&world, *id, member.role, &members)).collect();
+    for node in &mut nodes {
+        node.disk.lie(schedule.lie);
+        node.start().await;
+    }
+    if let Some(first) = nodes[0].local() {
+        first.raft.initialize(members).await.expect("a new cluster can be founded");
+    }
+    let mut faults = Faults::new(schedule.seed, trace.clone(), net);
+    let until = Instant::now() + FAULTY;
+    while Instant::now() < until && check.violation().is_none() {
+        step(&nodes).await;
+        faults.step(&mut nodes).await;
+    }
+    if check.violation().is_none() {
+        faults.heal(&mut nodes).await;
+        mended(&world, &mut nodes).await;
+    }
+    let acked = world.ledger.lock().unwrap().acked.len();
+    Verdict {
+        hash: trace.hash(),
+        events: trace.events(),
+        faults: faults.done,
+        counts: check.counts(),
+        acked,
+        violation: check.violation(),
+        tail: trace.tail(),
+    }
+}
+
+/// A moment passes; the clocks do not agree how long it was.
+async fn step(nodes: &[Node]) {
+    tokio::time::sleep(STEP).await;
+    for node in nodes {
+        node.clock.advance_ms(STEP.as_millis() as u64 + node.id.0);
+    }
+}
+
+/// Once all is mended: a data node leads, each data node takes a mail, all hold the same, nothing is lost.
+async fn mended(world: &World, nodes: &mut [Node]) {
+    let until = Instant::now() + MENDED_WITHIN;
+    let mut why = "nothing was seen".to_owned();
+    while Instant::now() < until && world.check.violation().is_none() {
+        step(nodes).await;
+        for node in nodes.iter_mut() {
+            if node.failure().is_some() {
+                world.trace.note(|| format!("{} stops by itself", node.id));
+                node.crash();
+                node.start().await;
+            }
+        }
+        match settled(nodes) {
+            Ok(()) => return judge(world, nodes).await,
+            Err(not) => why = not,
+        }
+    }
+    world.check.violated(format!("{} s after all was mended: {why}", MENDED_WITHIN.as_secs()));
+}
+
+/// Whether the cluster is as it should be, or what it lacks.
+fn settled(nodes: &[Node]) -> Result<(), String> {
+    let leaders: Vec<_> = nodes.iter().filter(|node| node.leads()).collect();
+    let [leader] = leaders[..] else { return Err(format!("{} nodes lead", leaders.len())) };
+    if leader.role == Role::Witness {
+        return Err(format!("the witness {} leads", leader.id));
+    }
+    let data: Vec<&Node> = nodes.iter().filter(|node| node.role == Role::Data).collect();
+    let replicas = reading::replicas(&leader.disk.rows()).map_err(|error| error.to_string())?;
+    let in_sync = |node: &&&Node| replicas.iter().any(|replica| replica.node == node.id && replica.in_sync);
+    match data.iter().find(|node| !in_sync(node)) {
+        Some(behind) => Err(format!("node {} is not in sync", behind.id)),
+        None => Ok(()),
+    }
+}
+
+async fn judge(world: &World, nodes: &[Node]) {
+    for node in nodes.iter().filter(|node| node.role == Role::Data) {
+        let Some(handle) = node.handle() else { continue };
+        let account = client::account(handle).await;
+        let sent = match account {
+            Some(account) => client::send(world, handle, account, u64::MAX - node.id.0).await,
+            None => false,
+        };
+        if !sent {
+            return world.check.violated(format!("a mended cluster takes no mail at node {}", node.id));
+        }
+    }
+    // What was sent last is at one node; a barrier brings the others there.
+    for node in nodes.iter().filter(|node| node.role == Role::Data) {
+        let Some(handle) = node.handle() else { continue };
+        // More may be acknowledged elsewhere while the barrier is on its way.
+        let acked = world.ledger.lock().unwrap().acked.clone();
+        if client::barrier(handle).await.is_none() {
+            return world.check.violated(format!("node {} does not catch up", node.id));
+        }
+        let held = mails(&node.disk.rows());
+        let judged = world.ledger.lock().unwrap().judge(node.id.0, &acked, &held);
+        if let Err(what) = judged {
+            return world.check.violated(what);
+        }
+    }
+}
+
+/// The bodies of all messages in the one mailbox.
+fn mails(rows: &MemoryRows) -> Vec<BodyId> {
+    let directory = crate::state::directory::Directory::load(rows).unwrap();
+    let Some(user) = directory.users.get(client::USER) else { return Vec::new() };
+    let inbox = reading::mailbox_by_name(rows, user.account, "INBOX").unwrap();
+    let view = inbox.and_then(|inbox| MailboxView::load(rows, inbox.id).unwrap());
+    view.map_or_else(Vec::new, |view| view.messages().iter().map(|message| message.body).collect())
+}
