@@ -16,24 +16,24 @@ WORK=${WORK:-$PWD/work/all}
 BOUNDS="-max_len=${MAX_LEN:-65536} -timeout=${TIMEOUT_SECONDS:-5} -rss_limit_mb=1024"
 # Kept inputs are small, so that the tests which replay them stay quick.
 KEPT_BYTES_MAX=2048
-KEPT_FILES_MAX=${KEPT_FILES_MAX:-150}
+KEPT_FILES_MAX=${KEPT_FILES_MAX:-200}
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 # Only nightly takes the fuzzer's flags unasked. No sanitizer: there is no unsafe code of ours for it to watch, and the
 # build's overflow checks and assertions see what a panic shows, at a multiple of the speed.
 export RUSTC_BOOTSTRAP=1
-cargo fuzz build --sanitizer none --fuzz-dir .
+cargo fuzz build --sanitizer none --codegen-units 16 --fuzz-dir .
 python3 seeds.py "$WORK/seeds"
 for target in $TARGETS; do
   mkdir -p "corpus/$target" "$WORK/$target" "$WORK/seeds/$target" "artifacts/$target"
   dict=; [ ! -f "dict/$target.dict" ] || dict="-dict=dict/$target.dict"
   echo "== $target, $SECONDS_EACH s"
-  cargo fuzz run --sanitizer none --fuzz-dir . "$target" "$WORK/$target" "corpus/$target" "$WORK/seeds/$target" -- \
+  cargo fuzz run --sanitizer none --codegen-units 16 --fuzz-dir . "$target" "$WORK/$target" "corpus/$target" "$WORK/seeds/$target" -- \
     $BOUNDS $dict -max_total_time="$SECONDS_EACH" -print_final_stats=1 -verbosity=0
   if [ "${KEEP:-0}" = 1 ]; then
     kept=$(mktemp -d "$WORK/kept.XXXXXX")
     find "corpus/$target" -name 'find-*' -exec cp {} "$kept" \;
-    cargo fuzz run --sanitizer none --fuzz-dir . "$target" "$kept" "$WORK/$target" "corpus/$target" "$WORK/seeds/$target" -- \
+    cargo fuzz run --sanitizer none --codegen-units 16 --fuzz-dir . "$target" "$kept" "$WORK/$target" "corpus/$target" "$WORK/seeds/$target" -- \
       -merge=1 -timeout="${TIMEOUT_SECONDS:-5}" -max_len="$KEPT_BYTES_MAX" -verbosity=0
     find "corpus/$target" -type f -delete
     find "$kept" -name 'find-*' -exec mv {} "corpus/$target" \;

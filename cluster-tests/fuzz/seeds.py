@@ -69,6 +69,19 @@ for number, raw in enumerate(messages()):
         put("smtp", b"\x0b\x01" + length(raw[: len(raw) // 2]) + raw[: len(raw) // 2] + length(raw[len(raw) // 2 :]) + raw[len(raw) // 2 :])
         put("pop3", b"\x01" + length(raw) + raw + b"RETR 1\nTOP 1 3\nLIST\nDELE 1\nRETR 2\nQUIT\n")
         put("imap", b"\x01!" + raw.replace(b"\n", b" ") + b"\nFETCH 1:* (ENVELOPE BODYSTRUCTURE BODY[1.MIME] FLAGS)\nSEARCH TEXT x\n")
+part = lambda kind, body: b"--b\r\nContent-Type: " + kind + b"\r\n\r\n" + body + b"\r\n"
+mixed = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+for raw in [
+    b"Subject: x\r\n\r\ny",
+    mixed + b"before\r\n" + part(b"text/plain", b"one") + part(b"text/html", b"<p>") + b"--b--\r\nafter",
+    mixed + part(b"message/rfc822", b"Subject: in\r\nFrom: a@b\r\n\r\nbody") + part(b"message/rfc822", mixed.replace(b"=b", b"=c") + b"--c\r\n\r\nx\r\n--c--"),
+    mixed.replace(b"mixed", b"digest") + b"--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b\r\n\r\nSubject: two\r\n\r\ny\r\n--b--",
+    b"Content-Type: text/plain; charset*0=utf-; charset*1=8; a*=utf-8'en'%e2%82%ac\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=",
+    b"Content-Transfer-Encoding: quoted-printable\nContent-Disposition: inline; filename=\"a\\\"b\"\nContent-Language: en, de\nContent-Location: x\n\n=C3=BC=\nz",
+    b"From: \"A B\" <a@b>, g: c@d, <@r:e@f>;\r\nSender: x\r\nReply-To: (c) y@z\r\nTo:\r\nCc: ,,\r\nDate: Mon,\r\n 1 Jan 2024\r\nMessage-ID: <1@2>\r\nIn-Reply-To: <0@2>\r\n\r\n",
+    b"\r\n" + mixed, mixed + b"--b", mixed + b"--b--", b"Content-Type: message/rfc822\r\n\r\n" * 4, b"", b"\n", b"no header at all",
+]:
+    put("mime", raw)
 for name, text in [
     (0, '<"a b"@[IPv6:::1]> SIZE=1'), (0, "<@a,@b:c@d.example>"), (0, "dürst@bücher.example"), (0, "<postmaster>"),
     (1, "17-Jul-1996 02:44:25 -0700"), (1, "Wed, 17 Jul 96 02:23:25 PDT (c)"), (1, "1-Feb-1994"),

@@ -170,8 +170,8 @@ impl Client {
             part = line_of(dice).to_vec();
         }
         // IDLE and SASL wait for more; a mail comes in meanwhile.
-        if last_is_continuation(&said) && !self.session.ended {
-            let idles = self.session.machine.wants_news();
+        let idles = self.session.machine.wants_news();
+        if (idles || last_is_continuation(&said)) && !self.session.ended {
             if idles && house.deliver("INBOX", FIRST) {
                 self.session.run();
             }
