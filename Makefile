@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 CI_TOOLS := cluster-tests/setup.sh
 
-.PHONY: demo test check fix bench soak fuzz deny build tools
+.PHONY: demo test check fix bench soak sabotage fuzz deny build tools
 
 # A pair and a witness on this machine, ready to send and read mail.
 demo: ## ports: base + (n-1)*1000 + standard port, base 10000
@@ -48,6 +48,10 @@ else
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 	  $(CARGO) nextest run -p cluster-tests --no-fail-fast || exit 1; done
 endif
+
+# Proof that the stories bite: each patch in cluster-tests/sabotage breaks a copy of the tree, and must be reported. NAMES="..." for some.
+sabotage: tools
+	sh cluster-tests/sabotage/run.sh $(NAMES)
 
 # Hostile bytes for every decoder and protocol machine, SECONDS of each target: 60 by default; TARGETS="imap smtp" for some.
 # KEEP=1 keeps what was learnt in cluster-tests/fuzz/corpus, which `make test` replays.
