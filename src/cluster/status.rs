@@ -7,13 +7,14 @@ use std::time::Duration;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 use openraft::ServerState;
+use tokio::time::Instant;
 
 use super::local::Local;
 use super::network::{RosterEntry, kinds};
 use super::transport::Lane;
 use super::types::Role;
 use super::wire;
-use crate::mail::ids::{NodeId, Timestamp};
+use crate::mail::ids::{LogIndex, NodeId, Timestamp};
 use crate::state::reading;
 
 /// The cluster as one node sees it.
@@ -163,6 +164,8 @@ impl Local {
         let asked = roster.iter().map(|entry| self.report_of(NodeId(entry.id)));
         let reports = futures_util::future::join_all(asked).await;
         let (leader, term) = self.look(|metrics| (metrics.current_leader.map(NodeId), metrics.current_term));
+        let led = roster.iter().zip(&reports).find(|(entry, _)| Some(NodeId(entry.id)) == leader);
+        let current = self.has_applied_with(led.and_then(|(_, report)| report.as_ref())).await;
         let replicas =
             self.data.as_ref().map(|data| data.feed.replicas().borrow().clone()).unwrap_or_default();
         let end = reports.iter().flatten().map(|report| report.last_log_next).max().unwrap_or(0);
@@ -179,7 +182,7 @@ impl Local {
             let committed = metrics.committed_membership_config.membership();
             committed.get_joint_config().len() == 1 && committed == metrics.membership_config.membership()
         });
-        let (protection, because) = protection(&roster, &nodes, &Standpoint { leader, settled });
+        let (protection, because) = protection(&roster, &nodes, &Standpoint { leader, settled, current });
         ClusterStatus {
             cluster_id: self.cluster.to_string(),
             cluster_version: self.cluster_version().await,
@@ -216,6 +219,13 @@ impl Local {
 
     pub fn services(&self) -> Vec<String> {
         bounded(self.offers.get().map(|offers| offers()).unwrap_or_default())
+    }
+
+    /// Whether this node's rows say what the leader's said when it was asked. A node that was away reads in its own
+    /// that it is in sync: that it is not was committed without it.
+    async fn has_applied_with(&self, leader: Option<&NodeReport>) -> bool {
+        let Some(last) = leader.and_then(|report| report.applied_next.checked_sub(1)) else { return false };
+        self.data.is_none() || self.applied(LogIndex(last), Instant::now() + ASK_MAX).await.is_ok()
     }
 
     /// `None`: it did not answer in time.
@@ -309,6 +319,8 @@ struct Standpoint {
     leader: Option<NodeId>,
     /// No change of the membership is under way: while one is, a majority of the old voters is needed as well.
     settled: bool,
+    /// The rows that this node judges by are as the leader's.
+    current: bool,
 }
 
 /// Protected: any one node may go. Unavailable: the voters that answer are no majority, or none of them leads.
@@ -343,6 +355,11 @@ fn weakness(
     standpoint: &Standpoint,
     voters: usize,
 ) -> Option<String> {
+    if !standpoint.current {
+        return Some(
+            "this node has yet to apply what was committed: ask again, or ask another node".to_owned(),
+        );
+    }
     for node in nodes {
         let votes = roster.iter().any(|entry| entry.id == node.id.0 && entry.voter);
         let name = &node.name;
@@ -387,7 +404,7 @@ mod tests {
     }
 
     fn judged(roster: &[RosterEntry], nodes: &[NodeStatus], leader: Option<u64>) -> Protection {
-        let standpoint = Standpoint { leader: leader.map(NodeId), settled: true };
+        let standpoint = Standpoint { leader: leader.map(NodeId), settled: true, current: true };
         let (protection, because) = protection(roster, nodes, &standpoint);
         assert_eq!(because.is_none(), protection == Protection::Protected);
         protection
@@ -417,7 +434,7 @@ mod tests {
         for (weaken, why) in weaken {
             let mut nodes = nodes.clone();
             weaken(&mut nodes[1]);
-            let standpoint = Standpoint { leader: Some(NodeId(1)), settled: true };
+            let standpoint = Standpoint { leader: Some(NodeId(1)), settled: true, current: true };
             let (protection, because) = protection(&roster, &nodes, &standpoint);
             assert_eq!(protection, Protection::Degraded);
             assert!(because.is_some_and(|because| because.contains(why)), "{why}");
@@ -434,7 +451,7 @@ mod tests {
     #[test]
     fn not_protected_while_the_old_voters_are_needed_as_well() {
         let (mut roster, nodes) = pair_and_witness();
-        let standpoint = Standpoint { leader: Some(NodeId(1)), settled: false };
+        let standpoint = Standpoint { leader: Some(NodeId(1)), settled: false, current: true };
         let (standing, because) = protection(&roster, &nodes, &standpoint);
         assert_eq!(standing, Protection::Degraded);
         assert!(because.is_some_and(|because| because.contains("membership")));
@@ -449,6 +466,15 @@ mod tests {
         assert!(log_alarm(Role::Witness, full / 10 * 8, full / 10 * 10));
         assert!(!log_alarm(Role::Data, 1_599, 1_000) && log_alarm(Role::Data, 1_600, 1_000));
         assert!(!log_alarm(Role::Data, u64::MAX / 2, u64::MAX));
+    }
+
+    #[test]
+    fn not_protected_by_rows_that_are_behind() {
+        let (roster, nodes) = pair_and_witness();
+        let standpoint = Standpoint { leader: Some(NodeId(1)), settled: true, current: false };
+        let (standing, because) = protection(&roster, &nodes, &standpoint);
+        assert_eq!(standing, Protection::Degraded);
+        assert!(because.is_some_and(|because| because.contains("yet to apply")));
     }
 
     #[test]

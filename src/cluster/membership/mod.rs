@@ -25,9 +25,10 @@ use super::token::{JoinToken, Role, Secret};
 use super::transport::{CallError, Lane};
 use super::types::Member;
 use super::wire;
-use crate::mail::ids::{NodeId, Timestamp};
+use crate::mail::ids::{LogIndex, NodeId, Timestamp};
 use crate::state::command::Command;
 use crate::state::outcome::Outcome;
+use crate::state::record::ReplicaRecord;
 
 /// How long a change of the membership may take, finding the leader included.
 const CHANGE_MAX: Duration = Duration::from_secs(15);
@@ -219,6 +220,9 @@ impl Local {
 
     async fn remove_here(&self, node: NodeId) -> Result<u64, Tried> {
         let Some(entry) = self.member(node) else { return Ok(0) };
+        if entry.member.role == Role::Data {
+            self.others_have_all_bodies(node).await?;
+        }
         if node == self.id {
             let Some(heir) = self.best_heir() else {
                 return Err(Tried::Refused(match self.data_voters().is_empty() {
@@ -234,6 +238,26 @@ impl Local {
             if entry.voter { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
         self.change_raft(change, false).await?;
         Ok(0)
+    }
+
+    /// The last data node that has every body must not be removed while it could still give them. One that does not
+    /// answer may be: its box is lost, and its operator says so.
+    async fn others_have_all_bodies(&self, node: NodeId) -> Result<(), Tried> {
+        let Some(data) = &self.data else { return Err(Tried::NotLeader) };
+        // This leader may have led for a moment only: its rows are to know what was committed before.
+        let last = self.look(|metrics| metrics.last_log_index).unwrap_or(0);
+        let applied = self.applied(LogIndex(last), Instant::now() + TRANSFER_MAX).await;
+        applied.map_err(|_| Tried::NotLeader)?;
+        if !is_last_in_sync(node, &data.feed.replicas().borrow()) {
+            return Ok(());
+        }
+        match self.report_of(node).await {
+            None => Ok(()),
+            Some(_) => Err(Tried::Refused(format!(
+                "node {node} alone has all message bodies: wait until another data node is in sync (pollux cluster \
+                 status), or stop node {node} first if its disk is lost"
+            ))),
+        }
     }
 
     async fn change_raft(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), Tried> {
@@ -275,6 +299,12 @@ impl Local {
     }
 }
 
+/// Whether there are other data nodes, and none of them has every body.
+fn is_last_in_sync(node: NodeId, replicas: &[ReplicaRecord]) -> bool {
+    let others = || replicas.iter().filter(|replica| replica.node != node);
+    others().next().is_some() && others().all(|replica| !replica.in_sync)
+}
+
 /// `Err` is one line for who wants to join.
 fn may_join(members: &[RosterEntry], member: &Member) -> Result<(), String> {
     if members.len() >= MEMBERS_MAX {
@@ -289,4 +319,26 @@ fn may_join(members: &[RosterEntry], member: &Member) -> Result<(), String> {
 /// The index up to which a peer has this leader's log.
 pub fn matched(metrics: &Metrics, node: NodeId) -> Option<u64> {
     metrics.replication.as_ref()?.get(&node.0)?.as_ref().map(|id| id.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_node_with_all_bodies_is_known() {
+        let replica = |node, in_sync| ReplicaRecord {
+            node: NodeId(node),
+            in_sync,
+            since: Timestamp(0),
+            missed_at: LogIndex(0),
+        };
+        assert!(is_last_in_sync(NodeId(1), &[replica(1, true), replica(2, false)]));
+        assert!(
+            !is_last_in_sync(NodeId(2), &[replica(1, true), replica(2, false)]),
+            "the one that is behind"
+        );
+        assert!(!is_last_in_sync(NodeId(1), &[replica(1, true), replica(2, true)]), "a whole pair");
+        assert!(!is_last_in_sync(NodeId(1), &[replica(1, true)]), "alone: that is refused elsewhere");
+    }
 }
