@@ -18,7 +18,7 @@ use crate::state::directory::Directory;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
 use crate::state::reading;
-use crate::state::record::MailboxRecord;
+use crate::state::record::{MailboxRecord, ReplicaRecord};
 use crate::state::rows::RowsError;
 use crate::state::view::SharedView;
 use crate::store::tables::Tables;
@@ -127,6 +127,16 @@ impl Replica for ClusterHandle {
             }
         }
         self.local.propose(command).await
+    }
+
+    async fn belongs(&self) {
+        let Some(data) = &self.local.data else { return };
+        // A data node is noted among the replicas by a command of its own, once it votes.
+        let noted = |replicas: &Arc<Vec<_>>| {
+            replicas.iter().any(|replica: &ReplicaRecord| replica.node == self.local.id)
+        };
+        // The feed ends with the node.
+        let _ = data.feed.replicas().wait_for(noted).await;
     }
 
     async fn place(&self) -> Result<PlacingBody, Fault> {

@@ -46,6 +46,12 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// A body that a node lacks which came into sync since it was placed is brought there, and the command proposed anew.
     fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Fault>> + Send;
 
+    /// Resolves once this node's rows are a member's: whoever has just joined knows no users, and would refuse
+    /// their mail for good. A node that was away knows what it knew, and need not wait for a majority.
+    fn belongs(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Opens a message body for writing: streamed to this disk and to every in-sync data node.
     fn place(&self) -> impl Future<Output = Result<Self::Placing, Fault>> + Send;
 

@@ -106,14 +106,23 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     let services = SharedServices::default();
     if config.role == Role::Data {
         ports_are_free(config, &replica.directory()).await?;
-        *services.lock() = Some(Services::start(replica.clone(), services_config(config, tls)));
     }
     let control = bind_control(&config.control_socket)?;
     let mut stopping = stop.subscribe();
-    let control = tokio::spawn(control.serve(replica, operator(services.clone()), stopping.clone()));
+    let control = tokio::spawn(control.serve(replica.clone(), operator(services.clone()), stopping.clone()));
     info!("{} is up", config.name);
+    let serve = async {
+        if config.role == Role::Data {
+            replica.belongs().await;
+            *services.lock() = Some(Services::start(replica.clone(), services_config(config, tls)));
+        }
+        std::future::pending().await
+    };
     // The sender lives in this function's caller: an error cannot come before the word to stop.
-    let _ = stopping.wait_for(|stop| *stop).await;
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => {}
+        () = serve => {}
+    }
     info!("{} stops", config.name);
     let running = services.lock().take();
     if let Some(running) = running {
