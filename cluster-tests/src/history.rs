@@ -175,11 +175,26 @@ pub struct Row {
     pub modseq: u64,
 }
 
-impl Op {
-    pub fn writes(&self) -> bool {
-        !matches!(self, Op::Look { .. } | Op::Tail { .. } | Op::Retrieve { .. })
+impl Call {
+    /// Whether the answer says that something was committed. EXPUNGE and QUIT may have found nothing to do.
+    pub fn committed(&self) -> bool {
+        let End::Ok(seen) = &self.end else { return false };
+        match &self.op {
+            Op::Deliver { .. }
+            | Op::Append { .. }
+            | Op::Copy { .. }
+            | Op::Move { .. }
+            | Op::Create { .. }
+            | Op::Rename { .. }
+            | Op::Delete { .. } => true,
+            Op::Store { .. } => *seen == Seen::Changed,
+            Op::Expunge { .. } | Op::Drop { .. } => false,
+            Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } => false,
+        }
     }
+}
 
+impl Op {
     pub fn kind(&self) -> &'static str {
         match self {
             Op::Deliver { .. } => "deliver",
@@ -246,15 +261,16 @@ impl Recorder {
             Err(error) if is_refusal(error) => End::Refused(error.to_string()),
             Err(error) => End::Unknown(error.to_string()),
         };
-        if op.writes() && result.is_ok() {
+        let (client, host) = (client.to_string(), host.clone());
+        let call = Call { client, host, op, began_us, ended_us: self.now_us(), end };
+        if call.committed() {
             self.inner.acked.fetch_add(1, Ordering::Relaxed);
         }
-        let (client, host) = (client.to_string(), host.clone());
-        self.push(Call { client, host, op, began_us, ended_us: self.now_us(), end });
+        self.push(call);
         result
     }
 
-    /// Writes acknowledged until now.
+    /// Calls until now whose answer said that something was committed.
     pub fn acked(&self) -> usize {
         self.inner.acked.load(Ordering::Relaxed)
     }

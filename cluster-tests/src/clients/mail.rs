@@ -8,6 +8,9 @@ use crate::history::{Op, Seen};
 use crate::smtp::{Sent, Smtp};
 use crate::wire::refused;
 
+/// Begins what is recorded of a mail that failed before its text was sent.
+pub const BEFORE_THE_TEXT: &str = "before the final dot: ";
+
 pub fn work(mut desk: Desk) {
     while desk.goes_on() {
         let Some((mut smtp, host)) = desk.connect(|| Smtp::connect(desk.door.smtp)) else { continue };
@@ -30,7 +33,7 @@ fn send(smtp: &mut Smtp, to: &[String], content: &[u8]) -> io::Result<Seen> {
     match smtp.send(&addresses, content) {
         (Sent::Acknowledged, _) => Ok(Seen::Nothing),
         // Nothing was sent: that is as sure as a refusal.
-        (Sent::Refused, Err(error)) => Err(refused(format!("before the final dot: {error}"))),
+        (Sent::Refused, Err(error)) => Err(refused(format!("{BEFORE_THE_TEXT}{error}"))),
         (_, Err(error)) => Err(error),
         (sent, Ok(reply)) => unreachable!("{sent:?} with {reply}"),
     }

@@ -11,6 +11,7 @@ mod reader;
 mod shared;
 
 pub use lives::changed;
+pub use mail::BEFORE_THE_TEXT;
 
 use std::io;
 use std::net::SocketAddr;

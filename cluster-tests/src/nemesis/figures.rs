@@ -79,10 +79,8 @@ impl Figures {
 /// What the old leader could still have acknowledged does not count.
 fn fail_over(calls: &[Call], loss: &Loss) -> Option<u64> {
     let (before, after) = loss.span_us;
-    let elsewhere = |call: &&Call| {
-        let asked = call.op.writes() && call.host.node != loss.leader && call.began_us >= after;
-        asked && matches!(call.end, End::Ok(_))
-    };
+    let elsewhere =
+        |call: &&Call| call.committed() && call.host.node != loss.leader && call.began_us >= after;
     let first = calls.iter().filter(elsewhere).map(|call| call.ended_us).min()?;
     Some((first - before) / 1_000)
 }

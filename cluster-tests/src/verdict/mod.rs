@@ -4,6 +4,7 @@
 //! - every acknowledged write is there, once; an unknown one at most once; a refused one never ([`fates`]);
 //! - flags, expunges and moves of each message are linearizable as the documentation promises it ([`order`]);
 //! - UIDs, UIDVALIDITY, UIDNEXT and mod-sequences only ascend, and none ever means two things ([`numbers`]);
+//! - nothing is refused for good that was asked for well;
 //! - at the end all nodes show the same, and counts agree with contents ([`ends`]).
 
 pub mod ends;
@@ -16,7 +17,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::checker::Contents;
-use crate::history::Call;
+use crate::clients::BEFORE_THE_TEXT;
+use crate::history::{Call, End, Op};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub enum Rule {
     Nodes,
     /// Counts and contents differ.
     Counts,
+    /// Refused for good, though nothing was wrong with it: a sender would give up.
+    Refused,
     /// A node's log tells of a panic.
     Panic,
 }
@@ -75,11 +79,26 @@ pub fn judge(calls: &[Call], shown: &[(String, Contents)]) -> (Vec<Violation>, T
     let mut wrong = Vec::new();
     let mut tally = Tally::default();
     let Some((_, first)) = shown.first() else { return (wrong, tally) };
+    calls.iter().filter_map(refused).for_each(|violation| wrong.push(violation));
     fates::judge(calls, first, &mut wrong, &mut tally);
     numbers::judge(calls, shown, &mut wrong);
     order::judge(calls, shown, &mut wrong, &mut tally);
     ends::judge(shown, &mut wrong);
     (wrong, tally)
+}
+
+/// The crowd asks for nothing that may be refused for good, but for a message that another POP3 session took.
+fn refused(call: &Call) -> Option<Violation> {
+    let End::Refused(why) = &call.end else { return None };
+    let for_good = match &call.op {
+        Op::Retrieve { .. } => false,
+        // The answer may also have been temporary, or none, before the message was sent.
+        Op::Deliver { .. } => why.strip_prefix(BEFORE_THE_TEXT).unwrap_or(why).starts_with('5'),
+        _ => true,
+    };
+    let Call { client, host, .. } = call;
+    let what = format!("{client} at {host:?}, {} us: {}: {why}", call.began_us, call.op.kind());
+    for_good.then(|| Violation::new(Rule::Refused, what))
 }
 
 /// How many of each rule, for a report of one line.

@@ -103,8 +103,8 @@ fn a_mail_is_there_once_for_each_of_its_receivers() {
 
 #[test]
 fn refused_or_never_sent_is_not_there() {
-    assert_eq!(rules(&[append(refused())], archive(&[])), []);
-    assert_eq!(rules(&[append(refused())], archive(&[(1, TOKEN, &[])])), [Rule::Ghost]);
+    assert_eq!(rules(&[append(refused())], archive(&[])), [Rule::Refused]);
+    assert_eq!(rules(&[append(refused())], archive(&[(1, TOKEN, &[])])), [Rule::Refused, Rule::Ghost]);
     assert_eq!(rules(&[], archive(&[(1, TOKEN, &[])])), [Rule::Ghost]);
 }
 
@@ -240,4 +240,42 @@ fn nodes_are_equal_at_the_end() {
     let shown = vec![("a".to_string(), archive(&[(1, TOKEN, &[])])), ("b".to_string(), archive(&[]))];
     let (wrong, _) = judge(&calls, &shown);
     assert!(wrong.iter().any(|violation| violation.rule == Rule::Nodes));
+}
+
+#[test]
+fn counts_are_those_of_the_content() {
+    use super::ends::{Counted, judge_counts, judge_space};
+
+    let contents = archive(&[(1, TOKEN, &["\\Seen"]), (2, "t-2-10", &[])]);
+    let right = Counted { messages: 2, unseen: 1, next: 100, validity: 7, modseq: 100 };
+    let counted = |told: Counted| {
+        let mut wrong = Vec::new();
+        judge_counts(&contents, &mut wrong, |_, _| told);
+        wrong.len()
+    };
+    assert_eq!(counted(right), 0);
+    assert_eq!(counted(Counted { messages: 3, ..right }), 1);
+    assert_eq!(counted(Counted { unseen: 2, ..right }), 1);
+    assert_eq!(counted(Counted { next: 99, ..right }), 1);
+    let octets = |user: &str| -> u64 {
+        assert_eq!(user, "alice");
+        contents.values().flat_map(|mailbox| &mailbox.messages).map(|message| message.body.len() as u64).sum()
+    };
+    let mut wrong = Vec::new();
+    judge_space(&contents, &mut wrong, octets);
+    assert_eq!(wrong, []);
+    judge_space(&contents, &mut wrong, |user| octets(user) + 1);
+    assert_eq!(wrong.len(), 1);
+}
+
+#[test]
+fn a_mail_that_can_be_delivered_is_not_bounced() {
+    let deliver = |why: &str| {
+        let op = Op::Deliver { token: TOKEN.into(), filler: 10, to: vec!["alice".into()] };
+        rules(&[call(0, op, End::Refused(why.into()))], BTreeMap::new())
+    };
+    assert_eq!(deliver("before the final dot: 421 4.3.2 stopping"), []);
+    assert_eq!(deliver("before the final dot: the server closed"), []);
+    assert_eq!(deliver("before the final dot: 550 5.1.1 No such user here"), [Rule::Refused]);
+    assert_eq!(deliver("554 5.3.0 The message cannot be delivered"), [Rule::Refused]);
 }
