@@ -13,6 +13,9 @@ pub enum FetchItem {
     ModSeq,
     /// RFC 8514: when it came into this mailbox.
     SaveDate,
+    /// RFC 8474.
+    EmailId,
+    ThreadId,
     Envelope,
     /// `BODY` without a section: the structure without extension data.
     Body,

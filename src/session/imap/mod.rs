@@ -16,6 +16,7 @@ pub mod envelope;
 pub mod grammar;
 pub mod item;
 pub mod limits;
+mod object_id;
 pub mod question;
 mod reader;
 pub mod search;

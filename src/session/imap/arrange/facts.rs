@@ -1,5 +1,7 @@
 //! What SORT and THREAD need of a message: read from its header once, and remembered by body.
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
 use crate::mail::date::parse_rfc5322;
 use crate::mail::header::{self, Address, Field};
 use crate::mail::message_id::{MessageId, message_ids, references};
@@ -7,6 +9,9 @@ use crate::mail::subject::base_subject;
 
 /// Characters of a text that are compared.
 const KEY_CHARS_MAX: usize = 200;
+
+/// The same, of their decomposed form: one character may become eighteen.
+const DECOMPOSED_CHARS_MAX: usize = 2 * KEY_CHARS_MAX;
 
 /// Texts are folded for comparison: see [`folded`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,9 +64,12 @@ impl Facts {
     }
 }
 
-/// Upper case by character, as i;ascii-casemap and i;unicode-casemap order (RFC 4790 9.2, RFC 5051).
+/// In the form that i;unicode-casemap compares (RFC 5051 2): capitals, decomposed. Compared by bytes, which for UTF-8 is
+/// by character.
 pub fn folded(text: &str) -> Box<str> {
-    text.chars().take(KEY_CHARS_MAX).flat_map(char::to_uppercase).collect::<String>().into()
+    let capitals = text.chars().take(KEY_CHARS_MAX).flat_map(char::to_uppercase);
+    let decomposed = DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(capitals);
+    decomposed.take(DECOMPOSED_CHARS_MAX).collect::<String>().into()
 }
 
 fn first_address(field: &Field) -> Option<Address> {
@@ -107,11 +115,18 @@ mod tests {
         );
         assert_eq!((facts.sent, &*facts.subject, facts.is_reply), (Some(60), "HI", true));
         assert_eq!((&*facts.from, &*facts.to, &*facts.cc), ("JO", "FRIENDS", "C"));
-        assert_eq!((&*facts.display_from, &*facts.display_to), ("JÖRG", "FRIENDS"));
+        assert_eq!((&*facts.display_from, &*facts.display_to), ("JO\u{308}RG", "FRIENDS"));
         assert_eq!((facts.id.is_some(), facts.references.len()), (true, 1));
         let nothing = Facts::of(b"\n");
         assert_eq!(nothing, Facts::default());
         assert_eq!(&*Facts::of(b"From: a@b\n").display_from, "A@B");
+    }
+
+    #[test]
+    fn texts_are_in_the_order_of_their_letters() {
+        let mut texts = ["Zebra", "_a", "Ärger", "arg", "b", "\u{fb01}x", "fiy"];
+        texts.sort_by_key(|text| folded(text));
+        assert_eq!(texts, ["arg", "Ärger", "b", "\u{fb01}x", "fiy", "Zebra", "_a"]);
     }
 
     #[test]

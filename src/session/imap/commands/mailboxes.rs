@@ -3,6 +3,7 @@
 use crate::mail::ids::MailboxId;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, is_creatable};
+use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::state::command::{Command, SpecialUse};
 use crate::state::outcome::Outcome;
@@ -14,8 +15,13 @@ pub struct Create {
 
 impl Task for Create {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
-        if let Some(answer) = answer {
-            return done(answer, "Created");
+        match answer {
+            None => {}
+            Some(Answer::Outcome(Outcome::MailboxCreated { mailbox, .. })) => {
+                let code = format!("MAILBOXID ({})", mailbox_id(mailbox));
+                return Next::Done(Reply::ok("Created").with_code(code));
+            }
+            Some(answer) => return done(answer, "Created"),
         }
         let Some(name) = self.mailbox.0.take().filter(|name| is_creatable(name)) else {
             return bad_name();

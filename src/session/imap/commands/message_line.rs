@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::mail::date::{DateTime, format_imap_date_time};
 use crate::mail::mime::{self, Structure};
 use crate::session::imap::item::{FetchItem, SectionItem};
+use crate::session::imap::object_id::email_id;
 use crate::session::imap::question::Answer;
 use crate::session::imap::section::{cut, is_top_level, section_bytes, top_level_bytes};
 use crate::session::imap::selected::Numbered;
@@ -105,6 +106,11 @@ impl Line<'_> {
                 let date = DateTime::from_unix((self.record.saved_at.0 / 1000) as i64, 0);
                 out.extend_from_slice(format!("SAVEDATE \"{}\"", format_imap_date_time(&date)).as_bytes());
             }
+            FetchItem::EmailId => {
+                out.extend_from_slice(format!("EMAILID ({})", email_id(self.record.body)).as_bytes());
+            }
+            // RFC 8474 5.2: NIL where threads have no identifier.
+            FetchItem::ThreadId => out.extend_from_slice(b"THREADID NIL"),
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");
                 write::number(self.record.size, out);

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use crate::mail::flags::SystemFlag;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::MailboxName;
+use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::selected::Selected;
 use crate::session::imap::write;
@@ -117,5 +118,7 @@ fn write_state(selected: &Selected, out: &mut BytesMut) {
         out.extend_from_slice(
             format!("* OK [HIGHESTMODSEQ {modseq}] The highest mod-sequence\r\n").as_bytes(),
         );
+        let id = mailbox_id(view.id);
+        out.extend_from_slice(format!("* OK [MAILBOXID ({id})] Kept when it is renamed\r\n").as_bytes());
     });
 }

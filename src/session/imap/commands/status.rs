@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, StatusItem};
+use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::write;
 use crate::state::record::MailboxRecord;
@@ -35,6 +36,10 @@ impl Status {
         for (at, item) in self.items.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b" (" } else { b" " });
             let (name, value) = match item {
+                StatusItem::MailboxId => {
+                    out.extend_from_slice(format!("MAILBOXID ({})", mailbox_id(record.id)).as_bytes());
+                    continue;
+                }
                 StatusItem::Messages => ("MESSAGES ", u64::from(record.messages)),
                 StatusItem::Recent => ("RECENT ", recent as u64),
                 StatusItem::UidNext => ("UIDNEXT ", u64::from(record.uid_next.0)),

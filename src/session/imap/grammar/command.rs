@@ -122,6 +122,8 @@ pub enum StatusItem {
     HighestModSeq,
     /// RFC 8438: octets of all messages.
     Size,
+    /// RFC 8474.
+    MailboxId,
 }
 
 /// The tag at the front, if there is one.
@@ -394,6 +396,7 @@ fn status(cursor: &mut Cursor) -> Parsed<Request> {
             "UNSEEN" => StatusItem::Unseen,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
             "SIZE" => StatusItem::Size,
+            "MAILBOXID" => StatusItem::MailboxId,
             _ => return Err(Syntax::Malformed("the STATUS item is not known")),
         })
     })?;

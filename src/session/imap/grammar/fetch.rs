@@ -85,6 +85,8 @@ fn item(cursor: &mut Cursor) -> Parsed<FetchItem> {
         "UID" => FetchItem::Uid,
         "MODSEQ" => FetchItem::ModSeq,
         "SAVEDATE" => FetchItem::SaveDate,
+        "EMAILID" => FetchItem::EmailId,
+        "THREADID" => FetchItem::ThreadId,
         "ENVELOPE" => FetchItem::Envelope,
         "BODY" => FetchItem::Body,
         "BODYSTRUCTURE" => FetchItem::BodyStructure,

@@ -296,6 +296,12 @@ fn with_argument(name: &str, cursor: &mut Cursor) -> Parsed<SearchKey> {
         "YOUNGER" => SearchKey::Younger(interval(cursor)?),
         "OLDER" => SearchKey::Older(interval(cursor)?),
         "MODSEQ" => modseq(cursor)?,
+        "EMAILID" => SearchKey::EmailId(keyword(cursor)?),
+        // RFC 8474 6: no message has one.
+        "THREADID" => {
+            cursor.atom()?;
+            not(SearchKey::All)
+        }
         _ => return Err(Syntax::Malformed("the search key is not known")),
     })
 }

@@ -5,6 +5,7 @@ use super::text::{self, Body};
 use crate::mail::date::{Date, DateTime, parse_rfc5322};
 use crate::mail::header;
 use crate::mail::ids::Timestamp;
+use crate::session::imap::object_id::email_id;
 use crate::session::imap::selected::Selected;
 use crate::session::imap::sequence_set;
 use crate::state::record::MessageRecord;
@@ -93,6 +94,7 @@ fn by_metadata(key: &SearchKey, scope: &Scope, candidate: &Candidate) -> bool {
         SearchKey::SavedBefore(date) => saved(record) < *date,
         SearchKey::SavedOn(date) => saved(record) == *date,
         SearchKey::SavedSince(date) => saved(record) >= *date,
+        SearchKey::EmailId(id) => email_id(record.body) == *id,
         SearchKey::SequenceSet(set) => set.contains(candidate.sequence, scope.sequence_last),
         SearchKey::Uid(set) => set.contains(record.uid.0, scope.uid_last),
         SearchKey::UidRanges(ranges) => sequence_set::covers(ranges, record.uid.0),

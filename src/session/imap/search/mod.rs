@@ -46,6 +46,8 @@ pub enum SearchKey {
     SavedBefore(Date),
     SavedOn(Date),
     SavedSince(Date),
+    /// RFC 8474.
+    EmailId(String),
     SequenceSet(SequenceSet),
     Uid(SequenceSet),
     /// What [`bind`] makes of the two above: ascending ranges that do not touch.
@@ -108,6 +110,7 @@ pub fn needs_body(key: &SearchKey) -> bool {
         | SearchKey::SavedBefore(_)
         | SearchKey::SavedOn(_)
         | SearchKey::SavedSince(_)
+        | SearchKey::EmailId(_)
         | SearchKey::SequenceSet(_)
         | SearchKey::Uid(_)
         | SearchKey::UidRanges(_)
