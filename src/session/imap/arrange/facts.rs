@@ -43,6 +43,8 @@ impl Facts {
         Self {
             sent: header::find(raw, "Date")
                 .and_then(|field| parse_rfc5322(field.value))
+                // RFC 5322 3.3: what was sent before 1900 was not.
+                .filter(|when| when.date.year >= 1900)
                 .map(|when| when.unix_seconds()),
             subject: folded(&subject.text),
             is_reply: subject.is_reply,
@@ -117,6 +119,7 @@ mod tests {
         assert_eq!((&*facts.from, &*facts.to, &*facts.cc), ("JO", "FRIENDS", "C"));
         assert_eq!((&*facts.display_from, &*facts.display_to), ("JO\u{308}RG", "FRIENDS"));
         assert_eq!((facts.id.is_some(), facts.references.len()), (true, 1));
+        assert_eq!(Facts::of(b"Date: Thu, 18 Jul 0102 19:51:35 -0100\n").sent, None);
         let nothing = Facts::of(b"\n");
         assert_eq!(nothing, Facts::default());
         assert_eq!(&*Facts::of(b"From: a@b\n").display_from, "A@B");

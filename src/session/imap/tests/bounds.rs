@@ -3,8 +3,9 @@
 use super::harness::{House, MESSAGE_BYTES_MAX};
 use crate::cluster::replica::Fault;
 use crate::session::imap::limits::{
-    BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX,
-    OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX,
+    BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, CANCELLED_TAGS_MAX, COMMAND_LINE_BYTES_MAX,
+    COMMAND_LITERAL_BYTES_MAX, CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX,
+    SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
 };
 use crate::session::machine::Machine;
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
@@ -183,4 +184,43 @@ async fn what_is_too_much_for_one_copy_is_refused_whole_and_moved_in_portions() 
     assert_eq!(sent.lines().filter(|line| line.ends_with(" EXPUNGE")).count(), messages);
     session.send(b"n STATUS Archive (MESSAGES)\r\n").await;
     assert!(session.take_sent().contains(&format!("(MESSAGES {messages})")));
+}
+
+#[tokio::test]
+async fn results_that_are_kept_current_are_few() {
+    let open = |number: usize| format!("u{number} SEARCH RETURN (UPDATE COUNT) ALL\r\n");
+    let fits: String = (0..CONTEXTS_MAX).map(open).collect();
+    let sent = say(&fits).await;
+    assert!(!sent.contains("NOUPDATE"), "{sent}");
+    let sent = say(format!("{fits}{}", open(CONTEXTS_MAX))).await;
+    assert!(sent.contains(&format!("* NO [NOUPDATE \"u{CONTEXTS_MAX}\"]")), "{sent}");
+    assert!(sent.contains(&format!("u{CONTEXTS_MAX} OK")), "the search itself is answered: {sent}");
+    // One that is given up makes room.
+    let sent = say(format!("{fits}c CANCELUPDATE \"u0\"\r\n{}", open(CONTEXTS_MAX))).await;
+    assert!(!sent.contains("NOUPDATE"), "{sent}");
+}
+
+#[tokio::test]
+async fn sort_criteria_and_cancelled_tags_are_bounded() {
+    let sort = |count: usize| format!("a SORT ({}) UTF-8 ALL\r\n", vec!["SIZE"; count].join(" "));
+    assert!(say(sort(SORT_CRITERIA_MAX)).await.contains("a OK"));
+    assert!(say(sort(SORT_CRITERIA_MAX + 1)).await.contains("a BAD"));
+    let cancel = |count: usize| format!("a CANCELUPDATE {}\r\n", vec!["\"x\""; count].join(" "));
+    assert!(say(cancel(CANCELLED_TAGS_MAX)).await.contains("a OK"));
+    assert!(say(cancel(CANCELLED_TAGS_MAX + 1)).await.contains("a BAD"));
+}
+
+#[tokio::test]
+async fn a_sort_of_many_messages_takes_turns() {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    for number in 0..FACTS_PER_QUESTION_MAX + 2 {
+        house.deliver("INBOX", &format!("Subject: {}\r\n\r\n", FACTS_PER_QUESTION_MAX + 2 - number));
+    }
+    session.send(b"s SELECT INBOX\r\n").await;
+    session.take_sent();
+    session.send(b"a SORT RETURN (COUNT MIN) (REVERSE ARRIVAL SUBJECT) UTF-8 ALL\r\n").await;
+    let sent = session.take_sent();
+    assert!(sent.contains(&format!("COUNT {}", FACTS_PER_QUESTION_MAX + 2)), "{sent}");
 }

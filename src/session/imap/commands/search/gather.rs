@@ -91,3 +91,17 @@ impl<T> Gatherer<T> {
         Ok(Some(Question::Facts(bodies)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gathered_is_bounded() {
+        let mut gatherer: Gatherer<u8> = Gatherer::new(&[], true, 10);
+        assert!(gatherer.learn((1, 4)).is_ok());
+        assert!(gatherer.learn((2, 6)).is_ok(), "up to the bound");
+        assert!(matches!(gatherer.learn((3, 1)), Err(Next::Done(reply)) if reply.code == "LIMIT"));
+        assert_eq!(gatherer.known, [1, 2]);
+    }
+}
