@@ -14,7 +14,8 @@
 //! (`cluster::watch`: tokio's own draw lots, which cannot be seeded without an unstable build), and every `select!` of
 //! the cluster room is biased. `a_seed_gives_the_same_schedule_twice` finds what breaks this.
 //!
-//! A seed that fails is run again, aloud, by the command that the failure prints.
+//! A seed that fails is run again, aloud, by the command that the failure prints. `POLLUX_SIM_FROM` and
+//! `POLLUX_SIM_COUNT` say which seeds `schedules` runs; one takes about two seconds of a processor in the dev profile.
 
 mod check;
 mod client;
@@ -58,16 +59,33 @@ fn replay() {
 
 #[test]
 fn a_seed_gives_the_same_schedule_twice() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let (first, again) = (run(schedule(seed)), run(schedule(seed)));
         assert_eq!((first.hash, first.events), (again.hash, again.events), "seed {seed}");
     }
 }
 
+/// The first thing that is found wrong in some schedules over disks that lie.
+fn found(lie: Lie) -> Option<String> {
+    (0..8).find_map(|seed| run(Schedule { lie, ..schedule(seed) }).violation)
+}
+
+#[test]
+fn a_disk_that_forgets_synced_entries_and_votes_is_found_out() {
+    assert_ne!(found(Lie::ForgetsLog), None);
+}
+
+#[test]
+fn a_disk_that_forgets_synced_bodies_is_found_out() {
+    let violation = found(Lie::ForgetsBodies);
+    assert!(violation.as_ref().is_some_and(|what| what.contains("lacks the body")), "{violation:?}");
+}
+
+/// 1000 and 1003 failed once: a member that had not made itself known was asked for no body.
 #[test]
 fn schedules() {
     let from = told("POLLUX_SIM_FROM").unwrap_or(1_000);
-    let count = told("POLLUX_SIM_COUNT").unwrap_or(3);
+    let count = told("POLLUX_SIM_COUNT").unwrap_or(8);
     for seed in from..from + count {
         let began = std::time::Instant::now();
         let verdict = run(schedule(seed));
