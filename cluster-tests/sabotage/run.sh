@@ -21,9 +21,9 @@ mkdir -p "$copy"
     mkdir -p "$copy/$(dirname "$file")"
     cp "$root/$file" "$copy/$file"
 done
-# A story that is gone must not go on being told.
-for file in "$copy"/cluster-tests/tests/*.rs; do
-    [ -f "$root/cluster-tests/tests/$(basename "$file")" ] || rm "$file"
+# What is gone from the tree is gone from the copy.
+(cd "$copy" && find . -name '*.rs') | while read -r file; do
+    [ -f "$root/$file" ] || rm "$copy/$file"
 done
 cd "$copy"
 export CARGO_TARGET_DIR="$target"
