@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::record::HEADER_BYTES;
 use super::{BodyError, io_error};
 use crate::mail::ids::BodyId;
 use crate::state::rows::Batch;
@@ -15,8 +16,6 @@ use crate::store::tables::engine::Engine;
 
 const CACHE_BYTES: u64 = 8 << 20;
 const CHECKPOINT_KEY: &[u8] = b"checkpoint";
-/// Rows changed at once at the most.
-const ROWS_MAX: usize = 1_000;
 /// Its presence says that the index was found damaged while it was open.
 const REBUILD_NAME: &str = "index.rebuild";
 
@@ -54,6 +53,34 @@ pub struct Live {
     pub bytes: u64,
 }
 
+impl Live {
+    /// One record less.
+    pub fn less(&mut self, at: Location) {
+        self.bodies = self.bodies.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(HEADER_BYTES as u64 + at.length);
+    }
+}
+
+/// What the index on the disk says of the segments: the records before the mark, without those displaced since. What
+/// came after the mark is counted anew after a crash.
+#[derive(Debug, Clone, Default)]
+pub struct Saved {
+    pub mark: Mark,
+    pub live: BTreeMap<u32, Live>,
+}
+
+impl Saved {
+    /// The record at `at` counts no longer: what is to be written of its segment.
+    pub fn without(&mut self, at: Location) -> Option<(u32, Live)> {
+        if self.mark.is_before(&at) {
+            return None;
+        }
+        let live = self.live.get_mut(&at.segment)?;
+        live.less(at);
+        Some((at.segment, *live))
+    }
+}
+
 pub struct Index {
     engine: Engine,
     rebuild: PathBuf,
@@ -89,19 +116,17 @@ impl Index {
         Ok(row.as_deref().and_then(decode_location))
     }
 
-    pub fn change(
+    /// Says where a body is, or that it is nowhere. In the same moment what lives in a segment becomes `live`, so that
+    /// no crash parts the two.
+    pub fn set(
         &self,
-        changes: impl IntoIterator<Item = (BodyId, Option<Location>)>,
+        id: BodyId,
+        location: Option<Location>,
+        live: Option<(u32, Live)>,
     ) -> Result<(), BodyError> {
-        let mut rows = changes
-            .into_iter()
-            .map(|(id, location)| (id.0.to_vec(), location.map(encode_location)))
-            .peekable();
-        while rows.peek().is_some() {
-            let batch: Batch = rows.by_ref().take(ROWS_MAX).collect();
-            self.noting(self.engine.apply(&batch))?;
-        }
-        Ok(())
+        let mut batch = Batch::from([(id.0.to_vec(), location.map(encode_location))]);
+        batch.extend(live.map(|(segment, live)| (live_key(segment), Some(row([live.bodies, live.bytes])))));
+        self.noting(self.engine.apply(&batch))
     }
 
     /// Ids behind `after` in order.

@@ -35,7 +35,7 @@ use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::grace::Grace;
-use self::index::{Index, Live, Location, Mark};
+use self::index::{Index, Live, Location, Mark, Saved};
 pub use self::progress::ScrubProgress;
 use self::record::HEADER_BYTES;
 use self::scan::{Depth, cut_torn_tail, list_segments, read_body, segment_path};
@@ -396,6 +396,7 @@ struct Memory {
     sizes: BTreeMap<u32, u64>,
     /// The segment that is written to; 0: none.
     active: u32,
+    saved: Saved,
     grace: Grace,
     failure: Option<String>,
 }
@@ -434,11 +435,15 @@ impl Core {
     /// The records are durable: from here on the bodies are found there.
     fn place(&self, placed: impl IntoIterator<Item = (BodyId, Location)>) -> Result<(), BodyError> {
         for (id, at) in placed {
-            let before = self.index.get(&id)?;
-            self.index.change([(id, Some(at))])?;
-            let mut memory = self.lock();
             // Scanned again after a crash, a record may be known already; it is counted once.
-            if let Some(before) = before.filter(|before| *before != at) {
+            let before = self.index.get(&id)?.filter(|before| *before != at);
+            let live = before.and_then(|before| self.lock().saved.without(before));
+            self.index.set(id, Some(at), live)?;
+            let mut memory = self.lock();
+            // A scan after a crash may know a later record already, and has not come to it yet.
+            if let Some(before) = before
+                && (before < at || !memory.saved.mark.is_before(&before))
+            {
                 memory.uncount(before);
             }
             memory.count(at);
@@ -447,7 +452,8 @@ impl Core {
     }
 
     fn displace(&self, id: BodyId, at: Location) -> Result<(), BodyError> {
-        self.index.change([(id, None)])?;
+        let live = self.lock().saved.without(at);
+        self.index.set(id, None, live)?;
         self.lock().uncount(at);
         Ok(())
     }
@@ -480,7 +486,8 @@ fn prepare(dir: &Path, limits: BodyLimits) -> Result<(Arc<Core>, Writer, Receive
         jobs: Mutex::new(Some(sender)),
         compacting: Mutex::new(()),
         memory: Mutex::new(Memory {
-            live,
+            live: live.clone(),
+            saved: Saved { mark: known, live },
             sizes: segments.iter().copied().collect(),
             active: 0,
             grace: Grace::new(limits.grace, old),
@@ -493,9 +500,8 @@ fn prepare(dir: &Path, limits: BodyLimits) -> Result<(Arc<Core>, Writer, Receive
     for (number, size) in &segments {
         index_segment(&core, known, *number, *size, last)?;
     }
-    let writer = Writer::new(core.clone(), last + 1);
-    let live = core.lock().live.clone();
-    core.index.save_checkpoint(writer.mark(), &live)?;
+    let mut writer = Writer::new(core.clone(), last + 1);
+    writer.save()?;
     Ok((core, writer, jobs))
 }
 
@@ -535,8 +541,7 @@ impl Memory {
 
     fn uncount(&mut self, at: Location) {
         if let Some(live) = self.live.get_mut(&at.segment) {
-            live.bodies = live.bodies.saturating_sub(1);
-            live.bytes = live.bytes.saturating_sub(HEADER_BYTES as u64 + at.length);
+            live.less(at);
         }
     }
 }

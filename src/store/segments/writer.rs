@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::index::{Location, Mark};
+use super::index::{Location, Mark, Saved};
 use super::record::{HEADER_BYTES, Header};
 use super::scan::segment_path;
 use super::spool::Spool;
@@ -270,6 +270,7 @@ impl Writer {
         files::sync_dir(&self.core.dir).map_err(io_error)?;
         let mut memory = self.core.lock();
         memory.live.remove(&segment);
+        memory.saved.live.remove(&segment);
         memory.sizes.remove(&segment);
         drop(memory);
         self.core.index.drop_segment(segment)
@@ -284,9 +285,11 @@ impl Writer {
         Ok(())
     }
 
-    fn save(&mut self) -> Result<(), BodyError> {
-        let live = self.core.lock().live.clone();
-        self.core.index.save_checkpoint(self.mark(), &live)?;
+    /// Makes the index durable as it is.
+    pub fn save(&mut self) -> Result<(), BodyError> {
+        let saved = Saved { mark: self.mark(), live: self.core.lock().live.clone() };
+        self.core.index.save_checkpoint(saved.mark, &saved.live)?;
+        self.core.lock().saved = saved;
         self.unsaved_bytes = 0;
         Ok(())
     }
