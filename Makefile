@@ -45,6 +45,7 @@ ifdef HOURS
 else ifdef FLAT_MINUTES
 	POLLUX_FLAT_MINUTES=$(FLAT_MINUTES) $(CARGO) test -p cluster-tests --test steady_traffic_stays_flat -- --nocapture
 else
+	POLLUX_CRASH_EFFORT=20 $(CARGO) nextest run -p cluster-tests --test store_crash
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
 	  $(CARGO) nextest run -p cluster-tests --no-fail-fast || exit 1; done
 endif

@@ -10,6 +10,7 @@
 pub mod checker;
 pub mod clients;
 pub mod cluster;
+pub mod crash;
 pub mod disk;
 pub mod history;
 pub mod hostile;
