@@ -42,6 +42,8 @@ pub struct Local {
     pub standing: super::status::Standing,
     /// Set once by the rooms above, when they are there.
     pub offers: std::sync::OnceLock<super::status::Offers>,
+    /// Members that a peer spoke of, of use while the log lacks them.
+    pub heard: watch::Sender<Arc<super::keeper::Heard>>,
     /// Held by the leader while it changes the membership.
     pub changing: tokio::sync::Mutex<()>,
     /// True from the first word of a shutdown.

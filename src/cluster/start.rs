@@ -236,6 +236,7 @@ pub(super) async fn assemble(
         in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
         standing: Default::default(),
         offers: Default::default(),
+        heard: watch::Sender::new(Arc::new(files.read_heard())),
         changing: Default::default(),
         stopping: watch::Sender::new(false),
         failure: watch::Sender::new(None),
@@ -243,7 +244,7 @@ pub(super) async fn assemble(
     admission.open(&local);
     degrading.open(&local);
     local.transport.revoke(files.read_removed());
-    local.transport.set_peers(local.look(|metrics| keeper::peers(node, metrics, &files.read_peers())));
+    local.transport.set_peers(keeper::peers(&local, &files.read_peers()));
     server.open(raft, Arc::new(Calls { local: Arc::downgrade(&local), bodies: body_server }));
     begin_if_founder(&local, &files).await?;
 
@@ -406,6 +407,7 @@ fn spawn_tasks(
         runtime.spawn(keeper::follow_membership(local.clone())),
         runtime.spawn(keeper::follow_raft(local.clone())),
         runtime.spawn(keeper::watch_disk(local.clone(), store)),
+        runtime.spawn(keeper::hear_of_members(local.clone())),
         runtime.spawn(keeper::notice_removal(local.clone())),
         runtime.spawn(keeper::notice_forgetting(local.clone())),
         runtime.spawn(keeper::keep_marks(local.clone())),
@@ -457,6 +459,7 @@ impl NodeCalls for Calls {
                 let services = wire::encode(&local.services());
                 services.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::ROSTER => Some(Box::pin(async move { local.tell_members() })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,
         }

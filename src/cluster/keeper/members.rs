@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::roster::committed_index;
 use super::{LOOK_AGAIN, ticking};
 use crate::cluster::local::{Local, Metrics, peer_address};
 use crate::cluster::membership::Files;
@@ -24,14 +25,17 @@ type Peers = BTreeMap<NodeId, PeerAddress>;
 pub async fn follow_membership(local: Arc<Local>) {
     let mut metrics = local.raft.metrics();
     let files = Files::new(&local.config.dir);
+    let mut heard = local.heard.subscribe();
     let told = files.read_peers();
     let mut known = None;
     let mut committed = BTreeSet::new();
     loop {
-        let (roster, peers, now) = {
+        let newer = heard.borrow_and_update().clone();
+        let (roster, mut peers, now, upto) = {
             let metrics = metrics.borrow_and_update();
             let roster = roster_of(&metrics.membership_config);
-            (roster, peers(local.id, &metrics, &told), members(&metrics.committed_membership_config))
+            let now = members(&metrics.committed_membership_config);
+            (roster, logged(local.id, &metrics, &told), now, committed_index(&metrics))
         };
         if !roster.is_empty() && *local.roster.load_full() != roster {
             local.roster.store(Arc::new(roster));
@@ -41,22 +45,35 @@ pub async fn follow_membership(local: Arc<Local>) {
             committed = now;
             revoke(&local, &files, gone).await;
         }
+        newer.add_to(&mut peers, upto, |node| local.transport.was_removed(node));
         if known.as_ref() != Some(&peers) {
             local.transport.set_peers(peers.clone());
             known = Some(peers.clone());
             let files = files.clone();
             write(move || files.write_peers(&peers)).await;
         }
-        if metrics.changed().await.is_err() {
+        let changed = tokio::select! {
+            biased;
+            changed = metrics.changed() => changed.is_ok(),
+            changed = heard.changed() => changed.is_ok(),
+        };
+        if !changed {
             return;
         }
     }
 }
 
-/// Whom this node talks to: the members, and those that are still to be voted out. One that has just joined reads old
+/// Whom this node talks to as it starts; `told`: as its file says. From then on [`follow_membership`] keeps that true.
+pub fn peers(local: &Local, told: &Peers) -> Peers {
+    let (mut peers, upto) = local.look(|metrics| (logged(local.id, metrics, told), committed_index(metrics)));
+    local.heard.borrow().add_to(&mut peers, upto, |node| local.transport.was_removed(node));
+    peers
+}
+
+/// Those the log names: the members, and those that are still to be voted out. One that has just joined reads old
 /// memberships first: until it finds itself in one, those it was told of when it joined are its peers as well, or it
 /// would refuse the very leader that brings it the rest.
-pub fn peers(own: NodeId, metrics: &Metrics, told: &Peers) -> Peers {
+fn logged(own: NodeId, metrics: &Metrics, told: &Peers) -> Peers {
     let (effective, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
     let mut peers: Peers = match members(effective).contains(&own) {
         true => Peers::new(),
@@ -169,7 +186,7 @@ mod tests {
             committed_membership_config: stored(committed),
             ..Metrics::new_initial(own)
         };
-        let peers = peers(NodeId(own), &metrics, &told);
+        let peers = logged(NodeId(own), &metrics, &told);
         for id in effective {
             assert_eq!(peers[&NodeId(*id)].control, format!("now-{id}"), "what is replicated counts");
         }

@@ -5,12 +5,14 @@ mod bodies;
 mod identity;
 mod marks;
 mod members;
+mod roster;
 mod sync;
 
 pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
 pub use self::identity::renew_identity;
 pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};
+pub use self::roster::{Heard, hear_of_members};
 pub use self::sync::{drop_strangers, stay_in_sync};
 
 use std::collections::BTreeSet;

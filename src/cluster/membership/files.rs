@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::cluster::config::{ClusterConfig, StartError};
+use crate::cluster::keeper::Heard;
 use crate::cluster::pki::{ClusterCa, ClusterId, NodeIdentity};
 use crate::cluster::token::{Role, Secret, TokenError, TokenRecord, check};
 use crate::cluster::transport::PeerAddress;
@@ -90,6 +91,17 @@ impl Files {
     pub fn write_peers(&self, peers: &BTreeMap<NodeId, PeerAddress>) -> io::Result<()> {
         let bytes = wire::encode(peers).map_err(io::Error::other)?;
         write_atomically(&self.dir.join("peers"), &bytes)
+    }
+
+    /// Members that a peer spoke of, so that a restarted node finds them also when that peer is gone.
+    pub fn read_heard(&self) -> Heard {
+        let bytes = std::fs::read(self.dir.join("heard")).unwrap_or_default();
+        Heard::decode(&bytes).unwrap_or_default()
+    }
+
+    pub fn write_heard(&self, heard: &Heard) -> io::Result<()> {
+        let bytes = heard.encode().map_err(io::Error::other)?;
+        write_atomically(&self.dir.join("heard"), &bytes)
     }
 
     /// Members that were removed, so that they hear it also from a node that was started since.

@@ -46,6 +46,8 @@ pub mod kinds {
     pub const MARK: u16 = 0x0c;
     /// What the node offers to clients; one that is too old to know says that it does not.
     pub const SERVICES: u16 = 0x0d;
+    /// The committed members as the node knows them; one that is too old to know says that it does not.
+    pub const ROSTER: u16 = 0x0e;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod bodies;
+mod replaced;
 mod scene;
 mod sim;
 mod suite;

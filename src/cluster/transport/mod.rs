@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -195,6 +196,16 @@ impl Transport {
         match &self.carried {
             Carried::Quic(shared, _) => shared.was_removed(node),
             Carried::Elsewhere(carrier) => carrier.was_removed(node),
+        }
+    }
+
+    /// Whether, since this was asked last, a node was refused that this cluster certified and that is no member as far as
+    /// is known here: it may have joined while this node was away.
+    pub fn stranger_knocked(&self) -> bool {
+        match &self.carried {
+            Carried::Quic(shared, _) => shared.strangers.knocked.swap(false, Ordering::Relaxed),
+            // Nobody shows a certificate there.
+            Carried::Elsewhere(_) => false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const STREAM_REFUSED: VarInt = VarInt::from_u32(2);
 #[derive(Default)]
 pub(super) struct Strangers {
     logged: Mutex<BTreeSet<(IpAddr, Option<NodeId>)>>,
+    /// One came whom the cluster certified, of whose removal nothing is known.
+    pub(super) knocked: AtomicBool,
 }
 
 impl Strangers {
@@ -135,6 +138,8 @@ fn judge(shared: &Shared, certified: (NodeId, ClusterId), words: &[u8]) -> Resul
     let theirs: Hello = hello::decode(words)?;
     hello::judge(&shared.hello(), certified, &theirs)?;
     if shared.peer(theirs.node).is_none() {
+        let removed = shared.was_removed(theirs.node);
+        shared.strangers.knocked.fetch_or(!removed, Ordering::Relaxed);
         return Err(hello::not_a_member(theirs.node));
     }
     shared.handshake.accept(theirs.node, &theirs.lineage)?;

@@ -269,13 +269,26 @@ async fn a_node_that_is_no_member_is_refused_until_it_is_one() {
     let ca = ca();
     let (a, _) = start(config(identity(&ca, 1))).await;
     let (b, _) = start(config(identity(&ca, 2))).await;
+    assert!(!a.stranger_knocked(), "nobody came yet");
     b.set_peers(BTreeMap::from([(NodeId(1), address(&a))]));
     assert!(refusal(&b, 1).await.contains("node 2 is not a member of this cluster"));
+    assert!(a.stranger_knocked(), "it may have joined while a was away");
     assert!(matches!(echo(&b, 1, Lane::Control, "x").await, Err(CallError::Unreachable { .. })));
     assert_eq!(echo(&a, 2, Lane::Control, "x").await, Err(CallError::NotAMember(NodeId(2))));
     introduce(&[&a, &b]);
     connected(&b, 1).await;
     assert_eq!(b.peer_state(NodeId(1)).refused_because, None);
+}
+
+#[tokio::test]
+async fn a_removed_node_is_no_stranger() {
+    let ca = ca();
+    let (a, _) = start(config(identity(&ca, 1))).await;
+    let (b, _) = start(config(identity(&ca, 2))).await;
+    a.revoke([NodeId(2)]);
+    b.set_peers(BTreeMap::from([(NodeId(1), address(&a))]));
+    assert!(refusal(&b, 1).await.contains("node 2 is not a member of this cluster"));
+    assert!(!a.stranger_knocked());
 }
 
 #[tokio::test]
