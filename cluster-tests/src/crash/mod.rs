@@ -14,7 +14,7 @@ use self::journal::Journal;
 use crate::disk::shim;
 
 /// Runs the ignored test `name` of the present test binary under the shim, as a process of its own, and returns what
-/// it did below `folder`/store. The test finds `folder` in [`FOLDER`].
+/// it did below `folder`/store. The test finds `folder` in `FOLDER`.
 pub fn record(name: &str, folder: &Path, seed: u64) -> Journal {
     let folder = folder.canonicalize().expect("the folder is there");
     let journal = folder.with_extension("journal");

@@ -62,7 +62,7 @@ pub const SEARCH_MESSAGES_PER_TURN: usize = 4_096;
 pub const FACTS_PER_QUESTION_MAX: usize = 128;
 /// Bodies that are read side by side for one such question.
 pub const FACTS_BODIES_AT_ONCE_MAX: usize = 8;
-/// Bytes of what SORT and THREAD compare by, for one command; beyond it: NO [LIMIT].
+/// Bytes of what SORT and THREAD compare by, for one command; beyond it: `NO [LIMIT]`.
 pub const SORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Criteria of one SORT.
 pub const SORT_CRITERIA_MAX: usize = 16;
