@@ -139,6 +139,10 @@ impl Replica for ClusterHandle {
         let _ = data.feed.replicas().wait_for(noted).await;
     }
 
+    async fn refresh(&self) -> Result<(), Fault> {
+        self.local.refresh().await
+    }
+
     async fn place(&self) -> Result<PlacingBody, Fault> {
         self.data()?.bodies.place()
     }

@@ -39,6 +39,8 @@ pub struct Local {
     pub data: Option<DataParts>,
     /// Proposals of this node under way.
     pub in_flight: Arc<Semaphore>,
+    /// See [`Local::refresh`].
+    pub barrier: super::read_barrier::Barrier,
     pub standing: super::status::Standing,
     /// Set once by the rooms above, when they are there.
     pub offers: std::sync::OnceLock<super::status::Offers>,

@@ -131,6 +131,10 @@ impl Replica for MemoryReplica {
         }
     }
 
+    async fn refresh(&self) -> Result<(), Fault> {
+        self.healthy().map(drop)
+    }
+
     async fn place(&self) -> Result<MemoryPlacing, Fault> {
         drop(self.healthy()?);
         Ok(MemoryPlacing { replica: self.clone(), raw: BytesMut::new() })

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod network;
 pub mod pki;
 pub mod propose;
+mod read_barrier;
 pub mod replica;
 mod runtime;
 pub mod start;

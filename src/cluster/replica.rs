@@ -52,6 +52,10 @@ pub trait Replica: Clone + Send + Sync + 'static {
         async {}
     }
 
+    /// Brings this node's rows as far as all that was committed before the call: what is then refused for good is
+    /// refused by what the cluster knows. At most 3 s, a fail-over included; without a majority it is a fault.
+    fn refresh(&self) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Opens a message body for writing: streamed to this disk and to every in-sync data node.
     fn place(&self) -> impl Future<Output = Result<Self::Placing, Fault>> + Send;
 

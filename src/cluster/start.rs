@@ -234,6 +234,7 @@ pub(super) async fn assemble(
         watched: opened.watched,
         data,
         in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
+        barrier: Default::default(),
         standing: Default::default(),
         offers: Default::default(),
         heard: watch::Sender::new(Arc::new(files.read_heard())),
@@ -459,6 +460,7 @@ impl NodeCalls for Calls {
                 let services = wire::encode(&local.services());
                 services.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::READ_INDEX => Some(Box::pin(async move { local.read_index_for_peer().await })),
             kinds::ROSTER => Some(Box::pin(async move { local.tell_members() })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,

@@ -48,6 +48,8 @@ pub mod kinds {
     pub const SERVICES: u16 = 0x0d;
     /// The committed members as the node knows them; one that is too old to know says that it does not.
     pub const ROSTER: u16 = 0x0e;
+    /// How far the leader has committed, once a majority has confirmed that it leads.
+    pub const READ_INDEX: u16 = 0x0f;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -1,6 +1,7 @@
 //! Whole nodes in one process, on loopback ports and in directories of their own.
 
 mod alone;
+mod barrier;
 mod bodies;
 mod replaced;
 mod scene;

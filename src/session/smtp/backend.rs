@@ -32,8 +32,24 @@ impl<R: Replica> SmtpBackend<R> {
         Self { replica, logins, placing: None, who: None }
     }
 
-    // `&mut self` here and below though nothing changes: a placing need not be `Sync`.
+    /// What is refused for good is looked up once more, in rows that are current: a node that is a moment or a cut
+    /// behind does not bounce mail for a user that was added meanwhile.
     async fn recipient(
+        &mut self,
+        path: &ForwardPath,
+        size: Option<u64>,
+        authenticated: bool,
+    ) -> Result<Verdict, Fault> {
+        let verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
+        if !verdict.is_for_good() {
+            return Ok(verdict);
+        }
+        self.replica.refresh().await?;
+        self.recipient_by_these_rows(path, size, authenticated).await
+    }
+
+    // `&mut self` here and below though nothing changes: a placing need not be `Sync`.
+    async fn recipient_by_these_rows(
         &mut self,
         path: &ForwardPath,
         size: Option<u64>,

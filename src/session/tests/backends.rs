@@ -88,6 +88,18 @@ async fn recipients_are_told_apart() {
 }
 
 #[tokio::test]
+async fn nothing_is_refused_for_good_while_the_cluster_cannot_be_asked() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    replica.fail(Some(Fault::NoQuorum));
+    for to in ["nobody@example.test", "a@elsewhere.example"] {
+        let path = ForwardPath::Address(Address::parse(to).unwrap());
+        let answer = smtp.answer(Question::Recipient { path, size: None, authenticated: false }).await;
+        assert!(matches!(answer, Answer::Recipient(Err(Fault::NoQuorum))), "{to}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn quota_is_asked_for_before_and_kept_after() {
     let replica = replica();
     let mut smtp = smtp(&replica);

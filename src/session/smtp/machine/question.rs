@@ -56,3 +56,13 @@ pub enum Verdict {
     /// To go to another server.
     Outbound,
 }
+
+impl Verdict {
+    /// Whether the sender is told not to try again: mail is lost to its recipient if that was said too early.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Disabled | Self::AlreadyFull | Self::RelayDenied => true,
+            Self::Accept(_) | Self::WouldNotFit | Self::Outbound => false,
+        }
+    }
+}
