@@ -42,6 +42,13 @@ pub const ID_PAIRS_MAX: usize = 30;
 pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1024;
 /// Input handed to the placing of an APPEND at a time, bytes.
 pub const APPEND_CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// Messages of one APPEND (RFC 3502); what one command of the state takes.
+pub const APPEND_MESSAGES_MAX: usize = 1_000;
+/// Bytes of one APPEND's lines, messages apart: flags and dates of all of them go into one entry of the log.
+pub const APPEND_LINES_BYTES_MAX: usize = 1024 * 1024;
+/// Seconds from the first message of an APPEND to its commit. Bodies that no message names are dropped after ten
+/// minutes: what is named after that long may be gone.
+pub const APPEND_SECONDS_MAX: u64 = 5 * 60;
 /// Seconds of silence before login.
 pub const LOGIN_SECONDS_MAX: u64 = 180;
 /// RFC 3501 5.4: at least 30 minutes of silence are allowed once logged in, IDLE among them.

@@ -18,7 +18,7 @@ pub enum Read {
     Continue,
     /// A whole command; literals stand in it as `{n}` CRLF bytes.
     Command(Vec<u8>),
-    /// An APPEND up to its message, of which `size` bytes follow: they are the caller's.
+    /// An APPEND up to a message, of which `size` bytes follow: they are the caller's.
     Message(MessageLiteral),
     /// A command whose literals are too large, or too many; it is over.
     TooLarge { tag: Option<String> },
@@ -28,7 +28,7 @@ pub enum Read {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct MessageLiteral {
-    /// The command before the literal.
+    /// The command before the literal; for a further message of the same APPEND what stands behind the one before.
     pub head: Vec<u8>,
     pub size: u64,
     /// True when the client waits for our word.
@@ -47,6 +47,8 @@ pub struct Reader {
     literal_left: u64,
     /// Literals are thrown away: the command is refused already.
     refused: bool,
+    /// An APPEND's message came before: a literal is the next one.
+    behind_message: bool,
 }
 
 impl Reader {
@@ -68,6 +70,12 @@ impl Reader {
                 return read;
             }
         }
+    }
+
+    /// What follows an APPEND's message: the end of its line, or the next message (RFC 3502).
+    pub fn read_behind_message(&mut self, input: &mut BytesMut) -> Read {
+        self.behind_message = true;
+        self.read(input)
     }
 
     /// A part of a command is gathered, or of its literal awaited.
@@ -113,7 +121,8 @@ impl Reader {
     }
 
     fn begin_literal(&mut self, brace: usize, size: u64, waits: bool) -> Option<Read> {
-        if !self.refused && append_head(&self.gathered[..brace]).is_some() {
+        let is_message = self.behind_message || append_head(&self.gathered[..brace]).is_some();
+        if !self.refused && is_message {
             self.gathered.truncate(brace);
             return Some(Read::Message(MessageLiteral { head: self.take_gathered(), size, waits }));
         }

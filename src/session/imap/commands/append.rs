@@ -1,13 +1,18 @@
-//! APPEND (RFC 3501 6.3.11, RFC 4315): the message flows from the client into its placing, never gathered.
+//! APPEND (RFC 3501 6.3.11, RFC 4315) of one message or more (RFC 3502): each flows from the client into its
+//! placing, never gathered; one commit then names them all.
 
+use super::copy::uid_list;
 use crate::clock::Clock;
-use crate::mail::ids::MailboxId;
+use crate::mail::ids::{MailboxId, Timestamp};
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::grammar::{AppendHead, Syntax, append_head};
-use crate::session::imap::limits::{APPEND_CHUNK_BYTES_MAX, SWALLOWED_LITERAL_BYTES_MAX};
+use crate::session::imap::grammar::{Cursor, MessageHead, Syntax, append_head, next_head};
+use crate::session::imap::limits::{
+    APPEND_CHUNK_BYTES_MAX, APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX,
+    SWALLOWED_LITERAL_BYTES_MAX,
+};
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::reader::{MessageLiteral, Read};
-use crate::state::command::{self, Command, InternalDate, NewMessage, PlacedBody};
+use crate::state::command::{self, Command, InternalDate, NewMessage, PlacedBody, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
 
 enum Stage {
@@ -16,9 +21,10 @@ enum Stage {
     Place,
     /// The message is on its way.
     Flow,
-    /// The rest of the command's line: it must be empty.
-    LineEnd,
-    Finish,
+    /// What stands behind the message: the end of the command, or the next message.
+    Behind,
+    /// With what comes after this message.
+    Finish(Option<MessageLiteral>),
     Commit,
     /// Refused: what still comes of the command is thrown away, then the client hears it.
     Swallow(Reply),
@@ -28,17 +34,33 @@ enum Stage {
 }
 
 pub struct Append {
+    /// The message under way.
     literal: MessageLiteral,
+    /// Bytes of it still to come.
     left: u64,
-    head: Option<AppendHead>,
+    head: Option<MessageHead>,
     mailbox: Option<MailboxId>,
+    /// Those that lie safely already.
+    messages: Vec<NewMessage>,
+    messages_bytes: u64,
+    lines_bytes: usize,
+    first_placed: Option<Timestamp>,
     stage: Stage,
 }
 
 impl Append {
     pub fn new(literal: MessageLiteral) -> Self {
-        let left = literal.size;
-        Self { literal, left, head: None, mailbox: None, stage: Stage::Begin }
+        Self {
+            left: literal.size,
+            lines_bytes: literal.head.len(),
+            literal,
+            head: None,
+            mailbox: None,
+            messages: Vec::new(),
+            messages_bytes: 0,
+            first_placed: None,
+            stage: Stage::Begin,
+        }
     }
 
     fn begin(&mut self, core: &Core, io: &mut Io) -> Next {
@@ -47,23 +69,32 @@ impl Append {
         }
         let head = match append_head(&self.literal.head) {
             Some(Ok(head)) => head,
-            Some(Err(Syntax::Malformed(what))) => {
-                return self.refuse(Reply::bad(format!("Malformed command: {what}")), io);
-            }
-            _ => return self.refuse(Reply::bad("Malformed command"), io),
+            Some(Err(syntax)) => return self.refuse(malformed(syntax), io),
+            None => return self.refuse(Reply::bad("Malformed command"), io),
         };
-        if self.literal.size == 0 {
-            return self.refuse(Reply::no("CANNOT", "A message is not empty"), io);
+        if let Some(reply) = self.size_refused(core) {
+            return self.refuse(reply, io);
         }
-        let size_max = core.terms.message_bytes_max.min(u64::from(u32::MAX));
-        if self.literal.size > size_max {
-            let text = format!("A message has at most {size_max} octets");
-            return self.refuse(Reply::no("TOOBIG", text), io);
-        }
-        let Some(name) = head.mailbox.0.clone() else { return self.refuse(Reply::try_create(), io) };
-        self.head = Some(head);
+        let Some(name) = head.mailbox.0 else { return self.refuse(Reply::try_create(), io) };
+        self.head = Some(head.message);
         self.stage = Stage::Mailbox;
         Next::Ask(Question::Mailbox(core.account(), name))
+    }
+
+    fn size_refused(&self, core: &Core) -> Option<Reply> {
+        if self.literal.size == 0 {
+            // RFC 3502: that is how a client thinks better of it.
+            return Some(Reply::no("CANNOT", "A message is not empty"));
+        }
+        let size_max = core.terms.message_bytes_max.min(u64::from(u32::MAX));
+        let text = || format!("A message has at most {size_max} octets");
+        (self.literal.size > size_max).then(|| Reply::no("TOOBIG", text()))
+    }
+
+    /// Asks for a place for the message under way; the quota must have room for all of them.
+    fn place(&mut self) -> Next {
+        self.stage = Stage::Place;
+        Next::Ask(Question::Place(self.messages_bytes.saturating_add(self.literal.size)))
     }
 
     /// The client that waits for our word never sends the message; of another all is thrown away.
@@ -75,45 +106,41 @@ impl Append {
             io.out.extend_from_slice(b"* BYE That is too much to be thrown away\r\n");
             return Next::Close(reply);
         }
-        self.stage = Stage::Swallow(reply);
-        self.swallow(io)
+        self.swallow(reply, io)
     }
 
-    fn swallow(&mut self, io: &mut Io) -> Next {
+    fn swallow(&mut self, reply: Reply, io: &mut Io) -> Next {
         let here = self.left.min(io.input.len() as u64);
         bytes::Buf::advance(io.input, here as usize);
         self.left -= here;
         if self.left > 0 {
+            self.stage = Stage::Swallow(reply);
             return Next::NeedInput;
         }
-        if let Stage::Swallow(reply) = std::mem::replace(&mut self.stage, Stage::Begin) {
-            self.stage = Stage::SwallowLine(reply);
-        }
-        self.swallow_line(io)
+        self.swallow_line(reply, io)
     }
 
-    fn swallow_line(&mut self, io: &mut Io) -> Next {
-        loop {
-            match io.reader.read(io.input) {
-                Read::Nothing => return Next::NeedInput,
-                Read::Continue => io.out.extend_from_slice(b"+ OK\r\n"),
-                Read::Command(_) | Read::TooLarge { .. } => break,
-                Read::Message(_) | Read::Lost => {
-                    io.out.extend_from_slice(b"* BYE The command is too long\r\n");
-                    return Next::Close(Reply::bad("The command is too long"));
-                }
+    fn swallow_line(&mut self, reply: Reply, io: &mut Io) -> Next {
+        match io.reader.read_behind_message(io.input) {
+            Read::Nothing => {
+                self.stage = Stage::SwallowLine(reply);
+                Next::NeedInput
             }
-        }
-        match std::mem::replace(&mut self.stage, Stage::Begin) {
-            Stage::SwallowLine(reply) => Next::Done(reply),
-            _ => Next::Done(Reply::unexpected(None)),
+            // The next message: of one that the client waits to send we are spared.
+            Read::Message(next) => {
+                self.left = next.size;
+                self.literal = next;
+                self.refuse(reply, io)
+            }
+            Read::Command(_) | Read::TooLarge { .. } => Next::Done(reply),
+            Read::Continue | Read::Lost => too_long(io),
         }
     }
 
     fn flow(&mut self, io: &mut Io) -> Next {
         if self.left == 0 {
-            self.stage = Stage::LineEnd;
-            return self.line_end(io);
+            self.stage = Stage::Behind;
+            return self.behind(io);
         }
         if io.input.is_empty() {
             return Next::NeedInput;
@@ -123,59 +150,90 @@ impl Append {
         Next::Ask(Question::Push(io.input.split_to(here as usize).freeze()))
     }
 
-    fn line_end(&mut self, io: &mut Io) -> Next {
-        match io.reader.read(io.input) {
-            Read::Nothing => Next::NeedInput,
-            Read::Command(rest) if rest.is_empty() => {
-                self.stage = Stage::Finish;
-                Next::Ask(Question::Finish)
-            }
-            Read::Continue => {
-                self.stage = Stage::SwallowLine(Reply::bad("One message at a time"));
-                io.out.extend_from_slice(b"+ OK\r\n");
-                self.swallow_line(io)
-            }
-            Read::Lost | Read::Message(_) => {
-                io.out.extend_from_slice(b"* BYE The command is too long\r\n");
-                Next::Close(Reply::bad("The command is too long"))
-            }
+    fn behind(&mut self, io: &mut Io) -> Next {
+        let next = match io.reader.read_behind_message(io.input) {
+            Read::Nothing => return Next::NeedInput,
+            Read::Command(rest) if rest.is_empty() => None,
+            Read::Message(next) => Some(next),
+            Read::Continue | Read::Lost => return too_long(io),
             Read::Command(_) | Read::TooLarge { .. } => {
                 self.stage = Stage::Abandon(Reply::bad("There is more than the command takes"));
-                Next::Ask(Question::Abandon)
+                return Next::Ask(Question::Abandon);
             }
+        };
+        self.stage = Stage::Finish(next);
+        Next::Ask(Question::Finish)
+    }
+
+    fn placed(&mut self, body: PlacedBody, clock: &Clock) -> Option<()> {
+        let head = self.head.take()?;
+        let now = clock.now();
+        let internal_date = match &head.internal_date {
+            Some(date) => InternalDate { unix_seconds: date.unix_seconds(), zone_minutes: date.zone_minutes },
+            None => InternalDate { unix_seconds: (now.0 / 1000) as i64, zone_minutes: 0 },
+        };
+        self.messages_bytes = self.messages_bytes.saturating_add(self.literal.size);
+        self.messages.push(NewMessage { body, flags: head.flags, internal_date });
+        self.first_placed.get_or_insert(now);
+        Some(())
+    }
+
+    fn begin_next(&mut self, literal: MessageLiteral, core: &Core, io: &mut Io) -> Next {
+        self.left = literal.size;
+        self.lines_bytes += literal.head.len();
+        self.literal = literal;
+        if self.messages.len() == APPEND_MESSAGES_MAX {
+            let text = format!("One APPEND has at most {APPEND_MESSAGES_MAX} messages");
+            return self.refuse(Reply::no("LIMIT", text), io);
+        }
+        if self.lines_bytes > APPEND_LINES_BYTES_MAX {
+            return self.refuse(Reply::no("LIMIT", "The command's lines are too long together"), io);
+        }
+        match next_head(Cursor::new(&self.literal.head)) {
+            Ok(head) => self.head = Some(head),
+            Err(syntax) => return self.refuse(malformed(syntax), io),
+        }
+        match self.size_refused(core) {
+            Some(reply) => self.refuse(reply, io),
+            None => self.place(),
         }
     }
 
-    fn commit(&mut self, body: PlacedBody, clock: &Clock) -> Next {
-        let (Some(head), Some(mailbox)) = (self.head.take(), self.mailbox) else {
+    fn commit(&mut self, clock: &Clock) -> Next {
+        let (Some(mailbox), Some(since)) = (self.mailbox, self.first_placed) else {
             return Next::Done(Reply::unexpected(None));
         };
-        let internal_date = match &head.internal_date {
-            Some(date) => InternalDate { unix_seconds: date.unix_seconds(), zone_minutes: date.zone_minutes },
-            None => InternalDate { unix_seconds: (clock.now().0 / 1000) as i64, zone_minutes: 0 },
-        };
-        let messages = vec![NewMessage { body, flags: head.flags, internal_date }];
+        if clock.now().0.saturating_sub(since.0) > APPEND_SECONDS_MAX * 1000 {
+            let text = format!("The messages of one APPEND must come within {APPEND_SECONDS_MAX} seconds");
+            return Next::Done(Reply::no("LIMIT", text));
+        }
+        let messages = std::mem::take(&mut self.messages);
         self.stage = Stage::Commit;
         Next::Ask(Question::Propose(Command::Append(command::Append { mailbox, messages })))
     }
 }
 
+fn malformed(syntax: Syntax) -> Reply {
+    match syntax {
+        Syntax::Malformed(what) => Reply::bad(format!("Malformed command: {what}")),
+        _ => Reply::bad("Malformed command"),
+    }
+}
+
+fn too_long(io: &mut Io) -> Next {
+    io.out.extend_from_slice(b"* BYE The command is too long\r\n");
+    Next::Close(Reply::bad("The command is too long"))
+}
+
 impl Task for Append {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        match (&mut self.stage, answer) {
+        match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
             (Stage::Begin, None) => self.begin(core, io),
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if !record.no_select => {
                 self.mailbox = Some(record.id);
-                self.stage = Stage::Place;
-                Next::Ask(Question::Place(self.literal.size))
+                self.place()
             }
             (Stage::Mailbox, Some(Answer::Mailbox(_))) => self.refuse(Reply::try_create(), io),
-            (Stage::Mailbox | Stage::Place, Some(Answer::Fault(fault))) => {
-                self.refuse(Reply::fault(&fault), io)
-            }
-            (Stage::Place, Some(Answer::Outcome(Outcome::Refused(refusal)))) => {
-                self.refuse(Reply::refusal(&refusal), io)
-            }
             (Stage::Place, Some(Answer::Done)) => {
                 self.stage = Stage::Flow;
                 if self.literal.waits {
@@ -183,24 +241,39 @@ impl Task for Append {
                 }
                 self.flow(io)
             }
-            (Stage::Flow, None | Some(Answer::Done)) => self.flow(io),
-            // The rest of the message comes anyway.
-            (Stage::Flow, Some(Answer::Fault(fault))) => {
-                self.stage = Stage::Swallow(Reply::fault(&fault));
-                self.swallow(io)
+            // A fault, or no room in the quota.
+            (Stage::Mailbox | Stage::Place, answer) => self.refuse(Reply::unexpected(answer), io),
+            (Stage::Flow, None | Some(Answer::Done)) => {
+                self.stage = Stage::Flow;
+                self.flow(io)
             }
-            (Stage::LineEnd, None) => self.line_end(io),
-            (Stage::Finish, Some(Answer::Placed(body))) => self.commit(body, &core.clock),
+            // The rest of the message comes anyway.
+            (Stage::Flow, answer) => self.swallow(Reply::unexpected(answer), io),
+            (Stage::Behind, None) => {
+                self.stage = Stage::Behind;
+                self.behind(io)
+            }
+            (Stage::Finish(next), Some(Answer::Placed(body))) => match (self.placed(body, &core.clock), next)
+            {
+                (None, _) => Next::Done(Reply::unexpected(None)),
+                (Some(()), Some(next)) => self.begin_next(next, core, io),
+                (Some(()), None) => self.commit(&core.clock),
+            },
+            (Stage::Finish(Some(next)), answer) => {
+                self.left = next.size;
+                self.literal = next;
+                self.refuse(Reply::unexpected(answer), io)
+            }
             (Stage::Commit, Some(Answer::Outcome(Outcome::Appended { uid_validity, uids }))) => {
-                let uid = uids.first().copied().unwrap_or_default();
-                Next::Done(Reply::ok("Appended").with_code(format!("APPENDUID {uid_validity} {uid}")))
+                let uids = uid_list(&UidSet::from_ascending(uids));
+                Next::Done(Reply::ok("Appended").with_code(format!("APPENDUID {uid_validity} {uids}")))
             }
             (Stage::Commit, Some(Answer::Outcome(Outcome::Refused(Refusal::NotFound(_))))) => {
                 Next::Done(Reply::try_create())
             }
-            (Stage::Swallow(_), None) => self.swallow(io),
-            (Stage::SwallowLine(_), None) => self.swallow_line(io),
-            (Stage::Abandon(reply), Some(_)) => Next::Done(reply.clone()),
+            (Stage::Swallow(reply), None) => self.swallow(reply, io),
+            (Stage::SwallowLine(reply), None) => self.swallow_line(reply, io),
+            (Stage::Abandon(reply), Some(_)) => Next::Done(reply),
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }

@@ -1,4 +1,4 @@
-//! APPEND up to its message literal (RFC 3501 6.3.11), which flows by without being gathered.
+//! APPEND up to each of its message literals (RFC 3501 6.3.11, RFC 3502), which flow by without being gathered.
 
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::mailbox_name::MailboxName;
@@ -6,10 +6,16 @@ use super::store::flag_list;
 use crate::mail::date::{self, DateTime};
 use crate::mail::flags::NamedFlags;
 
-/// What stands before the message.
+/// What stands before the first message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendHead {
     pub mailbox: MailboxName,
+    pub message: MessageHead,
+}
+
+/// What stands before each message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageHead {
     pub flags: NamedFlags,
     pub internal_date: Option<DateTime>,
 }
@@ -31,6 +37,11 @@ pub fn head(command: &[u8]) -> Option<Parsed<AppendHead>> {
 
 fn arguments(mut cursor: Cursor) -> Parsed<AppendHead> {
     let mailbox = MailboxName::from_wire(&cursor.astring()?);
+    Ok(AppendHead { mailbox, message: next_head(cursor)? })
+}
+
+/// Reads what stands between the mailbox, or a message, and the next message (RFC 3502).
+pub fn next_head(mut cursor: Cursor) -> Parsed<MessageHead> {
     cursor.space()?;
     let mut flags = NamedFlags::default();
     if cursor.peek() == Some(b'(') {
@@ -45,5 +56,5 @@ fn arguments(mut cursor: Cursor) -> Parsed<AppendHead> {
         cursor.space()?;
     }
     cursor.end()?;
-    Ok(AppendHead { mailbox, flags, internal_date })
+    Ok(MessageHead { flags, internal_date })
 }

@@ -9,9 +9,9 @@ mod mailbox_name;
 mod search;
 mod store;
 
-pub use append::{AppendHead, head as append_head};
+pub use append::{AppendHead, MessageHead, head as append_head, next_head};
 pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
-pub use cursor::{Syntax, literal_at_end};
+pub use cursor::{Cursor, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, decode_utf7, encode_utf7, is_creatable};
 pub use search::{PartialRange, Results, SearchRequest};

@@ -1,11 +1,12 @@
 //! The bounds, each at its edge.
 
 use super::harness::{House, MESSAGE_BYTES_MAX};
-use crate::cluster::replica::Fault;
+use crate::cluster::replica::{Fault, Replica};
 use crate::session::imap::limits::{
-    BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, CANCELLED_TAGS_MAX, COMMAND_LINE_BYTES_MAX,
-    COMMAND_LITERAL_BYTES_MAX, CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX,
-    SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
+    APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX, BAD_COMMANDS_MAX,
+    BAD_COMMANDS_MAX_LOGGED_IN, CANCELLED_TAGS_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX,
+    CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX,
+    SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
 };
 use crate::session::machine::Machine;
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
@@ -130,6 +131,38 @@ async fn an_append_is_not_gathered() {
     }
     session.send(b"\r\n").await;
     assert!(session.take_sent().starts_with("a OK [APPENDUID"));
+}
+
+#[tokio::test]
+async fn the_messages_of_one_append_are_bounded() {
+    let append = |count: usize| format!("a APPEND INBOX{}\r\nb NOOP\r\n", " {1+}\r\nx".repeat(count));
+    let sent = say(append(APPEND_MESSAGES_MAX)).await;
+    assert!(sent.contains(&format!(" 1:{APPEND_MESSAGES_MAX}]")) && sent.contains("b OK"), "{sent}");
+    let sent = say(append(APPEND_MESSAGES_MAX + 1)).await;
+    assert!(sent.starts_with("a NO [LIMIT]") && sent.contains("b OK"), "{sent}");
+    // The lines of all of them together: each is a space, a flag of its length, and the literal's announcement.
+    let keyword = "k".repeat(50_000);
+    let flagged = |count: usize| {
+        let messages = format!(" ({keyword}) {{1+}}\r\nx").repeat(count);
+        format!("a APPEND INBOX{messages}\r\nb NOOP\r\n")
+    };
+    let sent = say(flagged(APPEND_LINES_BYTES_MAX / 50_000 + 1)).await;
+    assert!(sent.starts_with("a NO [LIMIT] The command's lines") && sent.contains("b OK"), "{sent}");
+}
+
+#[tokio::test]
+async fn the_messages_of_one_append_come_in_time() {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    for (seconds, end) in [(APPEND_SECONDS_MAX, "a OK ["), (APPEND_SECONDS_MAX + 1, "a NO [LIMIT]")] {
+        session.send(b"a APPEND INBOX {1+}\r\nx {1+}\r\n").await;
+        session.take_sent();
+        house.replica.clock().advance_ms(seconds * 1000);
+        session.send(b"y\r\n").await;
+        let sent = session.take_sent();
+        assert!(sent.starts_with(end), "{sent}");
+    }
 }
 
 #[tokio::test]
