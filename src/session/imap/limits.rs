@@ -28,6 +28,8 @@ pub const HEADER_FIELDS_MAX: usize = 256;
 pub const FLAGS_PER_COMMAND_MAX: usize = 128;
 /// Ranges in one sequence set.
 pub const SET_RANGES_MAX: usize = 10_000;
+/// Options of one list of them in LIST (RFC 5258); there are four to name.
+pub const LIST_OPTIONS_MAX: usize = 8;
 /// Patterns in one LIST.
 pub const LIST_PATTERNS_MAX: usize = 32;
 /// `%` and `*` in one LIST pattern, runs counted once.

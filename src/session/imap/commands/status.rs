@@ -8,6 +8,7 @@ use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::write;
 use crate::state::record::MailboxRecord;
+use crate::state::view::SharedView;
 
 pub struct Status {
     mailbox: MailboxName,
@@ -31,27 +32,7 @@ impl Status {
     }
 
     fn finish(&self, record: &MailboxRecord, recent: usize, out: &mut BytesMut) -> Next {
-        out.extend_from_slice(b"* STATUS ");
-        write::mailbox_name(&record.name, out);
-        for (at, item) in self.items.iter().enumerate() {
-            out.extend_from_slice(if at == 0 { b" (" } else { b" " });
-            let (name, value) = match item {
-                StatusItem::MailboxId => {
-                    out.extend_from_slice(format!("MAILBOXID ({})", mailbox_id(record.id)).as_bytes());
-                    continue;
-                }
-                StatusItem::Messages => ("MESSAGES ", u64::from(record.messages)),
-                StatusItem::Recent => ("RECENT ", recent as u64),
-                StatusItem::UidNext => ("UIDNEXT ", u64::from(record.uid_next.0)),
-                StatusItem::UidValidity => ("UIDVALIDITY ", u64::from(record.uid_validity.0)),
-                StatusItem::Unseen => ("UNSEEN ", u64::from(record.unseen)),
-                StatusItem::Size => ("SIZE ", record.bytes),
-                StatusItem::HighestModSeq => ("HIGHESTMODSEQ ", record.highest_modseq.0),
-            };
-            out.extend_from_slice(name.as_bytes());
-            write::number(value, out);
-        }
-        out.extend_from_slice(b")\r\n");
+        write_status((record, recent), &self.items, out);
         Next::Done(Reply::ok("That is how it stands"))
     }
 }
@@ -65,8 +46,7 @@ impl Task for Status {
                 Next::Done(Reply::no("CANNOT", "The mailbox cannot be selected"))
             }
             (None, Some(Answer::Mailbox(Some(record)))) => {
-                let unclaimed = record.recent_from < record.uid_next && record.messages > 0;
-                if !unclaimed || !self.items.contains(&StatusItem::Recent) {
+                if !must_count_recent(&record, &self.items) {
                     return self.finish(&record, 0, io.out);
                 }
                 let ask = Question::View(record.id);
@@ -74,16 +54,48 @@ impl Task for Status {
                 Next::Ask(ask)
             }
             (Some(record), Some(Answer::View(view))) => {
-                let recent = view.map_or(0, |view| {
-                    let recent_from = view.recent_from().max(record.recent_from);
-                    view.read(|view| {
-                        let messages = view.messages();
-                        messages.len() - messages.partition_point(|message| message.uid < recent_from)
-                    })
-                });
+                let recent = view.map_or(0, |view| count_recent(&record, &view));
                 self.finish(&record, recent, io.out)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }
+}
+
+/// True when the mailbox's view must be looked at for `items`.
+pub fn must_count_recent(record: &MailboxRecord, items: &[StatusItem]) -> bool {
+    let unclaimed = record.recent_from < record.uid_next && record.messages > 0;
+    unclaimed && items.contains(&StatusItem::Recent)
+}
+
+pub fn count_recent(record: &MailboxRecord, view: &SharedView) -> usize {
+    let recent_from = view.recent_from().max(record.recent_from);
+    view.read(|view| {
+        let messages = view.messages();
+        messages.len() - messages.partition_point(|message| message.uid < recent_from)
+    })
+}
+
+pub fn write_status((record, recent): (&MailboxRecord, usize), items: &[StatusItem], out: &mut BytesMut) {
+    out.extend_from_slice(b"* STATUS ");
+    write::mailbox_name(&record.name, out);
+    for (at, item) in items.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b" (" } else { b" " });
+        let (name, value) = match item {
+            StatusItem::MailboxId => {
+                out.extend_from_slice(format!("MAILBOXID ({})", mailbox_id(record.id)).as_bytes());
+                continue;
+            }
+            StatusItem::Messages => ("MESSAGES ", u64::from(record.messages)),
+            StatusItem::Recent => ("RECENT ", recent as u64),
+            StatusItem::UidNext => ("UIDNEXT ", u64::from(record.uid_next.0)),
+            StatusItem::UidValidity => ("UIDVALIDITY ", u64::from(record.uid_validity.0)),
+            StatusItem::Unseen => ("UNSEEN ", u64::from(record.unseen)),
+            StatusItem::Size => ("SIZE ", record.bytes),
+            StatusItem::HighestModSeq => ("HIGHESTMODSEQ ", record.highest_modseq.0),
+        };
+        out.extend_from_slice(name.as_bytes());
+        write::number(value, out);
+    }
+    out.extend_from_slice(b")\r\n");
 }

@@ -6,7 +6,7 @@ use super::mailbox_name::{MailboxName, decode_utf7};
 use super::search::{SearchRequest, search, sort, thread};
 use super::store::{StoreRequest, store};
 use crate::session::imap::arrange::{Algorithm, Criterion};
-use crate::session::imap::limits::{CANCELLED_TAGS_MAX, ID_PAIRS_MAX, LIST_PATTERNS_MAX};
+use crate::session::imap::limits::{CANCELLED_TAGS_MAX, ID_PAIRS_MAX, LIST_OPTIONS_MAX, LIST_PATTERNS_MAX};
 use crate::session::imap::search::SearchKey;
 use crate::session::imap::sequence_set::SequenceSet;
 use crate::state::command::SpecialUse;
@@ -98,18 +98,25 @@ pub enum Request {
     },
 }
 
-/// LIST with what RFC 6154 takes from RFC 5258.
+/// LIST, plain or extended (RFC 5258).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListRequest {
-    /// UTF-8. `None` as a pattern matches nothing (it was not modified UTF-7).
+    /// True for anything that RFC 3501 does not know.
+    pub extended: bool,
+    /// UTF-8.
     pub reference: String,
+    /// UTF-8. Empty matches nothing (it was not modified UTF-7).
     pub patterns: Vec<String>,
     /// `(SPECIAL-USE)` before the reference: only mailboxes with a special use.
     pub select_special_use: bool,
     /// `(SUBSCRIBED)` before the reference: only subscribed names.
     pub select_subscribed: bool,
+    /// `RECURSIVEMATCH` with one of them: and the names above those that are selected.
+    pub recursive_match: bool,
     /// `RETURN (SUBSCRIBED)`.
     pub return_subscribed: bool,
+    /// `RETURN (STATUS (…))` (RFC 5819).
+    pub status: Vec<StatusItem>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,19 +357,13 @@ fn special_use_named(name: &[u8]) -> Option<SpecialUse> {
 fn list(cursor: &mut Cursor) -> Parsed<ListRequest> {
     let mut list = ListRequest::default();
     if cursor.peek() == Some(b'(') {
-        for option in cursor.list(4, Cursor::word)? {
-            match option.as_str() {
-                "SPECIAL-USE" => list.select_special_use = true,
-                "SUBSCRIBED" => list.select_subscribed = true,
-                "REMOTE" => {}
-                _ => return Err(Syntax::Malformed("the LIST selection option is not known")),
-            }
-        }
+        select_options(cursor, &mut list)?;
         cursor.space()?;
     }
     list.reference = pattern(&cursor.astring()?);
     cursor.space()?;
     list.patterns = if cursor.peek() == Some(b'(') {
+        list.extended = true;
         cursor.list(LIST_PATTERNS_MAX, |cursor| Ok(pattern(&cursor.list_mailbox()?)))?
     } else {
         vec![pattern(&cursor.list_mailbox()?)]
@@ -372,21 +373,54 @@ fn list(cursor: &mut Cursor) -> Parsed<ListRequest> {
             return Err(Syntax::Malformed("RETURN is missing"));
         }
         cursor.space()?;
-        for option in cursor.list(4, Cursor::word)? {
-            match option.as_str() {
-                "SUBSCRIBED" => list.return_subscribed = true,
-                // These attributes are always returned.
-                "CHILDREN" | "SPECIAL-USE" => {}
-                _ => return Err(Syntax::Malformed("the LIST return option is not known")),
-            }
-        }
+        return_options(cursor, &mut list)?;
     }
     Ok(list)
+}
+
+fn select_options(cursor: &mut Cursor, list: &mut ListRequest) -> Parsed<()> {
+    list.extended = true;
+    for option in cursor.list(LIST_OPTIONS_MAX, Cursor::word)? {
+        match option.as_str() {
+            "SPECIAL-USE" => list.select_special_use = true,
+            "SUBSCRIBED" => list.select_subscribed = true,
+            "RECURSIVEMATCH" => list.recursive_match = true,
+            "REMOTE" => {}
+            _ => return Err(Syntax::Malformed("the LIST selection option is not known")),
+        }
+    }
+    // RFC 5258 3.1: it says how another option is to be taken.
+    if list.recursive_match && !list.select_special_use && !list.select_subscribed {
+        return Err(Syntax::Malformed("RECURSIVEMATCH needs another selection option"));
+    }
+    Ok(())
+}
+
+fn return_options(cursor: &mut Cursor, list: &mut ListRequest) -> Parsed<()> {
+    list.extended = true;
+    cursor.list(LIST_OPTIONS_MAX, |cursor| {
+        match cursor.word()?.as_str() {
+            "SUBSCRIBED" => list.return_subscribed = true,
+            // These attributes are always returned.
+            "CHILDREN" | "SPECIAL-USE" => {}
+            "STATUS" => {
+                cursor.space()?;
+                list.status = status_items(cursor)?;
+            }
+            _ => return Err(Syntax::Malformed("the LIST return option is not known")),
+        }
+        Ok(())
+    })?;
+    Ok(())
 }
 
 fn status(cursor: &mut Cursor) -> Parsed<Request> {
     let mailbox = mailbox(cursor)?;
     cursor.space()?;
+    Ok(Request::Status { mailbox, items: status_items(cursor)? })
+}
+
+fn status_items(cursor: &mut Cursor) -> Parsed<Vec<StatusItem>> {
     let items = cursor.list(12, |cursor| {
         Ok(match cursor.word()?.as_str() {
             "MESSAGES" => StatusItem::Messages,
@@ -403,5 +437,5 @@ fn status(cursor: &mut Cursor) -> Parsed<Request> {
     if items.is_empty() {
         return Err(Syntax::Malformed("STATUS asks for nothing"));
     }
-    Ok(Request::Status { mailbox, items })
+    Ok(items)
 }

@@ -1,0 +1,258 @@
+//! LIST (RFC 3501 6.3.8, RFC 5258) with CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154) and STATUS (RFC 5819).
+
+mod lsub;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::BytesMut;
+
+pub use self::lsub::Lsub;
+use self::names::{Names, Patterns, superiors};
+use super::status;
+use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::grammar::{ListRequest, StatusItem};
+use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
+use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::write;
+use crate::state::command::SpecialUse;
+use crate::state::record::MailboxRecord;
+
+enum Stage {
+    Begin,
+    Mailboxes,
+    Subscriptions(Vec<MailboxRecord>),
+    Telling,
+    /// The \Recent messages of the mailbox at the front are being counted.
+    Counting,
+}
+
+/// A name that is still to be told.
+struct Listed {
+    /// The LIST response.
+    line: BytesMut,
+    /// Where its STATUS is wanted, too.
+    status_of: Option<MailboxRecord>,
+}
+
+pub struct List {
+    request: ListRequest,
+    stage: Stage,
+    listed: VecDeque<Listed>,
+}
+
+impl List {
+    pub fn new(request: ListRequest) -> Self {
+        Self { request, stage: Stage::Begin, listed: VecDeque::new() }
+    }
+
+    fn begin(&mut self, core: &mut Core, out: &mut BytesMut) -> Next {
+        if self.request.status.contains(&StatusItem::HighestModSeq) {
+            core.enable_condstore(out);
+        }
+        if !self.request.extended && self.request.patterns.iter().all(String::is_empty) {
+            // RFC 3501 6.3.8: an empty name asks for the separator and the root. RFC 5258 3: but not in the new form.
+            out.extend_from_slice(b"* LIST (\\Noselect) \"/\" \"\"\r\n");
+            return Next::Done(Reply::ok("That is the separator"));
+        }
+        self.stage = Stage::Mailboxes;
+        Next::Ask(Question::Mailboxes(core.account()))
+    }
+
+    fn wants_subscriptions(&self) -> bool {
+        self.request.select_subscribed || self.request.return_subscribed
+    }
+
+    /// Gathers what is to be told, then begins to tell it.
+    fn gather(&mut self, mailboxes: &[MailboxRecord], subscribed: &BTreeSet<String>, io: &mut Io) -> Next {
+        let Some(patterns) = Patterns::new(&self.request.reference, &self.request.patterns) else {
+            return too_many_wildcards();
+        };
+        let mut names = Names::of(mailboxes);
+        if self.request.select_subscribed {
+            for name in subscribed {
+                names.by_name.entry(name).or_insert(None);
+                // RFC 5258 3.1: a level that is no mailbox may stand for what is subscribed below it.
+                for level in superiors(name).filter(|_| self.request.recursive_match) {
+                    names.by_name.entry(level).or_insert(None);
+                }
+            }
+        }
+        let choice = Choice { request: &self.request, subscribed, patterns: &patterns };
+        let inferiors = choice.inferiors(&names);
+        let mut listed = VecDeque::new();
+        for (name, record) in names.by_name.iter().filter(|(name, _)| patterns.mean(name)) {
+            let selected = choice.selects(name, *record);
+            let child_info = match inferiors.get(name) {
+                None => false,
+                // RFC 5258 3.5: a name that is there for its inferiors alone is of no use when all of them are told.
+                Some(inferiors) => selected || *inferiors == Inferiors::Untold,
+            };
+            if !selected && !child_info {
+                continue;
+            }
+            let mut attributes = self.attributes(name, *record, &names);
+            if self.wants_subscriptions() && subscribed.contains(*name) {
+                attributes.push("\\Subscribed");
+            }
+            let mut line = BytesMut::new();
+            write_name("LIST", name, &attributes, &mut line);
+            if child_info {
+                self.write_child_info(&mut line);
+            }
+            line.extend_from_slice(b"\r\n");
+            // RFC 5819 2: only what can be selected has a STATUS; 3: and only what is itself meant.
+            let wanted = selected && !self.request.status.is_empty();
+            let status_of = record.filter(|record| wanted && !record.no_select).cloned();
+            listed.push_back(Listed { line, status_of });
+        }
+        self.listed = listed;
+        self.tell(io.out)
+    }
+
+    fn attributes(&self, name: &str, record: Option<&MailboxRecord>, names: &Names) -> Vec<&'static str> {
+        let mut attributes = Vec::new();
+        match record {
+            // RFC 5258 3: \NonExistent implies \Noselect, for a client that knows it.
+            None if self.request.extended => attributes.push("\\NonExistent"),
+            None => attributes.push("\\Noselect"),
+            Some(record) if record.no_select => attributes.push("\\Noselect"),
+            Some(_) => {}
+        }
+        let children = names.with_children.contains(name);
+        attributes.push(if children { "\\HasChildren" } else { "\\HasNoChildren" });
+        attributes.extend(record.and_then(|record| record.special_use).map(special_use_name));
+        attributes
+    }
+
+    /// RFC 5258 3.5: by which options something below the name is selected.
+    fn write_child_info(&self, line: &mut BytesMut) {
+        let options: &[u8] = match (self.request.select_subscribed, self.request.select_special_use) {
+            (true, true) => b"\"SUBSCRIBED\" \"SPECIAL-USE\"",
+            (true, false) => b"\"SUBSCRIBED\"",
+            (false, _) => b"\"SPECIAL-USE\"",
+        };
+        line.extend_from_slice(b" (\"CHILDINFO\" (");
+        line.extend_from_slice(options);
+        line.extend_from_slice(b"))");
+    }
+
+    fn tell(&mut self, out: &mut BytesMut) -> Next {
+        self.stage = Stage::Telling;
+        while let Some(listed) = self.listed.front() {
+            if out.len() > OUTPUT_CHUNK_BYTES {
+                return Next::Flush;
+            }
+            if let Some(record) = &listed.status_of
+                && status::must_count_recent(record, &self.request.status)
+            {
+                self.stage = Stage::Counting;
+                return Next::Ask(Question::View(record.id));
+            }
+            self.tell_first(0, out);
+        }
+        Next::Done(Reply::ok("Listed"))
+    }
+
+    fn tell_first(&mut self, recent: usize, out: &mut BytesMut) {
+        let Some(listed) = self.listed.pop_front() else { return };
+        out.extend_from_slice(&listed.line);
+        if let Some(record) = listed.status_of {
+            status::write_status((&record, recent), &self.request.status, out);
+        }
+    }
+}
+
+impl Task for List {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
+        match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
+            (Stage::Begin, None) => self.begin(core, io.out),
+            (Stage::Mailboxes, Some(Answer::Mailboxes(mailboxes))) if self.wants_subscriptions() => {
+                self.stage = Stage::Subscriptions(mailboxes);
+                Next::Ask(Question::Subscriptions(core.account()))
+            }
+            (Stage::Mailboxes, Some(Answer::Mailboxes(mailboxes))) => {
+                self.gather(&mailboxes, &BTreeSet::new(), io)
+            }
+            (Stage::Subscriptions(mailboxes), Some(Answer::Names(names))) => {
+                self.gather(&mailboxes, &names.into_iter().collect(), io)
+            }
+            (Stage::Telling, None) => self.tell(io.out),
+            (Stage::Counting, Some(Answer::View(view))) => {
+                let record = self.listed.front().and_then(|listed| listed.status_of.as_ref());
+                match (record, view) {
+                    (Some(record), Some(view)) => {
+                        let recent = status::count_recent(record, &view);
+                        self.tell_first(recent, io.out);
+                    }
+                    // It was deleted meanwhile.
+                    _ => drop(self.listed.pop_front()),
+                }
+                self.tell(io.out)
+            }
+            (_, answer) => Next::Done(Reply::unexpected(answer)),
+        }
+    }
+}
+
+/// Names below a name, of those that are selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inferiors {
+    /// The patterns mean them all.
+    Told,
+    /// There are some that no pattern means.
+    Untold,
+}
+
+/// What the selection options and the patterns choose.
+struct Choice<'a> {
+    request: &'a ListRequest,
+    subscribed: &'a BTreeSet<String>,
+    patterns: &'a Patterns,
+}
+
+impl Choice<'_> {
+    fn selects(&self, name: &str, record: Option<&MailboxRecord>) -> bool {
+        let has_use = record.is_some_and(|record| record.special_use.is_some());
+        (has_use || !self.request.select_special_use)
+            && (self.subscribed.contains(name) || !self.request.select_subscribed)
+    }
+
+    /// With RECURSIVEMATCH, the names that have something selected below them.
+    fn inferiors<'n>(&self, names: &Names<'n>) -> BTreeMap<&'n str, Inferiors> {
+        let mut above = BTreeMap::new();
+        if !self.request.recursive_match {
+            return above;
+        }
+        for (name, _) in names.by_name.iter().filter(|(name, record)| self.selects(name, **record)) {
+            let told = self.patterns.mean(name);
+            for superior in superiors(name) {
+                let inferiors = above.entry(superior).or_insert(Inferiors::Told);
+                if !told {
+                    *inferiors = Inferiors::Untold;
+                }
+            }
+        }
+        above
+    }
+}
+
+fn special_use_name(special_use: SpecialUse) -> &'static str {
+    match special_use {
+        SpecialUse::Archive => "\\Archive",
+        SpecialUse::Drafts => "\\Drafts",
+        SpecialUse::Junk => "\\Junk",
+        SpecialUse::Sent => "\\Sent",
+        SpecialUse::Trash => "\\Trash",
+    }
+}
+
+/// A response up to its end of line, where more may follow.
+fn write_name(response: &str, name: &str, attributes: &[&str], out: &mut BytesMut) {
+    out.extend_from_slice(format!("* {response} ({}) \"/\" ", attributes.join(" ")).as_bytes());
+    write::mailbox_name(name, out);
+}
+
+fn too_many_wildcards() -> Next {
+    Next::Done(Reply::no("LIMIT", "The pattern has too many wildcards"))
+}
