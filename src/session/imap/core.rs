@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::question::{Answer, Question};
 use super::reader::Reader;
-use super::selected::Selected;
+use super::selected::{Selected, Telling};
 use crate::clock::Clock;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::AccountId;
@@ -41,6 +41,8 @@ pub struct Core {
     pub selected: Option<Selected>,
     /// RFC 7162 3.1: the client has shown that it knows mod-sequences.
     pub condstore: bool,
+    /// RFC 7162 3.2: enabled, once and for all; mod-sequences are on then, too.
+    pub qresync: bool,
     /// True while IDLE waits: news are wanted.
     pub idling: bool,
     /// Of the command under way: ESEARCH names it.
@@ -53,6 +55,23 @@ pub struct Core {
 impl Core {
     pub fn account(&self) -> AccountId {
         self.login.as_ref().map(Authenticated::account).unwrap_or_default()
+    }
+
+    /// How this session is told of what it did not ask for. `uid`: the command under way is a UID command.
+    pub fn telling(&self, uid: bool) -> Telling {
+        // RFC 7162 3.2.4: with QRESYNC every such FETCH has the UID.
+        Telling { uid: uid || self.qresync, modseq: self.condstore, vanished: self.qresync }
+    }
+
+    /// RFC 7162 3.2.7, 3.2.8: what is expunged raises the mod-sequence, and a client that keeps it hears so.
+    pub fn after_expunge(&self, reply: Reply) -> Reply {
+        match &self.selected {
+            // What the view has is told before this reply.
+            Some(selected) if self.qresync => {
+                reply.with_code(format!("HIGHESTMODSEQ {}", selected.highest_modseq()))
+            }
+            _ => reply,
+        }
     }
 
     /// To be asked before the selected mailbox is let go: what came while it was selected is \Recent no more. Once

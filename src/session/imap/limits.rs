@@ -30,6 +30,8 @@ pub const FLAGS_PER_COMMAND_MAX: usize = 128;
 pub const SET_RANGES_MAX: usize = 10_000;
 /// Options of one list of them in LIST (RFC 5258); there are four to name.
 pub const LIST_OPTIONS_MAX: usize = 8;
+/// Ranges of UIDs in one VANISHED response; more go into further ones.
+pub const VANISHED_RANGES_PER_LINE: usize = 1_000;
 /// Patterns in one LIST.
 pub const LIST_PATTERNS_MAX: usize = 32;
 /// `%` and `*` in one LIST pattern, runs counted once.

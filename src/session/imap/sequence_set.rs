@@ -42,6 +42,18 @@ impl SequenceSet {
         }
     }
 
+    /// True where the set depends on the mailbox or the session: `*`, `$`.
+    pub fn names_last_or_saved(&self) -> bool {
+        let last =
+            |(one, other): &(SetNumber, SetNumber)| *one == SetNumber::Last || *other == SetNumber::Last;
+        *self == Self::Saved || self.ranges().iter().any(last)
+    }
+
+    /// The numbers from `low` to `high`.
+    pub fn between(low: u32, high: u32) -> Self {
+        Self::Ranges(vec![(SetNumber::Number(low), SetNumber::Number(high))])
+    }
+
     /// Ascending inclusive ranges that do not touch, `*` being `last` (the largest number in use; 0 for none, when `*` names nothing).
     pub fn resolve(&self, last: u32) -> Vec<(u32, u32)> {
         let mut ranges: Vec<(u32, u32)> =

@@ -9,7 +9,7 @@ use super::grammar::{self, Syntax, tag_of};
 use super::limits::{BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, IDLE_SECONDS_MAX, OUTPUT_CHUNK_BYTES};
 use super::question::{Answer, Question};
 use super::reader::{MessageLiteral, Read, Reader};
-use super::selected::{Expunges, Telling};
+use super::selected::Expunges;
 use crate::clock::Clock;
 use crate::session::machine::{Machine, Peer, Step};
 
@@ -51,6 +51,7 @@ impl Session {
             login: None,
             selected: None,
             condstore: false,
+            qresync: false,
             idling: false,
             tag: String::new(),
             clock,
@@ -122,7 +123,7 @@ impl Session {
 
     /// True when the selected mailbox is no more.
     fn tell_changes(&mut self, expunges: Expunges, uid: bool, out: &mut BytesMut) -> bool {
-        let telling = Telling { uid, modseq: self.core.condstore };
+        let telling = self.core.telling(uid);
         let Some(selected) = &mut self.core.selected else { return false };
         selected.tell_changes(expunges, telling, out);
         selected.is_deleted()
@@ -242,6 +243,7 @@ impl Machine for Session {
         self.core.login = None;
         self.core.selected = None;
         self.core.condstore = false;
+        self.core.qresync = false;
         self.core.refused_logins = 0;
         self.reader = Reader::default();
     }

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use bytes::BytesMut;
 
 use super::grammar::encode_utf7;
+use super::limits::VANISHED_RANGES_PER_LINE;
 use crate::mail::flags::{Flags, SystemFlag};
+use crate::state::command::UidSet;
 
 /// A mailbox name, quoted, in modified UTF-7.
 pub fn mailbox_name(name: &str, out: &mut BytesMut) {
@@ -17,6 +19,21 @@ pub fn mailbox_name(name: &str, out: &mut BytesMut) {
         out.extend_from_slice(&[byte]);
     }
     out.extend_from_slice(b"\"");
+}
+
+/// `* VANISHED 1:3,5` (RFC 7162 3.2.10), in lines of [`VANISHED_RANGES_PER_LINE`]; nothing for nothing.
+pub fn vanished(response: &str, uids: &UidSet, out: &mut BytesMut) {
+    for ranges in uids.ranges().chunks(VANISHED_RANGES_PER_LINE) {
+        let _ = write!(out, "* {response} ");
+        for (at, (first, last)) in ranges.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let _ = match first == last {
+                true => write!(out, "{comma}{first}"),
+                false => write!(out, "{comma}{first}:{last}"),
+            };
+        }
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 pub fn number(number: impl Into<u64>, out: &mut BytesMut) {
@@ -58,5 +75,28 @@ pub fn known_flags(keywords: &[String], out: &mut BytesMut) {
             out.extend_from_slice(b" ");
         }
         out.extend_from_slice(name.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::ids::Uid;
+
+    fn vanished_lines(ranges: usize) -> Vec<String> {
+        let uids = UidSet::from_ascending((1..=ranges as u32).map(|at| Uid(at * 2)));
+        let mut out = BytesMut::new();
+        vanished("VANISHED", &uids, &mut out);
+        String::from_utf8(out.to_vec()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn many_ranges_that_vanished_go_into_several_lines() {
+        assert!(vanished_lines(0).is_empty());
+        assert_eq!(vanished_lines(2), ["* VANISHED 2,4"]);
+        assert_eq!(vanished_lines(VANISHED_RANGES_PER_LINE).len(), 1);
+        let more = vanished_lines(VANISHED_RANGES_PER_LINE + 1);
+        assert_eq!(more.len(), 2);
+        assert_eq!(more[1], format!("* VANISHED {}", 2 * (VANISHED_RANGES_PER_LINE + 1)));
     }
 }

@@ -51,10 +51,17 @@ pub struct Enable(pub Vec<String>);
 impl Task for Enable {
     fn step(&mut self, core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
         // RFC 5161 3.1: what is not known is passed over, and only what is newly on is listed.
-        let condstore = !core.condstore && self.0.iter().any(|name| name == "CONDSTORE");
-        let line: &[u8] = if condstore { b"* ENABLED CONDSTORE\r\n" } else { b"* ENABLED\r\n" };
-        io.out.extend_from_slice(line);
-        if condstore {
+        let wants = |wanted: &str| self.0.iter().any(|name| name == wanted);
+        let condstore = !core.condstore && wants("CONDSTORE");
+        let qresync = !core.qresync && wants("QRESYNC");
+        io.out.extend_from_slice(b"* ENABLED");
+        for (name, _) in [(" CONDSTORE", condstore), (" QRESYNC", qresync)].iter().filter(|(_, on)| *on) {
+            io.out.extend_from_slice(name.as_bytes());
+        }
+        io.out.extend_from_slice(b"\r\n");
+        core.qresync |= qresync;
+        if condstore || qresync {
+            // RFC 7162 3.2.3: QRESYNC brings CONDSTORE with it.
             core.enable_condstore(io.out);
         }
         Next::Done(Reply::ok("Enabled"))

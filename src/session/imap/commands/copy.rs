@@ -77,7 +77,7 @@ impl Copy {
         }
         match (self.portions.is_empty(), from.is_empty()) {
             (false, _) => self.next(core),
-            (true, false) => Next::Done(Reply::ok("Moved")),
+            (true, false) => Next::Done(core.after_expunge(Reply::ok("Moved"))),
             (true, true) => Next::Done(Reply::ok("No message was there any more")),
         }
     }

@@ -22,11 +22,12 @@ fn deleted(selected: &Selected, within: Option<&UidSet>) -> Vec<UidSet> {
 pub struct Expunge {
     within: Option<SequenceSet>,
     portions: Option<Vec<UidSet>>,
+    some_went: bool,
 }
 
 impl Expunge {
     pub fn new(within: Option<SequenceSet>) -> Self {
-        Self { within, portions: None }
+        Self { within, portions: None, some_went: false }
     }
 }
 
@@ -42,11 +43,12 @@ impl Task for Expunge {
                 });
                 self.portions = Some(deleted(selected, within.as_ref()));
             }
-            Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
+            Some(Answer::Outcome(Outcome::Expunged { uids, .. })) => self.some_went |= !uids.is_empty(),
             Some(other) => return Next::Done(Reply::unexpected(Some(other))),
         }
         match self.portions.as_mut().and_then(Vec::pop) {
             // The EXPUNGE lines are told with the end of the command, as all that changed is.
+            None if self.some_went => Next::Done(core.after_expunge(Reply::ok("Expunged"))),
             None => Next::Done(Reply::ok("Expunged")),
             Some(uids) => {
                 let mailbox = selected.mailbox;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::message_line::{Line, Wants};
 use super::no_such_message;
 use crate::mail::flags::{Flags, NamedFlags, SystemFlag};
-use crate::mail::ids::ModSeq;
+use crate::mail::ids::{ModSeq, Uid};
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{FetchRequest, PartialRange};
 use crate::session::imap::item::FetchItem;
@@ -15,6 +15,7 @@ use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::selected::{Numbered, OwnChange};
 use crate::session::imap::sequence_set::SequenceSet;
+use crate::session::imap::write;
 use crate::state::command::{Command, FlagChange, StoreFlags, UidSet};
 use crate::state::outcome::Outcome;
 use crate::state::record::MessageRecord;
@@ -34,6 +35,8 @@ pub struct Fetch {
     items: Vec<FetchItem>,
     wants: Wants,
     changed_since: Option<ModSeq>,
+    /// What was expunged is told, too. Where it is not remembered: from this UID on.
+    vanished_from: Option<Uid>,
     partial: Option<PartialRange>,
     stage: Stage,
     messages: VecDeque<Numbered>,
@@ -64,6 +67,7 @@ impl Fetch {
             wants: Wants::of(&items),
             items,
             changed_since: request.changed_since,
+            vanished_from: request.vanished.then_some(Uid(1)),
             partial: request.partial,
             stage: Stage::Begin,
             messages: VecDeque::new(),
@@ -75,6 +79,14 @@ impl Fetch {
         }
     }
 
+    /// What changed since the client was here last (RFC 7162 3.2.5): as UID FETCH (FLAGS) with CHANGEDSINCE and
+    /// VANISHED, where messages below `known_from` cannot have gone.
+    pub fn since(set: SequenceSet, modseq: ModSeq, known_from: Uid) -> Self {
+        let items = vec![FetchItem::Flags];
+        let request = FetchRequest { set, items, changed_since: Some(modseq), vanished: true, partial: None };
+        Self { vanished_from: Some(known_from), ..Self::new(true, request) }
+    }
+
     fn begin(&mut self, core: &mut Core, io: &mut Io) -> Next {
         if self.items.contains(&FetchItem::ModSeq) {
             core.enable_condstore(io.out);
@@ -82,8 +94,22 @@ impl Fetch {
         if self.partial.is_some() && !self.uid {
             return Next::Done(Reply::bad("PARTIAL is a modifier of UID FETCH"));
         }
+        // RFC 7162 3.2.6.
+        let vanished = self.vanished_from.is_some();
+        if vanished && !(self.uid && core.qresync && self.changed_since.is_some()) {
+            return Next::Done(Reply::bad(
+                "VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC",
+            ));
+        }
+        // RFC 7162 3.2.4: a FETCH that tells of flags which it set has the UID.
+        if core.qresync && self.wants.marks_seen && !self.items.contains(&FetchItem::Uid) {
+            self.items.insert(0, FetchItem::Uid);
+        }
         let Some(selected) = &core.selected else { return no_such_message() };
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
+        if let (Some(from), Some(since)) = (self.vanished_from, self.changed_since) {
+            write::vanished("VANISHED (EARLIER)", &selected.vanished(&self.set, since, from), io.out);
+        }
         self.messages = selected.numbered_in(&ranges).into();
         if let Some(since) = self.changed_since {
             let view = selected.view().clone();

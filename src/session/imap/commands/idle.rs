@@ -3,7 +3,7 @@
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::reader::Read;
-use crate::session::imap::selected::{Expunges, Telling};
+use crate::session::imap::selected::Expunges;
 
 #[derive(Default)]
 pub struct Idle {
@@ -29,7 +29,7 @@ impl Task for Idle {
         if !std::mem::replace(&mut core.idling, true) {
             io.out.extend_from_slice(b"+ idling\r\n");
         }
-        let telling = Telling { uid: false, modseq: core.condstore };
+        let telling = core.telling(false);
         if let Some(selected) = &mut core.selected {
             selected.tell_changes(Expunges::Tell, telling, io.out);
             if let Some(question) = selected.update_contexts(answer, core.clock.now(), io.out) {

@@ -109,8 +109,8 @@ fn task(request: Request) -> Box<dyn Task> {
             Box::new(login::Authenticate::new(mechanism, initial))
         }
         Request::Login { name, password } => Box::new(login::Login { name, password }),
-        Request::Select { mailbox, read_only, condstore } => {
-            Box::new(select::Select::new(mailbox, read_only, condstore))
+        Request::Select { mailbox, read_only, condstore, qresync } => {
+            Box::new(select::Select::new(mailbox, read_only, (condstore, qresync)))
         }
         Request::Create { mailbox, special_use } => Box::new(mailboxes::Create { mailbox, special_use }),
         Request::Delete(mailbox) => Box::new(mailboxes::Delete::new(mailbox)),

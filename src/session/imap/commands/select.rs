@@ -1,13 +1,16 @@
-//! SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2, RFC 7162 3.1.1, 3.1.8).
+//! SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2, RFC 7162 3.1.1, 3.1.8, 3.2.5).
 
 use bytes::BytesMut;
 
+use super::fetch::Fetch;
 use crate::mail::flags::SystemFlag;
+use crate::mail::ids::Uid;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::grammar::MailboxName;
+use crate::session::imap::grammar::{MailboxName, Resync};
 use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::selected::Selected;
+use crate::session::imap::sequence_set::SequenceSet;
 use crate::session::imap::write;
 use crate::state::command::Command;
 use crate::state::record::MailboxRecord;
@@ -18,18 +21,21 @@ enum Stage {
     Mailbox,
     View(MailboxRecord),
     Claim,
+    /// What changed since the client was here last is being told.
+    Resync(Box<Fetch>),
 }
 
 pub struct Select {
     mailbox: MailboxName,
     read_only: bool,
     condstore: bool,
+    qresync: Option<Resync>,
     stage: Stage,
 }
 
 impl Select {
-    pub fn new(mailbox: MailboxName, read_only: bool, condstore: bool) -> Self {
-        Self { mailbox, read_only, condstore, stage: Stage::Leave }
+    pub fn new(mailbox: MailboxName, read_only: bool, (condstore, qresync): (bool, Option<Resync>)) -> Self {
+        Self { mailbox, read_only, condstore, qresync, stage: Stage::Leave }
     }
 
     fn begin(&mut self, core: &mut Core, io: &mut Io) -> Next {
@@ -40,6 +46,33 @@ impl Select {
         match self.mailbox.0.take() {
             Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
             None => Next::Done(Reply::no_such_mailbox()),
+        }
+    }
+
+    /// Tells what changed since the client was here last, if it said so of this very mailbox (RFC 7162 3.2.5).
+    fn resync(&mut self, core: &mut Core, io: &mut Io) -> Next {
+        let resync = self.qresync.take();
+        let Some((resync, selected)) = resync.zip(core.selected.as_ref()) else { return self.selected() };
+        if selected.view().read(|view| view.uid_validity.0) != resync.uid_validity {
+            return self.selected();
+        }
+        let all = || SequenceSet::between(1, selected.next_uid().0.saturating_sub(1).max(1));
+        let set = resync.known_uids.unwrap_or_else(all);
+        let matching = resync.matching.as_ref();
+        let known_from = matching.map_or(Uid(1), |(sequences, uids)| selected.known_from(sequences, uids));
+        let mut fetch = Box::new(Fetch::since(set, resync.modseq, known_from));
+        let next = fetch.step(core, None, io);
+        self.resyncing(fetch, next)
+    }
+
+    fn resyncing(&mut self, fetch: Box<Fetch>, next: Next) -> Next {
+        match next {
+            // Some went meanwhile: that is told when the command ends.
+            Next::Done(_) => self.selected(),
+            other => {
+                self.stage = Stage::Resync(fetch);
+                other
+            }
         }
     }
 
@@ -56,6 +89,10 @@ impl Select {
 impl Task for Select {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Mailbox), answer) {
+            // RFC 7162 3.2.5: nothing is done then.
+            (Stage::Leave, None) if self.qresync.is_some() && !core.qresync => {
+                Next::Done(Reply::bad("ENABLE QRESYNC comes first"))
+            }
             (Stage::Leave, None) => match core.claim_recent() {
                 Some(claim) => {
                     self.stage = Stage::Leave;
@@ -83,13 +120,17 @@ impl Task for Select {
                 let up_to = selected.next_uid();
                 core.selected = Some(selected);
                 if !claim {
-                    return self.selected();
+                    return self.resync(core, io);
                 }
                 self.stage = Stage::Claim;
                 Next::Ask(Question::Try(Command::ClaimRecent { mailbox: record.id, up_to }))
             }
             // Reading does not depend on the claim: without a majority the mail is merely recent once more.
-            (Stage::Claim, Some(_)) => self.selected(),
+            (Stage::Claim, Some(_)) => self.resync(core, io),
+            (Stage::Resync(mut fetch), answer) => {
+                let next = fetch.step(core, answer, io);
+                self.resyncing(fetch, next)
+            }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }

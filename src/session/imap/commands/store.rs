@@ -6,7 +6,7 @@ use crate::mail::ids::ModSeq;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::StoreRequest;
 use crate::session::imap::question::{Answer, Question};
-use crate::session::imap::selected::{OwnChange, Telling};
+use crate::session::imap::selected::OwnChange;
 use crate::state::command::{Command, StoreFlags, UidSet};
 use crate::state::outcome::Outcome;
 
@@ -54,7 +54,7 @@ impl Store {
     }
 
     fn finish(&mut self, core: &mut Core, io: &mut Io) -> Next {
-        let telling = Telling { uid: self.uid, modseq: core.condstore };
+        let telling = core.telling(self.uid);
         let Some(selected) = &mut core.selected else { return no_such_message() };
         // A keyword that is new is named in FLAGS before a FETCH speaks of it.
         let view = selected.view().clone();

@@ -4,6 +4,7 @@ use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, decode_utf7};
 use super::search::{SearchRequest, search, sort, thread};
+use super::select::{Resync, select};
 use super::store::{StoreRequest, store};
 use crate::session::imap::arrange::{Algorithm, Criterion};
 use crate::session::imap::limits::{CANCELLED_TAGS_MAX, ID_PAIRS_MAX, LIST_OPTIONS_MAX, LIST_PATTERNS_MAX};
@@ -33,6 +34,7 @@ pub enum Request {
         mailbox: MailboxName,
         read_only: bool,
         condstore: bool,
+        qresync: Option<Resync>,
     },
     Create {
         mailbox: MailboxName,
@@ -304,19 +306,6 @@ fn enable(cursor: &mut Cursor) -> Parsed<Request> {
         names.push(cursor.word()?);
     }
     Ok(Request::Enable(names))
-}
-
-fn select(cursor: &mut Cursor, read_only: bool) -> Parsed<Request> {
-    let mailbox = mailbox(cursor)?;
-    let mut condstore = false;
-    if cursor.take(b' ') {
-        let parameters = cursor.list(1, Cursor::word)?;
-        condstore = parameters.iter().any(|name| name == "CONDSTORE");
-        if !condstore {
-            return Err(Syntax::Malformed("the SELECT parameter is not known"));
-        }
-    }
-    Ok(Request::Select { mailbox, read_only, condstore })
 }
 
 /// RFC 3501 6.3.3: a separator at the end says that inferiors will follow; we need no such word.

@@ -12,6 +12,8 @@ pub struct FetchRequest {
     pub set: SequenceSet,
     pub items: Vec<FetchItem>,
     pub changed_since: Option<ModSeq>,
+    /// RFC 7162 3.2.6: and what was expunged since.
+    pub vanished: bool,
     /// RFC 9394 3.4: only this part of the messages, in UID FETCH.
     pub partial: Option<PartialRange>,
 }
@@ -29,7 +31,7 @@ pub fn fetch(cursor: &mut Cursor) -> Parsed<FetchRequest> {
     if items.is_empty() {
         return Err(Syntax::Malformed("FETCH asks for nothing"));
     }
-    let mut request = FetchRequest { set, items, changed_since: None, partial: None };
+    let mut request = FetchRequest { set, items, changed_since: None, vanished: false, partial: None };
     if cursor.take(b' ') {
         let modifiers = cursor.list(MODIFIERS_MAX, |cursor| modifier(cursor, &mut request))?;
         if modifiers.is_empty() {
@@ -43,9 +45,13 @@ pub fn fetch(cursor: &mut Cursor) -> Parsed<FetchRequest> {
 /// Modifiers of one FETCH.
 const MODIFIERS_MAX: usize = 4;
 
-/// `CHANGEDSINCE n` or `PARTIAL n:m`.
+/// `CHANGEDSINCE n`, `VANISHED` or `PARTIAL n:m`.
 fn modifier(cursor: &mut Cursor, request: &mut FetchRequest) -> Parsed<()> {
     let name = cursor.word()?;
+    if name == "VANISHED" {
+        request.vanished = true;
+        return Ok(());
+    }
     cursor.space()?;
     match name.as_str() {
         "CHANGEDSINCE" => request.changed_since = Some(ModSeq(cursor.number64()?)),

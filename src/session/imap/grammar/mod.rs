@@ -7,6 +7,7 @@ mod cursor;
 mod fetch;
 mod mailbox_name;
 mod search;
+mod select;
 mod store;
 
 pub use append::{AppendHead, MessageHead, head as append_head, next_head};
@@ -15,4 +16,5 @@ pub use cursor::{Cursor, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, decode_utf7, encode_utf7, is_creatable};
 pub use search::{PartialRange, Results, SearchRequest};
+pub use select::Resync;
 pub use store::StoreRequest;

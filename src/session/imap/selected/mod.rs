@@ -2,15 +2,17 @@
 //!
 //! Holds the UIDs behind the message numbers; everything else is read from the shared view.
 
+mod resync;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::contexts::Contexts;
-use super::question::{Answer, Question};
-use super::sequence_set::SequenceSet;
-use super::write;
 use crate::mail::ids::{MailboxId, ModSeq, Timestamp, Uid};
+use crate::session::imap::contexts::Contexts;
+use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::sequence_set::SequenceSet;
+use crate::session::imap::write;
 use crate::state::command::UidSet;
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::{MailboxView, SharedView};
@@ -22,11 +24,13 @@ pub enum Expunges {
     KeepBack,
 }
 
-/// How a FETCH that nobody asked for is written.
+/// How changes are told that nobody asked for: what a FETCH has, and what an expunge looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Telling {
     pub uid: bool,
     pub modseq: bool,
+    /// VANISHED (RFC 7162 3.2.10) instead of EXPUNGE.
+    pub vanished: bool,
 }
 
 /// One's own change of flags: told by the command itself, not again.
@@ -221,7 +225,7 @@ impl Selected {
                 return;
             }
             if expunges == Expunges::Tell {
-                self.tell_expunges(view, out);
+                self.tell_expunges(view, telling, out);
             }
             let known_before = self.next_uid;
             self.tell_new(view, out);
@@ -248,7 +252,7 @@ impl Selected {
         question
     }
 
-    fn tell_expunges(&mut self, view: &MailboxView, out: &mut BytesMut) {
+    fn tell_expunges(&mut self, view: &MailboxView, telling: Telling, out: &mut BytesMut) {
         if view.highest_modseq == self.expunges_told {
             return;
         }
@@ -264,16 +268,22 @@ impl Selected {
         let mut contexts = std::mem::take(&mut self.contexts);
         contexts.expunge(&gone, |uid| self.sequence_of(uid), out);
         self.contexts = contexts;
-        // From the end, so that no number told moves another.
-        for uid in gone.iter().rev() {
-            if let Some(sequence) = self.sequence_of(*uid) {
-                out.extend_from_slice(b"* ");
-                write::number(sequence, out);
-                out.extend_from_slice(b" EXPUNGE\r\n");
-            }
+        if telling.vanished {
+            write::vanished("VANISHED", &UidSet::from_ascending(gone.iter().copied()), out);
+        } else {
+            self.write_expunges(&gone, out);
         }
         self.uids.retain(|uid| gone.binary_search(uid).is_err());
         self.recent_told = self.recent();
+    }
+
+    fn write_expunges(&self, gone: &[Uid], out: &mut BytesMut) {
+        // From the end, so that no number told moves another.
+        for sequence in gone.iter().rev().filter_map(|uid| self.sequence_of(*uid)) {
+            out.extend_from_slice(b"* ");
+            write::number(sequence, out);
+            out.extend_from_slice(b" EXPUNGE\r\n");
+        }
     }
 
     fn tell_new(&mut self, view: &MailboxView, out: &mut BytesMut) {
