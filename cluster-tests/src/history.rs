@@ -187,8 +187,8 @@ impl Call {
             | Op::Create { .. }
             | Op::Rename { .. }
             | Op::Delete { .. } => true,
-            Op::Store { .. } => *seen == Seen::Changed,
-            Op::Expunge { .. } | Op::Drop { .. } => false,
+            Op::Store { .. } | Op::Expunge { .. } => *seen == Seen::Changed,
+            Op::Drop { .. } => false,
             Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } => false,
         }
     }

@@ -93,7 +93,12 @@ pub fn store(
 pub fn expunge(desk: &Desk, imap: &mut Imap, host: &Host, key: &Key, token: &str) -> io::Result<()> {
     store(desk, imap, host, (key, token), (Change::Add, &vec!["\\Deleted".to_string()]))?;
     let op = Op::Expunge { key: key.clone(), token: token.to_string() };
-    desk.call(host, op, || imap.command(&format!("UID EXPUNGE {}", key.uid)).map(|_| Seen::Nothing))?;
+    desk.call(host, op, || {
+        let (untagged, _) = imap.command(&format!("UID EXPUNGE {}", key.uid))?;
+        // A node that is behind, and does not know that the message is \Deleted, rightly finds nothing to do.
+        let gone = untagged.iter().any(|response| response.text.ends_with(" EXPUNGE"));
+        Ok(if gone { Seen::Changed } else { Seen::Nothing })
+    })?;
     Ok(())
 }
 

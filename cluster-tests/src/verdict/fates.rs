@@ -133,7 +133,7 @@ impl Fold {
             }
             Op::Expunge { key, token } => {
                 // Of a shared message another client's STORE may have taken \Deleted away again.
-                let gone = sure && !self.shared.contains(key);
+                let gone = call.end == End::Ok(Seen::Changed) && !self.shared.contains(key);
                 self.remove(token, gone, |copy| copy.key.as_ref() == Some(key));
             }
             Op::Drop { user, tokens } => tokens.iter().for_each(|token| {

@@ -101,7 +101,8 @@ fn gather(call: &Call, histories: &mut BTreeMap<Key, Vec<Event>>) {
             let perhaps = answer != Some(&Seen::Changed);
             add(key.clone(), Act::Change(*change, flags.clone()), perhaps);
         }
-        Op::Expunge { key, .. } => add(key.clone(), Act::Expunge, unknown),
+        // So does an EXPUNGE that told of none.
+        Op::Expunge { key, .. } => add(key.clone(), Act::Expunge, answer != Some(&Seen::Changed)),
         Op::Look { key } => {
             if let Some(Seen::Message(row)) = answer {
                 add(key.clone(), Act::See(row.as_ref().map(|row| row.flags.clone())), false);

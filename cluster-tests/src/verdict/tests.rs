@@ -132,13 +132,14 @@ fn flags_are_those_acknowledged() {
 #[test]
 fn what_was_expunged_stays_away() {
     let expunge = Op::Expunge { key: key(1), token: TOKEN.into() };
-    let calls = [
-        append(done(1)),
-        store(10, &["\\Deleted"], End::Ok(Seen::Changed)),
-        call(20, expunge, End::Ok(Seen::Nothing)),
-    ];
-    assert_eq!(rules(&calls, archive(&[])), []);
-    assert_eq!(rules(&calls, archive(&[(1, TOKEN, &["\\Deleted"])])), [Rule::Ghost, Rule::Order]);
+    let expunged = |seen| {
+        let deleted = store(10, &["\\Deleted"], End::Ok(Seen::Changed));
+        [append(done(1)), deleted, call(20, expunge.clone(), End::Ok(seen))]
+    };
+    let there = || archive(&[(1, TOKEN, &["\\Deleted"])]);
+    assert_eq!(rules(&expunged(Seen::Changed), archive(&[])), []);
+    assert_eq!(rules(&expunged(Seen::Changed), there()), [Rule::Ghost, Rule::Order]);
+    assert_eq!(rules(&expunged(Seen::Nothing), there()), [], "on a node that had not heard of \\Deleted");
     let deletes = Op::Drop { user: "alice".into(), tokens: vec![TOKEN.into()] };
     let deliver = Op::Deliver { token: TOKEN.into(), filler: 10, to: vec!["alice".into()] };
     let calls = [call(0, deliver, End::Ok(Seen::Nothing)), call(10, deletes, End::Ok(Seen::Nothing))];
