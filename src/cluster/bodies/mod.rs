@@ -2,6 +2,7 @@
 //! lacks, catching up, scrubbing, forgetting. Proposes nothing itself: who is behind is told to a hook.
 
 mod fetch;
+mod missing;
 mod placing;
 mod pool;
 #[doc(hidden)]
@@ -22,6 +23,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use self::missing::Missing;
 pub use self::placing::PlacingBody;
 use self::pool::Pool;
 pub use self::server::BodyServer;
@@ -118,7 +120,7 @@ pub struct BodyCounts {
 
 #[derive(Default)]
 struct Counters {
-    missing: AtomicU64,
+    missing: Missing,
     fetched: AtomicU64,
     corrupt: AtomicU64,
     healed: AtomicU64,
@@ -183,7 +185,7 @@ impl BodyService {
     pub fn counts(&self) -> BodyCounts {
         let counters = &self.inner.counters;
         BodyCounts {
-            missing: counters.missing.load(Ordering::Relaxed),
+            missing: counters.missing.count(),
             fetched: counters.fetched.load(Ordering::Relaxed),
             corrupt: counters.corrupt.load(Ordering::Relaxed),
             healed: counters.healed.load(Ordering::Relaxed),

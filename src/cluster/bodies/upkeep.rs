@@ -1,11 +1,11 @@
 //! Keeping this node's bodies whole: catching up after an absence, scrubbing, forgetting.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 
 use super::fetch::Urgency;
+use super::missing::Pass;
 use super::{BodyService, blocking, disk};
 use crate::cluster::replica::Fault;
 use crate::mail::ids::BodyId;
@@ -45,8 +45,7 @@ impl BodyService {
         &self,
         ids: impl Stream<Item = Result<BodyId, Fault>> + Send,
     ) -> Result<CaughtUp, Fault> {
-        self.inner.counters.missing.store(0, Ordering::Relaxed);
-        self.fetch_missing(ids).await
+        self.fetch_counted(ids, self.inner.counters.missing.whole_pass()).await
     }
 
     /// The same for some of the bodies that messages name: what is known to be missing stays counted.
@@ -54,21 +53,28 @@ impl BodyService {
         &self,
         ids: impl Stream<Item = Result<BodyId, Fault>> + Send,
     ) -> Result<CaughtUp, Fault> {
+        self.fetch_counted(ids, self.inner.counters.missing.pass()).await
+    }
+
+    async fn fetch_counted(
+        &self,
+        ids: impl Stream<Item = Result<BodyId, Fault>> + Send,
+        mut pass: Pass<'_>,
+    ) -> Result<CaughtUp, Fault> {
         let mut report = CaughtUp::default();
         let mut chunks = std::pin::pin!(ids.chunks(LOOKUP_IDS_MAX));
         while let Some(chunk) = chunks.next().await {
             let chunk: Vec<BodyId> = chunk.into_iter().collect::<Result<_, Fault>>()?;
             report.checked += chunk.len() as u64;
             let missing = self.missing(chunk).await?;
-            let gauge = &self.inner.counters.missing;
-            gauge.fetch_add(missing.len() as u64, Ordering::Relaxed);
+            pass.wants(missing.len() as u64);
             let fetching = missing.into_iter().map(|id| self.inner.fetch(id, Urgency::Background));
             let mut fetching = stream::iter(fetching).buffer_unordered(CATCH_UP_FETCHES_MAX);
             while let Some(outcome) = fetching.next().await {
                 match outcome {
                     Ok(_) => {
                         report.fetched += 1;
-                        gauge.fetch_sub(1, Ordering::Relaxed);
+                        pass.fetched();
                     }
                     Err(Fault::BodyUnavailable(id)) if self.inner.is_nowhere(id).await => {
                         tracing::error!("the body {id} is on no data node: it is lost");
