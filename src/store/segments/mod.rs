@@ -515,8 +515,10 @@ fn index_segment(core: &Core, known: Mark, number: u32, size: u64, last: u32) ->
     if from >= size && size > 0 {
         return Ok(());
     }
-    // A rebuild from nothing trusts the headers of closed segments; scrub and every read check the bodies.
-    let depth = if known == Mark::default() && number != last { Depth::Headers } else { Depth::Bodies };
+    // A rebuild from nothing trusts the headers of full segments; scrub and every read check the bodies. Others may
+    // have been appended to last, also beside a newer one: a torn record must not take the place of a good older one.
+    let full = size >= core.limits.segment_bytes_max && number != last;
+    let depth = if known == Mark::default() && full { Depth::Headers } else { Depth::Bodies };
     let path = segment_path(&core.dir, number);
     let scanned = scan::scan(&path, from, depth).map_err(io_error)?;
     cut_torn_tail(&path, &scanned).map_err(io_error)?;
