@@ -25,7 +25,7 @@ use crate::session::imap::search::{SearchKey, asks_modseq};
 enum Stage {
     Begin,
     Finding(Finder),
-    Writing(Pieces, u32),
+    Writing(Writing),
 }
 
 pub struct Search {
@@ -40,28 +40,15 @@ impl Search {
     }
 
     fn found(&mut self, core: &mut Core, finder: Finder, io: &mut Io) -> Next {
-        let modseq = asks_modseq(&self.request.key);
-        let pieces = match &self.request.results {
-            None => plain("SEARCH", self.uid, &finder.found, modseq),
-            Some(results) => {
-                let members = Members::Plain(finder.found.iter().map(|found| found.uid).collect());
-                watch(core, results, (self.uid, finder.key()), members, io);
-                keep(core, results, &finder);
-                answered(core, self.uid, results, &finder.found, modseq)
-            }
-        };
-        self.stage = Stage::Writing(pieces, finder.faults);
-        self.write(io)
+        let members = || Members::Plain(finder.found.iter().map(|found| found.uid).collect());
+        let pieces = told(core, ("SEARCH", self.uid), (&self.request, &finder), members, io);
+        self.write(Writing { pieces, faults: finder.faults, text: "Searched" }, io)
     }
 
-    fn write(&mut self, io: &mut Io) -> Next {
-        let Stage::Writing(pieces, faults) = &mut self.stage else {
-            return Next::Done(Reply::unexpected(None));
-        };
-        if pieces.write(io.out) {
-            return Next::Flush;
-        }
-        ended(*faults, "Searched")
+    fn write(&mut self, mut writing: Writing, io: &mut Io) -> Next {
+        let next = writing.write(io);
+        self.stage = Stage::Writing(writing);
+        next
     }
 }
 
@@ -83,10 +70,7 @@ impl Task for Search {
                 Ok(None) => self.found(core, finder, io),
                 Err(answer) => Next::Done(Reply::unexpected(answer)),
             },
-            writing @ Stage::Writing(..) => {
-                self.stage = writing;
-                self.write(io)
-            }
+            Stage::Writing(writing) => self.write(writing, io),
         }
     }
 }
@@ -99,11 +83,42 @@ fn begin(core: &mut Core, key: &SearchKey, io: &mut Io) -> Result<Finder, Next> 
     Ok(Finder::new(key.clone(), selected))
 }
 
-/// RETURN (UPDATE): the result is kept current from now on, or the client hears at once that it is not.
-fn watch(core: &mut Core, results: &Results, (uid, key): (bool, &SearchKey), members: Members, io: &mut Io) {
-    if !results.update {
-        return;
+/// What has been found, on its way to the client.
+struct Writing {
+    pieces: Pieces,
+    faults: u32,
+    /// Of the OK at the end.
+    text: &'static str,
+}
+
+impl Writing {
+    fn write(&mut self, io: &mut Io) -> Next {
+        if self.pieces.write(io.out) {
+            return Next::Flush;
+        }
+        ended(self.faults, self.text)
     }
+}
+
+/// The answer to a SEARCH or SORT that has found all, in the order of `finder.found`; and what RETURN asks for beside it.
+fn told(
+    core: &mut Core,
+    (verb, uid): (&'static str, bool),
+    (request, finder): (&SearchRequest, &Finder),
+    members: impl FnOnce() -> Members,
+    io: &mut Io,
+) -> Pieces {
+    let modseq = asks_modseq(&request.key);
+    let Some(results) = &request.results else { return plain(verb, uid, &finder.found, modseq) };
+    if results.update {
+        watch(core, uid, finder.key(), members(), io);
+    }
+    keep(core, results, finder);
+    answered(core, uid, results, &finder.found, modseq)
+}
+
+/// RETURN (UPDATE): the result is kept current from now on, or the client hears at once that it is not.
+fn watch(core: &mut Core, uid: bool, key: &SearchKey, members: Members, io: &mut Io) {
     let tag = core.tag.clone();
     let context = Context { tag, uid, key: key.clone(), members };
     if let Some(selected) = &mut core.selected {

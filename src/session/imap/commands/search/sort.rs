@@ -1,24 +1,21 @@
 //! SORT (RFC 5256 3, RFC 5957, RFC 5267): finds, learns what messages are compared by, has them sorted.
 
-use super::answer::Pieces;
 use super::find::{Finder, Found};
 use super::gather::Gatherer;
-use super::{answered, begin, ended, keep, watch};
+use super::{Writing, begin, told};
 use crate::session::imap::arrange::sort::{Criterion, Sortable};
-use crate::session::imap::commands::search::answer::plain;
 use crate::session::imap::contexts::Members;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::SearchRequest;
 use crate::session::imap::limits::SORT_BYTES_MAX;
 use crate::session::imap::question::{Answer, Arranged, Arrangement, Question};
-use crate::session::imap::search::asks_modseq;
 
 enum Stage {
     Begin,
     Finding(Finder),
     Gathering(Finder, Gatherer<Sortable<Found>>),
     Sorting(Finder),
-    Writing(Pieces, u32),
+    Writing(Writing),
 }
 
 pub struct Sort {
@@ -70,37 +67,21 @@ impl Sort {
         io: &mut Io,
     ) -> Next {
         finder.found = sorted.iter().map(|sortable| sortable.message).collect();
-        let modseq = asks_modseq(&self.request.key);
-        let pieces = match &self.request.results {
-            None => plain("SORT", self.uid, &finder.found, modseq),
-            Some(results) => {
-                if results.update {
-                    let by_uid = |sortable: Sortable<Found>| Sortable {
-                        keys: sortable.keys,
-                        message: sortable.message.uid,
-                    };
-                    let members = Members::Sorted {
-                        criteria: self.criteria.clone(),
-                        messages: sorted.into_iter().map(by_uid).collect(),
-                    };
-                    watch(core, results, (self.uid, finder.key()), members, io);
-                }
-                keep(core, results, &finder);
-                answered(core, self.uid, results, &finder.found, modseq)
-            }
+        let criteria = &self.criteria;
+        let members = || {
+            let by_uid =
+                |sortable: Sortable<Found>| Sortable { keys: sortable.keys, message: sortable.message.uid };
+            let messages = sorted.into_iter().map(by_uid).collect();
+            Members::Sorted { criteria: criteria.clone(), messages }
         };
-        self.stage = Stage::Writing(pieces, finder.faults);
-        self.write(io)
+        let pieces = told(core, ("SORT", self.uid), (&self.request, &finder), members, io);
+        self.write(Writing { pieces, faults: finder.faults, text: "Sorted" }, io)
     }
 
-    fn write(&mut self, io: &mut Io) -> Next {
-        let Stage::Writing(pieces, faults) = &mut self.stage else {
-            return Next::Done(Reply::unexpected(None));
-        };
-        if pieces.write(io.out) {
-            return Next::Flush;
-        }
-        ended(*faults, "Sorted")
+    fn write(&mut self, mut writing: Writing, io: &mut Io) -> Next {
+        let next = writing.write(io);
+        self.stage = Stage::Writing(writing);
+        next
     }
 }
 
@@ -130,10 +111,7 @@ impl Task for Sort {
             (Stage::Sorting(finder), Some(Answer::Arranged(Arranged::Sorted(sorted)))) => {
                 self.sorted(core, finder, sorted, io)
             }
-            (writing @ Stage::Writing(..), None) => {
-                self.stage = writing;
-                self.write(io)
-            }
+            (Stage::Writing(writing), None) => self.write(writing, io),
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }
