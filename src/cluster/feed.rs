@@ -114,6 +114,12 @@ impl Feed {
                 }
                 Change::Mailboxes { account } => self.tick_account(account),
                 Change::MailboxDeleted { mailbox } => self.view_deleted(mailbox),
+                Change::Acl { mailbox, acl } => {
+                    let slot = held(&self.views).get(&mailbox).cloned();
+                    if let Some(slot) = slot {
+                        slot.loading.take_in_acl(acl);
+                    }
+                }
                 Change::Directory => directory_changed = true,
                 Change::BodyDropped { body } => self.dropped.tell(body),
                 Change::BodyNamed { body } => self.named.tell(body),

@@ -13,7 +13,8 @@ use super::status::{ClusterStatus, Offers};
 use super::types::Role;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
-use crate::state::command::Command;
+use crate::mail::rights::Rights;
+use crate::state::command::{Command, GuestCommand};
 use crate::state::directory::Directory;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
@@ -77,7 +78,7 @@ impl ClusterHandle {
         let bodies = &self.data()?.bodies;
         match command {
             Command::Deliver(deliver) => deliver.body = bodies.place_again(&deliver.body).await?,
-            Command::Append(append) => {
+            Command::Append(append) | Command::AsGuest { command: GuestCommand::Append(append), .. } => {
                 for message in &mut append.messages {
                     message.body = bodies.place_again(&message.body).await?;
                 }
@@ -102,7 +103,10 @@ impl ClusterHandle {
 const PLACED_AGAIN_MAX: u32 = 2;
 
 fn names_bodies(command: &Command) -> bool {
-    matches!(command, Command::Deliver(_) | Command::Append(_))
+    matches!(
+        command,
+        Command::Deliver(_) | Command::Append(_) | Command::AsGuest { command: GuestCommand::Append(_), .. }
+    )
 }
 
 fn disk(error: RowsError) -> Fault {
@@ -181,6 +185,19 @@ impl Replica for ClusterHandle {
     async fn mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, Fault> {
         let name = name.to_owned();
         self.read(move |rows| reading::mailbox_by_name(rows, account, &name)).await
+    }
+
+    async fn visible_mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {
+        self.read(move |rows| reading::visible_mailboxes(rows, account)).await
+    }
+
+    async fn reach(&self, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, Fault> {
+        let name = name.to_owned();
+        self.read(move |rows| reading::reach(rows, account, &name)).await
+    }
+
+    async fn acl(&self, mailbox: MailboxId) -> Result<Vec<(String, Rights)>, Fault> {
+        self.read(move |rows| reading::named_acl(rows, mailbox)).await
     }
 
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Fault> {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::replica::{Fault, Placing, Replica};
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, NodeId};
+use crate::mail::rights::Rights;
 use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
@@ -94,6 +95,11 @@ impl MemoryReplica {
                     view.update(|view| view.deleted = true);
                 }
             }
+            Change::Acl { mailbox, acl } => {
+                if let Some(view) = state.views.get(&mailbox) {
+                    view.update(|view| view.acl = acl);
+                }
+            }
             Change::Directory => {
                 let directory = Directory::load(&state.rows).map_err(disk)?;
                 self.shared.directory.send_replace(Arc::new(directory));
@@ -175,6 +181,18 @@ impl Replica for MemoryReplica {
 
     async fn mailbox(&self, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, Fault> {
         reading::mailbox_by_name(&self.healthy()?.rows, account, name).map_err(disk)
+    }
+
+    async fn visible_mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {
+        reading::visible_mailboxes(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    async fn reach(&self, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, Fault> {
+        reading::reach(&self.healthy()?.rows, account, name).map_err(disk)
+    }
+
+    async fn acl(&self, mailbox: MailboxId) -> Result<Vec<(String, Rights)>, Fault> {
+        reading::named_acl(&self.healthy()?.rows, mailbox).map_err(disk)
     }
 
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Fault> {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::rights::Rights;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
 use crate::state::outcome::Outcome;
@@ -85,6 +86,24 @@ pub trait Replica: Clone + Send + Sync + 'static {
         account: AccountId,
         name: &str,
     ) -> impl Future<Output = Result<Option<MailboxRecord>, Fault>> + Send;
+
+    /// The account's mailboxes, and those of others that it may look up, by the names that it writes
+    /// ([`namespace`](crate::state::namespace)); ascending.
+    fn visible_mailboxes(
+        &self,
+        account: AccountId,
+    ) -> impl Future<Output = Result<Vec<MailboxRecord>, Fault>> + Send;
+
+    /// One mailbox by its name as the account writes it, its own or another's. Its `rights` say what the account
+    /// may do, be it nothing: whoever asks must heed them.
+    fn reach(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<MailboxRecord>, Fault>> + Send;
+
+    /// The mailbox's access control list by identifiers, its owner first; empty if there is no such mailbox.
+    fn acl(&self, mailbox: MailboxId) -> impl Future<Output = Result<Vec<(String, Rights)>, Fault>> + Send;
 
     /// The names the account has subscribed to, ascending, whether or not such a mailbox exists
     /// (RFC 3501 6.3.6: a subscription outlives its mailbox).

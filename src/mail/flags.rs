@@ -45,6 +45,8 @@ impl SystemFlag {
 impl Flags {
     pub const SEEN: Flags = Flags { system: SystemFlag::Seen as u8, keywords: 0 };
     pub const DELETED: Flags = Flags { system: SystemFlag::Deleted as u8, keywords: 0 };
+    /// Every flag there may be.
+    pub const ALL: Flags = Flags { system: 31, keywords: u64::MAX };
 
     pub fn has(self, flag: SystemFlag) -> bool {
         self.system & flag as u8 != 0
@@ -56,6 +58,16 @@ impl Flags {
 
     pub fn without(self, other: Flags) -> Flags {
         Flags { system: self.system & !other.system, keywords: self.keywords & !other.keywords }
+    }
+
+    pub fn within(self, other: Flags) -> Flags {
+        Flags { system: self.system & other.system, keywords: self.keywords & other.keywords }
+    }
+
+    /// Of the flags named, those that are here. Keywords are all here, or none.
+    pub fn permit(self, named: &NamedFlags) -> NamedFlags {
+        let keywords = if self.keywords == 0 { Vec::new() } else { named.keywords.clone() };
+        NamedFlags { system: named.system & self.system, keywords }
     }
 }
 

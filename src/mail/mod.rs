@@ -9,4 +9,5 @@ pub mod ids;
 pub mod lines;
 pub mod message_id;
 pub mod mime;
+pub mod rights;
 pub mod subject;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::acl::Acl;
 use super::record::{MessageRecord, ReplicaRecord};
 use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid};
 
@@ -15,6 +16,11 @@ pub enum Change {
     /// The mailbox is gone; sessions that have it selected must let go.
     MailboxDeleted {
         mailbox: MailboxId,
+    },
+    /// The mailbox's access control list: sessions of others that have it selected must heed it.
+    Acl {
+        mailbox: MailboxId,
+        acl: Arc<Acl>,
     },
     /// Domains, users, aliases or settings changed: rebuild the directory.
     Directory,

@@ -3,8 +3,10 @@
 
 use bincode::{Decode, Encode};
 
+use super::acl::RightsChange;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Timestamp, Uid};
+use crate::mail::rights::Rights;
 
 /// One command as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -135,6 +137,60 @@ pub enum Command {
     /// Gives out a node id that was never given before, above `above`: the highest that the proposer knows to be in use.
     GiveNodeId {
         above: NodeId,
+    },
+
+    // Access control (RFC 4314).
+    SetAcl(SetAcl),
+    /// What `guest` does where another's mailbox is concerned: done only if his rights allow it.
+    AsGuest {
+        guest: AccountId,
+        command: GuestCommand,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SetAcl {
+    /// Who changes the list: its owner, or somebody who may.
+    pub by: AccountId,
+    pub mailbox: MailboxId,
+    /// A login name or `anyone`, with `-` before it for rights that are taken away.
+    pub identifier: String,
+    pub change: RightsChange,
+    pub rights: Rights,
+}
+
+/// As the commands of the same names. Append-only, as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum GuestCommand {
+    CreateMailbox {
+        owner: AccountId,
+        name: String,
+    },
+    DeleteMailbox {
+        owner: AccountId,
+        name: String,
+    },
+    RenameMailbox {
+        owner: AccountId,
+        from: String,
+        to: String,
+    },
+    Append(Append),
+    Store(StoreFlags),
+    /// Of those that carry \Deleted.
+    Expunge {
+        mailbox: MailboxId,
+        uids: UidSet,
+    },
+    Copy {
+        from: MailboxId,
+        uids: UidSet,
+        to: MailboxId,
+    },
+    Move {
+        from: MailboxId,
+        uids: UidSet,
+        to: MailboxId,
     },
 }
 

@@ -3,6 +3,7 @@
 //! The first byte is the table. Tables are never renumbered; 0x00 and 0xf0 upwards are left to
 //! `cluster` and `store` for rows of their own (last applied, membership).
 
+use super::acl::Grantee;
 use crate::mail::ids::{AccountId, BodyId, CommandId, MailboxId, ModSeq, Uid};
 
 /// Messages to a row (design 4a): a compromise of memory, disk and the cost of a change.
@@ -20,6 +21,9 @@ pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
 pub const EXPUNGED: u8 = 0x23;
+pub const ACL: u8 = 0x24;
+pub const GRANT: u8 = 0x25;
+pub const GRANTS: u8 = 0x26;
 pub const MESSAGES: u8 = 0x30;
 pub const BODY: u8 = 0x40;
 pub const SLOT: u8 = 0x50;
@@ -136,6 +140,38 @@ pub fn expunged(mailbox: MailboxId) -> Span {
 /// The mod-sequence within an [`expunged_part`] key.
 pub fn modseq_of(key: &[u8]) -> Option<ModSeq> {
     Some(ModSeq(u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+}
+
+pub fn acl(mailbox: MailboxId) -> Vec<u8> {
+    key(ACL, &[&mailbox.0.to_be_bytes()])
+}
+
+/// No account has the number 0.
+fn grantee(grantee: Grantee) -> [u8; 8] {
+    match grantee {
+        Grantee::Anyone => 0,
+        Grantee::Account(account) => account.0,
+    }
+    .to_be_bytes()
+}
+
+/// That the mailbox's access control list names the grantee.
+pub fn grant(whom: Grantee, mailbox: MailboxId) -> Vec<u8> {
+    key(GRANT, &[&grantee(whom), &mailbox.0.to_be_bytes()])
+}
+
+pub fn grants_of(whom: Grantee) -> Span {
+    under(key(GRANT, &[&grantee(whom)]))
+}
+
+/// The mailbox within a [`grant`] key.
+pub fn granted_of(key: &[u8]) -> Option<MailboxId> {
+    Some(MailboxId(u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+}
+
+/// How many of them there are.
+pub fn grants(whom: Grantee) -> Vec<u8> {
+    key(GRANTS, &[&grantee(whom)])
 }
 
 /// The row that holds `uid`, with up to seven neighbours.

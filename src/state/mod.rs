@@ -4,12 +4,14 @@
 //! randomness into the command. [`apply`](apply::apply) is total: a panicking entry would kill every
 //! replica on every replay.
 
+pub mod acl;
 pub mod apply;
 pub mod change;
 pub mod codec;
 pub mod command;
 pub mod directory;
 pub mod keys;
+pub mod namespace;
 pub mod outcome;
 pub mod password;
 pub mod prepare;

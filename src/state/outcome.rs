@@ -79,6 +79,9 @@ pub enum Refusal {
     /// The proposal is too old for the window of remembered ids; whether it was applied is not known.
     #[error("the proposal is too old to be applied")]
     Expired,
+    /// RFC 4314 4: who asks sees the mailbox, and has not the right.
+    #[error("the access control list does not allow it")]
+    NotPermitted,
 }
 
 impl Refusal {
@@ -87,7 +90,7 @@ impl Refusal {
         match self {
             Refusal::OverQuota | Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => true,
             Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
-            Refusal::Limit(_) | Refusal::NotAllowed => false,
+            Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted => false,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a proposer does with a command before it proposes it: folds names and checks settings by the
 //! tables of its own build, so that apply need not and every build applies alike.
 
-use super::command::{Command, NewUser};
+use super::acl::ANYONE;
+use super::command::{Command, NewUser, SetAcl};
 use super::directory::Directory;
 use super::outcome::Refusal;
+use super::routing;
 use super::settings;
 use crate::mail::address::canonical_domain;
 
@@ -31,12 +33,27 @@ pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refus
         Command::SetSettings { changes } => Command::SetSettings {
             changes: settings::validate_changes(directory, &changes).map_err(Refusal::Invalid)?,
         },
+        Command::SetAcl(set) => {
+            Command::SetAcl(SetAcl { identifier: identifier(&set.identifier, directory), ..set })
+        }
         other => other,
     })
 }
 
 fn domain(name: &str) -> Result<String, Refusal> {
     canonical_domain(name).ok_or_else(|| Refusal::Invalid(format!("domain {name:?}")))
+}
+
+/// RFC 4314 3.3: what a user may log in as names him; his login name is what is kept. Whether he is known is for apply.
+fn identifier(text: &str, directory: &Directory) -> String {
+    let (sign, name) = match text.strip_prefix('-') {
+        Some(name) => ("-", name),
+        None => ("", text),
+    };
+    match routing::login(directory, name) {
+        Some(user) if name != ANYONE => format!("{sign}{}", user.name),
+        _ => text.to_lowercase(),
+    }
 }
 
 /// A bare name, or `local@domain`.
@@ -49,7 +66,37 @@ fn address(text: &str) -> Result<String, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::mail::ids::AccountId;
+    use crate::state::directory::User;
+
+    #[test]
+    fn an_identifier_is_kept_as_the_login_name() {
+        let user = User {
+            account: AccountId(1),
+            name: "bob".into(),
+            password_phc: String::new(),
+            quota_bytes: None,
+            enabled: true,
+        };
+        let directory = Directory {
+            domains: ["example.test".to_owned()].into(),
+            users: [("bob".to_owned(), Arc::new(user))].into(),
+            ..Directory::default()
+        };
+        for (given, kept) in [
+            ("Bob", "bob"),
+            ("bob@Example.test", "bob"),
+            ("-BOB@example.test", "-bob"),
+            ("bob@elsewhere.test", "bob@elsewhere.test"),
+            ("anyone", "anyone"),
+            ("-Carol", "-carol"),
+        ] {
+            assert_eq!(identifier(given, &directory), kept);
+        }
+    }
 
     #[test]
     fn names_are_folded_before_they_are_proposed() {

@@ -1,18 +1,22 @@
 //! Reads of single rows, for the replica's answers and for the keepers of bodies.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::acl::{ANYONE, Acl, Grantee};
 use super::codec::{self, Record};
 use super::directory::{Directory, User};
 use super::keys::{self, Span};
+use super::namespace::{self, Place};
 use super::record::{MailboxRecord, ReplicaRecord};
 use super::rows::{Rows, RowsError};
 use super::stored::{
-    AccountRow, AliasPartRow, BodyRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
+    AccountRow, AliasPartRow, BodyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
     SettingRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::rights::Rights;
 
 /// The account's mailboxes, ascending by name. Empty for an account that is gone.
 pub fn mailboxes(rows: &dyn Rows, account: AccountId) -> Result<Vec<MailboxRecord>, RowsError> {
@@ -54,6 +58,75 @@ pub fn mailbox_by_id(rows: &dyn Rows, mailbox: MailboxId) -> Result<Option<Mailb
     };
     let name = get::<NameRow>(rows, &keys::name(row.account, &row.name))?;
     record(rows, mailbox, row, name.is_some_and(|name| name.subscribed)).map(Some)
+}
+
+/// The account's own mailboxes, and those of others that it may look up, ascending by the names that it writes.
+pub fn visible_mailboxes(rows: &dyn Rows, account: AccountId) -> Result<Vec<MailboxRecord>, RowsError> {
+    let mut visible = mailboxes(rows, account)?;
+    let mut named = BTreeSet::new();
+    for grantee in [Grantee::Account(account), Grantee::Anyone] {
+        visit::<GrantRow>(rows, &keys::grants_of(grantee), |key, _| named.extend(keys::granted_of(key)))?;
+    }
+    for id in named {
+        let others = live_mailbox(rows, id)?.filter(|row| row.account != account);
+        let Some(row) = others else { continue };
+        if let Some(record) = as_guest(rows, account, record(rows, id, row, false)?)? {
+            visible.extend(Some(record).filter(|record| record.rights.has(Rights::LOOKUP)));
+        }
+    }
+    visible.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(visible)
+}
+
+/// One mailbox by its name as `account` writes it, with what it may do there, be it nothing.
+pub fn reach(rows: &dyn Rows, account: AccountId, name: &str) -> Result<Option<MailboxRecord>, RowsError> {
+    let (user, name) = match namespace::place(name) {
+        Place::Own(name) => return mailbox_by_name(rows, account, name),
+        Place::Level => return Ok(None),
+        Place::Of { user, name } => (user, name),
+    };
+    let Some(user) = get::<UserRow>(rows, &keys::user(user))? else { return Ok(None) };
+    match mailbox_by_name(rows, user.account, name)? {
+        Some(record) if user.account != account => as_guest(rows, account, record),
+        own => Ok(own),
+    }
+}
+
+/// What is of its owner's making alone (the special use, the subscription) is not seen by others.
+fn as_guest(
+    rows: &dyn Rows,
+    account: AccountId,
+    mut record: MailboxRecord,
+) -> Result<Option<MailboxRecord>, RowsError> {
+    let owner = get::<AccountRow>(rows, &keys::account(record.account))?;
+    let Some(name) = owner.and_then(|owner| namespace::shown(&owner.user, &record.name)) else {
+        return Ok(None);
+    };
+    record.rights = acl(rows, record.id)?.rights_of(account);
+    record.subscribed = get::<NameRow>(rows, &keys::name(account, &name))?.is_some_and(|row| row.subscribed);
+    record.special_use = None;
+    record.name = name;
+    Ok(Some(record))
+}
+
+pub fn acl(rows: &dyn Rows, mailbox: MailboxId) -> Result<Acl, RowsError> {
+    Ok(get(rows, &keys::acl(mailbox))?.unwrap_or_default())
+}
+
+/// The list with identifiers, the owner first. Entries of users that are no more are left out.
+pub fn named_acl(rows: &dyn Rows, mailbox: MailboxId) -> Result<Vec<(String, Rights)>, RowsError> {
+    let user = |account| Ok(get::<AccountRow>(rows, &keys::account(account))?.map(|row| row.user));
+    let Some(row) = live_mailbox(rows, mailbox)? else { return Ok(Vec::new()) };
+    let mut named: Vec<_> = user(row.account)?.into_iter().map(|owner| (owner, Rights::ALL)).collect();
+    for entry in acl(rows, mailbox)?.entries() {
+        let name = match entry.grantee {
+            Grantee::Anyone => Some(ANYONE.to_owned()),
+            Grantee::Account(account) => user(account)?,
+        };
+        let sign = if entry.negative { "-" } else { "" };
+        named.extend(name.map(|name| (format!("{sign}{name}"), entry.rights)));
+    }
+    Ok(named)
 }
 
 /// Bytes in all the account's mailboxes; 0 for an account that is gone.

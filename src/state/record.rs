@@ -5,13 +5,14 @@ use bincode::{Decode, Encode};
 use super::command::{InternalDate, SpecialUse};
 use crate::mail::flags::Flags;
 use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, ModSeq, NodeId, Timestamp, Uid, UidValidity};
+use crate::mail::rights::Rights;
 
 /// One mailbox. Counts are kept by apply, so that STATUS reads one row.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MailboxRecord {
     pub id: MailboxId,
     pub account: AccountId,
-    /// UTF-8, hierarchy separator `/`; INBOX in capitals.
+    /// UTF-8, hierarchy separator `/`; INBOX in capitals. Of another's mailbox: [`super::namespace::shown`].
     pub name: String,
     pub uid_validity: UidValidity,
     pub uid_next: Uid,
@@ -29,6 +30,8 @@ pub struct MailboxRecord {
     pub bytes: u64,
     /// Keyword *n* of [`Flags::keywords`].
     pub keywords: Vec<String>,
+    /// What the one who asked may do with it.
+    pub rights: Rights,
 }
 
 /// One message, as a listing needs it. About 60 bytes encoded; eight to a row.

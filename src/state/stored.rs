@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::command::{SpecialUse, UidSet};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use crate::mail::ids::{AccountId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Uid, UidValidity};
+use crate::mail::rights::Rights;
 
 /// Counters over everything. One row, read by every entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -108,6 +109,16 @@ pub struct ExpungedPartRow {
     pub uids: UidSet,
 }
 
+/// That a mailbox's access control list names a grantee; the list itself is [`super::acl::Acl`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct GrantRow {}
+
+/// How many lists name a grantee.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GrantsRow {
+    pub mailboxes: u32,
+}
+
 /// Up to eight messages, ascending by UID.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct MessagesRow {
@@ -149,6 +160,7 @@ pub enum SweepRow {
 }
 
 impl MailboxRow {
+    /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {
         MailboxRecord {
             id,
@@ -166,6 +178,7 @@ impl MailboxRow {
             deleted: self.deleted,
             bytes: self.bytes,
             keywords,
+            rights: Rights::ALL,
         }
     }
 }

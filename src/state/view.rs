@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::sync::watch;
 
+use super::acl::Acl;
 use super::change::MessagesChanged;
 use super::command::UidSet;
 use super::keys;
@@ -14,6 +15,7 @@ use super::record::MessageRecord;
 use super::rows::{Rows, RowsError};
 use super::stored::{ExpungedPartRow, MessagesRow};
 use crate::mail::ids::{AccountId, MailboxId, ModSeq, Uid, UidValidity};
+use crate::mail::rights::Rights;
 
 /// Expunges remembered per view, for sessions that lag; beyond this they compare whole.
 pub const EXPUNGES_REMEMBERED_MAX: usize = 10_000;
@@ -33,6 +35,7 @@ pub struct MailboxView {
     pub keywords: Arc<Vec<String>>,
     /// True once the mailbox is deleted: nothing further comes.
     pub deleted: bool,
+    pub acl: Arc<Acl>,
     /// Ascending by UID.
     messages: Vec<MessageRecord>,
     /// `(modseq of the expunge, uid)`, ascending by modseq.
@@ -76,10 +79,16 @@ impl MailboxView {
             recent_from: row.recent_from,
             keywords: Arc::new(reading::keywords(rows, mailbox, &row)?),
             deleted: false,
+            acl: Arc::new(reading::acl(rows, mailbox)?),
             messages,
             expunged,
             expunged_floor: row.expunged_floor,
         }))
+    }
+
+    /// What the account may do here.
+    pub fn rights_of(&self, account: AccountId) -> Rights {
+        if account == self.account { Rights::ALL } else { self.acl.rights_of(account) }
     }
 
     pub fn messages(&self) -> &[MessageRecord] {
@@ -213,6 +222,8 @@ pub struct LoadingView {
 #[derive(Debug, Default)]
 struct LoadState {
     pending: Vec<MessagesChanged>,
+    /// The last that was heard.
+    acl: Option<Arc<Acl>>,
     done: Option<Arc<SharedView>>,
 }
 
@@ -232,11 +243,23 @@ impl LoadingView {
         }
     }
 
+    /// Keeps the list for later, or puts it in force if the view is finished.
+    pub fn take_in_acl(&self, acl: Arc<Acl>) {
+        let mut state = self.state.lock().expect("no holder of a loading view panics");
+        match &state.done {
+            Some(view) => view.update(|view| view.acl = acl),
+            None => state.acl = Some(acl),
+        }
+    }
+
     /// The rows are read: replays what came meanwhile.
     pub fn finish(&self, mut view: MailboxView) -> Arc<SharedView> {
         let mut state = self.state.lock().expect("no holder of a loading view panics");
         for change in state.pending.drain(..) {
             let _ = view.take_in(&change);
+        }
+        if let Some(acl) = state.acl.take() {
+            view.acl = acl;
         }
         let shared = Arc::new(SharedView::new(view));
         state.done = Some(shared.clone());

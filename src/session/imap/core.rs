@@ -187,6 +187,7 @@ impl Reply {
             Refusal::OverQuota => Self::no("OVERQUOTA", "The quota is exceeded"),
             Refusal::Limit(what) => Self::no("LIMIT", format!("A limit is reached: {}", one_line(what))),
             Refusal::NotAllowed => Self::no("CANNOT", "This is not allowed for this mailbox"),
+            Refusal::NotPermitted => Self::no("NOPERM", "You have no right to do this"),
             Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => {
                 Self::no("UNAVAILABLE", "Try again later")
             }

@@ -96,9 +96,11 @@ impl Reply {
             Refusal::OverQuota => FULL,
             Refusal::NotFound(_) => NO_SUCH_USER,
             Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => UNAVAILABLE,
-            Refusal::Exists(_) | Refusal::Invalid(_) | Refusal::Limit(_) | Refusal::NotAllowed => {
-                DELIVERY_REFUSED
-            }
+            Refusal::Exists(_)
+            | Refusal::Invalid(_)
+            | Refusal::Limit(_)
+            | Refusal::NotAllowed
+            | Refusal::NotPermitted => DELIVERY_REFUSED,
         }
     }
 }

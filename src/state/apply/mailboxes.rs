@@ -1,5 +1,6 @@
 //! Making, deleting and subscribing mailboxes.
 
+use super::acl;
 use super::names;
 use super::sweep;
 use super::transaction::{Stop, Transaction};
@@ -59,7 +60,7 @@ pub fn make_superiors(tx: &mut Transaction, account: AccountId, name: &str) -> R
     Ok(())
 }
 
-/// Makes an empty mailbox under a name that none has.
+/// Makes an empty mailbox under a name that none has, with the access control list of the one above.
 pub fn make(
     tx: &mut Transaction,
     account: AccountId,
@@ -93,6 +94,7 @@ pub fn make(
     };
     tx.put(keys::mailbox(id), &row)?;
     set_name(tx, account, name, Some(id))?;
+    acl::inherit(tx, account, name, id)?;
     Ok((id, row))
 }
 

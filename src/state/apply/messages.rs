@@ -83,8 +83,8 @@ fn new_message(
     MessageRecord { uid: Uid(0), body, size, flags, modseq: ModSeq(0), internal_date, saved_at: tx.at }
 }
 
-/// All or nothing (RFC 3502).
-pub fn append(tx: &mut Transaction, append: &Append) -> Result<Outcome, Stop> {
+/// All or nothing (RFC 3502). Of the flags, those in `may` are kept (RFC 4314 4: without the right they are left out).
+pub fn append(tx: &mut Transaction, append: &Append, may: Flags) -> Result<Outcome, Stop> {
     if append.messages.len() > APPENDED_MAX {
         return Err(Refusal::Limit(format!("{APPENDED_MAX} messages in one APPEND")).into());
     }
@@ -97,7 +97,7 @@ pub fn append(tx: &mut Transaction, append: &Append) -> Result<Outcome, Stop> {
             return Err(Refusal::Invalid("date: its zone is more than a day away".into()).into());
         }
         bodies::admit(tx, body)?;
-        let flags = mailbox.keywords(tx)?.flags(flags, NoRoom::Refuse)?;
+        let flags = mailbox.keywords(tx)?.flags(&may.permit(flags), NoRoom::Refuse)?;
         let message = new_message(tx, body.id, body.size, flags, *internal_date);
         uids.push(mailbox.add(message)?);
         bodies::refer(tx, body.id, 1)?;
@@ -107,15 +107,17 @@ pub fn append(tx: &mut Transaction, append: &Append) -> Result<Outcome, Stop> {
     Ok(Outcome::Appended { uid_validity, uids })
 }
 
-pub fn store(tx: &mut Transaction, store: &StoreFlags) -> Result<Outcome, Stop> {
+/// Changes flags in `may` alone.
+pub fn store(tx: &mut Transaction, store: &StoreFlags, may: Flags) -> Result<Outcome, Stop> {
     let mut mailbox = Opened::open(tx, store.mailbox)?;
     let messages = mailbox.read(tx, &store.uids)?;
     let keywords = mailbox.keywords(tx)?;
+    let named = may.permit(&store.flags);
     let flags = match store.change {
         FlagChange::Replace | FlagChange::Add if !messages.is_empty() => {
-            keywords.flags(&store.flags, NoRoom::Refuse)?
+            keywords.flags(&named, NoRoom::Refuse)?
         }
-        FlagChange::Replace | FlagChange::Add | FlagChange::Remove => keywords.known_flags(&store.flags),
+        FlagChange::Replace | FlagChange::Add | FlagChange::Remove => keywords.known_flags(&named),
     };
     let mut modified = Vec::new();
     for old in messages {
@@ -125,7 +127,7 @@ pub fn store(tx: &mut Transaction, store: &StoreFlags) -> Result<Outcome, Stop> 
             continue;
         }
         let new = match store.change {
-            FlagChange::Replace => flags,
+            FlagChange::Replace => old.flags.without(may).union(flags),
             FlagChange::Add => old.flags.union(flags),
             FlagChange::Remove => old.flags.without(flags),
         };

@@ -5,7 +5,9 @@
 //! outcome depend on the build. The proposer has done so before (`Command::prepared`).
 
 mod accounts;
+mod acl;
 mod bodies;
+mod guest;
 mod idempotency;
 mod keywords;
 mod mailboxes;
@@ -26,6 +28,7 @@ use super::change::Change;
 use super::command::{Command, Proposal};
 use super::outcome::Outcome;
 use super::rows::{Rows, RowsError};
+use crate::mail::flags::Flags;
 use crate::mail::ids::LogIndex;
 use transaction::{Stop, Transaction};
 
@@ -86,13 +89,13 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
             mailboxes::subscribe(tx, *account, name, *subscribed)
         }
         Command::Deliver(deliver) => messages::deliver(tx, deliver),
-        Command::Append(append) => messages::append(tx, append),
-        Command::Store(store) => messages::store(tx, store),
+        Command::Append(append) => messages::append(tx, append, Flags::ALL),
+        Command::Store(store) => messages::store(tx, store, Flags::ALL),
         Command::Expunge { mailbox, uids, only_deleted } => {
             messages::expunge(tx, *mailbox, uids, *only_deleted)
         }
-        Command::Copy { from, uids, to } => transfer::copy(tx, *from, uids, *to),
-        Command::Move { from, uids, to } => transfer::move_to(tx, *from, uids, *to),
+        Command::Copy { from, uids, to } => transfer::copy(tx, *from, uids, *to, Flags::ALL),
+        Command::Move { from, uids, to } => transfer::move_to(tx, *from, uids, *to, Flags::ALL),
         Command::ClaimRecent { mailbox, up_to } => messages::claim_recent(tx, *mailbox, *up_to),
         Command::AddReplica { node } => replicas::add(tx, *node),
         Command::RemoveReplica { node } => replicas::remove(tx, *node),
@@ -100,6 +103,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::MarkInSync { node, complete_to } => replicas::mark_in_sync(tx, *node, *complete_to),
         Command::SetClusterVersion { version } => replicas::set_cluster_version(tx, *version),
         Command::GiveNodeId { above } => node_ids::give(tx, *above),
+        Command::SetAcl(set) => acl::set(tx, set),
+        Command::AsGuest { guest, command } => guest::run(tx, *guest, command),
     }
 }
 

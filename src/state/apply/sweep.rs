@@ -1,6 +1,7 @@
 //! Removes what deleted mailboxes and accounts have left, a bounded portion with each entry: a large
 //! batch of deletes would cost every node a gigabyte of memory (design 4a).
 
+use super::acl;
 use super::bodies;
 use super::transaction::Transaction;
 use crate::mail::ids::{AccountId, MailboxId};
@@ -53,6 +54,9 @@ fn sweep_mailbox(tx: &mut Transaction, account: AccountId, mailbox: MailboxId) -
     }
     let expunged = tx.first::<ExpungedPartRow>(&keys::expunged(mailbox), ROWS_PER_ENTRY)?;
     let done = expunged.len() < ROWS_PER_ENTRY;
+    if done {
+        acl::sweep(tx, mailbox)?;
+    }
     expunged.into_iter().for_each(|(key, _)| tx.delete(key));
     Ok(done)
 }
@@ -67,5 +71,5 @@ fn sweep_account(tx: &mut Transaction, account: AccountId) -> Result<bool, RowsE
             order(tx, &SweepRow::Mailbox { account, mailbox })?;
         }
     }
-    Ok(done)
+    Ok(done && acl::sweep_grantee(tx, account)?)
 }

@@ -10,12 +10,19 @@ use crate::state::command::UidSet;
 use crate::state::outcome::Outcome;
 use crate::state::record::MessageRecord;
 
-pub fn copy(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Outcome, Stop> {
+/// The messages come with those of their flags that are in `may`.
+pub fn copy(
+    tx: &mut Transaction,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    may: Flags,
+) -> Result<Outcome, Stop> {
     let mut source = Opened::open(tx, from)?;
     let messages = source.read(tx, uids)?;
     let mut target = Opened::open(tx, to)?;
     check_quota(tx, &target, messages.iter().map(|message| u64::from(message.size)).sum())?;
-    let new = take_over(tx, &messages, source.keywords(tx)?, &mut target)?;
+    let new = take_over(tx, &messages, (source.keywords(tx)?, may), &mut target)?;
     for message in &messages {
         bodies::refer(tx, message.body, 1)?;
     }
@@ -25,12 +32,18 @@ pub fn copy(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: MailboxId)
 }
 
 /// RFC 6851: as COPY and EXPUNGE in one; nobody ever sees the messages in both places or in none.
-pub fn move_to(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Outcome, Stop> {
+pub fn move_to(
+    tx: &mut Transaction,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    may: Flags,
+) -> Result<Outcome, Stop> {
     let mut source = Opened::open(tx, from)?;
     let messages = source.read(tx, uids)?;
     let table = source.keywords(tx)?.clone();
     if from == to {
-        let new = take_over(tx, &messages, &table, &mut source)?;
+        let new = take_over(tx, &messages, (&table, may), &mut source)?;
         messages.iter().for_each(|message| source.expunge(message));
         let uid_validity = source.row.uid_validity;
         source.close(tx)?;
@@ -40,7 +53,7 @@ pub fn move_to(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: Mailbox
     if source.row.account != target.row.account {
         check_quota(tx, &target, messages.iter().map(|message| u64::from(message.size)).sum())?;
     }
-    let new = take_over(tx, &messages, &table, &mut target)?;
+    let new = take_over(tx, &messages, (&table, may), &mut target)?;
     messages.iter().for_each(|message| source.expunge(message));
     let uid_validity = target.row.uid_validity;
     target.close(tx)?;
@@ -53,14 +66,15 @@ pub fn move_to(tx: &mut Transaction, from: MailboxId, uids: &UidSet, to: Mailbox
 fn take_over(
     tx: &Transaction,
     messages: &[MessageRecord],
-    names: &Table,
+    (names, may): (&Table, Flags),
     target: &mut Opened,
 ) -> Result<Vec<Uid>, Stop> {
     let mut new = Vec::with_capacity(messages.len());
     for message in messages {
-        let flags: Flags = match message.flags.keywords {
-            0 => message.flags,
-            _ => target.keywords(tx)?.flags(&names.named(message.flags), NoRoom::LeaveOut)?,
+        let kept = message.flags.within(may);
+        let flags: Flags = match kept.keywords {
+            0 => kept,
+            _ => target.keywords(tx)?.flags(&names.named(kept), NoRoom::LeaveOut)?,
         };
         new.push(target.add(MessageRecord { flags, saved_at: tx.at, ..*message })?);
     }

@@ -14,6 +14,7 @@ use bincode::Encode;
 use bincode::config::standard;
 use bincode::error::DecodeError;
 
+use super::acl::Acl;
 use super::command::Proposal;
 use super::outcome::Outcome;
 use super::rows::RowsError;
@@ -110,6 +111,9 @@ records! {
     31 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX CommandRow;
     32 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SweepRow;
     33 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX NodeIdsRow;
+    34 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX Acl;
+    35 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GrantRow;
+    36 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GrantsRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::mail::flags::{Flags, NamedFlags};
 use crate::mail::ids::*;
+use crate::mail::rights::Rights;
+use crate::state::acl::{Grantee, RightsChange};
 use crate::state::command::*;
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::record::{MessageRecord, ReplicaRecord};
@@ -66,6 +68,30 @@ fn commands() -> Vec<Command> {
         Command::MarkInSync { node: NodeId(2), complete_to: LogIndex(9) },
         Command::SetClusterVersion { version: 3 },
         Command::GiveNodeId { above: NodeId(300) },
+        Command::SetAcl(SetAcl {
+            by: account,
+            mailbox,
+            identifier: name(),
+            change: RightsChange::Remove,
+            rights: Rights::ALL,
+        }),
+        Command::AsGuest { guest: account, command: guest_commands().remove(0) },
+    ]
+}
+
+fn guest_commands() -> Vec<GuestCommand> {
+    let (owner, mailbox, name) = (AccountId(7), MailboxId(260), || "n\u{fc}".to_owned());
+    let messages = vec![NewMessage { body: body(), flags: flags(), internal_date: date() }];
+    let (change, unchanged_since) = (FlagChange::Remove, Some(ModSeq(9)));
+    vec![
+        GuestCommand::CreateMailbox { owner, name: name() },
+        GuestCommand::DeleteMailbox { owner, name: name() },
+        GuestCommand::RenameMailbox { owner, from: name(), to: "t".into() },
+        GuestCommand::Append(Append { mailbox, messages }),
+        GuestCommand::Store(StoreFlags { mailbox, uids: uids(), change, flags: flags(), unchanged_since }),
+        GuestCommand::Expunge { mailbox, uids: uids() },
+        GuestCommand::Copy { from: mailbox, uids: uids(), to: MailboxId(1) },
+        GuestCommand::Move { from: mailbox, uids: uids(), to: MailboxId(1) },
     ]
 }
 
@@ -80,6 +106,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::NotPlaced,
         Refusal::StillBehind,
         Refusal::Expired,
+        Refusal::NotPermitted,
     ]
 }
 
@@ -179,6 +206,13 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let message =
         MessageRecord { uid, body, size: 70_000, flags, modseq: ModSeq(77), internal_date, saved_at };
     add(golden, written, "row.Messages", &MessagesRow { messages: vec![message] });
+    let mut acl = Acl::default();
+    for (grantee, negative) in [(Grantee::Account(account), true), (Grantee::Anyone, false)] {
+        acl.change((grantee, negative), RightsChange::Add, Rights::ALL).unwrap();
+    }
+    add(golden, written, "row.Acl", &acl);
+    add(golden, written, "row.Grant", &GrantRow {});
+    add(golden, written, "row.Grants", &GrantsRow { mailboxes: 300 });
     add(golden, written, "row.Body", &BodyRow { references: 2 });
     let slot = SlotRow { id: CommandId(1 << 100), index: LogIndex(9), parts: 1, bytes: 10 };
     add(golden, written, "row.Slot", &slot);
@@ -197,8 +231,12 @@ fn golden_bytes_never_change() {
         .map(|(name, bytes)| (name.to_owned(), bytes.to_owned()))
         .collect();
     let mut golden = Golden::new();
-    for command in commands() {
-        let name = format!("command.{}", variant(&command));
+    let as_guest = |command: GuestCommand| {
+        let name = format!("command.AsGuest.{}", variant(&command));
+        (name, Command::AsGuest { guest: AccountId(7), command })
+    };
+    let named = commands().into_iter().map(|command| (format!("command.{}", variant(&command)), command));
+    for (name, command) in named.chain(guest_commands().into_iter().map(as_guest)) {
         let (id, base, at) = (CommandId(u128::MAX), LogIndex(70_000), Timestamp(1_700_000_000_000));
         add(&mut golden, &written, &name, &Proposal { id, base, at, command });
     }
@@ -236,14 +274,18 @@ fn every_variant_has_its_golden_bytes() {
     for (place, outcome) in outcomes().iter().filter(|outcome| is_first(outcome)).enumerate() {
         assert_eq!(encoded(&|| bincode::encode_to_vec(outcome, standard()).unwrap()), place);
     }
+    for (place, command) in guest_commands().iter().enumerate() {
+        assert_eq!(encoded(&|| bincode::encode_to_vec(command, standard()).unwrap()), place);
+    }
     for (place, refusal) in refusals().iter().enumerate() {
         assert_eq!(encoded(&|| bincode::encode_to_vec(refusal, standard()).unwrap()), place);
     }
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
-        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 27),
+        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 29),
         (bincode::decode_from_slice::<Outcome, _>(&[11], standard()).err(), 11),
-        (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 9),
+        (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
+        (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 8),
     ] {
         assert!(matches!(decoded, Some(DecodeError::UnexpectedVariant { .. })), "{count}: {decoded:?}");
     }
@@ -295,7 +337,7 @@ fn sizes_end_at_their_bounds() {
 
 proptest! {
     #[test]
-    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..34) {
+    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..37) {
         let length = bytes.len().saturating_sub(HEADER_BYTES) as u8;
         for (at, byte) in [0, kind, 0, 1, 0, 0, 0, length].into_iter().enumerate() {
             if let Some(place) = bytes.get_mut(at) {
@@ -306,5 +348,6 @@ proptest! {
         let _ = decode_outcome(&bytes);
         let _ = decode::<MailboxRow>(&bytes);
         let _ = decode::<MessagesRow>(&bytes);
+        let _ = decode::<Acl>(&bytes);
     }
 }

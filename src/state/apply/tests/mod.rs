@@ -1,6 +1,7 @@
 //! Apply, told as small stories over rows in memory.
 
 mod accounts;
+mod acl;
 mod idempotency;
 mod mailboxes;
 mod messages;

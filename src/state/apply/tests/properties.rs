@@ -6,9 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::mail::ids::ModSeq;
-use crate::state::command::{Append, InternalDate, NewMessage, SpecialUse};
+use crate::mail::rights::Rights;
+use crate::state::acl::{Acl, Grantee, RightsChange};
+use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, SetAcl, SpecialUse};
 use crate::state::keys;
-use crate::state::stored::{AccountRow, BodyRow, MailboxRow, MessagesRow};
+use crate::state::stored::{AccountRow, BodyRow, GrantRow, GrantsRow, MailboxRow, MessagesRow};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -122,7 +124,35 @@ fn command() -> impl Strategy<Value = Command> {
         prop_oneof![9 => 0u64..6, 1 => Just(u64::MAX)]
             .prop_map(|above| Command::GiveNodeId { above: NodeId(above) }),
     ];
-    prop_oneof![2 => directory, 3 => mailboxes, 8 => messages, 1 => nodes]
+    let everyone = prop_oneof![Just("anyone"), Just("-anyone"), Just("alice"), Just("-alice"), Just("bob")];
+    let rights = prop_oneof![3 => Just(Rights::ALL), 2 => Just(Rights::NONE), 2 => Just(Rights::LOOKUP), 1 => Just(Rights::CHANGING)];
+    let how = prop::sample::select(vec![RightsChange::Add, RightsChange::Remove, RightsChange::Replace]);
+    let sharing = (account(), mailbox(), everyone, how, rights).prop_map(
+        |(by, mailbox, identifier, change, rights)| {
+            Command::SetAcl(SetAcl { by, mailbox, identifier: identifier.into(), change, rights })
+        },
+    );
+    let own = prop_oneof![3 => mailboxes, 8 => messages].boxed();
+    let guests = (account(), own.clone()).prop_map(|(guest, command)| as_guest(guest, command));
+    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests]
+}
+
+/// What a guest may try as well, he tries.
+fn as_guest(guest: AccountId, command: Command) -> Command {
+    let command = match command {
+        Command::CreateMailbox { account: owner, name, .. } => GuestCommand::CreateMailbox { owner, name },
+        Command::DeleteMailbox { account: owner, name } => GuestCommand::DeleteMailbox { owner, name },
+        Command::RenameMailbox { account: owner, from, to } => {
+            GuestCommand::RenameMailbox { owner, from, to }
+        }
+        Command::Append(append) => GuestCommand::Append(append),
+        Command::Store(store) => GuestCommand::Store(store),
+        Command::Expunge { mailbox, uids, .. } => GuestCommand::Expunge { mailbox, uids },
+        Command::Copy { from, uids, to } => GuestCommand::Copy { from, uids, to },
+        Command::Move { from, uids, to } => GuestCommand::Move { from, uids, to },
+        other => return other,
+    };
+    Command::AsGuest { guest, command }
 }
 
 /// Two users, then anything; now and then a retry, or an old proposal.
@@ -197,6 +227,25 @@ fn check_counts(rows: &MemoryRows) {
     }
 }
 
+/// Each grantee of each list is led back to it, and counted.
+fn check_grants(rows: &MemoryRows) {
+    let mut named = std::collections::BTreeSet::new();
+    let mut counts: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+    for (key, acl) in all::<Acl>(rows, keys::ACL) {
+        let mailbox = MailboxId(u64::from_be_bytes(key[1..].try_into().unwrap()));
+        assert!(!acl.entries().is_empty());
+        let grantees: std::collections::BTreeSet<Grantee> =
+            acl.entries().iter().map(|entry| entry.grantee).collect();
+        for grantee in grantees {
+            named.insert(keys::grant(grantee, mailbox));
+            *counts.entry(keys::grants(grantee)).or_default() += 1;
+        }
+    }
+    assert_eq!(named, all::<GrantRow>(rows, keys::GRANT).into_iter().map(|(key, _)| key).collect());
+    let counted = all::<GrantsRow>(rows, keys::GRANTS).into_iter().map(|(key, row)| (key, row.mailboxes));
+    assert_eq!(counts, counted.collect());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -212,6 +261,7 @@ proptest! {
         let (with_tail, _) = replay(snapshot, &log, cut, batch);
         prop_assert_eq!(&rows, &with_tail);
         check_counts(&rows);
+        check_grants(&rows);
         for (key, value) in &rows.0 {
             prop_assert!(key.len() <= 1_024 && value.len() <= 6 << 10);
         }
