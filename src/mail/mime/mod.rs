@@ -3,6 +3,7 @@
 
 mod boundary;
 mod parser;
+pub mod recode;
 pub mod transfer;
 
 use std::borrow::Cow;
@@ -56,10 +57,14 @@ pub enum PartKind {
 /// Content-Transfer-Encoding (RFC 2045 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// 7bit, 8bit, binary, or unknown.
+    /// 7bit or 8bit, which is what nothing says.
     Identity,
+    /// Anything, lines or none.
+    Binary,
     QuotedPrintable,
     Base64,
+    /// One of which we do not know how to undo it.
+    Unknown,
 }
 
 impl Structure {
@@ -77,11 +82,20 @@ impl Structure {
 }
 
 impl Part {
+    /// True for what has no encoding of its own (RFC 2045 6.4), as it holds parts that have theirs.
+    pub fn holds_parts(&self) -> bool {
+        match &self.kind {
+            PartKind::Leaf => false,
+            PartKind::Multipart(children) => !children.is_empty(),
+            PartKind::Message(_) => true,
+        }
+    }
+
     /// The body with its transfer encoding undone; what is malformed in it is left out.
     pub fn decoded<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
         let body = &raw[self.body.clone()];
         match self.encoding {
-            Encoding::Identity => Cow::Borrowed(body),
+            Encoding::Identity | Encoding::Binary | Encoding::Unknown => Cow::Borrowed(body),
             Encoding::QuotedPrintable => Cow::Owned(transfer::quoted_printable(body)),
             Encoding::Base64 => Cow::Owned(transfer::base64(body)),
         }
@@ -103,7 +117,9 @@ impl Encoding {
         match token.as_deref() {
             Some(b"base64") => Self::Base64,
             Some(b"quoted-printable") => Self::QuotedPrintable,
-            _ => Self::Identity,
+            Some(b"binary") => Self::Binary,
+            None | Some(b"7bit" | b"8bit" | b"") => Self::Identity,
+            Some(_) => Self::Unknown,
         }
     }
 }

@@ -12,17 +12,17 @@ use tokio::time::timeout;
 use super::arrange::Facts;
 use super::bodystructure::{Form, write_bodystructure};
 use super::envelope::write_envelope;
-use super::limits::{FACTS_BODIES_AT_ONCE_MAX, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX};
+use super::limits::{APPEND_CHUNK_BYTES_MAX, FACTS_BODIES_AT_ONCE_MAX, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX};
 use super::question::{Answer, Question};
 use super::session::Session;
 use super::summary::{Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid};
-use crate::mail::mime;
+use crate::mail::mime::{self, recode, recode::Unservable};
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::reading::ReadingRoom;
-use crate::state::command::Command;
+use crate::state::command::{Command, PlacedBody};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::{MailboxView, SharedView};
 
@@ -108,11 +108,35 @@ impl<R: Replica> ImapBackend<R> {
                 Some(placing) => Answer::Placed(placing.finish().await?),
                 None => return Err(Fault::Busy("nothing is being placed".into())),
             },
+            Question::Recode(body) => Answer::Recoded(self.recode(body).await?),
             Question::Abandon => {
                 self.placing = None;
                 Answer::Done
             }
         })
+    }
+
+    /// The message, as it is where that will do; else placed anew.
+    async fn recode(&mut self, body: PlacedBody) -> Result<Result<PlacedBody, Unservable>, Fault> {
+        let account = self.account();
+        let raw = self.reading.read(&self.replica, account, (body.id, body.size.into())).await?;
+        let recoded =
+            tokio::task::spawn_blocking(move || recode::without_binary(&raw, &mime::parse(&raw))).await;
+        let new = match recoded.map_err(|error| Fault::Busy(error.to_string()))? {
+            Ok(Some(new)) => new,
+            Ok(None) => return Ok(Ok(body)),
+            Err(unservable) => return Ok(Err(unservable)),
+        };
+        let mut new = Bytes::from(new);
+        let mut placing = self.replica.place().await?;
+        while !new.is_empty() {
+            placing.push(new.split_to(new.len().min(APPEND_CHUNK_BYTES_MAX))).await?;
+        }
+        Ok(Ok(placing.finish().await?))
+    }
+
+    fn account(&self) -> AccountId {
+        self.who.as_ref().map_or(AccountId(0), Authenticated::account)
     }
 
     /// Asked before a message is sent; the commit decides.
@@ -171,7 +195,7 @@ impl<R: Replica> ImapBackend<R> {
         if !raw && known.is_some() {
             return Ok(Answer::Message { raw: None, summary: known });
         }
-        let account = self.who.as_ref().map_or(AccountId(0), Authenticated::account);
+        let account = self.account();
         let bytes = self.reading.read(&self.replica, account, (body, size.into())).await?;
         let summary = match (summary, known) {
             (false, _) => None,

@@ -21,6 +21,20 @@ pub enum FetchItem {
     Body,
     BodyStructure,
     Section(SectionItem),
+    Binary(BinaryItem),
+    /// `BINARY.SIZE[…]`: of this part.
+    BinarySize(Vec<u32>),
+}
+
+/// `BINARY[…]<…>` (RFC 3516): what a part holds when its transfer encoding is undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinaryItem {
+    /// Part numbers from 1; empty is the message itself.
+    pub part: Vec<u32>,
+    /// Of the decoded octets.
+    pub partial: Option<Partial>,
+    /// True leaves \Seen alone.
+    pub peek: bool,
 }
 
 /// `BODY[…]<…>` and its old spellings.
@@ -104,11 +118,28 @@ impl SectionItem {
     }
 }
 
+impl BinaryItem {
+    /// Writes the name under which the answer carries this item, such as `BINARY[1.2]<0>`.
+    pub fn write_label(&self, out: &mut BytesMut) {
+        out.put_slice(b"BINARY[");
+        write_part(&self.part, out);
+        out.put_u8(b']');
+        if let Some(partial) = self.partial {
+            out.put_slice(format!("<{}>", partial.start).as_bytes());
+        }
+    }
+}
+
+/// `1.2.3`.
+pub fn write_part(part: &[u32], out: &mut BytesMut) {
+    let numbers: Vec<String> = part.iter().map(u32::to_string).collect();
+    out.put_slice(numbers.join(".").as_bytes());
+}
+
 impl Section {
     /// Writes the `section-spec`, without brackets.
     fn write(&self, out: &mut BytesMut) {
-        let numbers: Vec<String> = self.part.iter().map(u32::to_string).collect();
-        out.put_slice(numbers.join(".").as_bytes());
+        write_part(&self.part, out);
         if !self.part.is_empty() && self.text != SectionText::All {
             out.put_u8(b'.');
         }
@@ -142,9 +173,23 @@ fn write_names(label: &str, names: &[Vec<u8>], out: &mut BytesMut) {
 }
 
 impl FetchItem {
-    /// True when the answer needs the message's bytes.
-    pub fn needs_body(&self) -> bool {
-        matches!(self, Self::Envelope | Self::Body | Self::BodyStructure | Self::Section(_))
+    /// True when the answer is cut from the message's bytes.
+    pub fn needs_raw(&self) -> bool {
+        matches!(self, Self::Section(_) | Self::Binary(_) | Self::BinarySize(_))
+    }
+
+    /// True when the answer needs what a listing shows of the message.
+    pub fn needs_summary(&self) -> bool {
+        matches!(self, Self::Envelope | Self::Body | Self::BodyStructure)
+    }
+
+    /// RFC 3501 6.4.5, RFC 3516 4.2: fetching this sets \Seen.
+    pub fn marks_seen(&self) -> bool {
+        match self {
+            Self::Section(item) => !item.peek,
+            Self::Binary(item) => !item.peek,
+            _ => false,
+        }
     }
 }
 

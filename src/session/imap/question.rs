@@ -12,6 +12,7 @@ use super::commands::Found;
 use super::summary::Summary;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::mime::recode::Unservable;
 use crate::session::login::{Authenticated, Credentials, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
 use crate::state::outcome::Outcome;
@@ -55,6 +56,9 @@ pub enum Question {
     Finish,
     /// Drops the body being placed. Answered by [`Answer::Done`].
     Abandon,
+    /// Makes of a message that came as binary one that can be told line by line, and places that. Answered by
+    /// [`Answer::Recoded`].
+    Recode(PlacedBody),
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ pub enum Answer {
     Facts(Vec<Option<Arc<Facts>>>),
     Arranged(Arranged),
     Placed(PlacedBody),
+    Recoded(Result<PlacedBody, Unservable>),
     Done,
     /// Ours: the client hears `NO [UNAVAILABLE]`.
     Fault(Fault),

@@ -33,6 +33,8 @@ pub struct MessageLiteral {
     pub size: u64,
     /// True when the client waits for our word.
     pub waits: bool,
+    /// A literal8 (RFC 3516): there may be NULs in it.
+    pub binary: bool,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +126,9 @@ impl Reader {
         let is_message = self.behind_message || append_head(&self.gathered[..brace]).is_some();
         if !self.refused && is_message {
             self.gathered.truncate(brace);
-            return Some(Read::Message(MessageLiteral { head: self.take_gathered(), size, waits }));
+            let mut head = self.take_gathered();
+            let binary = head.pop_if(|last| *last == b'~').is_some();
+            return Some(Read::Message(MessageLiteral { head, size, waits, binary }));
         }
         let fits = size <= (COMMAND_LITERAL_BYTES_MAX - self.literal_bytes) as u64;
         if self.refused || !fits {

@@ -1,10 +1,11 @@
 //! The bytes of `BODY[section]<partial>` (RFC 9051 6.4.5), as stored: nothing is decoded or mended.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::item::{Partial, Section, SectionText};
 use crate::mail::header::{self, blank_line_length};
-use crate::mail::mime::{Part, PartKind, Structure};
+use crate::mail::mime::{Encoding, Part, PartKind, Structure};
 
 /// The bytes of the section, or `None` where there is no such part: the answer is NIL.
 pub fn section_bytes<'a>(raw: &'a [u8], structure: &Structure, section: &Section) -> Option<Cow<'a, [u8]>> {
@@ -21,6 +22,31 @@ pub fn section_bytes<'a>(raw: &'a [u8], structure: &Structure, section: &Section
         }
         (_, PartKind::Leaf | PartKind::Multipart(_)) => None,
     }
+}
+
+/// What `BINARY` (RFC 3516 4.2) speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binary<'s> {
+    /// As stored: the message, or a part that holds parts. They have no encoding of their own (RFC 2045 6.4).
+    Stored(Range<usize>),
+    /// Its transfer encoding is to be undone.
+    Encoded(&'s Part),
+    /// RFC 3516 4.3: the request fails with UNKNOWN-CTE.
+    UnknownEncoding,
+}
+
+/// The part that these numbers name; `None` where there is none.
+pub fn binary_part<'s>(raw: &[u8], structure: &'s Structure, numbers: &[u32]) -> Option<Binary<'s>> {
+    if numbers.is_empty() {
+        return Some(Binary::Stored(0..raw.len()));
+    }
+    let part = find(structure, numbers)?;
+    Some(match part.encoding {
+        _ if part.holds_parts() => Binary::Stored(part.body.clone()),
+        Encoding::Identity | Encoding::Binary => Binary::Stored(part.body.clone()),
+        Encoding::QuotedPrintable | Encoding::Base64 => Binary::Encoded(part),
+        Encoding::Unknown => Binary::UnknownEncoding,
+    })
 }
 
 /// True when no part number is given, so that the section can be had without the structure: see [`top_level_bytes`].

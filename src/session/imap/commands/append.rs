@@ -4,6 +4,7 @@
 use super::copy::uid_list;
 use crate::clock::Clock;
 use crate::mail::ids::{MailboxId, Timestamp};
+use crate::mail::mime::recode::Unservable;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{Cursor, MessageHead, Syntax, append_head, next_head};
 use crate::session::imap::limits::{
@@ -25,6 +26,8 @@ enum Stage {
     Behind,
     /// With what comes after this message.
     Finish(Option<MessageLiteral>),
+    /// The message came as binary.
+    Recode(Option<MessageLiteral>),
     Commit,
     /// Refused: what still comes of the command is thrown away, then the client hears it.
     Swallow(Reply),
@@ -172,10 +175,27 @@ impl Append {
             Some(date) => InternalDate { unix_seconds: date.unix_seconds(), zone_minutes: date.zone_minutes },
             None => InternalDate { unix_seconds: (now.0 / 1000) as i64, zone_minutes: 0 },
         };
-        self.messages_bytes = self.messages_bytes.saturating_add(self.literal.size);
+        self.messages_bytes = self.messages_bytes.saturating_add(body.size.into());
         self.messages.push(NewMessage { body, flags: head.flags, internal_date });
         self.first_placed.get_or_insert(now);
         Some(())
+    }
+
+    /// The message lies safely: on to the next one, or to the commit.
+    fn go_on(&mut self, body: PlacedBody, next: Option<MessageLiteral>, core: &Core, io: &mut Io) -> Next {
+        match (self.placed(body, &core.clock), next) {
+            (None, _) => Next::Done(Reply::unexpected(None)),
+            (Some(()), Some(next)) => self.begin_next(next, core, io),
+            (Some(()), None) => self.commit(&core.clock),
+        }
+    }
+
+    /// The message was refused when all of it was there already.
+    fn refuse_placed(&mut self, reply: Reply, next: Option<MessageLiteral>, io: &mut Io) -> Next {
+        let Some(next) = next else { return Next::Done(reply) };
+        self.left = next.size;
+        self.literal = next;
+        self.refuse(reply, io)
     }
 
     fn begin_next(&mut self, literal: MessageLiteral, core: &Core, io: &mut Io) -> Next {
@@ -253,16 +273,18 @@ impl Task for Append {
                 self.stage = Stage::Behind;
                 self.behind(io)
             }
-            (Stage::Finish(next), Some(Answer::Placed(body))) => match (self.placed(body, &core.clock), next)
-            {
-                (None, _) => Next::Done(Reply::unexpected(None)),
-                (Some(()), Some(next)) => self.begin_next(next, core, io),
-                (Some(()), None) => self.commit(&core.clock),
-            },
-            (Stage::Finish(Some(next)), answer) => {
-                self.left = next.size;
-                self.literal = next;
-                self.refuse(Reply::unexpected(answer), io)
+            (Stage::Finish(next), Some(Answer::Placed(body))) if self.literal.binary => {
+                self.stage = Stage::Recode(next);
+                Next::Ask(Question::Recode(body))
+            }
+            (Stage::Finish(next), Some(Answer::Placed(body)))
+            | (Stage::Recode(next), Some(Answer::Recoded(Ok(body)))) => self.go_on(body, next, core, io),
+            (Stage::Recode(next), Some(Answer::Recoded(Err(Unservable::Nul)))) => {
+                let text = "NUL may stand only in a part whose encoding is binary";
+                self.refuse_placed(Reply::no("UNKNOWN-CTE", text), next, io)
+            }
+            (Stage::Finish(next) | Stage::Recode(next), answer) => {
+                self.refuse_placed(Reply::unexpected(answer), next, io)
             }
             (Stage::Commit, Some(Answer::Outcome(Outcome::Appended { uid_validity, uids }))) => {
                 let uids = uid_list(&UidSet::from_ascending(uids));

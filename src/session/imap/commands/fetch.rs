@@ -47,6 +47,8 @@ pub struct Fetch {
     /// What is still to be sent of the present message.
     pieces: VecDeque<Bytes>,
     missing: bool,
+    /// RFC 3516 4.3: BINARY was asked of a part whose encoding nobody knows.
+    unknown_encoding: bool,
     faults: u32,
 }
 
@@ -75,6 +77,7 @@ impl Fetch {
             seen: None,
             pieces: VecDeque::new(),
             missing: false,
+            unknown_encoding: false,
             faults: 0,
         }
     }
@@ -195,7 +198,7 @@ impl Fetch {
             with_flags: self.seen.as_ref().is_some_and(|seen| seen.uids.contains(message.uid)),
             with_modseq: core.condstore,
         };
-        line.write(&self.items, content, &mut self.pieces);
+        self.unknown_encoding |= line.write(&self.items, content, &mut self.pieces).is_err();
     }
 
     /// Large pieces go out in parts.
@@ -218,6 +221,9 @@ impl Fetch {
         }
         if self.faults > 0 {
             return Next::Done(Reply::no("UNAVAILABLE", "Some messages cannot be read now, try again later"));
+        }
+        if self.unknown_encoding {
+            return Next::Done(Reply::no("UNKNOWN-CTE", "The encoding of a part is not known"));
         }
         if self.missing && !self.uid {
             return Next::Done(Reply::no("EXPUNGEISSUED", "Some messages are expunged already"));

@@ -1,18 +1,16 @@
 //! Writes one message's `* n FETCH (…)`.
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::message_parts::{Raw, write_binary};
 use crate::mail::date::{DateTime, format_imap_date_time};
-use crate::mail::mime::{self, Structure};
-use crate::session::imap::item::{FetchItem, SectionItem};
+use crate::session::imap::item::{BinaryItem, FetchItem, write_part};
 use crate::session::imap::object_id::email_id;
 use crate::session::imap::question::Answer;
-use crate::session::imap::section::{cut, is_top_level, section_bytes, top_level_bytes};
 use crate::session::imap::selected::Numbered;
+use crate::session::imap::summary::Summary;
 use crate::session::imap::write;
 use crate::state::record::MessageRecord;
 
@@ -25,14 +23,16 @@ pub struct Wants {
     pub marks_seen: bool,
 }
 
+/// A part's transfer encoding is none that we can undo (RFC 3516 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownEncoding;
+
 impl Wants {
     pub fn of(items: &[FetchItem]) -> Self {
-        let is_section = |item: &FetchItem| matches!(item, FetchItem::Section(_));
-        let marks_seen = |item: &FetchItem| matches!(item, FetchItem::Section(section) if !section.peek);
         Self {
-            raw: items.iter().any(is_section),
-            summary: items.iter().any(|item| item.needs_body() && !is_section(item)),
-            marks_seen: items.iter().any(marks_seen),
+            raw: items.iter().any(FetchItem::needs_raw),
+            summary: items.iter().any(FetchItem::needs_summary),
+            marks_seen: items.iter().any(FetchItem::marks_seen),
         }
     }
 }
@@ -50,21 +50,62 @@ pub struct Line<'a> {
 
 impl Line<'_> {
     /// Large literals become pieces of their own, shared with the message.
-    pub fn write(&self, items: &[FetchItem], content: &Answer, pieces: &mut VecDeque<Bytes>) {
+    ///
+    /// # Errors
+    /// [`UnknownEncoding`] when an item was left out for that.
+    pub fn write(
+        &self,
+        items: &[FetchItem],
+        content: &Answer,
+        pieces: &mut VecDeque<Bytes>,
+    ) -> Result<(), UnknownEncoding> {
+        let (raw, summary) = match content {
+            Answer::Message { raw, summary } => (raw.as_ref(), summary.as_deref()),
+            _ => (None, None),
+        };
+        let mut raw = raw.map(Raw::new);
+        let mut all_known = Ok(());
         let mut out = BytesMut::with_capacity(256);
         out.extend_from_slice(b"* ");
         write::number(self.message.sequence, &mut out);
         out.extend_from_slice(b" FETCH (");
         let mut first = true;
-        let structure = OnceCell::new();
         for item in self.all(items) {
+            let binary = match (&item, &mut raw) {
+                (FetchItem::Binary(BinaryItem { part, .. }) | FetchItem::BinarySize(part), Some(raw)) => {
+                    raw.binary(part)
+                }
+                _ => Ok(None),
+            };
+            let Ok(binary) = binary else {
+                all_known = Err(UnknownEncoding);
+                continue;
+            };
             if !std::mem::take(&mut first) {
                 out.extend_from_slice(b" ");
             }
-            self.write_item(&item, (content, &structure), &mut out, pieces);
+            match (&item, &raw) {
+                (FetchItem::Section(item), Some(raw)) => raw.write_section(item, &mut out, pieces),
+                (FetchItem::Section(item), None) => {
+                    item.write_label(&mut out);
+                    out.extend_from_slice(b" NIL");
+                }
+                (FetchItem::Binary(item), _) => write_binary(item, binary, &mut out, pieces),
+                (FetchItem::BinarySize(part), _) => {
+                    out.extend_from_slice(b"BINARY.SIZE[");
+                    write_part(part, &mut out);
+                    out.extend_from_slice(b"] ");
+                    // A part that is not there is NIL, and that has no octets.
+                    write::number(binary.map_or(0, |bytes| bytes.len() as u64), &mut out);
+                }
+                (item, _) => self.write_item(item, summary, &mut out),
+            }
         }
-        out.extend_from_slice(b")\r\n");
-        pieces.push_back(out.freeze());
+        if !first {
+            out.extend_from_slice(b")\r\n");
+            pieces.push_back(out.freeze());
+        }
+        all_known
     }
 
     fn all(&self, items: &[FetchItem]) -> Vec<FetchItem> {
@@ -78,17 +119,7 @@ impl Line<'_> {
         all
     }
 
-    fn write_item(
-        &self,
-        item: &FetchItem,
-        (content, structure): (&Answer, &OnceCell<Structure>),
-        out: &mut BytesMut,
-        pieces: &mut VecDeque<Bytes>,
-    ) {
-        let (raw, summary) = match content {
-            Answer::Message { raw, summary } => (raw.as_ref(), summary.as_ref()),
-            _ => (None, None),
-        };
+    fn write_item(&self, item: &FetchItem, summary: Option<&Summary>, out: &mut BytesMut) {
         let nil: &[u8] = b"NIL";
         match item {
             FetchItem::Flags => {
@@ -134,47 +165,8 @@ impl Line<'_> {
                 out.extend_from_slice(b"BODYSTRUCTURE ");
                 out.extend_from_slice(summary.map_or(nil, |summary| &summary.bodystructure));
             }
-            FetchItem::Section(section) => match raw {
-                Some(raw) => write_section(section, (raw, structure), out, pieces),
-                None => {
-                    section.write_label(out);
-                    out.extend_from_slice(b" NIL");
-                }
-            },
+            // Those are cut from the message's bytes.
+            FetchItem::Section(_) | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {}
         }
     }
-}
-
-/// The message is taken apart at most once, and only where a part is named.
-fn write_section(
-    item: &SectionItem,
-    (raw, structure): (&Bytes, &OnceCell<Structure>),
-    out: &mut BytesMut,
-    pieces: &mut VecDeque<Bytes>,
-) {
-    item.write_label(out);
-    let bytes = if is_top_level(&item.section) {
-        Some(top_level_bytes(raw, &item.section.text))
-    } else {
-        section_bytes(raw, structure.get_or_init(|| mime::parse(raw)), &item.section)
-    };
-    match bytes {
-        Some(Cow::Borrowed(bytes)) => write_literal(raw.slice_ref(cut(bytes, item.partial)), out, pieces),
-        Some(Cow::Owned(bytes)) => {
-            write_literal(Bytes::copy_from_slice(cut(&bytes, item.partial)), out, pieces);
-        }
-        None => out.extend_from_slice(b" NIL"),
-    }
-}
-
-fn write_literal(bytes: Bytes, out: &mut BytesMut, pieces: &mut VecDeque<Bytes>) {
-    if bytes.is_empty() {
-        return out.extend_from_slice(b" \"\"");
-    }
-    out.extend_from_slice(format!(" {{{}}}\r\n", bytes.len()).as_bytes());
-    if bytes.len() < 4096 {
-        return out.extend_from_slice(&bytes);
-    }
-    pieces.push_back(out.split().freeze());
-    pieces.push_back(bytes);
 }

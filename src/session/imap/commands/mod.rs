@@ -10,6 +10,7 @@ mod list;
 mod login;
 mod mailboxes;
 mod message_line;
+mod message_parts;
 mod search;
 mod select;
 mod status;

@@ -3,7 +3,9 @@
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::search::{PartialRange, partial_range};
 use crate::mail::ids::ModSeq;
-use crate::session::imap::item::{FetchItem, Partial, Section, SectionItem, SectionText, Spelling};
+use crate::session::imap::item::{
+    BinaryItem, FetchItem, Partial, Section, SectionItem, SectionText, Spelling,
+};
 use crate::session::imap::limits::{FETCH_ITEMS_MAX, HEADER_FIELDS_MAX, PART_LEVELS_MAX};
 use crate::session::imap::sequence_set::SequenceSet;
 
@@ -84,6 +86,13 @@ fn item(cursor: &mut Cursor) -> Parsed<FetchItem> {
             return section_item(cursor, peek).map(FetchItem::Section);
         }
     }
+    for name in ["BINARY.PEEK", "BINARY.SIZE", "BINARY"] {
+        let mut ahead = *cursor;
+        if ahead.take_word(name) && ahead.peek() == Some(b'[') {
+            *cursor = ahead;
+            return binary_item(cursor, name);
+        }
+    }
     Ok(match cursor.word()?.as_str() {
         "FLAGS" => FetchItem::Flags,
         "INTERNALDATE" => FetchItem::InternalDate,
@@ -109,6 +118,20 @@ fn section_item(cursor: &mut Cursor, peek: bool) -> Parsed<SectionItem> {
     cursor.expect(b']', "a section is not closed")?;
     let partial = if cursor.take(b'<') { Some(partial(cursor)?) } else { None };
     Ok(SectionItem { section, partial, peek, spelling: Spelling::Body })
+}
+
+/// RFC 3516 7: `section-binary` has part numbers alone.
+fn binary_item(cursor: &mut Cursor, name: &str) -> Parsed<FetchItem> {
+    cursor.expect(b'[', "a section is missing")?;
+    let Section { part, text: SectionText::All } = section(cursor)? else {
+        return Err(Syntax::Malformed("BINARY takes part numbers alone"));
+    };
+    cursor.expect(b']', "a section is not closed")?;
+    if name == "BINARY.SIZE" {
+        return Ok(FetchItem::BinarySize(part));
+    }
+    let partial = if cursor.take(b'<') { Some(partial(cursor)?) } else { None };
+    Ok(FetchItem::Binary(BinaryItem { part, partial, peek: name == "BINARY.PEEK" }))
 }
 
 fn partial(cursor: &mut Cursor) -> Parsed<Partial> {

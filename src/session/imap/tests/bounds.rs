@@ -5,8 +5,8 @@ use crate::cluster::replica::{Fault, Replica};
 use crate::session::imap::limits::{
     APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX, BAD_COMMANDS_MAX,
     BAD_COMMANDS_MAX_LOGGED_IN, CANCELLED_TAGS_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX,
-    CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX,
-    SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
+    CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, FETCH_ITEMS_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX,
+    SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
 };
 use crate::session::machine::Machine;
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
@@ -60,6 +60,36 @@ async fn a_message_is_bounded() {
     assert!(sent.starts_with("a NO [TOOBIG]") && sent.contains("b OK"), "{sent}");
     let sent = say("a APPEND INBOX {99999999999+}\r\n").await;
     assert!(sent.contains("* BYE"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_binary_message_is_bounded_as_it_is_sent() {
+    let head = "Content-Transfer-Encoding: binary\r\n\r\n";
+    let size = MESSAGE_BYTES_MAX;
+    let text = format!("{head}{}", "\0".repeat(size as usize - head.len()));
+    let sent = say(format!("a APPEND INBOX ~{{{size}+}}\r\n{text}\r\nb FETCH 1 BINARY.SIZE[1]\r\n")).await;
+    let decoded = format!("(BINARY.SIZE[1] {})", text.len() - head.len());
+    assert!(sent.contains("a OK [APPENDUID") && sent.contains(&decoded) && sent.contains("b OK"), "{sent}");
+    let sent = say(format!("a APPEND INBOX ~{{{}+}}\r\n{text}x\r\nb NOOP\r\n", size + 1)).await;
+    assert!(sent.starts_with("a NO [TOOBIG]") && sent.contains("b OK"), "{sent}");
+}
+
+/// However often a part is asked for, its encoding is undone once.
+#[tokio::test]
+async fn decoded_parts_are_held_once() {
+    let house = House::new();
+    let text = format!("Content-Transfer-Encoding: base64\r\n\r\n{}", "QUJD\r\n".repeat(20_000));
+    house.deliver("INBOX", &text);
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.send(b"s EXAMINE INBOX\r\n").await;
+    session.take_sent();
+    let items = vec!["BINARY.PEEK[1]"; FETCH_ITEMS_MAX].join(" ");
+    session.send(format!("a FETCH 1 ({items})\r\n").as_bytes()).await;
+    assert_eq!(session.take_sent().matches("BINARY[1] {60000}\r\nABCABC").count(), FETCH_ITEMS_MAX);
+    assert!(session.out_bytes_max <= OUTPUT_CHUNK_BYTES + 1024, "{}", session.out_bytes_max);
+    let sent = say(format!("a FETCH 1 ({items} UID)\r\n")).await;
+    assert!(sent.starts_with("a BAD"), "{sent}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Runs the transcripts of `../transcripts`, each whole lines at a time and again byte by byte.
 //!
-//! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line. `C2:` and
-//! `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
+//! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line, `␀` for a NUL. `C2:`
+//! and `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
 //! TLS (it comes first), `quota N` gives alice room for N bytes, `fault on` takes the quorum away, `login` logs both sessions in as alice.
 
 use std::path::Path;
@@ -89,7 +89,7 @@ async fn send(session: &mut Driven, line: &str, pace: Pace) -> Result<(), String
     if !left.is_empty() {
         return Err(format!("before this was sent there came more: {left:?}"));
     }
-    let line = format!("{line}\r\n");
+    let line = format!("{}\r\n", line.replace('␀', "\0"));
     match pace {
         Pace::Lines => session.send(line.as_bytes()).await,
         Pace::Bytes => {
@@ -106,7 +106,7 @@ async fn expect(session: &mut Driven, wanted: &str) -> Result<(), String> {
     let end = session.sent.windows(2).position(|pair| pair == b"\r\n");
     let end = end.ok_or_else(|| format!("wanted {wanted:?}, nothing came"))?;
     let line: Vec<u8> = session.sent.drain(..end + 2).collect();
-    let line = String::from_utf8_lossy(&line[..end]).into_owned();
+    let line = String::from_utf8_lossy(&line[..end]).replace('\0', "␀");
     if is_like(wanted, &line) { Ok(()) } else { Err(format!("wanted {wanted:?}, got {line:?}")) }
 }
 
