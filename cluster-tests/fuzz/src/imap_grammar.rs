@@ -1,19 +1,25 @@
 //! The IMAP command parser and what it takes apart: total, and its sets mean the same however they are asked.
 
-use pollux::session::imap::grammar::{append_head, decode_utf7, encode_utf7, literal_at_end, parse, tag_of};
+use pollux::session::imap::grammar::{
+    NameCoding, append_head, decode_utf7, encode_utf7, literal_at_end, parse, tag_of,
+};
 use pollux::session::imap::sequence_set::{SequenceSet, covers};
 
 pub fn run(bytes: &[u8]) {
-    let _ = parse(bytes);
-    let _ = append_head(bytes);
+    for names in [NameCoding::Utf7, NameCoding::Utf8] {
+        let _ = parse(bytes, names);
+        let _ = append_head(bytes, names);
+    }
     let _ = tag_of(bytes);
     if let Some((brace, ..)) = literal_at_end(bytes) {
         assert_eq!(bytes[brace], b'{');
     }
     // Commands within the bytes, so that what is found in one place is tried in others.
     for line in bytes.split(|byte| *byte == b'\n').take(50) {
-        let _ = parse(&[b"t ", line].concat());
-        let _ = append_head(&[b"t APPEND ", line].concat());
+        for names in [NameCoding::Utf7, NameCoding::Utf8] {
+            let _ = parse(&[b"t ", line].concat(), names);
+            let _ = append_head(&[b"t APPEND ", line].concat(), names);
+        }
     }
     check_set(bytes);
     check_utf7(bytes);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytes::BytesMut;
 
+use super::grammar::NameCoding;
 use super::question::{Answer, Question};
 use super::reader::Reader;
 use super::selected::{Selected, Telling};
@@ -43,6 +44,8 @@ pub struct Core {
     pub condstore: bool,
     /// RFC 7162 3.2: enabled, once and for all; mod-sequences are on then, too.
     pub qresync: bool,
+    /// How mailbox names go over the wire, both ways.
+    pub names: NameCoding,
     /// True while IDLE waits: news are wanted.
     pub idling: bool,
     /// Of the command under way: ESEARCH names it.

@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::grammar::{append_head, literal_at_end, tag_of};
+use super::grammar::{NameCoding, append_head, literal_at_end, tag_of};
 use super::limits::{
     COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, SASL_LINE_BYTES_MAX, SWALLOWED_LITERAL_BYTES_MAX,
     TAG_BYTES_MAX,
@@ -123,7 +123,9 @@ impl Reader {
     }
 
     fn begin_literal(&mut self, brace: usize, size: u64, waits: bool) -> Option<Read> {
-        let is_message = self.behind_message || append_head(&self.gathered[..brace]).is_some();
+        // How a mailbox is named does not matter to where its command ends.
+        let is_message =
+            self.behind_message || append_head(&self.gathered[..brace], NameCoding::default()).is_some();
         if !self.refused && is_message {
             self.gathered.truncate(brace);
             let mut head = self.take_gathered();

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use super::capability::{Stage, capabilities};
 use super::commands::{self, Command};
 use super::core::{Core, Io, Next, Reply, Status, Task, Terms};
-use super::grammar::{self, Syntax, tag_of};
+use super::grammar::{self, NameCoding, Syntax, tag_of};
 use super::limits::{BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, IDLE_SECONDS_MAX, OUTPUT_CHUNK_BYTES};
 use super::question::{Answer, Question};
 use super::reader::{MessageLiteral, Read, Reader};
@@ -52,6 +52,7 @@ impl Session {
             selected: None,
             condstore: false,
             qresync: false,
+            names: NameCoding::default(),
             idling: false,
             tag: String::new(),
             clock,
@@ -163,7 +164,7 @@ impl Session {
 
     fn begin(&mut self, command: &[u8], out: &mut BytesMut) {
         let tag = tag_of(command);
-        let request = grammar::parse(command);
+        let request = grammar::parse(command, self.core.names);
         match (tag, request) {
             (Some(tag), Ok(request)) => {
                 let Command { task, expunges, uid } = commands::begin(request, &self.core);
@@ -244,6 +245,7 @@ impl Machine for Session {
         self.core.selected = None;
         self.core.condstore = false;
         self.core.qresync = false;
+        self.core.names = NameCoding::default();
         self.core.refused_logins = 0;
         self.reader = Reader::default();
     }

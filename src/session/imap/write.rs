@@ -4,15 +4,21 @@ use std::fmt::Write;
 
 use bytes::BytesMut;
 
-use super::grammar::encode_utf7;
+use super::grammar::NameCoding;
 use super::limits::VANISHED_RANGES_PER_LINE;
+use super::string::write_string;
 use crate::mail::flags::{Flags, SystemFlag};
 use crate::state::command::UidSet;
 
-/// A mailbox name, quoted, in modified UTF-7.
-pub fn mailbox_name(name: &str, out: &mut BytesMut) {
+/// A mailbox name, quoted.
+pub fn mailbox_name(name: &str, names: NameCoding, out: &mut BytesMut) {
+    let wire = names.encode(name);
+    // A name that one merely subscribed to may hold anything.
+    if wire.contains(['\r', '\n']) {
+        return write_string(wire.as_bytes(), out);
+    }
     out.extend_from_slice(b"\"");
-    for byte in encode_utf7(name).bytes() {
+    for byte in wire.bytes() {
         if matches!(byte, b'"' | b'\\') {
             out.extend_from_slice(b"\\");
         }

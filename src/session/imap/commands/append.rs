@@ -70,7 +70,7 @@ impl Append {
         if core.login.is_none() {
             return self.refuse(Reply::bad("Log in first"), io);
         }
-        let head = match append_head(&self.literal.head) {
+        let head = match append_head(&self.literal.head, core.names) {
             Some(Ok(head)) => head,
             Some(Err(syntax)) => return self.refuse(malformed(syntax), io),
             None => return self.refuse(Reply::bad("Malformed command"), io),

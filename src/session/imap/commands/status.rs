@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::grammar::{MailboxName, StatusItem};
+use crate::session::imap::grammar::{MailboxName, NameCoding, StatusItem};
 use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::write;
@@ -31,8 +31,13 @@ impl Status {
         }
     }
 
-    fn finish(&self, record: &MailboxRecord, recent: usize, out: &mut BytesMut) -> Next {
-        write_status((record, recent), &self.items, out);
+    fn finish(
+        &self,
+        (record, recent): (&MailboxRecord, usize),
+        names: NameCoding,
+        out: &mut BytesMut,
+    ) -> Next {
+        write_status((record, recent), &self.items, names, out);
         Next::Done(Reply::ok("That is how it stands"))
     }
 }
@@ -47,7 +52,7 @@ impl Task for Status {
             }
             (None, Some(Answer::Mailbox(Some(record)))) => {
                 if !must_count_recent(&record, &self.items) {
-                    return self.finish(&record, 0, io.out);
+                    return self.finish((&record, 0), core.names, io.out);
                 }
                 let ask = Question::View(record.id);
                 self.record = Some(record);
@@ -55,7 +60,7 @@ impl Task for Status {
             }
             (Some(record), Some(Answer::View(view))) => {
                 let recent = view.map_or(0, |view| count_recent(&record, &view));
-                self.finish(&record, recent, io.out)
+                self.finish((&record, recent), core.names, io.out)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
@@ -76,9 +81,14 @@ pub fn count_recent(record: &MailboxRecord, view: &SharedView) -> usize {
     })
 }
 
-pub fn write_status((record, recent): (&MailboxRecord, usize), items: &[StatusItem], out: &mut BytesMut) {
+pub fn write_status(
+    (record, recent): (&MailboxRecord, usize),
+    items: &[StatusItem],
+    names: NameCoding,
+    out: &mut BytesMut,
+) {
     out.extend_from_slice(b"* STATUS ");
-    write::mailbox_name(&record.name, out);
+    write::mailbox_name(&record.name, names, out);
     for (at, item) in items.iter().enumerate() {
         out.extend_from_slice(if at == 0 { b" (" } else { b" " });
         let (name, value) = match item {

@@ -1,7 +1,7 @@
 //! APPEND up to each of its message literals (RFC 3501 6.3.11, RFC 3502), which flow by without being gathered.
 
 use super::cursor::{Cursor, Parsed, Syntax};
-use super::mailbox_name::MailboxName;
+use super::mailbox_name::{MailboxName, NameCoding};
 use super::store::flag_list;
 use crate::mail::date::{self, DateTime};
 use crate::mail::flags::NamedFlags;
@@ -21,8 +21,8 @@ pub struct MessageHead {
 }
 
 /// Reads a command up to a literal. `None`: it is no APPEND, or the literal is its mailbox name.
-pub fn head(command: &[u8]) -> Option<Parsed<AppendHead>> {
-    let mut cursor = Cursor::new(command);
+pub fn head(command: &[u8], names: NameCoding) -> Option<Parsed<AppendHead>> {
+    let mut cursor = Cursor::with_names(command, names);
     cursor.tag().ok()?;
     cursor.space().ok()?;
     if !cursor.take_word("APPEND") {
@@ -36,7 +36,7 @@ pub fn head(command: &[u8]) -> Option<Parsed<AppendHead>> {
 }
 
 fn arguments(mut cursor: Cursor) -> Parsed<AppendHead> {
-    let mailbox = MailboxName::from_wire(&cursor.astring()?);
+    let mailbox = MailboxName::read(&mut cursor)?;
     Ok(AppendHead { mailbox, message: next_head(cursor)? })
 }
 

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
-use super::mailbox_name::{MailboxName, decode_utf7};
+use super::mailbox_name::{MailboxName, NameCoding, pattern};
 use super::search::{SearchRequest, search, sort, thread};
 use super::select::{Resync, select};
 use super::store::{StoreRequest, store};
@@ -107,7 +107,7 @@ pub struct ListRequest {
     pub extended: bool,
     /// UTF-8.
     pub reference: String,
-    /// UTF-8. Empty matches nothing (it was not modified UTF-7).
+    /// UTF-8.
     pub patterns: Vec<String>,
     /// `(SPECIAL-USE)` before the reference: only mailboxes with a special use.
     pub select_special_use: bool,
@@ -143,9 +143,9 @@ pub fn tag_of(command: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(tag).into_owned())
 }
 
-/// Reads a command behind its tag.
-pub fn parse(command: &[u8]) -> Parsed<Request> {
-    let mut cursor = Cursor::new(command);
+/// Reads a command behind its tag; `names` says how it gives mailbox names.
+pub fn parse(command: &[u8], names: NameCoding) -> Parsed<Request> {
+    let mut cursor = Cursor::with_names(command, names);
     cursor.tag()?;
     cursor.space()?;
     let name = cursor.word()?;
@@ -191,19 +191,19 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         "SELECT" => select(cursor, false)?,
         "EXAMINE" => select(cursor, true)?,
         "CREATE" => create(cursor)?,
-        "DELETE" => Request::Delete(mailbox(cursor)?),
+        "DELETE" => Request::Delete(MailboxName::read(cursor)?),
         "RENAME" => {
-            let from = mailbox(cursor)?;
+            let from = MailboxName::read(cursor)?;
             cursor.space()?;
-            Request::Rename { from, to: mailbox(cursor)? }
+            Request::Rename { from, to: MailboxName::read(cursor)? }
         }
-        "SUBSCRIBE" => Request::Subscribe { mailbox: mailbox(cursor)?, subscribed: true },
-        "UNSUBSCRIBE" => Request::Subscribe { mailbox: mailbox(cursor)?, subscribed: false },
+        "SUBSCRIBE" => Request::Subscribe { mailbox: MailboxName::read(cursor)?, subscribed: true },
+        "UNSUBSCRIBE" => Request::Subscribe { mailbox: MailboxName::read(cursor)?, subscribed: false },
         "LIST" => Request::List(list(cursor)?),
         "LSUB" => {
-            let reference = pattern(&cursor.astring()?);
+            let reference = reference(cursor)?;
             cursor.space()?;
-            Request::Lsub { reference, pattern: pattern(&cursor.list_mailbox()?) }
+            Request::Lsub { reference, pattern: list_pattern(cursor)? }
         }
         "STATUS" => status(cursor)?,
         "CANCELUPDATE" => cancel_update(cursor)?,
@@ -240,7 +240,7 @@ fn on_messages(name: &str, uid: bool, cursor: &mut Cursor) -> Parsed<Request> {
         _ => {
             let set = cursor.sequence_set()?;
             cursor.space()?;
-            let mailbox = mailbox(cursor)?;
+            let mailbox = MailboxName::read(cursor)?;
             cursor.end()?;
             let copy = name == "COPY";
             Ok(if copy { Request::Copy { uid, set, mailbox } } else { Request::Move { uid, set, mailbox } })
@@ -262,13 +262,12 @@ fn cancel_update(cursor: &mut Cursor) -> Parsed<Request> {
     }
 }
 
-fn mailbox(cursor: &mut Cursor) -> Parsed<MailboxName> {
-    Ok(MailboxName::from_wire(&cursor.astring()?))
+fn reference(cursor: &mut Cursor) -> Parsed<String> {
+    Ok(pattern(&cursor.astring()?, cursor.names()))
 }
 
-/// What is not modified UTF-7 becomes a pattern that no name matches.
-fn pattern(wire: &[u8]) -> String {
-    decode_utf7(wire).unwrap_or_else(|| "\0".to_owned())
+fn list_pattern(cursor: &mut Cursor) -> Parsed<String> {
+    Ok(pattern(&cursor.list_mailbox()?, cursor.names()))
 }
 
 fn authenticate(cursor: &mut Cursor) -> Parsed<Request> {
@@ -312,7 +311,7 @@ fn enable(cursor: &mut Cursor) -> Parsed<Request> {
 /// RFC 6154 5.2: `(USE (\Sent))`.
 fn create(cursor: &mut Cursor) -> Parsed<Request> {
     let wire = cursor.astring()?;
-    let mailbox = MailboxName::from_wire(wire.strip_suffix(b"/").unwrap_or(&wire));
+    let mailbox = MailboxName::from_wire(wire.strip_suffix(b"/").unwrap_or(&wire), cursor.names());
     let mut special_use = None;
     if cursor.take(b' ') {
         cursor.expect(b'(', "an opening parenthesis is missing")?;
@@ -349,13 +348,13 @@ fn list(cursor: &mut Cursor) -> Parsed<ListRequest> {
         select_options(cursor, &mut list)?;
         cursor.space()?;
     }
-    list.reference = pattern(&cursor.astring()?);
+    list.reference = reference(cursor)?;
     cursor.space()?;
     list.patterns = if cursor.peek() == Some(b'(') {
         list.extended = true;
-        cursor.list(LIST_PATTERNS_MAX, |cursor| Ok(pattern(&cursor.list_mailbox()?)))?
+        cursor.list(LIST_PATTERNS_MAX, list_pattern)?
     } else {
-        vec![pattern(&cursor.list_mailbox()?)]
+        vec![list_pattern(cursor)?]
     };
     if cursor.take(b' ') {
         if !cursor.take_word("RETURN") {
@@ -404,7 +403,7 @@ fn return_options(cursor: &mut Cursor, list: &mut ListRequest) -> Parsed<()> {
 }
 
 fn status(cursor: &mut Cursor) -> Parsed<Request> {
-    let mailbox = mailbox(cursor)?;
+    let mailbox = MailboxName::read(cursor)?;
     cursor.space()?;
     Ok(Request::Status { mailbox, items: status_items(cursor)? })
 }

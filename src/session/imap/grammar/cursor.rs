@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::mailbox_name::NameCoding;
 use crate::session::imap::limits::{SET_RANGES_MAX, TAG_BYTES_MAX};
 use crate::session::imap::sequence_set::SequenceSet;
 
@@ -23,11 +24,21 @@ pub type Parsed<T> = Result<T, Syntax>;
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor<'a> {
     rest: &'a [u8],
+    names: NameCoding,
 }
 
 impl<'a> Cursor<'a> {
     pub fn new(command: &'a [u8]) -> Self {
-        Self { rest: command }
+        Self::with_names(command, NameCoding::default())
+    }
+
+    /// `names`: how the session's mailbox names go over the wire.
+    pub fn with_names(command: &'a [u8], names: NameCoding) -> Self {
+        Self { rest: command, names }
+    }
+
+    pub fn names(&self) -> NameCoding {
+        self.names
     }
 
     pub fn is_at_end(&self) -> bool {
@@ -150,6 +161,10 @@ impl<'a> Cursor<'a> {
             }
         }
         let text = &inner[..at];
+        // RFC 9051 4.3, RFC 9755 3: once 8-bit text is agreed upon it is UTF-8.
+        if self.names == NameCoding::Utf8 && std::str::from_utf8(text).is_err() {
+            return Err(Syntax::Malformed("a quoted string is not UTF-8"));
+        }
         self.rest = &inner[at + 1..];
         if !escapes {
             return Ok(Cow::Borrowed(text));
@@ -295,6 +310,18 @@ mod tests {
         for text in malformed {
             assert!(Cursor::new(text.as_bytes()).astring().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn quoted_strings_are_utf8_where_names_are() {
+        let wire = b"\"\xe9\"";
+        assert!(Cursor::new(wire).astring().is_ok());
+        assert!(Cursor::with_names(wire, NameCoding::Utf8).astring().is_err());
+        let wire = "\"\u{e9}\"".as_bytes();
+        assert_eq!(
+            Cursor::with_names(wire, NameCoding::Utf8).astring().unwrap().as_ref(),
+            "\u{e9}".as_bytes()
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use append::{AppendHead, MessageHead, head as append_head, next_head};
 pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
 pub use cursor::{Cursor, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
-pub use mailbox_name::{MailboxName, decode_utf7, encode_utf7, is_creatable};
+pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_creatable};
 pub use search::{PartialRange, Results, SearchRequest};
 pub use select::Resync;
 pub use store::StoreRequest;

@@ -18,7 +18,7 @@ pub struct Resync {
 }
 
 pub fn select(cursor: &mut Cursor, read_only: bool) -> Parsed<Request> {
-    let mailbox = MailboxName::from_wire(&cursor.astring()?);
+    let mailbox = MailboxName::read(cursor)?;
     let (mut condstore, mut qresync) = (false, None);
     if cursor.take(b' ') {
         let parameters = cursor.list(2, |cursor| {

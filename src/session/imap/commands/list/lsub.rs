@@ -40,7 +40,7 @@ impl Task for Lsub {
         }
         for (name, subscribed) in shown {
             let attributes: &[&str] = if subscribed { &[] } else { &["\\Noselect"] };
-            write_name("LSUB", name, attributes, io.out);
+            write_name("LSUB", (name, core.names), attributes, io.out);
             io.out.extend_from_slice(b"\r\n");
         }
         Next::Done(Reply::ok("Listed"))

@@ -11,7 +11,7 @@ pub use self::lsub::Lsub;
 use self::names::{Names, Patterns, superiors};
 use super::status;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::grammar::{ListRequest, StatusItem};
+use crate::session::imap::grammar::{ListRequest, NameCoding, StatusItem};
 use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::write;
@@ -64,7 +64,13 @@ impl List {
     }
 
     /// Gathers what is to be told, then begins to tell it.
-    fn gather(&mut self, mailboxes: &[MailboxRecord], subscribed: &BTreeSet<String>, io: &mut Io) -> Next {
+    fn gather(
+        &mut self,
+        core: &Core,
+        mailboxes: &[MailboxRecord],
+        subscribed: &BTreeSet<String>,
+        io: &mut Io,
+    ) -> Next {
         let Some(patterns) = Patterns::new(&self.request.reference, &self.request.patterns) else {
             return too_many_wildcards();
         };
@@ -96,7 +102,7 @@ impl List {
                 attributes.push("\\Subscribed");
             }
             let mut line = BytesMut::new();
-            write_name("LIST", name, &attributes, &mut line);
+            write_name("LIST", (name, core.names), &attributes, &mut line);
             if child_info {
                 self.write_child_info(&mut line);
             }
@@ -107,7 +113,7 @@ impl List {
             listed.push_back(Listed { line, status_of });
         }
         self.listed = listed;
-        self.tell(io.out)
+        self.tell(core, io.out)
     }
 
     fn attributes(&self, name: &str, record: Option<&MailboxRecord>, names: &Names) -> Vec<&'static str> {
@@ -137,7 +143,7 @@ impl List {
         line.extend_from_slice(b"))");
     }
 
-    fn tell(&mut self, out: &mut BytesMut) -> Next {
+    fn tell(&mut self, core: &Core, out: &mut BytesMut) -> Next {
         self.stage = Stage::Telling;
         while let Some(listed) = self.listed.front() {
             if out.len() > OUTPUT_CHUNK_BYTES {
@@ -149,16 +155,16 @@ impl List {
                 self.stage = Stage::Counting;
                 return Next::Ask(Question::View(record.id));
             }
-            self.tell_first(0, out);
+            self.tell_first(core, 0, out);
         }
         Next::Done(Reply::ok("Listed"))
     }
 
-    fn tell_first(&mut self, recent: usize, out: &mut BytesMut) {
+    fn tell_first(&mut self, core: &Core, recent: usize, out: &mut BytesMut) {
         let Some(listed) = self.listed.pop_front() else { return };
         out.extend_from_slice(&listed.line);
         if let Some(record) = listed.status_of {
-            status::write_status((&record, recent), &self.request.status, out);
+            status::write_status((&record, recent), &self.request.status, core.names, out);
         }
     }
 }
@@ -172,23 +178,23 @@ impl Task for List {
                 Next::Ask(Question::Subscriptions(core.account()))
             }
             (Stage::Mailboxes, Some(Answer::Mailboxes(mailboxes))) => {
-                self.gather(&mailboxes, &BTreeSet::new(), io)
+                self.gather(core, &mailboxes, &BTreeSet::new(), io)
             }
             (Stage::Subscriptions(mailboxes), Some(Answer::Names(names))) => {
-                self.gather(&mailboxes, &names.into_iter().collect(), io)
+                self.gather(core, &mailboxes, &names.into_iter().collect(), io)
             }
-            (Stage::Telling, None) => self.tell(io.out),
+            (Stage::Telling, None) => self.tell(core, io.out),
             (Stage::Counting, Some(Answer::View(view))) => {
                 let record = self.listed.front().and_then(|listed| listed.status_of.as_ref());
                 match (record, view) {
                     (Some(record), Some(view)) => {
                         let recent = status::count_recent(record, &view);
-                        self.tell_first(recent, io.out);
+                        self.tell_first(core, recent, io.out);
                     }
                     // It was deleted meanwhile.
                     _ => drop(self.listed.pop_front()),
                 }
-                self.tell(io.out)
+                self.tell(core, io.out)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
@@ -248,9 +254,9 @@ fn special_use_name(special_use: SpecialUse) -> &'static str {
 }
 
 /// A response up to its end of line, where more may follow.
-fn write_name(response: &str, name: &str, attributes: &[&str], out: &mut BytesMut) {
+fn write_name(response: &str, (name, names): (&str, NameCoding), attributes: &[&str], out: &mut BytesMut) {
     out.extend_from_slice(format!("* {response} ({}) \"/\" ", attributes.join(" ")).as_bytes());
-    write::mailbox_name(name, out);
+    write::mailbox_name(name, names, out);
 }
 
 fn too_many_wildcards() -> Next {
