@@ -33,7 +33,7 @@ pub struct ImapBackend<R: Replica> {
     summaries: Arc<SummaryCache>,
     reading: Arc<ReadingRoom>,
     placing: Option<R::Placing>,
-    /// The mailbox that the session opened last: what is committed to it must show before the client hears of it.
+    /// The mailbox that the session selected last: what is committed to it must show before the client hears of it.
     open: Option<(MailboxId, Arc<SharedView>)>,
     news: Option<watch::Receiver<u64>>,
     who: Option<Authenticated>,
@@ -59,7 +59,8 @@ impl<R: Replica> ImapBackend<R> {
             Question::Mailboxes(account) => Answer::Mailboxes(self.replica.mailboxes(account).await?),
             Question::Subscriptions(account) => Answer::Names(self.replica.subscriptions(account).await?),
             Question::Mailbox(account, name) => Answer::Mailbox(self.replica.mailbox(account, &name).await?),
-            Question::View(mailbox) => {
+            Question::View(mailbox) => Answer::View(self.replica.view(mailbox).await?),
+            Question::Open(mailbox) => {
                 let view = self.replica.view(mailbox).await?;
                 self.open = view.clone().map(|view| (mailbox, view));
                 Answer::View(view)

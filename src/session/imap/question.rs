@@ -29,7 +29,10 @@ pub enum Question {
     Subscriptions(AccountId),
     /// One mailbox by canonical name. Answered by [`Answer::Mailbox`].
     Mailbox(AccountId, String),
-    /// Opens a mailbox's view. Answered by [`Answer::View`].
+    /// Opens a mailbox's view for the session: what it commits there shows before it is answered, and it can be
+    /// watched. Answered by [`Answer::View`].
+    Open(MailboxId),
+    /// A mailbox's view, for a look in passing. Answered by [`Answer::View`].
     View(MailboxId),
     /// The view whose changes the session wants to hear of in IDLE from now on. Answered by [`Answer::Done`].
     Watch(Option<MailboxId>),

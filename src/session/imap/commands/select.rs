@@ -106,7 +106,7 @@ impl Task for Select {
                 Next::Done(Reply::no("CANNOT", "The mailbox cannot be selected"))
             }
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) => {
-                let ask = Question::View(record.id);
+                let ask = Question::Open(record.id);
                 self.stage = Stage::View(record);
                 Next::Ask(ask)
             }
