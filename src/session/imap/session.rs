@@ -172,6 +172,11 @@ impl Session {
                 self.running = Some(Running { tag, expunges, uid, task });
             }
             (Some(tag), Err(syntax)) => {
+                if let (Syntax::BadCharset { saves: true }, Some(selected)) =
+                    (syntax, &mut self.core.selected)
+                {
+                    selected.saved.clear();
+                }
                 let reply = syntax_reply(syntax);
                 reply.write(&tag, out);
                 if reply.status == Status::Bad {
@@ -196,7 +201,7 @@ fn syntax_reply(syntax: Syntax) -> Reply {
     match syntax {
         Syntax::Malformed(what) => Reply::bad(format!("Malformed command: {what}")),
         Syntax::UnknownCommand => Reply::bad("There is no such command"),
-        Syntax::BadCharset => Reply::no("BADCHARSET (US-ASCII UTF-8)", "The charset is not known"),
+        Syntax::BadCharset { .. } => Reply::no("BADCHARSET (US-ASCII UTF-8)", "The charset is not known"),
         Syntax::BadUse => Reply::no("USEATTR", "That special use is not known, or not alone"),
     }
 }

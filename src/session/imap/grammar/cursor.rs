@@ -12,8 +12,10 @@ pub enum Syntax {
     /// Not of the form that the grammar wants.
     Malformed(&'static str),
     UnknownCommand,
-    /// RFC 3501 6.4.4: `NO [BADCHARSET]`.
-    BadCharset,
+    /// RFC 3501 6.4.4: `NO [BADCHARSET]`. RFC 5182 2.1: nothing is saved then, if that was asked for.
+    BadCharset {
+        saves: bool,
+    },
     /// RFC 6154 6: `NO [USEATTR]`.
     BadUse,
 }

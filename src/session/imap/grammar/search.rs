@@ -58,7 +58,7 @@ pub fn search(cursor: &mut Cursor) -> Parsed<SearchRequest> {
     let results = results(cursor)?;
     if cursor.take_word("CHARSET") {
         cursor.space()?;
-        charset(cursor)?;
+        charset(cursor, saves(&results))?;
     }
     Ok(SearchRequest { key: keys(cursor)?, results })
 }
@@ -77,7 +77,7 @@ pub fn sort(cursor: &mut Cursor) -> Parsed<(Vec<Criterion>, SearchRequest)> {
         return Err(Syntax::Malformed("SORT has no criterion"));
     }
     cursor.space()?;
-    charset(cursor)?;
+    charset(cursor, saves(&results))?;
     Ok((criteria, SearchRequest { key: keys(cursor)?, results }))
 }
 
@@ -104,15 +104,19 @@ pub fn thread(cursor: &mut Cursor) -> Parsed<(Algorithm, SearchKey)> {
         _ => return Err(Syntax::Malformed("the THREAD algorithm is not known")),
     };
     cursor.space()?;
-    charset(cursor)?;
+    charset(cursor, false)?;
     Ok((algorithm, keys(cursor)?))
 }
 
+fn saves(results: &Option<Results>) -> bool {
+    results.as_ref().is_some_and(|results| results.save)
+}
+
 /// A charset and the space behind it.
-fn charset(cursor: &mut Cursor) -> Parsed<()> {
+fn charset(cursor: &mut Cursor, saves: bool) -> Parsed<()> {
     let charset = cursor.astring()?.to_ascii_uppercase();
     if !matches!(charset.as_slice(), b"US-ASCII" | b"UTF-8" | b"ASCII" | b"UTF8") {
-        return Err(Syntax::BadCharset);
+        return Err(Syntax::BadCharset { saves });
     }
     cursor.space()
 }
@@ -290,8 +294,9 @@ fn with_argument(name: &str, cursor: &mut Cursor) -> Parsed<SearchKey> {
         "SENTSINCE" => SearchKey::SentSince(day(cursor)?),
         "KEYWORD" => SearchKey::Keyword(keyword(cursor)?),
         "UNKEYWORD" => not(SearchKey::Keyword(keyword(cursor)?)),
-        "LARGER" => SearchKey::Larger(u64::from(cursor.number()?)),
-        "SMALLER" => SearchKey::Smaller(u64::from(cursor.number()?)),
+        // RFC 9051 9: 63 bits.
+        "LARGER" => SearchKey::Larger(cursor.number64()?),
+        "SMALLER" => SearchKey::Smaller(cursor.number64()?),
         "UID" => SearchKey::Uid(cursor.sequence_set()?),
         "YOUNGER" => SearchKey::Younger(interval(cursor)?),
         "OLDER" => SearchKey::Older(interval(cursor)?),

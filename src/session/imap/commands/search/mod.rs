@@ -55,7 +55,7 @@ impl Search {
 impl Task for Search {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match std::mem::replace(&mut self.stage, Stage::Begin) {
-            Stage::Begin => match begin(core, &self.request.key, io) {
+            Stage::Begin => match begin(core, (&self.request.key, self.request.results.as_ref()), io) {
                 Ok(finder) => {
                     self.stage = Stage::Finding(finder);
                     self.step(core, None, io)
@@ -75,12 +75,21 @@ impl Task for Search {
     }
 }
 
-fn begin(core: &mut Core, key: &SearchKey, io: &mut Io) -> Result<Finder, Next> {
+fn begin(
+    core: &mut Core,
+    (key, results): (&SearchKey, Option<&Results>),
+    io: &mut Io,
+) -> Result<Finder, Next> {
     if asks_modseq(key) {
         core.enable_condstore(io.out);
     }
-    let Some(selected) = &core.selected else { return Err(no_such_message()) };
-    Ok(Finder::new(key.clone(), selected))
+    let Some(selected) = &mut core.selected else { return Err(no_such_message()) };
+    let finder = Finder::new(key.clone(), selected);
+    // RFC 5182 2.1: when this search fails, nothing is saved.
+    if results.is_some_and(|results| results.save) {
+        selected.saved.clear();
+    }
+    Ok(finder)
 }
 
 /// What has been found, on its way to the client.

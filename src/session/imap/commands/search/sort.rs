@@ -88,7 +88,7 @@ impl Sort {
 impl Task for Sort {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
-            (Stage::Begin, _) => match begin(core, &self.request.key, io) {
+            (Stage::Begin, _) => match begin(core, (&self.request.key, self.request.results.as_ref()), io) {
                 Ok(finder) => {
                     self.stage = Stage::Finding(finder);
                     self.step(core, None, io)

@@ -75,7 +75,7 @@ impl Thread {
 impl Task for Thread {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
-            (Stage::Begin, _) => match begin(core, &self.key, io) {
+            (Stage::Begin, _) => match begin(core, (&self.key, None), io) {
                 Ok(finder) => {
                     self.stage = Stage::Finding(finder);
                     self.step(core, None, io)
