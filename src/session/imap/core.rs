@@ -44,6 +44,8 @@ pub struct Core {
     pub condstore: bool,
     /// RFC 7162 3.2: enabled, once and for all; mod-sequences are on then, too.
     pub qresync: bool,
+    /// RFC 9051: enabled; the client knows no \Recent, and does know ESEARCH and names in UTF-8.
+    pub rev2: bool,
     /// How mailbox names go over the wire, both ways.
     pub names: NameCoding,
     /// True while IDLE waits: news are wanted.
@@ -62,8 +64,8 @@ impl Core {
 
     /// How this session is told of what it did not ask for. `uid`: the command under way is a UID command.
     pub fn telling(&self, uid: bool) -> Telling {
-        // RFC 7162 3.2.4: with QRESYNC every such FETCH has the UID.
-        Telling { uid: uid || self.qresync, modseq: self.condstore, vanished: self.qresync }
+        // RFC 7162 3.2.4, RFC 9051 7.5.2: every such FETCH has the UID then.
+        Telling { uid: uid || self.qresync || self.rev2, modseq: self.condstore, vanished: self.qresync }
     }
 
     /// RFC 7162 3.2.7, 3.2.8: what is expunged raises the mod-sequence, and a client that keeps it hears so.
@@ -83,6 +85,15 @@ impl Core {
         let selected = self.selected.as_ref()?;
         let up_to = selected.unclaimed()?;
         Some(Question::Try(Command::ClaimRecent { mailbox: selected.mailbox, up_to }))
+    }
+
+    /// ENABLE IMAP4rev2 (RFC 9051 A).
+    pub fn enable_rev2(&mut self) {
+        self.rev2 = true;
+        self.names = NameCoding::Utf8;
+        if let Some(selected) = &mut self.selected {
+            selected.forget_recent();
+        }
     }
 
     /// RFC 7162 3.1: the first command that speaks of mod-sequences turns them on; with a mailbox selected the

@@ -52,6 +52,7 @@ impl Session {
             selected: None,
             condstore: false,
             qresync: false,
+            rev2: false,
             names: NameCoding::default(),
             idling: false,
             tag: String::new(),
@@ -250,6 +251,7 @@ impl Machine for Session {
         self.core.selected = None;
         self.core.condstore = false;
         self.core.qresync = false;
+        self.core.rev2 = false;
         self.core.names = NameCoding::default();
         self.core.refused_logins = 0;
         self.reader = Reader::default();

@@ -6,19 +6,13 @@ use bytes::BytesMut;
 
 use super::grammar::NameCoding;
 use super::limits::VANISHED_RANGES_PER_LINE;
-use super::string::write_string;
 use crate::mail::flags::{Flags, SystemFlag};
 use crate::state::command::UidSet;
 
-/// A mailbox name, quoted.
+/// A mailbox name, quoted: none has a line end in it.
 pub fn mailbox_name(name: &str, names: NameCoding, out: &mut BytesMut) {
-    let wire = names.encode(name);
-    // A name that one merely subscribed to may hold anything.
-    if wire.contains(['\r', '\n']) {
-        return write_string(wire.as_bytes(), out);
-    }
     out.extend_from_slice(b"\"");
-    for byte in wire.bytes() {
+    for byte in names.encode(name).bytes() {
         if matches!(byte, b'"' | b'\\') {
             out.extend_from_slice(b"\\");
         }

@@ -54,12 +54,17 @@ impl Task for Enable {
         let wants = |wanted: &str| self.0.iter().any(|name| name == wanted);
         let condstore = !core.condstore && wants("CONDSTORE");
         let qresync = !core.qresync && wants("QRESYNC");
+        let rev2 = !core.rev2 && wants("IMAP4REV2");
+        let all = [(" CONDSTORE", condstore), (" QRESYNC", qresync), (" IMAP4rev2", rev2)];
         io.out.extend_from_slice(b"* ENABLED");
-        for (name, _) in [(" CONDSTORE", condstore), (" QRESYNC", qresync)].iter().filter(|(_, on)| *on) {
+        for (name, _) in all.iter().filter(|(_, on)| *on) {
             io.out.extend_from_slice(name.as_bytes());
         }
         io.out.extend_from_slice(b"\r\n");
         core.qresync |= qresync;
+        if rev2 {
+            core.enable_rev2();
+        }
         if condstore || qresync {
             // RFC 7162 3.2.3: QRESYNC brings CONDSTORE with it.
             core.enable_condstore(io.out);

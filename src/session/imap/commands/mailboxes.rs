@@ -1,12 +1,15 @@
-//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7, RFC 6154 5.2).
+//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7, RFC 9051 6.3.9.7, RFC 6154 5.2).
 
-use crate::mail::ids::MailboxId;
+use bytes::BytesMut;
+
+use super::list::old_name_line;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, is_creatable};
 use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::state::command::{Command, SpecialUse};
-use crate::state::outcome::Outcome;
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::record::MailboxRecord;
 
 pub struct Create {
     pub mailbox: MailboxName,
@@ -14,16 +17,17 @@ pub struct Create {
 }
 
 impl Task for Create {
-    fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match answer {
             None => {}
             Some(Answer::Outcome(Outcome::MailboxCreated { mailbox, .. })) => {
+                tell_name(core, &self.mailbox, &[], io.out);
                 let code = format!("MAILBOXID ({})", mailbox_id(mailbox));
                 return Next::Done(Reply::ok("Created").with_code(code));
             }
             Some(answer) => return done(answer, "Created"),
         }
-        let Some(name) = self.mailbox.0.take().filter(|name| is_creatable(name)) else {
+        let Some(name) = self.mailbox.0.clone().filter(|name| is_creatable(name)) else {
             return bad_name();
         };
         let (account, special_use) = (core.account(), self.special_use);
@@ -33,32 +37,39 @@ impl Task for Create {
 
 pub struct Delete {
     mailbox: MailboxName,
-    id: Option<MailboxId>,
+    record: Option<MailboxRecord>,
 }
 
 impl Delete {
     pub fn new(mailbox: MailboxName) -> Self {
-        Self { mailbox, id: None }
+        Self { mailbox, record: None }
     }
 }
 
 impl Task for Delete {
-    fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         let account = core.account();
         match (answer, &self.mailbox.0) {
             (_, None) => Next::Done(Reply::no_such_mailbox()),
             (None, Some(name)) => Next::Ask(Question::Mailbox(account, name.clone())),
             (Some(Answer::Mailbox(None)), _) => Next::Done(Reply::no_such_mailbox()),
             (Some(Answer::Mailbox(Some(record))), _) => {
-                self.id = Some(record.id);
-                Next::Ask(Question::Propose(Command::DeleteMailbox { account, name: record.name }))
+                let name = record.name.clone();
+                self.record = Some(record);
+                Next::Ask(Question::Propose(Command::DeleteMailbox { account, name }))
+            }
+            // RFC 5530: it is but a level, and stays one while there is something below it.
+            (Some(Answer::Outcome(Outcome::Refused(Refusal::NotAllowed))), _)
+                if self.record.as_ref().is_some_and(|record| record.no_select) =>
+            {
+                Next::Done(Reply::no("HASCHILDREN", "There are mailboxes below it"))
             }
             (Some(answer), _) => {
-                let deleted = matches!(&answer, Answer::Outcome(Outcome::Done));
-                // One's own mailbox gone is no surprise: back to where nothing is selected.
-                if deleted && core.selected.as_ref().is_some_and(|selected| Some(selected.mailbox) == self.id)
-                {
-                    core.selected = None;
+                if matches!(&answer, Answer::Outcome(Outcome::Done)) {
+                    tell_name(core, &self.mailbox, &["\\NonExistent"], io.out);
+                    // One's own mailbox gone is no surprise: back to where nothing is selected.
+                    let id = self.record.as_ref().map(|record| record.id);
+                    core.selected.take_if(|selected| Some(selected.mailbox) == id);
                 }
                 done(answer, "Deleted")
             }
@@ -71,13 +82,28 @@ pub struct Rename {
     pub to: MailboxName,
 }
 
+impl Rename {
+    /// RFC 9051 6.3.6: when either name was spelt differently. That INBOX stays is known.
+    fn tell_name(&self, core: &Core, out: &mut BytesMut) {
+        let (Some(from), Some(to)) = (&self.from.0, &self.to.0) else { return };
+        let differs = self.from.old_name().or(self.to.old_name()).is_some();
+        if core.rev2 && differs && from != "INBOX" {
+            let supplied = self.from.old_name().unwrap_or(from);
+            old_name_line((to, supplied), core.names, &[], out);
+        }
+    }
+}
+
 impl Task for Rename {
-    fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
+    fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         if let Some(answer) = answer {
+            if matches!(&answer, Answer::Outcome(Outcome::Done)) {
+                self.tell_name(core, io.out);
+            }
             return done(answer, "Renamed");
         }
-        let Some(from) = self.from.0.take() else { return Next::Done(Reply::no_such_mailbox()) };
-        let Some(to) = self.to.0.take().filter(|name| is_creatable(name)) else { return bad_name() };
+        let Some(from) = self.from.0.clone() else { return Next::Done(Reply::no_such_mailbox()) };
+        let Some(to) = self.to.0.clone().filter(|name| is_creatable(name)) else { return bad_name() };
         Next::Ask(Question::Propose(Command::RenameMailbox { account: core.account(), from, to }))
     }
 }
@@ -95,6 +121,13 @@ impl Task for Subscribe {
         let Some(name) = self.mailbox.0.take() else { return bad_name() };
         let subscribed = self.subscribed;
         Next::Ask(Question::Propose(Command::Subscribe { account: core.account(), name, subscribed }))
+    }
+}
+
+/// RFC 9051 6.3.9.7: the name that a mailbox has, where the client spelt it differently.
+fn tell_name(core: &Core, mailbox: &MailboxName, attributes: &[&str], out: &mut BytesMut) {
+    if let (true, Some(name), Some(old_name)) = (core.rev2, &mailbox.0, mailbox.old_name()) {
+        old_name_line((name, old_name), core.names, attributes, out);
     }
 }
 

@@ -20,9 +20,10 @@ pub use search::Found;
 pub use search::answer::write_runs;
 
 use super::core::{Core, Io, Next, Reply, Task};
-use super::grammar::Request;
+use super::grammar::{Request, StatusItem};
 use super::question::Answer;
 use super::reader::MessageLiteral;
+use super::search::asks_recent;
 use super::selected::Expunges;
 
 /// A command that is about to run.
@@ -51,7 +52,7 @@ pub fn begin(request: Request, core: &Core) -> Command {
         Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, Expunges::Tell),
         _ => (false, Expunges::Tell),
     };
-    let task = match out_of_place(&request, core) {
+    let task = match out_of_place(&request, core).or_else(|| not_in_rev2(&request, core)) {
         Some(reply) => Box::new(Refused(Some(reply))),
         None => task(request),
     };
@@ -94,6 +95,18 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
             (Some(_), Some(_)) => None,
         },
     }
+}
+
+/// RFC 9051 E: what speaks of \Recent is no part of IMAP4rev2.
+fn not_in_rev2(request: &Request, core: &Core) -> Option<Reply> {
+    let recent = match request {
+        Request::Search { search, .. } | Request::Sort { search, .. } => asks_recent(&search.key),
+        Request::Thread { key, .. } => asks_recent(key),
+        Request::Status { items, .. } => items.contains(&StatusItem::Recent),
+        Request::List(list) => list.status.contains(&StatusItem::Recent),
+        _ => false,
+    };
+    (core.rev2 && recent).then(|| Reply::bad("IMAP4rev2 knows no recent messages"))
 }
 
 fn task(request: Request) -> Box<dyn Task> {

@@ -1,8 +1,9 @@
-//! SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2, RFC 7162 3.1.1, 3.1.8, 3.2.5).
+//! SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2, RFC 9051 6.3.2, RFC 7162 3.1.1, 3.1.8, 3.2.5).
 
 use bytes::BytesMut;
 
 use super::fetch::Fetch;
+use super::list::list_line;
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
@@ -14,11 +15,14 @@ use crate::session::imap::sequence_set::SequenceSet;
 use crate::session::imap::write;
 use crate::state::command::Command;
 use crate::state::record::MailboxRecord;
+use crate::state::view::MailboxView;
 
 enum Stage {
     /// What is \Recent in the mailbox that is let go is being claimed.
     Leave,
     Mailbox,
+    /// What stands around it is asked for, for its LIST.
+    Around(MailboxRecord),
     View(MailboxRecord),
     Claim,
     /// What changed since the client was here last is being told.
@@ -43,10 +47,16 @@ impl Select {
         if core.selected.take().is_some() {
             io.out.extend_from_slice(b"* OK [CLOSED] The previous mailbox is closed\r\n");
         }
-        match self.mailbox.0.take() {
+        match self.mailbox.0.clone() {
             Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
             None => Next::Done(Reply::no_such_mailbox()),
         }
+    }
+
+    fn open(&mut self, record: MailboxRecord) -> Next {
+        let ask = Question::Open(record.id);
+        self.stage = Stage::View(record);
+        Next::Ask(ask)
     }
 
     /// Tells what changed since the client was here last, if it said so of this very mailbox (RFC 7162 3.2.5).
@@ -105,16 +115,21 @@ impl Task for Select {
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if record.no_select => {
                 Next::Done(Reply::no("CANNOT", "The mailbox cannot be selected"))
             }
-            (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) => {
-                let ask = Question::Open(record.id);
-                self.stage = Stage::View(record);
-                Next::Ask(ask)
+            (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if core.rev2 => {
+                self.stage = Stage::Around(record);
+                Next::Ask(Question::Mailboxes(core.account()))
+            }
+            (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) => self.open(record),
+            (Stage::Around(record), Some(Answer::Mailboxes(mailboxes))) => {
+                let old_name = self.mailbox.old_name();
+                list_line(&record, &mailboxes, (core.names, old_name), io.out);
+                self.open(record)
             }
             (Stage::View(_), Some(Answer::View(None))) => Next::Done(Reply::no_such_mailbox()),
             (Stage::View(record), Some(Answer::View(Some(view)))) => {
                 core.condstore |= self.condstore;
-                let selected = Selected::open(view, &record, self.read_only);
-                write_state(&selected, io.out);
+                let selected = Selected::open(view, &record, (self.read_only, !core.rev2));
+                write_state(&selected, core.rev2, io.out);
                 // RFC 3501 2.3.2: what is \Recent to this session is so to no later one. EXAMINE claims nothing.
                 let claim = !self.read_only && selected.recent() > 0;
                 let up_to = selected.next_uid();
@@ -136,20 +151,17 @@ impl Task for Select {
     }
 }
 
-fn write_state(selected: &Selected, out: &mut BytesMut) {
+fn write_state(selected: &Selected, rev2: bool, out: &mut BytesMut) {
     selected.view().read(|view| {
         out.extend_from_slice(b"* FLAGS ");
         write::known_flags(&view.keywords, out);
         out.extend_from_slice(b")\r\n");
         selected.write_permanent_flags(view, out);
-        let exists = selected.exists();
-        let recent = selected.recent();
-        out.extend_from_slice(format!("* {exists} EXISTS\r\n* {recent} RECENT\r\n").as_bytes());
-        let unseen = view.messages().iter().find(|message| !message.flags.has(SystemFlag::Seen));
-        if let Some(sequence) = unseen.and_then(|message| selected.sequence_of(message.uid)) {
-            out.extend_from_slice(
-                format!("* OK [UNSEEN {sequence}] The first unseen message\r\n").as_bytes(),
-            );
+        out.extend_from_slice(format!("* {} EXISTS\r\n", selected.exists()).as_bytes());
+        // RFC 9051 E: neither is there any more.
+        if !rev2 {
+            out.extend_from_slice(format!("* {} RECENT\r\n", selected.recent()).as_bytes());
+            write_unseen(selected, view, out);
         }
         let validity = view.uid_validity;
         let next = selected.next_uid();
@@ -162,4 +174,11 @@ fn write_state(selected: &Selected, out: &mut BytesMut) {
         let id = mailbox_id(view.id);
         out.extend_from_slice(format!("* OK [MAILBOXID ({id})] Kept when it is renamed\r\n").as_bytes());
     });
+}
+
+fn write_unseen(selected: &Selected, view: &MailboxView, out: &mut BytesMut) {
+    let unseen = view.messages().iter().find(|message| !message.flags.has(SystemFlag::Seen));
+    if let Some(sequence) = unseen.and_then(|message| selected.sequence_of(message.uid)) {
+        out.extend_from_slice(format!("* OK [UNSEEN {sequence}] The first unseen message\r\n").as_bytes());
+    }
 }

@@ -76,12 +76,7 @@ pub fn bind(key: SearchKey, uids: &impl Fn(&SequenceSet, bool) -> Vec<(u32, u32)
 
 /// True when a message may come to match, or cease to, though nothing happens to it.
 pub fn depends_on_time(key: &SearchKey) -> bool {
-    match key {
-        SearchKey::And(keys) => keys.iter().any(depends_on_time),
-        SearchKey::Or(one, other) => depends_on_time(one) || depends_on_time(other),
-        SearchKey::Not(key) => depends_on_time(key),
-        other => matches!(other, SearchKey::Younger(_) | SearchKey::Older(_)),
-    }
+    has(key, &|key| matches!(key, SearchKey::Younger(_) | SearchKey::Older(_)))
 }
 
 /// True when some message could need its bytes for an answer.
@@ -120,10 +115,20 @@ pub fn needs_body(key: &SearchKey) -> bool {
 
 /// True when a key is MODSEQ: the answer then carries the highest mod-sequence found (RFC 7162 3.1.5).
 pub fn asks_modseq(key: &SearchKey) -> bool {
+    has(key, &|key| matches!(key, SearchKey::ModSeq(_)))
+}
+
+/// True for NEW, OLD and RECENT, which IMAP4rev2 does not have (RFC 9051 E).
+pub fn asks_recent(key: &SearchKey) -> bool {
+    has(key, &|key| *key == SearchKey::Recent)
+}
+
+/// True when some key, at any level, is of a kind.
+fn has(key: &SearchKey, kind: &impl Fn(&SearchKey) -> bool) -> bool {
     match key {
-        SearchKey::And(keys) => keys.iter().any(asks_modseq),
-        SearchKey::Or(one, other) => asks_modseq(one) || asks_modseq(other),
-        SearchKey::Not(key) => asks_modseq(key),
-        other => matches!(other, SearchKey::ModSeq(_)),
+        SearchKey::And(keys) => keys.iter().any(|key| has(key, kind)),
+        SearchKey::Or(one, other) => has(one, kind) || has(other, kind),
+        SearchKey::Not(key) => has(key, kind),
+        other => kind(other),
     }
 }

@@ -59,6 +59,8 @@ pub struct Selected {
     uids: Vec<Uid>,
     /// Messages that are \Recent to this session: `from..to`, ascending, not touching.
     recent: Vec<(Uid, Uid)>,
+    /// False: the client knows no \Recent (RFC 9051), and takes none from others.
+    knows_recent: bool,
     /// Messages at or above this have not been told.
     next_uid: Uid,
     /// Flag changes up to this have been told.
@@ -82,14 +84,19 @@ pub struct Numbered {
 }
 
 impl Selected {
-    /// Opens `view` as it is now. `record` says from where on messages are \Recent.
-    pub fn open(view: Arc<SharedView>, record: &MailboxRecord, read_only: bool) -> Self {
+    /// Opens `view` as it is now. `record` says from where on messages are \Recent, to a client that knows of it.
+    pub fn open(
+        view: Arc<SharedView>,
+        record: &MailboxRecord,
+        (read_only, knows_recent): (bool, bool),
+    ) -> Self {
         let mut selected = view.read(|now| Self {
             view: view.clone(),
             mailbox: now.id,
             read_only,
             uids: now.messages().iter().map(|message| message.uid).collect(),
             recent: Vec::new(),
+            knows_recent,
             next_uid: now.uid_next,
             flags_told: now.highest_modseq,
             expunges_told: now.highest_modseq,
@@ -107,6 +114,9 @@ impl Selected {
     /// Of the messages `from..to`, those that no session was told of are \Recent to this one, and to no other
     /// unless this one only looks.
     fn take_recent(&mut self, from: Uid, to: Uid) {
+        if !self.knows_recent {
+            return;
+        }
         let unclaimed = if self.read_only { self.view.recent_from() } else { self.view.claim_recent(to) };
         let from = from.max(unclaimed);
         match self.recent.last_mut() {
@@ -114,6 +124,11 @@ impl Selected {
             Some((_, end)) if *end == from => *end = to,
             _ => self.recent.push((from, to)),
         }
+    }
+
+    /// From now on the client knows no \Recent. What it was told as such stays claimed.
+    pub fn forget_recent(&mut self) {
+        self.knows_recent = false;
     }
 
     /// Up to where this session's \Recent messages are still to be claimed for all nodes.
@@ -140,7 +155,7 @@ impl Selected {
 
     pub fn is_recent(&self, uid: Uid) -> bool {
         let at = self.recent.partition_point(|(_, to)| *to <= uid);
-        self.recent.get(at).is_some_and(|(from, _)| *from <= uid)
+        self.knows_recent && self.recent.get(at).is_some_and(|(from, _)| *from <= uid)
     }
 
     /// How many messages are \Recent.
@@ -302,7 +317,7 @@ impl Selected {
         write::number(self.uids.len() as u64, out);
         out.extend_from_slice(b" EXISTS\r\n");
         let recent = self.recent();
-        if recent != self.recent_told {
+        if self.knows_recent && recent != self.recent_told {
             self.recent_told = recent;
             out.extend_from_slice(b"* ");
             write::number(recent as u64, out);

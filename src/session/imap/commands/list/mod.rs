@@ -97,7 +97,7 @@ impl List {
             if !selected && !child_info {
                 continue;
             }
-            let mut attributes = self.attributes(name, *record, &names);
+            let mut attributes = attributes(name, *record, &names, self.request.extended);
             if self.wants_subscriptions() && subscribed.contains(*name) {
                 attributes.push("\\Subscribed");
             }
@@ -114,21 +114,6 @@ impl List {
         }
         self.listed = listed;
         self.tell(core, io.out)
-    }
-
-    fn attributes(&self, name: &str, record: Option<&MailboxRecord>, names: &Names) -> Vec<&'static str> {
-        let mut attributes = Vec::new();
-        match record {
-            // RFC 5258 3: \NonExistent implies \Noselect, for a client that knows it.
-            None if self.request.extended => attributes.push("\\NonExistent"),
-            None => attributes.push("\\Noselect"),
-            Some(record) if record.no_select => attributes.push("\\Noselect"),
-            Some(_) => {}
-        }
-        let children = names.with_children.contains(name);
-        attributes.push(if children { "\\HasChildren" } else { "\\HasNoChildren" });
-        attributes.extend(record.and_then(|record| record.special_use).map(special_use_name));
-        attributes
     }
 
     /// RFC 5258 3.5: by which options something below the name is selected.
@@ -241,6 +226,59 @@ impl Choice<'_> {
         }
         above
     }
+}
+
+fn attributes(
+    name: &str,
+    record: Option<&MailboxRecord>,
+    names: &Names,
+    extended: bool,
+) -> Vec<&'static str> {
+    let mut attributes = Vec::new();
+    match record {
+        // RFC 5258 3: \NonExistent implies \Noselect, for a client that knows it.
+        None if extended => attributes.push("\\NonExistent"),
+        None => attributes.push("\\Noselect"),
+        Some(record) if record.no_select => attributes.push("\\Noselect"),
+        Some(_) => {}
+    }
+    let children = names.with_children.contains(name);
+    attributes.push(if children { "\\HasChildren" } else { "\\HasNoChildren" });
+    attributes.extend(record.and_then(|record| record.special_use).map(special_use_name));
+    attributes
+}
+
+/// The LIST response that SELECT has (RFC 9051 6.3.2); with OLDNAME where the client spelt the name differently.
+pub fn list_line(
+    record: &MailboxRecord,
+    mailboxes: &[MailboxRecord],
+    (coding, old_name): (NameCoding, Option<&str>),
+    out: &mut BytesMut,
+) {
+    let attributes = attributes(&record.name, Some(record), &Names::of(mailboxes), true);
+    write_name("LIST", (&record.name, coding), &attributes, out);
+    if let Some(old_name) = old_name {
+        write_old_name(old_name, coding, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RFC 9051 6.3.9.7: `name` is what the client calls `old_name`.
+pub fn old_name_line(
+    (name, old_name): (&str, &str),
+    coding: NameCoding,
+    attributes: &[&str],
+    out: &mut BytesMut,
+) {
+    write_name("LIST", (name, coding), attributes, out);
+    write_old_name(old_name, coding, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_old_name(old_name: &str, coding: NameCoding, out: &mut BytesMut) {
+    out.extend_from_slice(b" (\"OLDNAME\" (");
+    write::mailbox_name(old_name, coding, out);
+    out.extend_from_slice(b"))");
 }
 
 fn special_use_name(special_use: SpecialUse) -> &'static str {

@@ -118,7 +118,13 @@ fn told(
     io: &mut Io,
 ) -> Pieces {
     let modseq = asks_modseq(&request.key);
-    let Some(results) = &request.results else { return plain(verb, uid, &finder.found, modseq) };
+    let all = Results { all: true, ..Results::default() };
+    let results = match &request.results {
+        Some(results) => results,
+        // RFC 9051 6.4.4: there is no other answer to a SEARCH.
+        None if core.rev2 && verb == "SEARCH" => &all,
+        None => return plain(verb, uid, &finder.found, modseq),
+    };
     if results.update {
         watch(core, uid, finder.key(), members(), io);
     }
