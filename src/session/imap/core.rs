@@ -46,6 +46,8 @@ pub struct Core {
     pub qresync: bool,
     /// RFC 9051: enabled; the client knows no \Recent, and does know ESEARCH and names in UTF-8.
     pub rev2: bool,
+    /// RFC 9586: enabled; messages have no numbers but their UIDs.
+    pub uid_only: bool,
     /// How mailbox names go over the wire, both ways.
     pub names: NameCoding,
     /// True while IDLE waits: news are wanted.
@@ -64,8 +66,13 @@ impl Core {
 
     /// How this session is told of what it did not ask for. `uid`: the command under way is a UID command.
     pub fn telling(&self, uid: bool) -> Telling {
-        // RFC 7162 3.2.4, RFC 9051 7.5.2: every such FETCH has the UID then.
-        Telling { uid: uid || self.qresync || self.rev2, modseq: self.condstore, vanished: self.qresync }
+        Telling {
+            // RFC 7162 3.2.4, RFC 9051 7.5.2: every such FETCH has the UID then.
+            uid: uid || self.qresync || self.rev2,
+            modseq: self.condstore,
+            vanished: self.qresync || self.uid_only,
+            uid_only: self.uid_only,
+        }
     }
 
     /// RFC 7162 3.2.7, 3.2.8: what is expunged raises the mod-sequence, and a client that keeps it hears so.

@@ -53,6 +53,7 @@ impl Session {
             condstore: false,
             qresync: false,
             rev2: false,
+            uid_only: false,
             names: NameCoding::default(),
             idling: false,
             tag: String::new(),
@@ -252,6 +253,7 @@ impl Machine for Session {
         self.core.condstore = false;
         self.core.qresync = false;
         self.core.rev2 = false;
+        self.core.uid_only = false;
         self.core.names = NameCoding::default();
         self.core.refused_logins = 0;
         self.reader = Reader::default();

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::grammar::NameCoding;
 use super::limits::VANISHED_RANGES_PER_LINE;
+use super::selected::Numbered;
 use crate::mail::flags::{Flags, SystemFlag};
 use crate::state::command::UidSet;
 
@@ -34,6 +35,14 @@ pub fn vanished(response: &str, uids: &UidSet, out: &mut BytesMut) {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// The front of a FETCH response, up to its parenthesis; of a UIDFETCH (RFC 9586) to a client that knows UIDs only.
+pub fn fetch(message: Numbered, uid_only: bool, out: &mut BytesMut) {
+    let _ = match uid_only {
+        true => write!(out, "* {} UIDFETCH (", message.uid),
+        false => write!(out, "* {} FETCH (", message.sequence),
+    };
 }
 
 pub fn number(number: impl Into<u64>, out: &mut BytesMut) {

@@ -55,13 +55,16 @@ impl Task for Enable {
         let condstore = !core.condstore && wants("CONDSTORE");
         let qresync = !core.qresync && wants("QRESYNC");
         let rev2 = !core.rev2 && wants("IMAP4REV2");
-        let all = [(" CONDSTORE", condstore), (" QRESYNC", qresync), (" IMAP4rev2", rev2)];
+        let uid_only = !core.uid_only && wants("UIDONLY");
+        let all =
+            [(" CONDSTORE", condstore), (" QRESYNC", qresync), (" IMAP4rev2", rev2), (" UIDONLY", uid_only)];
         io.out.extend_from_slice(b"* ENABLED");
         for (name, _) in all.iter().filter(|(_, on)| *on) {
             io.out.extend_from_slice(name.as_bytes());
         }
         io.out.extend_from_slice(b"\r\n");
         core.qresync |= qresync;
+        core.uid_only |= uid_only;
         if rev2 {
             core.enable_rev2();
         }

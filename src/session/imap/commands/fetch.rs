@@ -33,6 +33,8 @@ pub struct Fetch {
     uid: bool,
     set: SequenceSet,
     items: Vec<FetchItem>,
+    /// The client asked for UID; otherwise it is in a UID FETCH of itself.
+    asks_uid: bool,
     wants: Wants,
     changed_since: Option<ModSeq>,
     /// What was expunged is told, too. Where it is not remembered: from this UID on.
@@ -55,8 +57,9 @@ pub struct Fetch {
 impl Fetch {
     pub fn new(uid: bool, request: FetchRequest) -> Self {
         let mut items = request.items;
+        let asks_uid = items.contains(&FetchItem::Uid);
         // RFC 3501 6.4.8: a UID FETCH always answers with the UID.
-        if uid && !items.contains(&FetchItem::Uid) {
+        if uid && !asks_uid {
             items.insert(0, FetchItem::Uid);
         }
         // RFC 7162 3.1.4.1: CHANGEDSINCE implies MODSEQ.
@@ -68,6 +71,7 @@ impl Fetch {
             set: request.set,
             wants: Wants::of(&items),
             items,
+            asks_uid,
             changed_since: request.changed_since,
             vanished_from: request.vanished.then_some(Uid(1)),
             partial: request.partial,
@@ -107,6 +111,10 @@ impl Fetch {
         // RFC 7162 3.2.4: a FETCH that tells of flags which it set has the UID.
         if core.qresync && self.wants.marks_seen && !self.items.contains(&FetchItem::Uid) {
             self.items.insert(0, FetchItem::Uid);
+        }
+        // RFC 9586 3: a UIDFETCH says which message it is of.
+        if core.uid_only && !self.asks_uid {
+            self.items.retain(|item| *item != FetchItem::Uid);
         }
         let Some(selected) = &core.selected else { return no_such_message() };
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
@@ -191,6 +199,7 @@ impl Fetch {
         let keywords = selected.view().read(|view| view.keywords.clone());
         let line = Line {
             message,
+            uid_only: core.uid_only,
             record,
             keywords: &keywords,
             recent: selected.is_recent(message.uid),

@@ -1,4 +1,4 @@
-//! Writes one message's `* n FETCH (…)`.
+//! Writes one message's `* n FETCH (…)`, or its UIDFETCH.
 
 use std::collections::VecDeque;
 
@@ -39,6 +39,8 @@ impl Wants {
 
 pub struct Line<'a> {
     pub message: Numbered,
+    /// The client knows no message numbers (RFC 9586).
+    pub uid_only: bool,
     pub record: &'a MessageRecord,
     pub keywords: &'a [String],
     pub recent: bool,
@@ -66,9 +68,7 @@ impl Line<'_> {
         let mut raw = raw.map(Raw::new);
         let mut all_known = Ok(());
         let mut out = BytesMut::with_capacity(256);
-        out.extend_from_slice(b"* ");
-        write::number(self.message.sequence, &mut out);
-        out.extend_from_slice(b" FETCH (");
+        write::fetch(self.message, self.uid_only, &mut out);
         let mut first = true;
         for item in self.all(items) {
             let binary = match (&item, &mut raw) {

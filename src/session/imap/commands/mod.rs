@@ -23,7 +23,7 @@ use super::core::{Core, Io, Next, Reply, Task};
 use super::grammar::{Request, StatusItem};
 use super::question::Answer;
 use super::reader::MessageLiteral;
-use super::search::asks_recent;
+use super::search::{asks_recent, names_numbers};
 use super::selected::Expunges;
 
 /// A command that is about to run.
@@ -52,7 +52,10 @@ pub fn begin(request: Request, core: &Core) -> Command {
         Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, Expunges::Tell),
         _ => (false, Expunges::Tell),
     };
-    let task = match out_of_place(&request, core).or_else(|| not_in_rev2(&request, core)) {
+    let refused = out_of_place(&request, core)
+        .or_else(|| not_in_rev2(&request, core))
+        .or_else(|| not_by_uid(&request, core));
+    let task = match refused {
         Some(reply) => Box::new(Refused(Some(reply))),
         None => task(request),
     };
@@ -107,6 +110,24 @@ fn not_in_rev2(request: &Request, core: &Core) -> Option<Reply> {
         _ => false,
     };
     (core.rev2 && recent).then(|| Reply::bad("IMAP4rev2 knows no recent messages"))
+}
+
+/// RFC 9586 3: whatever names a message by its number.
+fn not_by_uid(request: &Request, core: &Core) -> Option<Reply> {
+    let by_number = match request {
+        Request::Fetch { uid, .. }
+        | Request::Store { uid, .. }
+        | Request::Copy { uid, .. }
+        | Request::Move { uid, .. } => !uid,
+        Request::Search { uid, search } | Request::Sort { uid, search, .. } => {
+            !uid || names_numbers(&search.key)
+        }
+        Request::Thread { uid, key, .. } => !uid || names_numbers(key),
+        Request::Select { qresync: Some(resync), .. } => resync.matching.is_some(),
+        _ => false,
+    };
+    let required = || Reply::bad("Messages have no numbers but their UIDs").with_code("UIDREQUIRED");
+    (core.uid_only && by_number).then(required)
 }
 
 fn task(request: Request) -> Box<dyn Task> {

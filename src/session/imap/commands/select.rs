@@ -129,7 +129,7 @@ impl Task for Select {
             (Stage::View(record), Some(Answer::View(Some(view)))) => {
                 core.condstore |= self.condstore;
                 let selected = Selected::open(view, &record, (self.read_only, !core.rev2));
-                write_state(&selected, core.rev2, io.out);
+                write_state(core, &selected, io.out);
                 // RFC 3501 2.3.2: what is \Recent to this session is so to no later one. EXAMINE claims nothing.
                 let claim = !self.read_only && selected.recent() > 0;
                 let up_to = selected.next_uid();
@@ -151,16 +151,18 @@ impl Task for Select {
     }
 }
 
-fn write_state(selected: &Selected, rev2: bool, out: &mut BytesMut) {
+fn write_state(core: &Core, selected: &Selected, out: &mut BytesMut) {
     selected.view().read(|view| {
         out.extend_from_slice(b"* FLAGS ");
         write::known_flags(&view.keywords, out);
         out.extend_from_slice(b")\r\n");
         selected.write_permanent_flags(view, out);
         out.extend_from_slice(format!("* {} EXISTS\r\n", selected.exists()).as_bytes());
-        // RFC 9051 E: neither is there any more.
-        if !rev2 {
+        // RFC 9051 E: neither is there any more; RFC 9586: nor a message number.
+        if !core.rev2 {
             out.extend_from_slice(format!("* {} RECENT\r\n", selected.recent()).as_bytes());
+        }
+        if !core.rev2 && !core.uid_only {
             write_unseen(selected, view, out);
         }
         let validity = view.uid_validity;

@@ -123,6 +123,11 @@ pub fn asks_recent(key: &SearchKey) -> bool {
     has(key, &|key| *key == SearchKey::Recent)
 }
 
+/// True when a message number decides. `$` is none.
+pub fn names_numbers(key: &SearchKey) -> bool {
+    has(key, &|key| matches!(key, SearchKey::SequenceSet(set) if *set != SequenceSet::Saved))
+}
+
 /// True when some key, at any level, is of a kind.
 fn has(key: &SearchKey, kind: &impl Fn(&SearchKey) -> bool) -> bool {
     match key {

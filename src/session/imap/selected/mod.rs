@@ -31,6 +31,8 @@ pub struct Telling {
     pub modseq: bool,
     /// VANISHED (RFC 7162 3.2.10) instead of EXPUNGE.
     pub vanished: bool,
+    /// UIDFETCH (RFC 9586) instead of FETCH.
+    pub uid_only: bool,
 }
 
 /// One's own change of flags: told by the command itself, not again.
@@ -382,8 +384,8 @@ impl Selected {
         out.extend_from_slice(if room { b" \\*)] Kept\r\n" } else { b")] Kept\r\n" });
     }
 
-    /// `* 3 FETCH (FLAGS (\Seen))`, with UID and MODSEQ where they are wanted; without `keywords` it tells of no
-    /// flags.
+    /// `* 3 FETCH (FLAGS (\Seen))`, or `* 17 UIDFETCH …`, with UID and MODSEQ where they are wanted; without
+    /// `keywords` it tells of no flags.
     pub fn write_fetch(
         &self,
         record: &MessageRecord,
@@ -392,11 +394,9 @@ impl Selected {
         out: &mut BytesMut,
     ) {
         let Some(sequence) = self.sequence_of(record.uid) else { return };
-        out.extend_from_slice(b"* ");
-        write::number(sequence, out);
-        out.extend_from_slice(b" FETCH (");
+        write::fetch(Numbered { sequence, uid: record.uid }, telling.uid_only, out);
         let mut blank: &[u8] = b"";
-        if telling.uid {
+        if telling.uid && !telling.uid_only {
             out.extend_from_slice(b"UID ");
             write::number(record.uid.0, out);
             blank = b" ";
