@@ -1,5 +1,7 @@
 //! What the server says it can do, at each stage of a session.
 
+use super::limits::APPEND_MESSAGES_MAX;
+
 /// What stands in CAPABILITY at every stage.
 const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
 
@@ -22,7 +24,8 @@ pub enum Stage {
 /// The capabilities, space-separated.
 pub fn capabilities(stage: Stage) -> String {
     match stage {
-        Stage::LoggedIn => format!("{ALWAYS} {LOGGED_IN}"),
+        // RFC 9738 3: what APPEND takes; COPY takes more.
+        Stage::LoggedIn => format!("{ALWAYS} {LOGGED_IN} SAVELIMIT={APPEND_MESSAGES_MAX}"),
         Stage::Greeting { starttls, login_allowed } => {
             // RFC 3501 6.2.3: LOGINDISABLED while passwords would go in the clear.
             let starttls = if starttls { " STARTTLS" } else { "" };

@@ -204,7 +204,9 @@ impl Append {
         self.literal = literal;
         if self.messages.len() == APPEND_MESSAGES_MAX {
             let text = format!("One APPEND has at most {APPEND_MESSAGES_MAX} messages");
-            return self.refuse(Reply::no("LIMIT", text), io);
+            // RFC 9738 3.1.
+            let code = format!("MESSAGELIMIT {APPEND_MESSAGES_MAX}");
+            return self.refuse(Reply::no("", text).with_code(code), io);
         }
         if self.lines_bytes > APPEND_LINES_BYTES_MAX {
             return self.refuse(Reply::no("LIMIT", "The command's lines are too long together"), io);

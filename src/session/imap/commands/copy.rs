@@ -1,13 +1,14 @@
 //! COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), with COPYUID (RFC 4315).
 
 use super::{no_such_message, read_only};
-use crate::mail::ids::MailboxId;
+use crate::mail::ids::{MailboxId, Uid};
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::MailboxName;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::sequence_set::SequenceSet;
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::view::MESSAGES_PER_COMMAND_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -37,13 +38,12 @@ impl Copy {
         }
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
         let uids = selected.uid_set(&ranges);
-        self.portions = match self.kind {
-            // RFC 3501 6.4.7: all or nothing; what is too much for one command is refused.
-            Kind::Copy if uids.is_empty() => Vec::new(),
-            Kind::Copy => vec![uids],
-            // RFC 6851 3.3: each message is moved or is not, so that many may go in portions.
-            Kind::Move => selected.view().read(|view| view.portions(&uids)),
-        };
+        // RFC 6851 3.3: each message is moved or is not, so that many may go in portions.
+        self.portions = selected.view().read(|view| view.portions(&uids));
+        // RFC 3501 6.4.7: but copied are all or none.
+        if self.kind == Kind::Copy && self.portions.len() > 1 {
+            return too_many(&self.portions);
+        }
         self.portions.reverse();
         match self.mailbox.0.take() {
             Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
@@ -99,6 +99,15 @@ impl Task for Copy {
             other => Next::Done(Reply::unexpected(other)),
         }
     }
+}
+
+/// RFC 9738 3.1: how many messages one COPY takes, and the UID from which on it would take those named.
+fn too_many(portions: &[UidSet]) -> Next {
+    let uids: Vec<Uid> = portions.iter().flat_map(UidSet::iter).collect();
+    let from = uids[uids.len().saturating_sub(MESSAGES_PER_COMMAND_MAX)];
+    let text = format!("One COPY takes at most {MESSAGES_PER_COMMAND_MAX} messages");
+    let code = format!("MESSAGELIMIT {MESSAGES_PER_COMMAND_MAX} {from}");
+    Next::Done(Reply::no("", text).with_code(code))
 }
 
 /// RFC 4315 4, `uid-set`: `*` is never used.

@@ -202,6 +202,14 @@ impl<'a> Cursor<'a> {
         u32::try_from(self.number64()?).map_err(|_| Syntax::Malformed("a number is too large"))
     }
 
+    /// RFC 3501 9, `nz-number`.
+    pub fn number_above_0(&mut self) -> Parsed<u32> {
+        match self.number()? {
+            0 => Err(Syntax::Malformed("a number is 0")),
+            number => Ok(number),
+        }
+    }
+
     /// RFC 7162 7: a mod-sequence has 63 bits.
     pub fn number64(&mut self) -> Parsed<u64> {
         let digits = self.take_while(|byte| byte.is_ascii_digit());

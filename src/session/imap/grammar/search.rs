@@ -298,8 +298,10 @@ fn with_argument(name: &str, cursor: &mut Cursor) -> Parsed<SearchKey> {
         "LARGER" => SearchKey::Larger(cursor.number64()?),
         "SMALLER" => SearchKey::Smaller(cursor.number64()?),
         "UID" => SearchKey::Uid(cursor.sequence_set()?),
-        "YOUNGER" => SearchKey::Younger(interval(cursor)?),
-        "OLDER" => SearchKey::Older(interval(cursor)?),
+        "UIDAFTER" => SearchKey::UidRanges(range(cursor.number_above_0()?.checked_add(1), u32::MAX)),
+        "UIDBEFORE" => SearchKey::UidRanges(range(Some(1), cursor.number_above_0()? - 1)),
+        "YOUNGER" => SearchKey::Younger(cursor.number_above_0()?),
+        "OLDER" => SearchKey::Older(cursor.number_above_0()?),
         "MODSEQ" => modseq(cursor)?,
         "EMAILID" => SearchKey::EmailId(keyword(cursor)?),
         // RFC 8474 6: no message has one.
@@ -311,16 +313,13 @@ fn with_argument(name: &str, cursor: &mut Cursor) -> Parsed<SearchKey> {
     })
 }
 
-fn keyword(cursor: &mut Cursor) -> Parsed<String> {
-    Ok(String::from_utf8_lossy(cursor.atom()?).into_owned())
+/// RFC 9738 3.2: nothing where the first is beyond the last.
+fn range(first: Option<u32>, last: u32) -> Vec<(u32, u32)> {
+    first.filter(|first| *first <= last).map(|first| (first, last)).into_iter().collect()
 }
 
-/// RFC 5032 3: `nz-number` of seconds.
-fn interval(cursor: &mut Cursor) -> Parsed<u32> {
-    match cursor.number()? {
-        0 => Err(Syntax::Malformed("an interval is not 0")),
-        seconds => Ok(seconds),
-    }
+fn keyword(cursor: &mut Cursor) -> Parsed<String> {
+    Ok(String::from_utf8_lossy(cursor.atom()?).into_owned())
 }
 
 /// Whatever the charset named, it is read as UTF-8, of which US-ASCII is a part.

@@ -169,7 +169,10 @@ async fn the_messages_of_one_append_are_bounded() {
     let sent = say(append(APPEND_MESSAGES_MAX)).await;
     assert!(sent.contains(&format!(" 1:{APPEND_MESSAGES_MAX}]")) && sent.contains("b OK"), "{sent}");
     let sent = say(append(APPEND_MESSAGES_MAX + 1)).await;
-    assert!(sent.starts_with("a NO [LIMIT]") && sent.contains("b OK"), "{sent}");
+    assert!(
+        sent.starts_with(&format!("a NO [MESSAGELIMIT {APPEND_MESSAGES_MAX}]")) && sent.contains("b OK"),
+        "{sent}"
+    );
     // The lines of all of them together: each is a space, a flag of its length, and the literal's announcement.
     let keyword = "k".repeat(50_000);
     let flagged = |count: usize| {
@@ -240,7 +243,11 @@ async fn what_is_too_much_for_one_copy_is_refused_whole_and_moved_in_portions() 
     session.take_sent();
     session.send(b"c COPY 1:* Archive\r\nn STATUS Archive (MESSAGES)\r\n").await;
     let sent = session.take_sent();
-    assert!(sent.starts_with("c NO [LIMIT]") && sent.contains("(MESSAGES 0)"), "{sent}");
+    let from = messages - MESSAGES_PER_COMMAND_MAX + 1;
+    assert!(sent.starts_with(&format!("c NO [MESSAGELIMIT {MESSAGES_PER_COMMAND_MAX} {from}]")), "{sent}");
+    assert!(sent.contains("(MESSAGES 0)"), "{sent}");
+    session.send(format!("c UID COPY {from}:* Drafts\r\n").as_bytes()).await;
+    assert!(session.take_sent().starts_with("c OK [COPYUID "), "up to the bound");
     session.send(b"m MOVE 1:* Archive\r\n").await;
     let sent = session.take_sent();
     assert_eq!(sent.lines().filter(|line| line.starts_with("* OK [COPYUID ")).count(), 2);
