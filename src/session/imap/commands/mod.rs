@@ -40,18 +40,20 @@ pub fn append(literal: MessageLiteral) -> Box<dyn Task> {
 
 /// Makes the task that does what is asked, or says why it cannot be done in the session's state.
 pub fn begin(request: Request, core: &Core) -> Command {
-    // RFC 3501 7.4.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; the UID forms may.
-    let (uid, expunges) = match &request {
+    // RFC 3501 7.4.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; the UID forms may. RFC 7162 3.2.10.2: but
+    // not where they name message numbers all the same.
+    let (uid, may_expunge) = match &request {
+        Request::Fetch { uid, .. } | Request::Store { uid, .. } => (*uid, *uid),
         // RFC 5256 3: SORT and THREAD are as SEARCH.
-        Request::Fetch { uid, .. }
-        | Request::Store { uid, .. }
-        | Request::Search { uid, .. }
-        | Request::Sort { uid, .. }
-        | Request::Thread { uid, .. } => (*uid, if *uid { Expunges::Tell } else { Expunges::KeepBack }),
-        Request::UidExpunge(_) => (true, Expunges::Tell),
-        Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, Expunges::Tell),
-        _ => (false, Expunges::Tell),
+        Request::Search { uid, search } | Request::Sort { uid, search, .. } => {
+            (*uid, *uid && !names_numbers(&search.key))
+        }
+        Request::Thread { uid, key, .. } => (*uid, *uid && !names_numbers(key)),
+        Request::UidExpunge(_) => (true, true),
+        Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, true),
+        _ => (false, true),
     };
+    let expunges = if may_expunge { Expunges::Tell } else { Expunges::KeepBack };
     let refused = out_of_place(&request, core)
         .or_else(|| not_in_rev2(&request, core))
         .or_else(|| not_by_uid(&request, core));

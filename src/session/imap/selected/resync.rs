@@ -6,9 +6,9 @@ use crate::session::imap::sequence_set::SequenceSet;
 use crate::state::command::UidSet;
 
 impl Selected {
-    /// Of the UIDs `set`, those that were expunged after `since` (RFC 7162 3.2.5.1, 3.2.6). Where that is no longer
-    /// remembered: all from `known_from` on that are not there. Those that this session has yet to be told of are
-    /// left out: they are told as what goes now.
+    /// Of the UIDs `set` from `known_from` on, those that were expunged after `since` (RFC 7162 3.2.5.1, 3.2.6). Where
+    /// that is no longer remembered: all that are not there. Those that this session has yet to be told of are left
+    /// out: they are told as what goes now.
     pub fn vanished(&self, set: &SequenceSet, since: ModSeq, known_from: Uid) -> UidSet {
         let last = self.next_uid.0.saturating_sub(1);
         // `*` is the highest UID that was ever given: what stood at the end may be what has gone.
@@ -21,7 +21,8 @@ impl Selected {
         let remembered = self.view.read(|view| view.expunged_since(since));
         match remembered {
             Some(gone) => {
-                let gone = gone.into_iter().filter(|uid| within.contains(*uid));
+                // RFC 7162 3.2.5.2: what went below is known, even if the client's mod-sequence is older than that.
+                let gone = gone.into_iter().filter(|uid| *uid >= known_from && within.contains(*uid));
                 UidSet::from_ascending(gone.filter(|uid| self.uids.binary_search(uid).is_err()))
             }
             None => self.gaps(&within, known_from),

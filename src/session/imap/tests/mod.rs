@@ -3,5 +3,6 @@
 mod bounds;
 mod garbage;
 mod harness;
+mod pipelining;
 mod recent;
 mod transcripts;
