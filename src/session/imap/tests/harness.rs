@@ -40,7 +40,11 @@ impl House {
     }
 
     pub fn deliver(&self, mailbox: &str, raw: &str) {
-        let body = self.replica.put_body(Bytes::copy_from_slice(raw.as_bytes()));
+        self.deliver_bytes(mailbox, raw.as_bytes());
+    }
+
+    pub fn deliver_bytes(&self, mailbox: &str, raw: &[u8]) {
+        let body = self.replica.put_body(Bytes::copy_from_slice(raw));
         let to = DeliverTo { account: self.account, mailbox: mailbox.into(), flags: Default::default() };
         let outcome = self.replica.run(Command::Deliver(Deliver { body, to: vec![to] })).unwrap();
         assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");

@@ -3,6 +3,7 @@
 mod bounds;
 mod garbage;
 mod harness;
+mod hostile;
 mod pipelining;
 mod recent;
 mod transcripts;
