@@ -1,6 +1,8 @@
-//! Clients: one driver (TLS, timeouts, shutdown, limits) feeding pure machines for SMTP, LMTP, IMAP, POP3.
+//! Clients: one driver (TLS, timeouts, shutdown, limits) feeding pure machines for SMTP, LMTP, IMAP, POP3, and what mail
+//! programs ask to set themselves up.
 
 pub mod admission;
+pub mod autoconfig;
 pub mod driver;
 pub mod imap;
 pub mod listener;

@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
 use super::admission::{DoorLimits, Doors, Full, Seat};
+use super::autoconfig::{self, Autoconfig, Silent};
 use super::driver::{Bounds, Security, serve_connection};
 use super::imap::{self, ImapBackend, SummaryCache};
 use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
@@ -275,6 +276,9 @@ fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: impl Socket) 
         }
         ListenerName::Imap | ListenerName::Imaps => format!("* BYE {full}, try again later\r\n"),
         ListenerName::Pop3 | ListenerName::Pop3s => format!("-ERR [SYS/TEMP] {full}, try again later\r\n"),
+        ListenerName::Http | ListenerName::Https => {
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
+        }
     };
     socket.turn_away(&line);
 }
@@ -318,6 +322,12 @@ async fn serve<R: Replica>(
             let shared = (Arc::clone(&house.summaries), Arc::clone(&house.reading));
             let backend = ImapBackend::new(replica, logins, shared);
             serve_connection(socket, machine, backend, security, limits).await;
+        }
+        ListenerName::Http | ListenerName::Https => {
+            let (offset, tls) = (house.config.port_offset, house.config.tls.is_some());
+            let policy = autoconfig::Policy::new(directory, offset, tls);
+            let machine = Autoconfig::new(policy, replica.clock().clone());
+            serve_connection(socket, machine, Silent, security, limits).await;
         }
     }
 }

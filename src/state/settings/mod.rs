@@ -30,10 +30,13 @@ pub enum ListenerName {
     Pop3,
     Pop3s,
     Lmtp,
+    /// What mail programs ask to set themselves up.
+    Http,
+    Https,
 }
 
 impl ListenerName {
-    pub const ALL: [ListenerName; 8] = [
+    pub const ALL: [ListenerName; 10] = [
         Self::Smtp,
         Self::Smtps,
         Self::Submission,
@@ -42,6 +45,8 @@ impl ListenerName {
         Self::Pop3,
         Self::Pop3s,
         Self::Lmtp,
+        Self::Http,
+        Self::Https,
     ];
 
     /// As it stands in keys: `listener.NAME.port`.
@@ -55,6 +60,8 @@ impl ListenerName {
             Self::Pop3 => "pop3",
             Self::Pop3s => "pop3s",
             Self::Lmtp => "lmtp",
+            Self::Http => "http",
+            Self::Https => "https",
         }
     }
 }
@@ -67,7 +74,7 @@ pub enum TlsMode {
     On,
     /// STARTTLS is demanded before anything that matters.
     Forced,
-    /// From the first byte (smtps, imaps, pop3s).
+    /// From the first byte (smtps, imaps, pop3s, https).
     Implicit,
 }
 
@@ -113,8 +120,10 @@ impl<'a> Settings<'a> {
     pub fn listener(&self, name: ListenerName) -> ListenerSettings {
         let key = name.key();
         let tls = match name {
-            ListenerName::Smtps | ListenerName::Imaps | ListenerName::Pop3s => TlsMode::Implicit,
-            ListenerName::Lmtp => TlsMode::Off,
+            ListenerName::Smtps | ListenerName::Imaps | ListenerName::Pop3s | ListenerName::Https => {
+                TlsMode::Implicit
+            }
+            ListenerName::Lmtp | ListenerName::Http => TlsMode::Off,
             ListenerName::Smtp | ListenerName::Submission | ListenerName::Imap | ListenerName::Pop3 => {
                 match self.get(&format!("listener.{key}.tls")) {
                     "off" => TlsMode::Off,

@@ -130,6 +130,14 @@ pub const TABLE: &[Setting] = &[
     flag("listener.pop3s.enabled", "true", "Whether POP3 over TLS is listened for (row 1)."),
     port("listener.lmtp.port", "24", "Port for LMTP, for a scanner in front of the mailboxes (row 2)."),
     flag("listener.lmtp.enabled", "false", "Whether LMTP is listened for (row 2)."),
+    port(
+        "listener.http.port",
+        "80",
+        "Port where mail programs ask how to set themselves up (row 9), in the clear: for a proxy in front.",
+    ),
+    flag("listener.http.enabled", "false", "Whether mail programs may ask how to set themselves up (row 9)."),
+    port("listener.https.port", "443", "The same over TLS (row 9)."),
+    flag("listener.https.enabled", "false", "Whether mail programs may ask the same over TLS (row 9)."),
     // SMTP.
     setting(
         "smtp.banner",

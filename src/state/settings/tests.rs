@@ -23,7 +23,8 @@ fn each_getter_has_its_row_in_the_table() {
     for name in ListenerName::ALL {
         let listener = settings.listener(name);
         assert_ne!(listener.port, 0, "{name:?}");
-        assert_eq!(listener.enabled, name != ListenerName::Lmtp);
+        let asked_for = matches!(name, ListenerName::Lmtp | ListenerName::Http | ListenerName::Https);
+        assert_eq!(listener.enabled, !asked_for, "{name:?}");
     }
     assert_eq!(settings.listener(ListenerName::Submission).tls, TlsMode::On);
     assert_eq!(settings.listener(ListenerName::Smtp).tls, TlsMode::On);

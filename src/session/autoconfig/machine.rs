@@ -1,0 +1,222 @@
+//! One request, one answer, the end.
+
+use std::borrow::Cow;
+
+use bytes::BytesMut;
+use chrono::DateTime;
+
+use super::offer::Policy;
+use super::request::{BODY_BYTES_MAX, HEAD_BYTES_MAX, Method, Request, Status, parse};
+use super::{apple, mozilla, outlook};
+use crate::clock::Clock;
+use crate::session::driver::Backend;
+use crate::session::machine::{Machine, Step};
+
+pub struct Autoconfig {
+    policy: Policy,
+    clock: Clock,
+    phase: Phase,
+}
+
+enum Phase {
+    Head,
+    Body(Request),
+    Answered,
+}
+
+/// A document and its type.
+pub struct Document {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+/// The machine asks nothing.
+#[derive(Debug)]
+pub enum Never {}
+
+/// Answers what is never asked.
+pub struct Silent;
+
+impl Backend<Autoconfig> for Silent {
+    async fn answer(&mut self, question: Never) -> Never {
+        question
+    }
+}
+
+impl Autoconfig {
+    pub fn new(policy: Policy, clock: Clock) -> Self {
+        Self { policy, clock, phase: Phase::Head }
+    }
+
+    fn head(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Never>> {
+        match parse(input) {
+            Ok(None) => Some(Step::NeedInput),
+            Ok(Some((request, bytes))) => {
+                bytes::Buf::advance(input, bytes);
+                if request.waits && request.body_bytes > input.len() {
+                    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                self.phase = Phase::Body(request);
+                None
+            }
+            Err(status) => {
+                self.refuse(status, out);
+                None
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &Request, body: &[u8], out: &mut BytesMut) {
+        match self.document(request, body) {
+            Ok(document) => {
+                self.write(("200 OK", ""), &document, out);
+                if request.method == Method::Head {
+                    out.truncate(out.len() - document.text.len());
+                }
+            }
+            Err(status) => self.refuse(status, out),
+        }
+    }
+
+    fn document(&self, request: &Request, body: &[u8]) -> Result<Document, Status> {
+        if self.policy.servers.is_empty() {
+            return Err(Status::Unavailable);
+        }
+        let reads = || match request.method {
+            Method::Get | Method::Head => Ok(()),
+            Method::Post | Method::Other => Err(Status::MethodNotAllowed("GET, HEAD")),
+        };
+        // Outlook spells its path as it likes.
+        match request.path.to_ascii_lowercase().as_str() {
+            "/mail/config-v1.1.xml" | "/.well-known/autoconfig/mail/config-v1.1.xml" => {
+                reads()?;
+                let domain = self.domain(request).ok_or(Status::NotFound)?;
+                Ok(mozilla::config(&self.policy, &domain))
+            }
+            "/autodiscover/autodiscover.xml" => match request.method {
+                Method::Post => {
+                    let address = outlook::address_in(body).ok_or(Status::BadRequest)?;
+                    self.is_ours(&address)?;
+                    Ok(outlook::autodiscover(&self.policy, &address))
+                }
+                Method::Get | Method::Head | Method::Other => Err(Status::MethodNotAllowed("POST")),
+            },
+            "/mail.mobileconfig" => {
+                reads()?;
+                let address = self.address(request).ok_or(Status::BadRequest)?;
+                self.is_ours(&address)?;
+                Ok(apple::profile(&self.policy, &address))
+            }
+            _ => Err(Status::NotFound),
+        }
+    }
+
+    fn address<'a>(&self, request: &'a Request) -> Option<Cow<'a, str>> {
+        let mut pairs = form_urlencoded::parse(request.query.as_bytes());
+        let (_, address) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("emailaddress"))?;
+        Some(address)
+    }
+
+    /// Of the address that the query names; without one, of the host that was asked.
+    fn domain(&self, request: &Request) -> Option<String> {
+        match self.address(request) {
+            Some(address) => self.policy.local_domain(address.rsplit_once('@')?.1),
+            None => {
+                let host = request.host.as_str();
+                let bare = host.strip_prefix("autoconfig.").unwrap_or(host);
+                self.policy.local_domain(bare)
+            }
+        }
+    }
+
+    fn is_ours(&self, address: &str) -> Result<(), Status> {
+        let domain = address.rsplit_once('@').and_then(|(_, domain)| self.policy.local_domain(domain));
+        domain.map(drop).ok_or(Status::NotFound)
+    }
+
+    fn refuse(&mut self, status: Status, out: &mut BytesMut) {
+        let allow = match status {
+            Status::MethodNotAllowed(methods) => format!("Allow: {methods}\r\n"),
+            _ => String::new(),
+        };
+        let text = format!("{}\n", status.line());
+        self.write((status.line(), &allow), &Document { kind: "text/plain; charset=utf-8", text }, out);
+    }
+
+    fn write(&mut self, (status, fields): (&str, &str), document: &Document, out: &mut BytesMut) {
+        self.phase = Phase::Answered;
+        let Document { kind, text } = document;
+        let (date, bytes) = (http_date(&self.clock), text.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\nDate: {date}\r\n{fields}Content-Type: {kind}\r\nContent-Length: {bytes}\r\n\
+             Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        );
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// IMF-fixdate (RFC 9110 5.6.7).
+fn http_date(clock: &Clock) -> String {
+    let now = DateTime::from_timestamp_millis(clock.now().0 as i64).unwrap_or_default();
+    now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+impl Machine for Autoconfig {
+    type Question = Never;
+    type Answer = Never;
+
+    fn open(&mut self, _out: &mut BytesMut) {}
+
+    fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<Never> {
+        loop {
+            let step = match std::mem::replace(&mut self.phase, Phase::Head) {
+                Phase::Head => self.head(input, out),
+                Phase::Body(request) if request.body_bytes > input.len() => {
+                    self.phase = Phase::Body(request);
+                    Some(Step::NeedInput)
+                }
+                Phase::Body(request) => {
+                    let body = input.split_to(request.body_bytes);
+                    self.answer(&request, &body, out);
+                    None
+                }
+                Phase::Answered => {
+                    self.phase = Phase::Answered;
+                    Some(Step::Close)
+                }
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Never, _out: &mut BytesMut) {
+        match answer {}
+    }
+
+    fn tls_started(&mut self) {}
+
+    fn timed_out(&mut self, out: &mut BytesMut) {
+        self.refuse(Status::Timeout, out);
+    }
+
+    fn shutting_down(&mut self, out: &mut BytesMut) {
+        self.refuse(Status::Unavailable, out);
+    }
+
+    fn login_ended(&mut self, _out: &mut BytesMut) {}
+
+    fn idle_seconds_max(&self) -> u64 {
+        self.policy.seconds_max
+    }
+
+    fn input_max(&self) -> usize {
+        HEAD_BYTES_MAX + BODY_BYTES_MAX + 1
+    }
+
+    fn is_mid_command(&self) -> bool {
+        true
+    }
+}
