@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::list::old_name_line;
+use super::list::list_line;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, is_creatable};
 use crate::session::imap::object_id::mailbox_id;
@@ -89,7 +89,7 @@ impl Rename {
         let differs = self.from.old_name().or(self.to.old_name()).is_some();
         if core.rev2 && differs && from != "INBOX" {
             let supplied = self.from.old_name().unwrap_or(from);
-            old_name_line((to, supplied), core.names, &[], out);
+            list_line((to, Some(supplied)), &[], core.names, out);
         }
     }
 }
@@ -127,7 +127,7 @@ impl Task for Subscribe {
 /// RFC 9051 6.3.9.7: the name that a mailbox has, where the client spelt it differently.
 fn tell_name(core: &Core, mailbox: &MailboxName, attributes: &[&str], out: &mut BytesMut) {
     if let (true, Some(name), Some(old_name)) = (core.rev2, &mailbox.0, mailbox.old_name()) {
-        old_name_line((name, old_name), core.names, attributes, out);
+        list_line((name, Some(old_name)), attributes, core.names, out);
     }
 }
 

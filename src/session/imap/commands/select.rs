@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::fetch::Fetch;
-use super::list::list_line;
+use super::list::{attributes_of, list_line};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
@@ -121,8 +121,9 @@ impl Task for Select {
             }
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) => self.open(record),
             (Stage::Around(record), Some(Answer::Mailboxes(mailboxes))) => {
-                let old_name = self.mailbox.old_name();
-                list_line(&record, &mailboxes, (core.names, old_name), io.out);
+                let attributes = attributes_of(&record, &mailboxes);
+                let name = self.mailbox.0.as_deref().unwrap_or(&record.name);
+                list_line((name, self.mailbox.old_name()), &attributes, core.names, io.out);
                 self.open(record)
             }
             (Stage::View(_), Some(Answer::View(None))) => Next::Done(Reply::no_such_mailbox()),

@@ -248,37 +248,25 @@ fn attributes(
     attributes
 }
 
-/// The LIST response that SELECT has (RFC 9051 6.3.2); with OLDNAME where the client spelt the name differently.
-pub fn list_line(
-    record: &MailboxRecord,
-    mailboxes: &[MailboxRecord],
-    (coding, old_name): (NameCoding, Option<&str>),
-    out: &mut BytesMut,
-) {
-    let attributes = attributes(&record.name, Some(record), &Names::of(mailboxes), true);
-    write_name("LIST", (&record.name, coding), &attributes, out);
-    if let Some(old_name) = old_name {
-        write_old_name(old_name, coding, out);
-    }
-    out.extend_from_slice(b"\r\n");
+/// What LIST says of one mailbox among all of them.
+pub fn attributes_of(record: &MailboxRecord, mailboxes: &[MailboxRecord]) -> Vec<&'static str> {
+    attributes(&record.name, Some(record), &Names::of(mailboxes), true)
 }
 
-/// RFC 9051 6.3.9.7: `name` is what the client calls `old_name`.
-pub fn old_name_line(
-    (name, old_name): (&str, &str),
-    coding: NameCoding,
+/// A LIST that nobody asked for; with OLDNAME where the client spelt the name differently (RFC 9051 6.3.9.7).
+pub fn list_line(
+    (name, old_name): (&str, Option<&str>),
     attributes: &[&str],
+    coding: NameCoding,
     out: &mut BytesMut,
 ) {
     write_name("LIST", (name, coding), attributes, out);
-    write_old_name(old_name, coding, out);
+    if let Some(old_name) = old_name {
+        out.extend_from_slice(b" (\"OLDNAME\" (");
+        write::mailbox_name(old_name, coding, out);
+        out.extend_from_slice(b"))");
+    }
     out.extend_from_slice(b"\r\n");
-}
-
-fn write_old_name(old_name: &str, coding: NameCoding, out: &mut BytesMut) {
-    out.extend_from_slice(b" (\"OLDNAME\" (");
-    write::mailbox_name(old_name, coding, out);
-    out.extend_from_slice(b"))");
 }
 
 fn special_use_name(special_use: SpecialUse) -> &'static str {
