@@ -50,7 +50,7 @@ pub enum PartKind {
     Leaf,
     /// Without children where it names no boundary, or the boundary never comes.
     Multipart(Vec<PartId>),
-    /// `message/rfc822`: the part's body is this whole message.
+    /// `message/rfc822`, or `message/global` in no encoding: the part's body is this whole message.
     Message(PartId),
 }
 
@@ -89,6 +89,14 @@ impl Part {
             PartKind::Multipart(children) => !children.is_empty(),
             PartKind::Message(_) => true,
         }
+    }
+
+    /// True where the type says that a message is within, and it stands there as it is (RFC 6532 3.7 lets
+    /// `message/global` be encoded).
+    pub fn is_message(&self) -> bool {
+        self.content_type.is("message", "rfc822")
+            || (self.content_type.is("message", "global")
+                && matches!(self.encoding, Encoding::Identity | Encoding::Binary))
     }
 
     /// The body with its transfer encoding undone; what is malformed in it is left out.

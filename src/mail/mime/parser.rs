@@ -136,7 +136,7 @@ impl Parser<'_> {
             return;
         }
         let part = &mut self.parts[id];
-        if part.content_type.is("message", "rfc822") {
+        if part.is_message() {
             part.kind = PartKind::Message(next);
             self.start_part(Unnamed::Text);
         } else if part.content_type.is_main("multipart") {

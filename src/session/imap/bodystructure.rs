@@ -185,7 +185,7 @@ impl<'a> Shown<'a> {
 
 /// Types whose shape in the grammar is not that of a leaf.
 fn has_structure(part: &Part) -> bool {
-    part.content_type.is_main("multipart") || part.content_type.is("message", "rfc822")
+    part.content_type.is_main("multipart") || part.is_message()
 }
 
 fn write_field(value: Option<&[u8]>, out: &mut BytesMut) {
@@ -258,6 +258,19 @@ mod tests {
             "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 17 (NIL \"in\" NIL NIL NIL NIL NIL NIL NIL NIL) \
              (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 4 2) 4)"
         );
+    }
+
+    /// RFC 9051 9, `media-message`.
+    #[test]
+    fn a_message_in_utf8_within() {
+        let raw = "Content-Type: message/global\n\nSubject: \u{e9}\n\nx\n";
+        assert_eq!(
+            write(raw, Form::Body),
+            "(\"message\" \"global\" NIL NIL NIL \"7bit\" 15 (NIL {2}\r\n\u{e9} NIL NIL NIL NIL NIL NIL NIL NIL) \
+             (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 2 1) 3)"
+        );
+        let encoded = "Content-Type: message/global\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogYQo=\n";
+        assert_eq!(write(encoded, Form::Body), "(\"message\" \"global\" NIL NIL NIL \"base64\" 17)");
     }
 
     #[test]
