@@ -50,8 +50,8 @@ pub struct SectionItem {
 /// Octets `start..start + count` of what the section yields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
-    pub start: u32,
-    pub count: u32,
+    pub start: u64,
+    pub count: u64,
 }
 
 /// How the client asked, and so how the answer is labelled.

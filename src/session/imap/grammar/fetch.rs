@@ -135,9 +135,10 @@ fn binary_item(cursor: &mut Cursor, name: &str) -> Parsed<FetchItem> {
 }
 
 fn partial(cursor: &mut Cursor) -> Parsed<Partial> {
-    let start = cursor.number()?;
+    // RFC 9051 9: 63 bits.
+    let start = cursor.number64()?;
     cursor.expect(b'.', "a partial is <start.count>")?;
-    let count = cursor.number()?;
+    let count = cursor.number64()?;
     cursor.expect(b'>', "a partial is <start.count>")?;
     if count == 0 {
         return Err(Syntax::Malformed("a partial asks for nothing"));
