@@ -11,9 +11,9 @@ use cluster_tests::pop3::Pop3;
 const ROUNDS: usize = 3;
 const LARGEST_BYTES: usize = (50 << 20) - 4096;
 /// What stays: the caches of summaries and headers (8 MiB each), and what the allocator keeps of the work.
-const KEPT_BYTES_MAX: u64 = 128 << 20;
-/// At once: the message as it is read from the disk, as it is sent, and as a search decodes and folds it.
-const PEAK_BYTES_MAX: u64 = 6 * LARGEST_BYTES as u64;
+const KEPT_BYTES_MAX: u64 = 48 << 20;
+/// At once: the message as it is read and sent, and what a search makes of it.
+const PEAK_BYTES_MAX: u64 = 3 * LARGEST_BYTES as u64;
 
 const QUESTIONS: [&str; 8] = [
     "FETCH 1:* (BODY BODYSTRUCTURE ENVELOPE RFC822.SIZE)",
