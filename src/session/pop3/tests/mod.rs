@@ -150,6 +150,27 @@ fn a_long_message_is_stuffed_in_parts_and_unstuffs_to_itself() {
     assert!(read.as_bytes() == [&raw[..], b"\r\n"].concat(), "the message is not what was sent");
 }
 
+#[test]
+fn fifty_mebibytes_without_a_line_end() {
+    let body = Bytes::from([&[b'x'; 1000][..], &vec![0; 50 << 20]].concat());
+    let mut player = Player::new(Pop3::new(policy(), peer(true)), |question| match question {
+        Question::Body(_) => Answer::Body(Ok(Some(body.clone()))),
+        other => answer(other, &mut Vec::new()),
+    });
+    player.feed(b"USER alice\r\nPASS secret\r\n", Pace::Whole);
+    player.out.clear();
+    // There is no body: the header is all of it.
+    for command in ["RETR 1", "TOP 1 0"] {
+        player.feed(format!("{command}\r\n").as_bytes(), Pace::Whole);
+        let said = player.line().expect("an answer");
+        assert!(said.starts_with("+OK"), "{said}");
+        assert!(player.out[..] == [&body[..], b"\r\n.\r\n"].concat(), "{command}");
+        player.out.clear();
+    }
+    player.feed(b"NOOP\r\n", Pace::Whole);
+    assert!(player.line().is_some_and(|said| said.starts_with("+OK")));
+}
+
 /// APPEND takes any bytes. A client that ends lines at CRLF alone must find the end of such a message too.
 #[test]
 fn a_bare_line_feed_goes_out_as_a_line_end() {
