@@ -68,7 +68,7 @@ impl Core {
     pub fn telling(&self, uid: bool) -> Telling {
         Telling {
             // RFC 7162 3.2.4, RFC 9051 7.5.2: every such FETCH has the UID then.
-            uid: uid || self.qresync || self.rev2,
+            uid: uid || self.condstore || self.rev2,
             modseq: self.condstore,
             vanished: self.qresync || self.uid_only,
             uid_only: self.uid_only,

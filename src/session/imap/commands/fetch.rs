@@ -109,7 +109,7 @@ impl Fetch {
             ));
         }
         // RFC 7162 3.2.4: a FETCH that tells of flags which it set has the UID.
-        if core.qresync && self.wants.marks_seen && !self.items.contains(&FetchItem::Uid) {
+        if core.condstore && self.wants.marks_seen && !self.items.contains(&FetchItem::Uid) {
             self.items.insert(0, FetchItem::Uid);
         }
         // RFC 9586 3: a UIDFETCH says which message it is of.
