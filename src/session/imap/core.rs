@@ -9,6 +9,7 @@ use super::grammar::NameCoding;
 use super::question::{Answer, Question};
 use super::reader::Reader;
 use super::selected::{Selected, Telling};
+use super::write;
 use crate::clock::Clock;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::AccountId;
@@ -110,10 +111,7 @@ impl Core {
             return;
         }
         if let Some(selected) = &self.selected {
-            let modseq = selected.highest_modseq();
-            out.extend_from_slice(
-                format!("* OK [HIGHESTMODSEQ {modseq}] Mod-sequences are on\r\n").as_bytes(),
-            );
+            write::highest_modseq(selected.highest_modseq(), "Mod-sequences are on", out);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::grammar::NameCoding;
 use super::limits::VANISHED_RANGES_PER_LINE;
 use super::selected::Numbered;
 use crate::mail::flags::{Flags, SystemFlag};
+use crate::mail::ids::ModSeq;
 use crate::state::command::UidSet;
 
 /// A mailbox name, quoted: none has a line end in it.
@@ -43,6 +44,11 @@ pub fn fetch(message: Numbered, uid_only: bool, out: &mut BytesMut) {
         true => write!(out, "* {} UIDFETCH (", message.uid),
         false => write!(out, "* {} FETCH (", message.sequence),
     };
+}
+
+/// `* OK [HIGHESTMODSEQ n]` (RFC 7162 3.1.2.1).
+pub fn highest_modseq(modseq: ModSeq, text: &str, out: &mut BytesMut) {
+    let _ = write!(out, "* OK [HIGHESTMODSEQ {modseq}] {text}\r\n");
 }
 
 pub fn number(number: impl Into<u64>, out: &mut BytesMut) {

@@ -170,10 +170,7 @@ fn write_state(core: &Core, selected: &Selected, out: &mut BytesMut) {
         let next = selected.next_uid();
         out.extend_from_slice(format!("* OK [UIDVALIDITY {validity}] UIDs are valid\r\n").as_bytes());
         out.extend_from_slice(format!("* OK [UIDNEXT {next}] The next UID\r\n").as_bytes());
-        let modseq = view.highest_modseq;
-        out.extend_from_slice(
-            format!("* OK [HIGHESTMODSEQ {modseq}] The highest mod-sequence\r\n").as_bytes(),
-        );
+        write::highest_modseq(view.highest_modseq, "The highest mod-sequence", out);
         let id = mailbox_id(view.id);
         out.extend_from_slice(format!("* OK [MAILBOXID ({id})] Kept when it is renamed\r\n").as_bytes());
     });

@@ -69,6 +69,8 @@ pub struct Selected {
     flags_told: ModSeq,
     /// Expunges up to this have been told.
     expunges_told: ModSeq,
+    /// The client was told that expunges are kept back.
+    keeps_back: bool,
     keywords_told: usize,
     recent_told: usize,
     pub own_change: Option<OwnChange>,
@@ -102,6 +104,7 @@ impl Selected {
             next_uid: now.uid_next,
             flags_told: now.highest_modseq,
             expunges_told: now.highest_modseq,
+            keeps_back: false,
             keywords_told: now.keywords.len(),
             recent_told: 0,
             own_change: None,
@@ -248,6 +251,9 @@ impl Selected {
             self.tell_new(view, out);
             self.tell_keywords(view, out);
             self.tell_flags(view, (own, known_before), telling, out);
+            if expunges == Expunges::KeepBack {
+                self.tell_kept_back(view, telling, out);
+            }
             self.contexts.take_note(view, self.next_uid);
         });
     }
@@ -292,6 +298,24 @@ impl Selected {
         }
         self.uids.retain(|uid| gone.binary_search(uid).is_err());
         self.recent_told = self.recent();
+        if std::mem::take(&mut self.keeps_back) {
+            write::highest_modseq(view.highest_modseq, "All is told", out);
+        }
+    }
+
+    /// RFC 7162 3.2: a client that takes a flag's mod-sequence for the mailbox's would never hear of what went before
+    /// and is yet untold, should the connection break: it hears up to where it knows all.
+    fn tell_kept_back(&mut self, view: &MailboxView, telling: Telling, out: &mut BytesMut) {
+        if !(telling.vanished && telling.modseq) || view.highest_modseq == self.expunges_told {
+            return;
+        }
+        let gone = view.expunged_since(self.expunges_told);
+        if gone.is_some_and(|gone| gone.iter().all(|uid| self.uids.binary_search(uid).is_err())) {
+            self.expunges_told = view.highest_modseq;
+            return;
+        }
+        self.keeps_back = true;
+        write::highest_modseq(self.expunges_told, "What went since is told later", out);
     }
 
     fn write_expunges(&self, gone: &[Uid], out: &mut BytesMut) {

@@ -55,15 +55,17 @@ async fn numbers_hold_through_fetch_store_and_search() {
 
 #[tokio::test]
 async fn a_uid_search_by_number_keeps_numbers_too() {
-    for (enable, gone) in [("", "* 2 EXPUNGE"), ("q ENABLE QRESYNC\r\n", "* VANISHED 2")] {
+    let later = "* OK [HIGHESTMODSEQ 5] What went since is told later\r\n";
+    let gone = "* VANISHED 2\r\n* OK [HIGHESTMODSEQ 7] All is told";
+    for (enable, later, gone) in [("", "", "* 2 EXPUNGE"), ("q ENABLE QRESYNC\r\n", later, gone)] {
         let script =
             "1 UID SEARCH 3\r\n2 UID SORT (SIZE) UTF-8 3\r\n3 UID SEARCH UID 3\r\n4 UID SEARCH 2\r\n";
         let said = after_an_expunge(enable, script).await;
         assert_eq!(
             said,
             format!(
-                "* SEARCH 3\r\n1 OK Searched\r\n* SORT 3\r\n2 OK Sorted\r\n* SEARCH 3\r\n{gone}\r\n3 OK Searched\r\n\
-                 * SEARCH 3\r\n4 OK Searched\r\n"
+                "* SEARCH 3\r\n{later}1 OK Searched\r\n* SORT 3\r\n{later}2 OK Sorted\r\n* SEARCH 3\r\n{gone}\r\n\
+                 3 OK Searched\r\n* SEARCH 3\r\n4 OK Searched\r\n"
             )
         );
     }
