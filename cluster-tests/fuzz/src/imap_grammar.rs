@@ -1,15 +1,17 @@
 //! The IMAP command parser and what it takes apart: total, and its sets mean the same however they are asked.
 
 use pollux::session::imap::grammar::{
-    NameCoding, append_head, decode_utf7, encode_utf7, literal_at_end, parse, tag_of,
+    MessageUrl, NameCoding, Place, append_head, decode_utf7, encode_utf7, literal_at_end, literal_flows,
+    parse, tag_of,
 };
 use pollux::session::imap::sequence_set::{SequenceSet, covers};
 
 pub fn run(bytes: &[u8]) {
     for names in [NameCoding::Utf7, NameCoding::Utf8] {
         let _ = parse(bytes, names);
-        let _ = append_head(bytes, names);
+        let _ = (append_head(bytes, names, false), append_head(bytes, names, true));
     }
+    let _ = MessageUrl::parse(bytes, Some("a/b"));
     let _ = tag_of(bytes);
     if let Some((brace, ..)) = literal_at_end(bytes) {
         assert_eq!(bytes[brace], b'{');
@@ -18,8 +20,9 @@ pub fn run(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n').take(50) {
         for names in [NameCoding::Utf7, NameCoding::Utf8] {
             let _ = parse(&[b"t ", line].concat(), names);
-            let _ = append_head(&[b"t APPEND ", line].concat(), names);
+            let _ = append_head(&[b"t APPEND ", line].concat(), names, true);
         }
+        let _ = (literal_flows(line, Some(Place::Among)), MessageUrl::parse(line, None));
     }
     check_set(bytes);
     check_utf7(bytes);

@@ -17,13 +17,14 @@ use super::question::{Answer, Question};
 use super::session::Session;
 use super::summary::{Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
-use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
 use crate::mail::mime::{self, recode, recode::Unservable};
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::reading::ReadingRoom;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::{MailboxView, SharedView};
 
 /// One session's way to the replica.
@@ -59,6 +60,16 @@ impl<R: Replica> ImapBackend<R> {
             Question::Mailboxes(account) => Answer::Mailboxes(self.replica.mailboxes(account).await?),
             Question::Subscriptions(account) => Answer::Names(self.replica.subscriptions(account).await?),
             Question::Mailbox(account, name) => Answer::Mailbox(self.replica.mailbox(account, &name).await?),
+            Question::Find { account, mailbox, uid_validity, uid } => {
+                let wanted = (account, mailbox.as_str(), uid_validity);
+                let mut found = find(&self.replica, wanted, uid).await?;
+                if found.is_none() {
+                    // It may have come in on the other node a moment ago.
+                    self.replica.refresh().await?;
+                    found = find(&self.replica, wanted, uid).await?;
+                }
+                Answer::Record(found)
+            }
             Question::View(mailbox) => Answer::View(self.replica.view(mailbox).await?),
             Question::Open(mailbox) => {
                 let view = self.replica.view(mailbox).await?;
@@ -234,6 +245,20 @@ impl<R: Replica> Backend<Session> for ImapBackend<R> {
             }
         }
     }
+}
+
+async fn find<R: Replica>(
+    replica: &R,
+    (account, name, uid_validity): (AccountId, &str, Option<UidValidity>),
+    uid: Uid,
+) -> Result<Option<MessageRecord>, Fault> {
+    let mailbox = replica.mailbox(account, name).await?;
+    let valid = |row: &MailboxRecord| uid_validity.is_none_or(|validity| validity == row.uid_validity);
+    let Some(mailbox) = mailbox.filter(valid) else { return Ok(None) };
+    let Some(view) = replica.view(mailbox.id).await? else { return Ok(None) };
+    // The view may be a little behind the row.
+    settle_until(&view, |view| view.uid_next >= mailbox.uid_next).await;
+    Ok(view.read(|view| view.get(uid).copied()))
 }
 
 async fn settle_until(view: &Arc<SharedView>, settled: impl Fn(&MailboxView) -> bool + Send) {

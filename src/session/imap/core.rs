@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use bytes::BytesMut;
 
-use super::grammar::NameCoding;
+use super::grammar::{NameCoding, Syntax};
 use super::question::{Answer, Question};
 use super::reader::Reader;
 use super::selected::{Selected, Telling};
@@ -183,6 +183,16 @@ impl Reply {
     /// RFC 3501 7.1: the client may create it and try again.
     pub fn try_create() -> Self {
         Self::no("TRYCREATE", "There is no such mailbox")
+    }
+
+    /// What is wrong with a command that cannot be read.
+    pub fn syntax(syntax: Syntax) -> Self {
+        match syntax {
+            Syntax::Malformed(what) => Self::bad(format!("Malformed command: {what}")),
+            Syntax::UnknownCommand => Self::bad("There is no such command"),
+            Syntax::BadCharset { .. } => Self::no("BADCHARSET (US-ASCII UTF-8)", "The charset is not known"),
+            Syntax::BadUse => Self::no("USEATTR", "That special use is not known, or not alone"),
+        }
     }
 
     /// Ours: the cause is for the log, which the backend has written.

@@ -48,6 +48,10 @@ pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1024;
 pub const APPEND_CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Messages of one APPEND (RFC 3502); what one command of the state takes.
 pub const APPEND_MESSAGES_MAX: usize = 1_000;
+/// Texts and URLs of one APPEND (RFC 4469); each URL may be a message to be read.
+pub const CATENATE_PARTS_MAX: usize = 1_000;
+/// Bytes of a URL that BADURL repeats.
+pub const BADURL_BYTES_MAX: usize = 1_000;
 /// Bytes of one APPEND's lines, messages apart: flags and dates of all of them go into one entry of the log.
 pub const APPEND_LINES_BYTES_MAX: usize = 1024 * 1024;
 /// Seconds from the first message of an APPEND to its commit. Bodies that no message names are dropped after ten

@@ -11,12 +11,12 @@ use super::arrange::thread::{self, Algorithm, Threadable};
 use super::commands::Found;
 use super::summary::Summary;
 use crate::cluster::replica::Fault;
-use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid, UidValidity};
 use crate::mail::mime::recode::Unservable;
 use crate::session::login::{Authenticated, Credentials, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
 use crate::state::outcome::Outcome;
-use crate::state::record::MailboxRecord;
+use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::SharedView;
 
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub enum Question {
     Subscriptions(AccountId),
     /// One mailbox by canonical name. Answered by [`Answer::Mailbox`].
     Mailbox(AccountId, String),
+    /// A message that a URL names; only if UIDVALIDITY is as said. Answered by [`Answer::Record`].
+    Find { account: AccountId, mailbox: String, uid_validity: Option<UidValidity>, uid: Uid },
     /// Opens a mailbox's view for the session: what it commits there shows before it is answered, and it can be
     /// watched. Answered by [`Answer::View`].
     Open(MailboxId),
@@ -71,6 +73,7 @@ pub enum Answer {
     Names(Vec<String>),
     Mailbox(Option<MailboxRecord>),
     View(Option<Arc<SharedView>>),
+    Record(Option<MessageRecord>),
     Outcome(Outcome),
     /// Each is there when it was asked for.
     Message {

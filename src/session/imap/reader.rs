@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::grammar::{NameCoding, append_head, literal_at_end, tag_of};
+use super::grammar::{Place, literal_at_end, literal_flows, tag_of};
 use super::limits::{
     COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, SASL_LINE_BYTES_MAX, SWALLOWED_LITERAL_BYTES_MAX,
     TAG_BYTES_MAX,
@@ -18,18 +18,25 @@ pub enum Read {
     Continue,
     /// A whole command; literals stand in it as `{n}` CRLF bytes.
     Command(Vec<u8>),
-    /// An APPEND up to a message, of which `size` bytes follow: they are the caller's.
-    Message(MessageLiteral),
+    /// A stretch of an APPEND up to a literal: its octets are the caller's.
+    Append(AppendText),
     /// A command whose literals are too large, or too many; it is over.
     TooLarge { tag: Option<String> },
     /// A line beyond the bound, or a literal too large to be swallowed: the session cannot go on.
     Lost,
 }
 
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AppendText {
+    /// The command before the literal; behind an earlier literal that flowed, what stands between the two.
+    pub text: Vec<u8>,
+    /// `None`: the command ends here.
+    pub literal: Option<Literal>,
+}
+
+/// A literal whose octets follow.
 #[derive(Debug, PartialEq, Eq)]
-pub struct MessageLiteral {
-    /// The command before the literal; for a further message of the same APPEND what stands behind the one before.
-    pub head: Vec<u8>,
+pub struct Literal {
     pub size: u64,
     /// True when the client waits for our word.
     pub waits: bool,
@@ -49,8 +56,8 @@ pub struct Reader {
     literal_left: u64,
     /// Literals are thrown away: the command is refused already.
     refused: bool,
-    /// An APPEND's message came before: a literal is the next one.
-    behind_message: bool,
+    /// Where in an APPEND this is, when a literal flowed before.
+    place: Option<Place>,
 }
 
 impl Reader {
@@ -74,9 +81,9 @@ impl Reader {
         }
     }
 
-    /// What follows an APPEND's message: the end of its line, or the next message (RFC 3502).
-    pub fn read_behind_message(&mut self, input: &mut BytesMut) -> Read {
-        self.behind_message = true;
+    /// What follows a literal of an APPEND: the end of the command, or a stretch up to the next such literal.
+    pub fn read_append(&mut self, input: &mut BytesMut, place: Place) -> Read {
+        self.place = Some(place);
         self.read(input)
     }
 
@@ -123,14 +130,15 @@ impl Reader {
     }
 
     fn begin_literal(&mut self, brace: usize, size: u64, waits: bool) -> Option<Read> {
-        // How a mailbox is named does not matter to where its command ends.
-        let is_message =
-            self.behind_message || append_head(&self.gathered[..brace], NameCoding::default()).is_some();
-        if !self.refused && is_message {
-            self.gathered.truncate(brace);
-            let mut head = self.take_gathered();
-            let binary = head.pop_if(|last| *last == b'~').is_some();
-            return Some(Read::Message(MessageLiteral { head, size, waits, binary }));
+        if !self.refused {
+            let text = &self.gathered[..brace];
+            let plain = text.strip_suffix(b"~").unwrap_or(text);
+            if literal_flows(plain, self.place) {
+                let binary = plain.len() < text.len();
+                self.gathered.truncate(brace - usize::from(binary));
+                let literal = Some(Literal { size, waits, binary });
+                return Some(Read::Append(AppendText { text: self.take_gathered(), literal }));
+            }
         }
         let fits = size <= (COMMAND_LITERAL_BYTES_MAX - self.literal_bytes) as u64;
         if self.refused || !fits {

@@ -5,10 +5,10 @@ use bytes::BytesMut;
 use super::capability::{Stage, capabilities};
 use super::commands::{self, Command};
 use super::core::{Core, Io, Next, Reply, Status, Task, Terms};
-use super::grammar::{self, NameCoding, Syntax, tag_of};
+use super::grammar::{self, NameCoding, Syntax, append_head, tag_of};
 use super::limits::{BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, IDLE_SECONDS_MAX, OUTPUT_CHUNK_BYTES};
 use super::question::{Answer, Question};
-use super::reader::{MessageLiteral, Read, Reader};
+use super::reader::{AppendText, Read, Reader};
 use super::selected::Expunges;
 use crate::clock::Clock;
 use crate::session::machine::{Machine, Peer, Step};
@@ -152,8 +152,12 @@ impl Session {
         match self.reader.read(input) {
             Read::Nothing => return Some(Step::NeedInput),
             Read::Continue => out.extend_from_slice(b"+ OK\r\n"),
+            // An APPEND that sends nothing, but names what is there.
+            Read::Command(text) if append_head(&text, self.core.names, false).is_some() => {
+                self.begin_append(AppendText { text, literal: None });
+            }
             Read::Command(command) => self.begin(&command, out),
-            Read::Message(literal) => self.begin_append(literal),
+            Read::Append(text) => self.begin_append(text),
             Read::TooLarge { tag } => {
                 let reply = Reply::bad("The command's literals are too large").with_code("TOOBIG");
                 reply.write(tag.as_deref().unwrap_or("*"), out);
@@ -179,7 +183,7 @@ impl Session {
                 {
                     selected.saved.clear();
                 }
-                let reply = syntax_reply(syntax);
+                let reply = Reply::syntax(syntax);
                 reply.write(&tag, out);
                 if reply.status == Status::Bad {
                     self.count_bad(out);
@@ -192,19 +196,10 @@ impl Session {
         }
     }
 
-    fn begin_append(&mut self, literal: MessageLiteral) {
-        let tag = tag_of(&literal.head).unwrap_or_else(|| "*".to_owned());
-        let task = commands::append(literal);
+    fn begin_append(&mut self, text: AppendText) {
+        let tag = tag_of(&text.text).unwrap_or_else(|| "*".to_owned());
+        let task = commands::append(text);
         self.running = Some(Running { tag, expunges: Expunges::Tell, uid: false, task });
-    }
-}
-
-fn syntax_reply(syntax: Syntax) -> Reply {
-    match syntax {
-        Syntax::Malformed(what) => Reply::bad(format!("Malformed command: {what}")),
-        Syntax::UnknownCommand => Reply::bad("There is no such command"),
-        Syntax::BadCharset { .. } => Reply::no("BADCHARSET (US-ASCII UTF-8)", "The charset is not known"),
-        Syntax::BadUse => Reply::no("USEATTR", "That special use is not known, or not alone"),
     }
 }
 

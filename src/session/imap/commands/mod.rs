@@ -22,7 +22,7 @@ pub use search::answer::write_runs;
 use super::core::{Core, Io, Next, Reply, Task};
 use super::grammar::{Request, StatusItem};
 use super::question::Answer;
-use super::reader::MessageLiteral;
+use super::reader::AppendText;
 use super::search::{asks_recent, names_numbers};
 use super::selected::Expunges;
 
@@ -33,9 +33,9 @@ pub struct Command {
     pub uid: bool,
 }
 
-/// APPEND, whose message is still to flow in.
-pub fn append(literal: MessageLiteral) -> Box<dyn Task> {
-    Box::new(append::Append::new(literal))
+/// APPEND, of which this is the beginning.
+pub fn append(text: AppendText) -> Box<dyn Task> {
+    Box::new(append::Append::new(text))
 }
 
 /// Makes the task that does what is asked, or says why it cannot be done in the session's state.

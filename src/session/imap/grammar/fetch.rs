@@ -146,7 +146,7 @@ fn partial(cursor: &mut Cursor) -> Parsed<Partial> {
     Ok(Partial { start, count })
 }
 
-fn section(cursor: &mut Cursor) -> Parsed<Section> {
+pub fn section(cursor: &mut Cursor) -> Parsed<Section> {
     let mut part = Vec::new();
     while cursor.peek().is_some_and(|byte| byte.is_ascii_digit()) {
         let number = cursor.number()?;

@@ -9,8 +9,12 @@ mod mailbox_name;
 mod search;
 mod select;
 mod store;
+mod url;
 
-pub use append::{AppendHead, MessageHead, head as append_head, next_head};
+pub use append::{
+    AppendHead, AppendStep, MessageHead, Place, Stretch, StretchEnd, head as append_head, literal_flows,
+    stretch as append_stretch,
+};
 pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
 pub use cursor::{Cursor, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
@@ -18,3 +22,4 @@ pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_cre
 pub use search::{PartialRange, Results, SearchRequest};
 pub use select::Resync;
 pub use store::StoreRequest;
+pub use url::MessageUrl;

@@ -56,6 +56,8 @@ impl OwnChange {
 pub struct Selected {
     view: Arc<SharedView>,
     pub mailbox: MailboxId,
+    /// As it was called when it was selected.
+    pub name: String,
     pub read_only: bool,
     /// Message number *n* is `uids[n - 1]`; ascending.
     uids: Vec<Uid>,
@@ -97,6 +99,7 @@ impl Selected {
         let mut selected = view.read(|now| Self {
             view: view.clone(),
             mailbox: now.id,
+            name: record.name.clone(),
             read_only,
             uids: now.messages().iter().map(|message| message.uid).collect(),
             recent: Vec::new(),

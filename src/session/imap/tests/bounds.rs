@@ -4,9 +4,9 @@ use super::harness::{House, MESSAGE_BYTES_MAX};
 use crate::cluster::replica::{Fault, Replica};
 use crate::session::imap::limits::{
     APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX, BAD_COMMANDS_MAX,
-    BAD_COMMANDS_MAX_LOGGED_IN, CANCELLED_TAGS_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX,
-    CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, FETCH_ITEMS_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX,
-    SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
+    BAD_COMMANDS_MAX_LOGGED_IN, BADURL_BYTES_MAX, CANCELLED_TAGS_MAX, CATENATE_PARTS_MAX,
+    COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, FETCH_ITEMS_MAX,
+    OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
 };
 use crate::session::machine::Machine;
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
@@ -90,6 +90,61 @@ async fn decoded_parts_are_held_once() {
     assert!(session.out_bytes_max <= OUTPUT_CHUNK_BYTES + 1024, "{}", session.out_bytes_max);
     let sent = say(format!("a FETCH 1 ({items} UID)\r\n")).await;
     assert!(sent.starts_with("a BAD"), "{sent}");
+}
+
+#[tokio::test]
+async fn the_parts_of_one_append_are_bounded() {
+    let append = |size: usize, count: usize| {
+        let texts = vec![format!("TEXT {{{size}+}}\r\n{}", "x".repeat(size)); count].join(" ");
+        format!("a APPEND INBOX CATENATE ({texts})\r\nb NOOP\r\n")
+    };
+    let sent = say(append(1, CATENATE_PARTS_MAX)).await;
+    assert!(sent.contains("a OK [APPENDUID") && sent.contains("b OK"), "{sent}");
+    let sent = say(append(1, CATENATE_PARTS_MAX + 1)).await;
+    assert!(sent.starts_with("a NO [LIMIT]") && sent.contains("b OK"), "{sent}");
+    // Texts of nothing do not pile up on each other.
+    let sent = say(append(0, CATENATE_PARTS_MAX)).await;
+    assert!(sent.starts_with("a NO [CANNOT]") && sent.contains("b OK"), "{sent}");
+    let many = vec!["URL /INBOX/;UID=9"; CATENATE_PARTS_MAX + 1].join(" ");
+    let sent = say(format!("a APPEND INBOX CATENATE ({many})\r\nb NOOP\r\n")).await;
+    assert!(sent.starts_with("a BAD") && sent.contains("b OK"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_message_that_is_put_together_is_bounded() {
+    let half = MESSAGE_BYTES_MAX as usize / 2;
+    let append = |one: usize, other: usize| {
+        let text = |size: usize| format!("TEXT {{{size}+}}\r\n{}", "x".repeat(size));
+        format!("a APPEND INBOX CATENATE ({} {})\r\nb NOOP\r\n", text(one), text(other))
+    };
+    let sent = say(append(half, half)).await;
+    assert!(sent.contains("a OK [APPENDUID") && sent.contains("b OK"), "{sent}");
+    let sent = say(append(half, half + 1)).await;
+    assert!(sent.starts_with("a NO [TOOBIG]") && sent.contains("b OK"), "{sent}");
+    let house = House::new();
+    house.deliver("INBOX", &"x".repeat(half + 1));
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    session.take_sent();
+    session.send(b"a APPEND INBOX CATENATE (URL /INBOX/;UID=1 URL /INBOX/;UID=1)\r\n").await;
+    let sent = session.take_sent();
+    assert!(sent.starts_with("a NO [TOOBIG]"), "{sent}");
+    session.send(b"b APPEND INBOX CATENATE (URL /INBOX/;UID=1 URL /INBOX/;UID=1/;PARTIAL=2)\r\n").await;
+    let sent = session.take_sent();
+    assert!(sent.starts_with("b OK [APPENDUID"), "{sent}");
+}
+
+#[tokio::test]
+async fn urls_are_bounded_and_repeated_in_part() {
+    let append = |size: usize| {
+        let url = format!("/{}", "x".repeat(size - 1));
+        format!("a APPEND INBOX CATENATE (URL {{{size}+}}\r\n{url} TEXT {{1+}}\r\nx)\r\nb NOOP\r\n")
+    };
+    let sent = say(append(COMMAND_LITERAL_BYTES_MAX)).await;
+    let shown = format!("a NO [BADURL /{}] ", "x".repeat(BADURL_BYTES_MAX - 1));
+    assert!(sent.starts_with(&shown) && sent.contains("b OK"), "{sent}");
+    let sent = say(append(COMMAND_LITERAL_BYTES_MAX + 1)).await;
+    assert!(sent.starts_with("a BAD [TOOBIG]") && sent.contains("b OK"), "{sent}");
 }
 
 #[tokio::test]
