@@ -83,6 +83,9 @@ impl ClusterHandle {
                     message.body = bodies.place_again(&message.body).await?;
                 }
             }
+            Command::Replace(replace) | Command::AsGuest { command: GuestCommand::Replace(replace), .. } => {
+                replace.message.body = bodies.place_again(&replace.message.body).await?;
+            }
             _ => {}
         }
         Ok(())
@@ -105,7 +108,10 @@ const PLACED_AGAIN_MAX: u32 = 2;
 fn names_bodies(command: &Command) -> bool {
     matches!(
         command,
-        Command::Deliver(_) | Command::Append(_) | Command::AsGuest { command: GuestCommand::Append(_), .. }
+        Command::Deliver(_)
+            | Command::Append(_)
+            | Command::Replace(_)
+            | Command::AsGuest { command: GuestCommand::Append(_) | GuestCommand::Replace(_), .. }
     )
 }
 

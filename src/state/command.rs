@@ -146,6 +146,9 @@ pub enum Command {
         guest: AccountId,
         command: GuestCommand,
     },
+
+    // Messages again.
+    Replace(Box<Replace>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -192,6 +195,7 @@ pub enum GuestCommand {
         uids: UidSet,
         to: MailboxId,
     },
+    Replace(Box<Replace>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -249,6 +253,15 @@ pub struct NewMessage {
     pub body: PlacedBody,
     pub flags: NamedFlags,
     pub internal_date: InternalDate,
+}
+
+/// `message` comes into `to` as `uid` goes from `from`, in one step (RFC 8508); nothing happens if that has gone already.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Replace {
+    pub from: MailboxId,
+    pub uid: Uid,
+    pub to: MailboxId,
+    pub message: NewMessage,
 }
 
 /// INTERNALDATE (RFC 9051 2.3.3): an instant, and the zone in which it was given.

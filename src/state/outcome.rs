@@ -48,6 +48,13 @@ pub enum Outcome {
     NodeIdGiven {
         node: NodeId,
     },
+    /// The message that came in, and where.
+    Replaced {
+        uid_validity: UidValidity,
+        uid: Uid,
+    },
+    /// A Replace of what had gone already.
+    ReplacedNothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -98,7 +98,7 @@ impl<R: Replica> ImapBackend<R> {
                 tokio::task::yield_now().await;
                 Answer::Done
             }
-            Question::Place(bytes) if !self.has_room(bytes).await? => {
+            Question::Place(bytes) if bytes > 0 && !self.has_room(bytes).await? => {
                 Answer::Outcome(Outcome::Refused(Refusal::OverQuota))
             }
             Question::Place(_) => {
@@ -187,6 +187,11 @@ impl<R: Replica> ImapBackend<R> {
                 if to == open =>
             {
                 (ModSeq(0), uids.ranges().last().map_or(Uid(0), |(_, last)| *last))
+            }
+            (Command::Replace(replace), Outcome::Replaced { uid, .. }) => {
+                let came = |view: &MailboxView| replace.to != *open || view.uid_next > *uid;
+                let went = |view: &MailboxView| replace.from != *open || view.get(replace.uid).is_none();
+                return settle_until(view, |view| came(view) && went(view)).await;
             }
             (Command::Move { from, .. }, Outcome::Copied { from: uids, .. }) if from == open => {
                 let gone = uids.ranges().last().map(|(_, last)| *last);

@@ -180,6 +180,11 @@ impl Reply {
         Self::no("NONEXISTENT", "There is no such mailbox")
     }
 
+    /// RFC 9586 3: for a client that wants no message numbers.
+    pub fn uid_required() -> Self {
+        Self::bad("Messages have no numbers but their UIDs").with_code("UIDREQUIRED")
+    }
+
     /// RFC 3501 7.1: the client may create it and try again.
     pub fn try_create() -> Self {
         Self::no("TRYCREATE", "There is no such mailbox")

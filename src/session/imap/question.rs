@@ -52,8 +52,8 @@ pub enum Question {
     Arrange(Arrangement),
     /// Others' turn, in a command that takes long. Answered by [`Answer::Done`].
     Pause,
-    /// Opens a body of so many bytes for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal
-    /// when the quota has no room for it.
+    /// Opens a body for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal when the quota has no
+    /// room for so many bytes more.
     Place(u64),
     /// The next bytes of the body being placed. Answered by [`Answer::Done`].
     Push(Bytes),

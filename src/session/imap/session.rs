@@ -198,8 +198,8 @@ impl Session {
 
     fn begin_append(&mut self, text: AppendText) {
         let tag = tag_of(&text.text).unwrap_or_else(|| "*".to_owned());
-        let task = commands::append(text);
-        self.running = Some(Running { tag, expunges: Expunges::Tell, uid: false, task });
+        let Command { task, expunges, uid } = commands::append(text, self.core.names);
+        self.running = Some(Running { tag, expunges, uid, task });
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::mailboxes::{self, by_name, existing};
 use super::transaction::{Stop, Transaction};
-use super::{acl, messages, names, rename, transfer};
+use super::{acl, messages, names, rename, replace, transfer};
 use crate::mail::ids::AccountId;
 use crate::mail::rights::Rights;
 use crate::state::command::GuestCommand;
@@ -52,6 +52,13 @@ pub fn run(tx: &mut Transaction, guest: AccountId, command: &GuestCommand) -> Re
             acl::permitted(tx, guest, *from, taking)?;
             let (_, rights) = acl::permitted(tx, guest, *to, Rights::INSERT)?;
             transfer::move_to(tx, *from, uids, *to, rights.over_flags())
+        }
+        GuestCommand::Replace(replace) => {
+            // RFC 8508 4.1: as STORE \Deleted and EXPUNGE there, and APPEND here.
+            let taking = Rights::READ.union(Rights::DELETE_MESSAGES).union(Rights::EXPUNGE);
+            acl::permitted(tx, guest, replace.from, taking)?;
+            let (_, rights) = acl::permitted(tx, guest, replace.to, Rights::INSERT)?;
+            replace::replace(tx, replace, rights.over_flags())
         }
     }
 }

@@ -92,19 +92,30 @@ pub fn append(tx: &mut Transaction, append: &Append, may: Flags) -> Result<Outco
     let bytes = append.messages.iter().map(|message| u64::from(message.body.size)).sum();
     check_quota(tx, &mailbox, bytes)?;
     let mut uids = Vec::with_capacity(append.messages.len());
-    for NewMessage { body, flags, internal_date } in &append.messages {
-        if internal_date.zone_minutes.unsigned_abs() >= 24 * 60 {
-            return Err(Refusal::Invalid("date: its zone is more than a day away".into()).into());
-        }
-        bodies::admit(tx, body)?;
-        let flags = mailbox.keywords(tx)?.flags(&may.permit(flags), NoRoom::Refuse)?;
-        let message = new_message(tx, body.id, body.size, flags, *internal_date);
-        uids.push(mailbox.add(message)?);
-        bodies::refer(tx, body.id, 1)?;
+    for message in &append.messages {
+        uids.push(bring_in(tx, &mut mailbox, message, may)?);
     }
     let uid_validity = mailbox.row.uid_validity;
     mailbox.close(tx)?;
     Ok(Outcome::Appended { uid_validity, uids })
+}
+
+/// Takes a message that a client brings into `mailbox`, with those of its flags that are in `may`, and counts its body.
+pub fn bring_in(
+    tx: &mut Transaction,
+    mailbox: &mut Opened,
+    message: &NewMessage,
+    may: Flags,
+) -> Result<Uid, Stop> {
+    let NewMessage { body, flags, internal_date } = message;
+    if internal_date.zone_minutes.unsigned_abs() >= 24 * 60 {
+        return Err(Refusal::Invalid("date: its zone is more than a day away".into()).into());
+    }
+    bodies::admit(tx, body)?;
+    let flags = mailbox.keywords(tx)?.flags(&may.permit(flags), NoRoom::Refuse)?;
+    let uid = mailbox.add(new_message(tx, body.id, body.size, flags, *internal_date))?;
+    bodies::refer(tx, body.id, 1)?;
+    Ok(uid)
 }
 
 /// Changes flags in `may` alone.

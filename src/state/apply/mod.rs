@@ -17,6 +17,7 @@ mod node_ids;
 mod opened;
 mod overlay;
 mod rename;
+mod replace;
 mod replicas;
 mod sweep;
 mod transaction;
@@ -105,6 +106,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::GiveNodeId { above } => node_ids::give(tx, *above),
         Command::SetAcl(set) => acl::set(tx, set),
         Command::AsGuest { guest, command } => guest::run(tx, *guest, command),
+        Command::Replace(replace) => replace::replace(tx, replace, Flags::ALL),
     }
 }
 

@@ -221,13 +221,22 @@ impl Opened {
 
 /// Refuses if `bytes` more would be over the account's quota (over all its mailboxes).
 pub fn check_quota(tx: &Transaction, opened: &Opened, bytes: u64) -> Result<(), Stop> {
+    check_freed_quota(tx, opened, bytes, 0)
+}
+
+/// As [`check_quota`] for `added` bytes that come as `freed` ones go: only the net counts, and what does not grow is let in.
+pub fn check_net_quota(tx: &Transaction, opened: &Opened, added: u64, freed: u64) -> Result<(), Stop> {
+    if added <= freed { Ok(()) } else { check_freed_quota(tx, opened, added, freed) }
+}
+
+fn check_freed_quota(tx: &Transaction, opened: &Opened, added: u64, freed: u64) -> Result<(), Stop> {
     let owner = mailboxes::account_row(tx, opened.row.account)?;
     let user: Option<UserRow> = tx.get(&keys::user(&owner.user))?;
     let quota_bytes = match user.and_then(|user| user.quota_bytes) {
         Some(quota_bytes) => quota_bytes,
         None => default_quota(tx)?.unwrap_or(u64::MAX),
     };
-    match owner.used_bytes.saturating_add(bytes) > quota_bytes {
+    match owner.used_bytes.saturating_sub(freed).saturating_add(added) > quota_bytes {
         true => Err(Refusal::OverQuota.into()),
         false => Ok(()),
     }

@@ -38,7 +38,7 @@ fn commands() -> Vec<Command> {
     let (account, mailbox, name) = (AccountId(7), MailboxId(260), || "n\u{fc}".to_owned());
     let user = NewUser { name: name(), password_phc: "$p".into(), quota_bytes: Some(1 << 40) };
     let to = vec![DeliverTo { account, mailbox: name(), flags: flags() }];
-    let messages = vec![NewMessage { body: body(), flags: flags(), internal_date: date() }];
+    let message = || NewMessage { body: body(), flags: flags(), internal_date: date() };
     let (change, unchanged_since) = (FlagChange::Remove, Some(ModSeq(9)));
     vec![
         Command::AddDomain { name: name() },
@@ -56,7 +56,7 @@ fn commands() -> Vec<Command> {
         Command::RenameMailbox { account, from: name(), to: "t".into() },
         Command::Subscribe { account, name: name(), subscribed: false },
         Command::Deliver(Deliver { body: body(), to }),
-        Command::Append(Append { mailbox, messages }),
+        Command::Append(Append { mailbox, messages: vec![message()] }),
         Command::Store(StoreFlags { mailbox, uids: uids(), change, flags: flags(), unchanged_since }),
         Command::Expunge { mailbox, uids: uids(), only_deleted: true },
         Command::Copy { from: mailbox, uids: uids(), to: MailboxId(1) },
@@ -76,22 +76,34 @@ fn commands() -> Vec<Command> {
             rights: Rights::ALL,
         }),
         Command::AsGuest { guest: account, command: guest_commands().remove(0) },
+        Command::Replace(Box::new(Replace {
+            from: mailbox,
+            uid: Uid(5),
+            to: MailboxId(1),
+            message: message(),
+        })),
     ]
 }
 
 fn guest_commands() -> Vec<GuestCommand> {
     let (owner, mailbox, name) = (AccountId(7), MailboxId(260), || "n\u{fc}".to_owned());
-    let messages = vec![NewMessage { body: body(), flags: flags(), internal_date: date() }];
+    let message = || NewMessage { body: body(), flags: flags(), internal_date: date() };
     let (change, unchanged_since) = (FlagChange::Remove, Some(ModSeq(9)));
     vec![
         GuestCommand::CreateMailbox { owner, name: name() },
         GuestCommand::DeleteMailbox { owner, name: name() },
         GuestCommand::RenameMailbox { owner, from: name(), to: "t".into() },
-        GuestCommand::Append(Append { mailbox, messages }),
+        GuestCommand::Append(Append { mailbox, messages: vec![message()] }),
         GuestCommand::Store(StoreFlags { mailbox, uids: uids(), change, flags: flags(), unchanged_since }),
         GuestCommand::Expunge { mailbox, uids: uids() },
         GuestCommand::Copy { from: mailbox, uids: uids(), to: MailboxId(1) },
         GuestCommand::Move { from: mailbox, uids: uids(), to: MailboxId(1) },
+        GuestCommand::Replace(Box::new(Replace {
+            from: mailbox,
+            uid: Uid(5),
+            to: MailboxId(1),
+            message: message(),
+        })),
     ]
 }
 
@@ -126,6 +138,8 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.extend(refusals().into_iter().map(Outcome::Refused));
     outcomes.push(Outcome::StoredNothing { modseq, modified: uids() });
     outcomes.push(Outcome::NodeIdGiven { node: NodeId(300) });
+    outcomes.push(Outcome::Replaced { uid_validity, uid: Uid(300) });
+    outcomes.push(Outcome::ReplacedNothing);
     outcomes
 }
 
@@ -282,10 +296,10 @@ fn every_variant_has_its_golden_bytes() {
     }
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
-        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 29),
-        (bincode::decode_from_slice::<Outcome, _>(&[11], standard()).err(), 11),
+        (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 30),
+        (bincode::decode_from_slice::<Outcome, _>(&[13], standard()).err(), 13),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
-        (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 8),
+        (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {
         assert!(matches!(decoded, Some(DecodeError::UnexpectedVariant { .. })), "{count}: {decoded:?}");
     }

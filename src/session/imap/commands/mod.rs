@@ -20,7 +20,7 @@ pub use search::Found;
 pub use search::answer::write_runs;
 
 use super::core::{Core, Io, Next, Reply, Task};
-use super::grammar::{Request, StatusItem};
+use super::grammar::{NameCoding, Request, StatusItem};
 use super::question::Answer;
 use super::reader::AppendText;
 use super::search::{asks_recent, names_numbers};
@@ -33,9 +33,10 @@ pub struct Command {
     pub uid: bool,
 }
 
-/// APPEND, of which this is the beginning.
-pub fn append(text: AppendText) -> Box<dyn Task> {
-    Box::new(append::Append::new(text))
+/// APPEND or REPLACE, of which this is the beginning.
+pub fn append(text: AppendText, names: NameCoding) -> Command {
+    let task = append::Append::new(text, names);
+    Command { expunges: Expunges::Tell, uid: task.is_uid_command(), task: Box::new(task) }
 }
 
 /// Makes the task that does what is asked, or says why it cannot be done in the session's state.
@@ -128,8 +129,7 @@ fn not_by_uid(request: &Request, core: &Core) -> Option<Reply> {
         Request::Select { qresync: Some(resync), .. } => resync.matching.is_some(),
         _ => false,
     };
-    let required = || Reply::bad("Messages have no numbers but their UIDs").with_code("UIDREQUIRED");
-    (core.uid_only && by_number).then(required)
+    (core.uid_only && by_number).then(Reply::uid_required)
 }
 
 fn task(request: Request) -> Box<dyn Task> {

@@ -1,5 +1,5 @@
-//! APPEND (RFC 3501 6.3.11, RFC 3502, RFC 4469), read a stretch at a time: what stands before, between and behind the
-//! literals that flow by without being gathered.
+//! APPEND (RFC 3501 6.3.11, RFC 3502, RFC 4469) and REPLACE (RFC 8508), read a stretch at a time: what stands before,
+//! between and behind the literals that flow by without being gathered.
 
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::mailbox_name::{MailboxName, NameCoding};
@@ -11,8 +11,18 @@ use crate::session::imap::limits::CATENATE_PARTS_MAX;
 /// The command up to its first literal that flows, or to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendHead {
+    /// REPLACE: the message that goes.
+    pub replaces: Option<Replaces>,
     pub mailbox: MailboxName,
     pub stretch: Stretch,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaces {
+    /// True when the number is a UID.
+    pub uid: bool,
+    /// RFC 8508 5, `seq-number`; `None` is `*`.
+    pub number: Option<u32>,
 }
 
 /// What stands before each message.
@@ -60,25 +70,54 @@ pub enum StretchEnd {
     Url,
 }
 
-/// Reads a command up to a literal, which `literal` says follows, or to its end. `None`: it is no APPEND, or the literal is its
-/// mailbox name.
+/// Reads a command up to a literal, which `literal` says follows, or to its end. `None`: it is neither APPEND nor REPLACE, or the
+/// literal is its mailbox name.
 pub fn head(command: &[u8], names: NameCoding, literal: bool) -> Option<Parsed<AppendHead>> {
     let mut cursor = Cursor::with_names(command, names);
     cursor.tag().ok()?;
     cursor.space().ok()?;
-    if !cursor.take_word("APPEND") {
+    if cursor.take_word("APPEND") {
+        cursor.space().ok()?;
+        return mailbox_and_more(cursor, None, literal);
+    }
+    let uid = cursor.take_word("UID");
+    if uid {
+        cursor.space().ok()?;
+    }
+    if !cursor.take_word("REPLACE") {
         return None;
     }
     cursor.space().ok()?;
+    match seq_number(&mut cursor) {
+        Ok(number) => mailbox_and_more(cursor, Some(Replaces { uid, number }), literal),
+        Err(syntax) => Some(Err(syntax)),
+    }
+}
+
+fn seq_number(cursor: &mut Cursor) -> Parsed<Option<u32>> {
+    let number = match cursor.take(b'*') {
+        true => None,
+        false => Some(cursor.number()?),
+    };
+    if number == Some(0) {
+        return Err(Syntax::Malformed("there is no message 0"));
+    }
+    cursor.space()?;
+    Ok(number)
+}
+
+fn mailbox_and_more(
+    mut cursor: Cursor,
+    replaces: Option<Replaces>,
+    literal: bool,
+) -> Option<Parsed<AppendHead>> {
     if cursor.is_at_end() {
         return None;
     }
-    Some(arguments(cursor, literal))
-}
-
-fn arguments(mut cursor: Cursor, literal: bool) -> Parsed<AppendHead> {
-    let mailbox = MailboxName::read(&mut cursor)?;
-    Ok(AppendHead { mailbox, stretch: stretch(cursor, Place::Between, literal)? })
+    Some(MailboxName::read(&mut cursor).and_then(|mailbox| {
+        let stretch = stretch(cursor, Place::Between, literal)?;
+        Ok(AppendHead { replaces, mailbox, stretch })
+    }))
 }
 
 /// True when the octets of the literal behind `text` flow by; false when they belong to it. `None` for the place: the command
@@ -231,6 +270,11 @@ mod tests {
     fn octets_flow_by_but_for_those_of_urls_and_names() {
         for (text, place, flows) in [
             ("a LOGIN ", None, false),
+            ("a UID FETCH ", None, false),
+            ("a REPLACE 1 ", None, false),
+            ("a REPLACE x ", None, true),
+            ("a UID REPLACE * x ", None, true),
+            ("a UID REPLACE 1 x CATENATE (URL ", None, false),
             ("a APPEND ", None, false),
             ("a APPEND URL ", None, true),
             ("a APPEND x CATENATE (URL ", None, false),

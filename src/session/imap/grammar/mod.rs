@@ -12,11 +12,11 @@ mod store;
 mod url;
 
 pub use append::{
-    AppendHead, AppendStep, MessageHead, Place, Stretch, StretchEnd, head as append_head, literal_flows,
-    stretch as append_stretch,
+    AppendHead, AppendStep, MessageHead, Place, Replaces, Stretch, StretchEnd, head as append_head,
+    literal_flows, stretch as append_stretch,
 };
 pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
-pub use cursor::{Cursor, Syntax, literal_at_end};
+pub use cursor::{Cursor, Parsed, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_creatable};
 pub use search::{PartialRange, Results, SearchRequest};

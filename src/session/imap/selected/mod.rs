@@ -22,6 +22,8 @@ use crate::state::view::{MailboxView, SharedView};
 pub enum Expunges {
     Tell,
     KeepBack,
+    /// They are told right behind the rest.
+    Behind,
 }
 
 /// How changes are told that nobody asked for: what a FETCH has, and what an expunge looks like.
@@ -182,6 +184,10 @@ impl Selected {
 
     pub fn sequence_of(&self, uid: Uid) -> Option<u32> {
         self.uids.binary_search(&uid).ok().map(|at| at as u32 + 1)
+    }
+
+    pub fn uid_of(&self, sequence: u32) -> Option<Uid> {
+        self.uids.get((sequence as usize).checked_sub(1)?).copied()
     }
 
     pub fn numbered(&self) -> impl Iterator<Item = Numbered> + '_ {

@@ -65,6 +65,7 @@ fn tokens() -> Vec<Vec<u8>> {
         "CHANGEDSINCE 0",
         "MODSEQ",
         "APPEND INBOX ",
+        "REPLACE 1 INBOX ",
         "CATENATE (",
         "TEXT {3+}\r\n",
         "URL /INBOX/;UID=1",

@@ -6,7 +6,7 @@ use crate::mail::rights::Rights;
 use crate::state::acl::{ACL_ENTRIES_MAX, Acl, RightsChange};
 use crate::state::apply::acl::GRANTS_MAX;
 use crate::state::codec;
-use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, SetAcl};
+use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, Replace, SetAcl};
 use crate::state::keys;
 use crate::state::stored::GrantsRow;
 
@@ -81,6 +81,11 @@ fn append(mailbox: MailboxId, flags: NamedFlags) -> Append {
     Append { mailbox, messages: vec![message(1), message(2)] }
 }
 
+fn replace((from, uid): (MailboxId, u32), to: MailboxId) -> GuestCommand {
+    let message = append(to, NamedFlags::default()).messages.remove(0);
+    GuestCommand::Replace(Box::new(Replace { from, uid: Uid(uid), to, message }))
+}
+
 fn flag_store(mailbox: MailboxId, change: FlagChange, flags: NamedFlags) -> GuestCommand {
     GuestCommand::Store(StoreFlags { mailbox, uids: set(&[1]), change, flags, unchanged_since: None })
 }
@@ -106,12 +111,14 @@ fn each_command_needs_its_rights() {
         ("i", GuestCommand::Copy { from: own, uids: uids(), to: shared }),
         ("i", GuestCommand::Move { from: own, uids: uids(), to: shared }),
         ("r", GuestCommand::Copy { from: shared, uids: uids(), to: own }),
+        ("i", replace((own, 2), shared)),
         ("rs", flag_store(shared, FlagChange::Add, seen())),
         ("rt", flag_store(shared, FlagChange::Add, named(&[SystemFlag::Deleted], &[]))),
         ("rw", flag_store(shared, FlagChange::Add, named(&[SystemFlag::Flagged], &[]))),
         ("rw", flag_store(shared, FlagChange::Add, named(&[], &["$Work"]))),
         ("re", GuestCommand::Expunge { mailbox, uids: uids() }),
         ("rte", GuestCommand::Move { from: shared, uids: set(&[2]), to: own }),
+        ("rte", replace((shared, 3), own)),
         ("k", GuestCommand::CreateMailbox { owner: bob, name: "shared/new/deep".into() }),
         (
             "kx",
@@ -133,7 +140,8 @@ fn each_command_needs_its_rights() {
         }
         it.grant_all(letters);
         let outcome = it.guest(command.clone());
-        assert!(!matches!(outcome, Outcome::Refused(_)), "{letters} {command:?}: {outcome:?}");
+        let undone = matches!(outcome, Outcome::Refused(_) | Outcome::ReplacedNothing);
+        assert!(!undone, "{letters} {command:?}: {outcome:?}");
     }
     assert_eq!(it.world.names(bob).iter().filter(|name| name.starts_with("shared")).count(), 2);
 }

@@ -7,6 +7,7 @@ mod mailboxes;
 mod messages;
 mod node_ids;
 mod properties;
+mod replace;
 mod replicas;
 mod sweeping;
 mod transfer;

@@ -8,7 +8,7 @@ use super::*;
 use crate::mail::ids::ModSeq;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
-use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, SetAcl, SpecialUse};
+use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, Replace, SetAcl, SpecialUse};
 use crate::state::keys;
 use crate::state::stored::{AccountRow, BodyRow, GrantRow, GrantsRow, MailboxRow, MessagesRow};
 
@@ -57,6 +57,7 @@ fn command() -> impl Strategy<Value = Command> {
         flags,
         internal_date,
     });
+    let message = message.boxed();
     let to = (account(), text(), flags()).prop_map(|(account, mailbox, flags)| DeliverTo {
         account,
         mailbox,
@@ -98,7 +99,7 @@ fn command() -> impl Strategy<Value = Command> {
     let messages = prop_oneof![
         (placed(), prop::collection::vec(to, 0..4))
             .prop_map(|(body, to)| Command::Deliver(Deliver { body, to })),
-        (mailbox(), prop::collection::vec(message, 0..4))
+        (mailbox(), prop::collection::vec(message.clone(), 0..4))
             .prop_map(|(mailbox, messages)| Command::Append(Append { mailbox, messages })),
         (mailbox(), uids(), change, flags(), prop::option::of((0u64..9).prop_map(ModSeq))).prop_map(
             |(mailbox, uids, change, flags, unchanged_since)| {
@@ -112,6 +113,9 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Command::Copy { from, uids, to }),
         (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Command::Move { from, uids, to }),
+        (mailbox(), 0u32..20, mailbox(), message).prop_map(|(from, uid, to, message)| {
+            Command::Replace(Box::new(Replace { from, uid: Uid(uid), to, message }))
+        }),
         (mailbox(), any::<u32>())
             .prop_map(|(mailbox, up_to)| Command::ClaimRecent { mailbox, up_to: Uid(up_to) }),
     ];
@@ -150,6 +154,7 @@ fn as_guest(guest: AccountId, command: Command) -> Command {
         Command::Expunge { mailbox, uids, .. } => GuestCommand::Expunge { mailbox, uids },
         Command::Copy { from, uids, to } => GuestCommand::Copy { from, uids, to },
         Command::Move { from, uids, to } => GuestCommand::Move { from, uids, to },
+        Command::Replace(replace) => GuestCommand::Replace(replace),
         other => return other,
     };
     Command::AsGuest { guest, command }

@@ -1,11 +1,14 @@
 //! APPEND (RFC 3501 6.3.11, RFC 4315) of one message or more (RFC 3502), each whole or put together of texts and of what
 //! is there already (RFC 4469): it flows from the client into its placing, never gathered; one commit then names them all.
+//! REPLACE (RFC 8508) is that of one message, whose commit takes another away.
 
 mod refuse;
+mod replace;
 mod source;
 
 use std::collections::VecDeque;
 
+use self::replace::Replaced;
 use self::source::Source;
 use super::copy::uid_list;
 use crate::clock::Clock;
@@ -13,7 +16,8 @@ use crate::mail::ids::{MailboxId, Timestamp};
 use crate::mail::mime::recode::Unservable;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{
-    AppendStep, Cursor, MessageHead, Place, StretchEnd, append_head, append_stretch,
+    AppendHead, AppendStep, Cursor, MessageHead, NameCoding, Parsed, Place, StretchEnd, append_head,
+    append_stretch,
 };
 use crate::session::imap::limits::{
     APPEND_CHUNK_BYTES_MAX, APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX,
@@ -45,8 +49,10 @@ enum Stage {
 }
 
 pub struct Append {
-    /// The stretch of the command's text that was read last, until it is taken apart.
-    text: AppendText,
+    /// The command's beginning, until it is begun.
+    head: Option<Parsed<AppendHead>>,
+    /// REPLACE: the message that goes.
+    replaced: Option<Replaced>,
     /// What is still to be done of it, and what it leads to.
     steps: VecDeque<AppendStep>,
     end: StretchEnd,
@@ -78,9 +84,10 @@ struct Message {
 }
 
 impl Append {
-    pub fn new(text: AppendText) -> Self {
-        Self {
-            text,
+    pub fn new(text: AppendText, names: NameCoding) -> Self {
+        let mut append = Self {
+            head: append_head(&text.text, names, text.literal.is_some()),
+            replaced: None,
             steps: VecDeque::new(),
             end: StretchEnd::Command,
             literal: None,
@@ -95,19 +102,31 @@ impl Append {
             lines_bytes: 0,
             first_placed: None,
             stage: Stage::Begin,
-        }
+        };
+        append.take_text(text);
+        append
+    }
+
+    /// True for UID REPLACE.
+    pub fn is_uid_command(&self) -> bool {
+        let replaces = |head: &AppendHead| head.replaces.as_ref().is_some_and(|replaces| replaces.uid);
+        matches!(&self.head, Some(Ok(head)) if replaces(head))
     }
 
     fn begin(&mut self, core: &Core, io: &mut Io) -> Next {
-        let text = self.take_text();
         if core.login.is_none() {
             return self.refuse(Reply::bad("Log in first"), io);
         }
-        let head = match append_head(&text, core.names, self.literal.is_some()) {
+        let head = match self.head.take() {
             Some(Ok(head)) => head,
             Some(Err(syntax)) => return self.refuse(Reply::syntax(syntax), io),
             None => return self.refuse(Reply::bad("Malformed command"), io),
         };
+        match head.replaces.map(|replaces| Replaced::find(&replaces, core)) {
+            None => {}
+            Some(Ok(replaced)) => self.replaced = Some(replaced),
+            Some(Err(reply)) => return self.refuse(reply, io),
+        }
         self.steps.extend(head.stretch.steps);
         self.end = head.stretch.end;
         if self.steps.is_empty() {
@@ -118,12 +137,12 @@ impl Append {
         Next::Ask(Question::Mailbox(core.account(), name))
     }
 
-    fn take_text(&mut self) -> Vec<u8> {
-        self.literal = self.text.literal.take();
-        self.left = self.literal.as_ref().map_or(0, |literal| literal.size);
-        let text = std::mem::take(&mut self.text.text);
-        self.lines_bytes += text.len();
-        text
+    /// Notes what follows a stretch; its text is to be taken apart.
+    fn take_text(&mut self, text: AppendText) -> Vec<u8> {
+        self.left = text.literal.as_ref().map_or(0, |literal| literal.size);
+        self.literal = text.literal;
+        self.lines_bytes += text.text.len();
+        text.text
     }
 
     /// The next step of the stretch, or what it leads to.
@@ -149,6 +168,10 @@ impl Append {
             let code = format!("MESSAGELIMIT {APPEND_MESSAGES_MAX}");
             return self.refuse(Reply::no("", text).with_code(code), io);
         }
+        if self.replaced.is_some() && !self.messages.is_empty() {
+            // RFC 8508 4.7, 5: there is one message.
+            return self.refuse(Reply::bad("REPLACE takes one message"), io);
+        }
         let whole = self.steps.is_empty() && self.end == StretchEnd::Message;
         let bytes = if whole { self.left } else { 0 };
         if whole && bytes == 0 {
@@ -161,7 +184,8 @@ impl Append {
         self.message = Some(Message { head, bytes, binary: false });
         // The quota must have room for all of them; of what is put together the commit knows the size.
         self.stage = Stage::Place;
-        Next::Ask(Question::Place(self.messages_bytes.saturating_add(bytes.max(1))))
+        let freed = self.replaced.as_ref().map_or(0, |replaced| replaced.bytes);
+        Next::Ask(Question::Place(self.messages_bytes.saturating_add(bytes.max(1)).saturating_sub(freed)))
     }
 
     /// RFC 4469 4.2: the message that is put together has a bound as any other.
@@ -217,7 +241,7 @@ impl Append {
     fn behind(&mut self, core: &Core, io: &mut Io) -> Next {
         self.stage = Stage::Behind;
         let place = if self.end == StretchEnd::Text { Place::Among } else { Place::Between };
-        self.text = loop {
+        let text = loop {
             match io.reader.read_append(io.input, place) {
                 Read::Nothing => return self.await_client(),
                 Read::Continue => io.out.extend_from_slice(b"+ OK\r\n"),
@@ -231,7 +255,7 @@ impl Append {
                 Read::Lost => return too_long(io),
             }
         };
-        let text = self.take_text();
+        let text = self.take_text(text);
         if self.lines_bytes > APPEND_LINES_BYTES_MAX {
             return self.refuse(Reply::no("LIMIT", "The command's lines are too long together"), io);
         }
@@ -287,8 +311,12 @@ impl Append {
             let text = format!("The messages of one APPEND must come within {APPEND_SECONDS_MAX} seconds");
             return Next::Done(Reply::no("LIMIT", text));
         }
-        let messages = std::mem::take(&mut self.messages);
+        let mut messages = std::mem::take(&mut self.messages);
         self.stage = Stage::Commit;
+        if let Some(replaced) = &self.replaced {
+            let Some(message) = messages.pop() else { return Next::Done(Reply::unexpected(None)) };
+            return Next::Ask(Question::Propose(replaced.by(message, mailbox)));
+        }
         Next::Ask(Question::Propose(Command::Append(command::Append { mailbox, messages })))
     }
 }
@@ -341,6 +369,12 @@ impl Task for Append {
             (Stage::Commit, Some(Answer::Outcome(Outcome::Appended { uid_validity, uids }))) => {
                 let uids = uid_list(&UidSet::from_ascending(uids));
                 Next::Done(Reply::ok("Appended").with_code(format!("APPENDUID {uid_validity} {uids}")))
+            }
+            (Stage::Commit, Some(Answer::Outcome(Outcome::Replaced { uid_validity, uid }))) => {
+                replace::tell(core, (uid_validity, uid), self.replaced.as_ref(), io)
+            }
+            (Stage::Commit, Some(Answer::Outcome(Outcome::ReplacedNothing))) => {
+                Next::Done(Reply::no("EXPUNGEISSUED", "The message is expunged already"))
             }
             (Stage::Commit, Some(Answer::Outcome(Outcome::Refused(Refusal::NotFound(_))))) => {
                 Next::Done(Reply::try_create())

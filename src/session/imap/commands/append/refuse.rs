@@ -57,8 +57,7 @@ impl Append {
                 Next::NeedInput
             }
             Read::Append(text) => {
-                self.text = text;
-                self.take_text();
+                self.take_text(text);
                 self.turn_away(reply, io)
             }
             Read::Command(_) | Read::TooLarge { .. } => Next::Done(reply),
