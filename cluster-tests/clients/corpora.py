@@ -1,17 +1,19 @@
 """Every mail of the corpora crosses the pair byte for byte, once: by APPEND and FETCH, by SMTP and POP3."""
 
-from common import appended, in_parallel, ok, real_mail, same
+from common import appended, compress, in_parallel, ok, real_mail, same
 
 SECURITY = ("implicit", "starttls", "none")
 
 
 def append_crosses(here, there, user, mails):
-    """APPEND on one node, FETCH on the other, both ways, by four clients at the same time."""
+    """APPEND on one node, FETCH on the other, both ways, by four clients at the same time, two of them compressed."""
     first = here.imap(user)
     ok(first.create("Real"))
 
     def append(number, share):
         imap = (here, there)[number % 2].imap(user, SECURITY[number % 3])
+        if number > 1:
+            compress(imap)
         uids = [(appended(imap, "Real", content), path, content, number % 2) for path, content in share]
         imap.logout()
         return uids
@@ -21,6 +23,8 @@ def append_crosses(here, there, user, mails):
     def fetch(number, share):
         imaps = [node.imap(user, SECURITY[(number + 1) % 3]) for node in (there, here)]
         for imap in imaps:
+            if number > 1:
+                compress(imap)
             ok(imap.select("Real", readonly=True))
         for uid, path, content, came_to in share:
             imap = imaps[came_to]

@@ -109,11 +109,16 @@ impl Raw {
 
     /// Everything until the server closes; `None` if it does not.
     pub fn rest(&mut self) -> Option<String> {
+        self.rest_bytes().map(|rest| String::from_utf8_lossy(&rest).into_owned())
+    }
+
+    /// The same, whatever it is.
+    pub fn rest_bytes(&mut self) -> Option<Vec<u8>> {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             // What we sent last may meet a closed socket: then there is a reset and no more to read.
             Err(error) if error.kind() != io::ErrorKind::ConnectionReset => None,
-            Ok(_) | Err(_) => Some(String::from_utf8_lossy(&rest).into_owned()),
+            Ok(_) | Err(_) => Some(rest),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The one driver: socket, TLS, time and shutdown around a pure machine.
+//! The one driver: socket, TLS, compression, time and shutdown around a pure machine.
 //!
 //! It decides nothing of a protocol. Reads are cancel-safe; everything a burst of pipelined commands
 //! wrote goes out in one write; every wait has a bound.
@@ -228,6 +228,7 @@ where
             Step::Ask(question) => self.ask(question).await,
             Step::Flush => self.send().await,
             Step::StartTls => self.start_tls().await,
+            Step::Compress => self.compress().await,
             Step::Close => {
                 self.send().await?;
                 Err(Ended::Closed)
@@ -270,7 +271,9 @@ where
         let bytes = if let Woken::Input(bytes) = woken { bytes } else { 0 };
         // The pause before a command is not one within it.
         let within = self.machine.is_mid_command() || self.input.len() > bytes;
-        self.pace.note(if within { since.elapsed() } else { Duration::ZERO }, bytes);
+        // A compressed byte that stands for a thousand buys no more time than any other.
+        let sent = self.wire.sent_for(bytes);
+        self.pace.note(if within { since.elapsed() } else { Duration::ZERO }, sent);
         match woken {
             Woken::Input(0) => Err(Ended::Hangup),
             Woken::Input(bytes) => {
@@ -346,6 +349,13 @@ where
         self.wire = handshake(socket, &acceptor, &self.bounds).await?;
         self.heard = Instant::now();
         self.machine.tls_started();
+        Ok(())
+    }
+
+    async fn compress(&mut self) -> Result<(), Ended> {
+        self.send().await?;
+        let early = std::mem::take(&mut self.input);
+        self.wire.compress(early);
         Ok(())
     }
 

@@ -17,6 +17,9 @@ pub enum Step<Q> {
     /// Send `out`, discard input that came before the handshake (STARTTLS injection), start TLS,
     /// then call [`Machine::tls_started`]. Only where the machine was told that TLS is offered, and once.
     StartTls,
+    /// Send `out`; from there on both sides compress (RFC 4978), and so are the bytes that came behind the command.
+    /// At most once.
+    Compress,
     /// Send `out` and close.
     Close,
 }

@@ -3,6 +3,8 @@
 
 pub mod admission;
 pub mod autoconfig;
+pub mod compressed;
+pub mod deflate;
 pub mod driver;
 pub mod imap;
 pub mod listener;

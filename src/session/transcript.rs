@@ -67,6 +67,7 @@ impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Player<M, F> {
                     self.input.clear();
                     break;
                 }
+                Step::Compress => panic!("neither SMTP nor POP3 compresses"),
                 Step::Close => {
                     self.closed = true;
                     break;

@@ -75,6 +75,8 @@ impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Driven<M, F> {
                     let answer = (self.answer)(question);
                     self.machine.answer(answer, &mut out);
                 }
+                // What follows is the same machine's, compressed or not.
+                Step::Compress => {}
                 Step::StartTls | Step::Close => self.ended = true,
             }
             if self.said_bytes > SAID_BYTES_MAX {

@@ -51,6 +51,8 @@ pub struct Core {
     pub uid_only: bool,
     /// How mailbox names go over the wire, both ways.
     pub names: NameCoding,
+    /// RFC 4978: the connection is compressed.
+    pub compressed: bool,
     /// True while IDLE waits: news are wanted.
     pub idling: bool,
     /// Of the command under way: ESEARCH names it.
@@ -138,6 +140,8 @@ pub enum Next {
     Done(Reply),
     /// The reply is followed by the TLS handshake.
     StartTls(Reply),
+    /// What follows the reply is compressed.
+    Compress(Reply),
     /// The farewell is written: reply and close.
     Close(Reply),
 }

@@ -41,6 +41,8 @@ struct Ending {
     reply: Reply,
     /// The selected mailbox is no more.
     gone: bool,
+    /// What follows the reply is compressed.
+    compress: bool,
 }
 
 impl Session {
@@ -55,6 +57,7 @@ impl Session {
             rev2: false,
             uid_only: false,
             names: NameCoding::default(),
+            compressed: false,
             idling: false,
             tag: String::new(),
             clock,
@@ -83,6 +86,13 @@ impl Session {
                 self.finish(reply, out);
                 None
             }
+            Next::Compress(reply) => {
+                self.finish(reply, out);
+                if let Some(ending) = &mut self.ending {
+                    ending.compress = true;
+                }
+                None
+            }
             Next::StartTls(reply) => {
                 // No mailbox is selected yet: the end is at once.
                 self.finish(reply, out);
@@ -101,7 +111,7 @@ impl Session {
     fn finish(&mut self, reply: Reply, out: &mut BytesMut) {
         let Some(running) = self.running.take() else { return };
         let gone = self.tell_changes(running.expunges, running.uid, out);
-        self.ending = Some(Ending { tag: running.tag, reply, gone });
+        self.ending = Some(Ending { tag: running.tag, reply, gone, compress: false });
     }
 
     /// Brings the results that are kept current up to date, then ends the command. `None`: it is over.
@@ -112,7 +122,7 @@ impl Session {
                 return Some(Step::Ask(question));
             }
         }
-        let Ending { tag, reply, gone } = self.ending.take()?;
+        let Ending { tag, reply, gone, compress } = self.ending.take()?;
         reply.write(&tag, out);
         if gone {
             self.farewell("The selected mailbox was deleted", out);
@@ -120,6 +130,10 @@ impl Session {
         match reply.status {
             Status::Bad => self.count_bad(out),
             Status::Ok | Status::No => self.bad_commands = 0,
+        }
+        if compress && !self.closing {
+            self.core.compressed = true;
+            return Some(Step::Compress);
         }
         None
     }

@@ -10,10 +10,11 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::mail::lines::{Line, LineReader};
+use crate::session::compressed::Compressed;
 use crate::session::driver::{Backend, Bounds, Ended, Security, serve_connection};
 use crate::session::machine::{Machine, Step};
 
-/// `ask X` is answered by the backend, `tls` starts TLS, `big` says much, `quit` ends; all else is echoed.
+/// `ask X` is answered by the backend, `tls` starts TLS, `compress` compression, `big` says much, `quit` ends; all else is echoed.
 struct Words {
     lines: LineReader,
     idle_seconds_max: u64,
@@ -47,6 +48,10 @@ impl Machine for Words {
                     b"tls" => {
                         out.extend_from_slice(b"go\n");
                         return Step::StartTls;
+                    }
+                    b"compress" => {
+                        out.extend_from_slice(b"ok\n");
+                        return Step::Compress;
                     }
                     b"big" => out.extend_from_slice(&vec![b'x'; 1024 * 1024]),
                     [b'a', b's', b'k', b' ', rest @ ..] => {
@@ -307,4 +312,115 @@ async fn half_a_line_and_a_hangup_end_the_session() {
     say(&mut session.client, "half a li").await;
     drop(session.client);
     assert!(matches!(session.ended.await.unwrap(), Ended::Hangup | Ended::Io(_)));
+}
+
+/// What a client says and hears compressed.
+fn compressed<W: AsyncRead + AsyncWrite + Unpin>(stream: W) -> Compressed<W> {
+    Compressed::new(stream, BytesMut::new())
+}
+
+#[tokio::test]
+async fn both_sides_compress_from_the_reply_on() {
+    let mut session = start(words(), Security::Plain, Bounds::default());
+    say(&mut session.client, "compress\n").await;
+    expect(&mut session.client, "hello\nok\n").await;
+    let mut client = compressed(session.client);
+    say(&mut client, "one\nask two\nbig\n").await;
+    expect(&mut client, "one\nanswer to two\n").await;
+    expect(&mut client, &"x".repeat(1024 * 1024)).await;
+    say(&mut client, "quit\n").await;
+    expect(&mut client, "bye\n").await;
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    drop(client);
+    assert!(matches!(session.ended.await.unwrap(), Ended::Closed));
+}
+
+#[tokio::test]
+async fn what_stands_behind_the_command_is_compressed_already() {
+    let (mut near, far) = duplex(4096);
+    let mut far = compressed(far);
+    say(&mut far, "mine\nquit\n").await;
+    drop(far);
+    let mut behind = b"compress\n".to_vec();
+    near.read_to_end(&mut behind).await.unwrap();
+    let mut session = start(words(), Security::Plain, Bounds::default());
+    session.client.write_all(&behind).await.unwrap();
+    expect(&mut session.client, "hello\nok\n").await;
+    expect(&mut compressed(session.client), "mine\nbye\n").await;
+}
+
+#[tokio::test]
+async fn compression_lies_within_tls_and_news_come_through_it() {
+    let (_dir, store, trust) = tls();
+    let machine = Words { news: true, ..words() };
+    let session = start(machine, Security::Implicit(store.acceptor()), Bounds::default());
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut protected = TlsConnector::from(trust).connect(name, session.client).await.unwrap();
+    expect(&mut protected, "hello\n[stepped]\n").await;
+    say(&mut protected, "compress\n").await;
+    expect(&mut protected, "ok\n").await;
+    let mut client = compressed(protected);
+    expect(&mut client, "[stepped]\n").await;
+    session.news.send(()).await.unwrap();
+    expect(&mut client, "[stepped]\n").await;
+    session.stop.send(true).unwrap();
+    expect(&mut client, "stopping\n").await;
+}
+
+#[tokio::test]
+async fn what_is_not_compressed_ends_a_compressed_session() {
+    let mut session = start(words(), Security::Plain, Bounds::default());
+    say(&mut session.client, "compress\n").await;
+    expect(&mut session.client, "hello\nok\n").await;
+    say(&mut session.client, "one\none\none\n").await;
+    assert!(matches!(session.ended.await.unwrap(), Ended::Io(_)));
+}
+
+/// 20 MB of one line in 20 kB: swallowed within the buffer's bound, and others on this one thread go on.
+#[tokio::test]
+async fn a_bomb_fills_no_memory_and_takes_no_turn_of_others() {
+    let mut session = start(words(), Security::Plain, Bounds::default());
+    say(&mut session.client, "compress\n").await;
+    expect(&mut session.client, "hello\nok\n").await;
+    let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b'x'; 20_000_000], 6);
+    let mut other = start(words(), Security::Plain, Bounds::default());
+    expect(&mut other.client, "hello\n").await;
+    let (_reads, mut writes) = tokio::io::split(session.client);
+    let pouring = tokio::spawn(async move {
+        // Without the last bytes, so that the stream does not end.
+        let _ = writes.write_all(&bomb[..bomb.len() - 8]).await;
+        writes
+    });
+    let mut slowest = Duration::ZERO;
+    while !pouring.is_finished() {
+        let asked = std::time::Instant::now();
+        say(&mut other.client, "here\n").await;
+        expect(&mut other.client, "here\n").await;
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    drop(pouring.await.unwrap());
+    assert!(!session.ended.is_finished(), "a line that never ends is swallowed");
+}
+
+/// Each byte on the wire stands for a thousand, and buys no more time than one.
+#[tokio::test]
+async fn compressed_bytes_buy_time_as_they_come_over_the_wire() {
+    let bounds = Bounds { rate_bytes_per_second_min: 500, ..Bounds::default() };
+    let machine = Words { idle_seconds_max: 1, ..words() };
+    let mut session = start(machine, Security::Plain, bounds);
+    say(&mut session.client, "compress\n").await;
+    expect(&mut session.client, "hello\nok\n").await;
+    let bomb = miniz_oxide::deflate::compress_to_vec(&vec![b'x'; 1_000_000], 6);
+    let began = std::time::Instant::now();
+    for byte in &bomb {
+        if session.ended.is_finished() || session.client.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // At 500 bytes a second the bomb would have bought half an hour, and its 1,000 bytes here buy two seconds.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(session.client);
+    assert!(matches!(session.ended.await.unwrap(), Ended::Idle));
 }

@@ -1,5 +1,5 @@
 //! Commands that need nothing: CAPABILITY, NOOP, CHECK, LOGOUT (RFC 3501 6.1, 6.4.1), ID (RFC 2971),
-//! ENABLE (RFC 5161), NAMESPACE (RFC 2342).
+//! ENABLE (RFC 5161), NAMESPACE (RFC 2342), COMPRESS (RFC 4978).
 
 use crate::session::imap::capability::capabilities;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
@@ -73,6 +73,21 @@ impl Task for Enable {
             core.enable_condstore(io.out);
         }
         Next::Done(Reply::ok("Enabled"))
+    }
+}
+
+pub struct Compress(pub String);
+
+impl Task for Compress {
+    fn step(&mut self, core: &mut Core, _answer: Option<Answer>, _io: &mut Io) -> Next {
+        if self.0 != "DEFLATE" {
+            return Next::Done(Reply::no("CANNOT", "The algorithm is not supported"));
+        }
+        if core.compressed {
+            // RFC 4978 3: so that the client knows that it need not worry.
+            return Next::Done(Reply::no("COMPRESSIONACTIVE", "Compression is on already"));
+        }
+        Next::Compress(Reply::ok("Compression is on"))
     }
 }
 

@@ -73,6 +73,7 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
             core.login.is_some().then(|| Reply::bad("You are logged in already"))
         }
         Enable(_)
+        | Compress(_)
         | Namespace
         | Select { .. }
         | Create { .. }
@@ -140,6 +141,7 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::Logout => Box::new(any_time::Logout),
         Request::Id => Box::new(any_time::Id),
         Request::Enable(names) => Box::new(any_time::Enable(names)),
+        Request::Compress(algorithm) => Box::new(any_time::Compress(algorithm)),
         Request::Namespace => Box::new(any_time::Namespace),
         Request::StartTls => Box::new(login::StartTls),
         Request::Authenticate { mechanism, initial } => {

@@ -16,6 +16,8 @@ use crate::state::command::SpecialUse;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     Capability,
+    /// The algorithm, in capitals.
+    Compress(String),
     Noop,
     Logout,
     StartTls,
@@ -177,14 +179,15 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         "SEARCH" | "SORT" | "THREAD" | "FETCH" | "STORE" | "COPY" | "MOVE" => {
             return on_messages(name, false, cursor);
         }
-        "AUTHENTICATE" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE" | "DELETE"
-        | "CANCELUPDATE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS" => {
+        "AUTHENTICATE" | "COMPRESS" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE"
+        | "DELETE" | "CANCELUPDATE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS" => {
             cursor.space()?
         }
         _ => return Err(Syntax::UnknownCommand),
     }
     let request = match name {
         "AUTHENTICATE" => authenticate(cursor)?,
+        "COMPRESS" => Request::Compress(cursor.word()?),
         "LOGIN" => login(cursor)?,
         "ID" => id(cursor)?,
         "ENABLE" => enable(cursor)?,

@@ -132,6 +132,7 @@ impl Driven {
                     self.input.clear();
                     self.machine.tls_started();
                 }
+                Step::Compress => self.sent.extend_from_slice(b"(compressed)\r\n"),
                 Step::Close => {
                     self.closed = true;
                     self.sent.extend_from_slice(b"(closed)\r\n");
