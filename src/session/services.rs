@@ -317,7 +317,7 @@ async fn serve<R: Replica>(
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Imap | ListenerName::Imaps => {
-            let terms = imap_terms(&directory, &listener, offered);
+            let terms = imap_terms((&directory, replica.watch_directory()), &listener, offered);
             let machine = imap::Session::new(peer, terms, replica.clock().clone());
             let shared = (Arc::clone(&house.summaries), Arc::clone(&house.reading));
             let backend = ImapBackend::new(replica, logins, shared);
@@ -332,14 +332,18 @@ async fn serve<R: Replica>(
     }
 }
 
-fn imap_terms(directory: &Directory, listener: &ListenerSettings, starttls: bool) -> imap::Terms {
+fn imap_terms(
+    (directory, now): (&Directory, watch::Receiver<Arc<Directory>>),
+    listener: &ListenerSettings,
+    starttls: bool,
+) -> imap::Terms {
     let settings = directory.settings();
     let forced = listener.tls == TlsMode::Forced && starttls;
     imap::Terms {
         banner: settings.imap_banner(),
         starttls,
         plaintext_without_tls: settings.auth_plaintext_without_tls() && !forced,
-        message_bytes_max: settings.smtp_message_bytes_max(),
+        message_bytes_max: Arc::new(move || now.borrow().settings().smtp_message_bytes_max()),
         login_seconds_max: settings.login_seconds_max(),
         idle_seconds_max: settings.imap_idle_seconds_max(),
     }

@@ -69,7 +69,7 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         banner: "ready".into(),
         starttls: !tls,
         plaintext_without_tls: false,
-        message_bytes_max: MESSAGE_BYTES_MAX,
+        message_bytes_max: Arc::new(|| MESSAGE_BYTES_MAX),
         login_seconds_max: 180,
         idle_seconds_max: 1_800,
     };

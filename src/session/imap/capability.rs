@@ -13,19 +13,21 @@ const LOGGED_IN: &str = "BINARY CATENATE CHILDREN COMPRESS=DEFLATE CONDSTORE CON
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    LoggedIn,
-    /// `login_allowed`: passwords may be sent on this connection as it is.
-    Greeting {
-        starttls: bool,
-        login_allowed: bool,
+    LoggedIn {
+        /// RFC 7889: one bound for all mailboxes.
+        append_bytes_max: u64,
     },
+    /// `login_allowed`: passwords may be sent on this connection as it is.
+    Greeting { starttls: bool, login_allowed: bool },
 }
 
 /// The capabilities, space-separated.
 pub fn capabilities(stage: Stage) -> String {
     match stage {
         // RFC 9738 3: what APPEND takes; COPY takes more.
-        Stage::LoggedIn => format!("{ALWAYS} {LOGGED_IN} SAVELIMIT={APPEND_MESSAGES_MAX}"),
+        Stage::LoggedIn { append_bytes_max } => {
+            format!("{ALWAYS} APPENDLIMIT={append_bytes_max} {LOGGED_IN} SAVELIMIT={APPEND_MESSAGES_MAX}")
+        }
         Stage::Greeting { starttls, login_allowed } => {
             // RFC 3501 6.2.3: LOGINDISABLED while passwords would go in the clear.
             let starttls = if starttls { " STARTTLS" } else { "" };

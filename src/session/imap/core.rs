@@ -2,6 +2,7 @@
 //! a command under way.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
@@ -18,8 +19,8 @@ use crate::session::machine::Peer;
 use crate::state::command::Command;
 use crate::state::outcome::Refusal;
 
-/// What the node's settings say to a session, as of its start.
-#[derive(Debug, Clone)]
+/// What the node's settings say to a session, as of its start but where it says otherwise.
+#[derive(Clone)]
 pub struct Terms {
     /// The text of the greeting, behind the capabilities.
     pub banner: String,
@@ -27,12 +28,19 @@ pub struct Terms {
     pub starttls: bool,
     /// The setting auth.plaintext_without_tls.
     pub plaintext_without_tls: bool,
-    /// Octets of an APPENDed message.
-    pub message_bytes_max: u64,
+    /// Octets of an APPENDed message, as the setting is now: it may change while a session lasts.
+    pub message_bytes_max: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Seconds of silence before login.
     pub login_seconds_max: u64,
     /// Seconds of silence after login; never under 30 minutes (RFC 3501 5.4).
     pub idle_seconds_max: u64,
+}
+
+impl Terms {
+    /// Octets of an APPENDed message (RFC 7889).
+    pub fn append_bytes_max(&self) -> u64 {
+        (self.message_bytes_max)().min(u64::from(u32::MAX))
+    }
 }
 
 /// The session's state, as commands see it.

@@ -306,7 +306,7 @@ impl Machine for Session {
 impl Core {
     pub fn stage(&self) -> Stage {
         match self.login {
-            Some(_) => Stage::LoggedIn,
+            Some(_) => Stage::LoggedIn { append_bytes_max: self.terms.append_bytes_max() },
             None => {
                 Stage::Greeting { starttls: self.terms.starttls, login_allowed: self.may_send_password() }
             }

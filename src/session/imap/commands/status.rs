@@ -1,9 +1,9 @@
-//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 8438): one row, unless \Recent messages must be counted.
+//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 7889, RFC 8438): one row, unless \Recent messages must be counted.
 
 use bytes::BytesMut;
 
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::grammar::{MailboxName, NameCoding, StatusItem};
+use crate::session::imap::grammar::{MailboxName, StatusItem};
 use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::write;
@@ -31,13 +31,8 @@ impl Status {
         }
     }
 
-    fn finish(
-        &self,
-        (record, recent): (&MailboxRecord, usize),
-        names: NameCoding,
-        out: &mut BytesMut,
-    ) -> Next {
-        write_status((record, recent), &self.items, names, out);
+    fn finish(&self, (record, recent): (&MailboxRecord, usize), core: &Core, out: &mut BytesMut) -> Next {
+        write_status((record, recent), &self.items, core, out);
         Next::Done(Reply::ok("That is how it stands"))
     }
 }
@@ -52,7 +47,7 @@ impl Task for Status {
             }
             (None, Some(Answer::Mailbox(Some(record)))) => {
                 if !must_count_recent(&record, &self.items) {
-                    return self.finish((&record, 0), core.names, io.out);
+                    return self.finish((&record, 0), core, io.out);
                 }
                 let ask = Question::View(record.id);
                 self.record = Some(record);
@@ -60,7 +55,7 @@ impl Task for Status {
             }
             (Some(record), Some(Answer::View(view))) => {
                 let recent = view.map_or(0, |view| count_recent(&record, &view));
-                self.finish((&record, recent), core.names, io.out)
+                self.finish((&record, recent), core, io.out)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
@@ -84,11 +79,11 @@ pub fn count_recent(record: &MailboxRecord, view: &SharedView) -> usize {
 pub fn write_status(
     (record, recent): (&MailboxRecord, usize),
     items: &[StatusItem],
-    names: NameCoding,
+    core: &Core,
     out: &mut BytesMut,
 ) {
     out.extend_from_slice(b"* STATUS ");
-    write::mailbox_name(&record.name, names, out);
+    write::mailbox_name(&record.name, core.names, out);
     for (at, item) in items.iter().enumerate() {
         out.extend_from_slice(if at == 0 { b" (" } else { b" " });
         let (name, value) = match item {
@@ -102,6 +97,7 @@ pub fn write_status(
             StatusItem::UidValidity => ("UIDVALIDITY ", u64::from(record.uid_validity.0)),
             StatusItem::Unseen => ("UNSEEN ", u64::from(record.unseen)),
             StatusItem::Size => ("SIZE ", record.bytes),
+            StatusItem::AppendLimit => ("APPENDLIMIT ", core.terms.append_bytes_max()),
             StatusItem::HighestModSeq => ("HIGHESTMODSEQ ", record.highest_modseq.0),
         };
         out.extend_from_slice(name.as_bytes());

@@ -135,6 +135,8 @@ pub enum StatusItem {
     Size,
     /// RFC 8474.
     MailboxId,
+    /// RFC 7889.
+    AppendLimit,
 }
 
 /// The tag at the front, if there is one.
@@ -422,6 +424,7 @@ fn status_items(cursor: &mut Cursor) -> Parsed<Vec<StatusItem>> {
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
             "SIZE" => StatusItem::Size,
             "MAILBOXID" => StatusItem::MailboxId,
+            "APPENDLIMIT" => StatusItem::AppendLimit,
             _ => return Err(Syntax::Malformed("the STATUS item is not known")),
         })
     })?;

@@ -34,6 +34,8 @@ impl House {
         let user = NewUser { name: "alice".into(), password_phc: phc("demo-alice"), quota_bytes: None };
         let added = replica.run(Command::AddUser(user)).unwrap();
         let Outcome::UserAdded { account } = added else { panic!("{added:?}") };
+        let setting = ("smtp.message_bytes_max".to_owned(), Some(MESSAGE_BYTES_MAX.to_string()));
+        replica.run(Command::SetSettings { changes: vec![setting] }).unwrap();
         let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
         let logins = Arc::new(Logins::new(replica.watch_directory(), &clock, bounds));
         Self { replica, account, logins, summaries: Arc::new(SummaryCache::new()) }
@@ -51,11 +53,12 @@ impl House {
     }
 
     pub fn session(&self, tls: bool) -> Driven {
+        let directory = self.replica.watch_directory();
         let terms = Terms {
             banner: "Pollux ready".into(),
             starttls: !tls,
             plaintext_without_tls: false,
-            message_bytes_max: MESSAGE_BYTES_MAX,
+            message_bytes_max: Arc::new(move || directory.borrow().settings().smtp_message_bytes_max()),
             login_seconds_max: 180,
             idle_seconds_max: 1_800,
         };

@@ -2,7 +2,7 @@
 //!
 //! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line, `␀` for a NUL. `C2:`
 //! and `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
-//! TLS (it comes first), `quota N` gives alice room for N bytes, `fault on` takes the quorum away, `login` logs both sessions in as alice.
+//! TLS (it comes first), `quota N` gives alice room for N bytes, `set KEY VALUE` changes a setting, `fault on` takes the quorum away, `login` logs both sessions in as alice.
 
 use std::path::Path;
 
@@ -67,6 +67,12 @@ async fn play(text: &str, pace: Pace) -> Result<(), String> {
             "quota" => {
                 let quota_bytes = Some(rest.parse().unwrap());
                 let outcome = house.replica.run(Command::SetQuota { name: "alice".into(), quota_bytes });
+                assert_eq!(outcome.unwrap(), Outcome::Done);
+            }
+            "set" => {
+                let (key, value) = rest.split_once(' ').unwrap();
+                let changes = vec![(key.to_owned(), Some(value.to_owned()))];
+                let outcome = house.replica.run(Command::SetSettings { changes });
                 assert_eq!(outcome.unwrap(), Outcome::Done);
             }
             "fault" => house.replica.fail((rest == "on").then_some(Fault::NoQuorum)),

@@ -178,7 +178,7 @@ impl Append {
             // RFC 3502: that is how a client thinks better of it.
             return self.refuse(empty(), io);
         }
-        if bytes > size_max(core) {
+        if bytes > core.terms.append_bytes_max() {
             return self.refuse(too_big(core), io);
         }
         self.message = Some(Message { head, bytes, binary: false });
@@ -192,7 +192,7 @@ impl Append {
     fn add_bytes(&mut self, bytes: u64, core: &Core) -> Result<(), Reply> {
         let Some(message) = &mut self.message else { return Err(Reply::unexpected(None)) };
         message.bytes = message.bytes.saturating_add(bytes);
-        if message.bytes > size_max(core) { Err(too_big(core)) } else { Ok(()) }
+        if message.bytes > core.terms.append_bytes_max() { Err(too_big(core)) } else { Ok(()) }
     }
 
     fn count_part(&mut self) -> Result<(), Reply> {
@@ -321,12 +321,8 @@ impl Append {
     }
 }
 
-fn size_max(core: &Core) -> u64 {
-    core.terms.message_bytes_max.min(u64::from(u32::MAX))
-}
-
 fn too_big(core: &Core) -> Reply {
-    Reply::no("TOOBIG", format!("A message has at most {} octets", size_max(core)))
+    Reply::no("TOOBIG", format!("A message has at most {} octets", core.terms.append_bytes_max()))
 }
 
 fn empty() -> Reply {

@@ -149,7 +149,7 @@ impl List {
         let Some(listed) = self.listed.pop_front() else { return };
         out.extend_from_slice(&listed.line);
         if let Some(record) = listed.status_of {
-            status::write_status((&record, recent), &self.request.status, core.names, out);
+            status::write_status((&record, recent), &self.request.status, core, out);
         }
     }
 }
