@@ -57,6 +57,8 @@ pub struct Core {
     pub rev2: bool,
     /// RFC 9586: enabled; messages have no numbers but their UIDs.
     pub uid_only: bool,
+    /// RFC 9755: enabled; the client takes UTF-8, and sends it.
+    pub utf8_accept: bool,
     /// How mailbox names go over the wire, both ways.
     pub names: NameCoding,
     /// RFC 4978: the connection is compressed.
@@ -112,6 +114,12 @@ impl Core {
         if let Some(selected) = &mut self.selected {
             selected.forget_recent();
         }
+    }
+
+    /// ENABLE UTF8=ACCEPT (RFC 9755 3).
+    pub fn enable_utf8(&mut self) {
+        self.utf8_accept = true;
+        self.names = NameCoding::Utf8;
     }
 
     /// RFC 7162 3.1: the first command that speaks of mod-sequences turns them on; with a mailbox selected the

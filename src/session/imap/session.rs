@@ -56,6 +56,7 @@ impl Session {
             qresync: false,
             rev2: false,
             uid_only: false,
+            utf8_accept: false,
             names: NameCoding::default(),
             compressed: false,
             idling: false,
@@ -263,6 +264,7 @@ impl Machine for Session {
         self.core.qresync = false;
         self.core.rev2 = false;
         self.core.uid_only = false;
+        self.core.utf8_accept = false;
         self.core.names = NameCoding::default();
         self.core.refused_logins = 0;
         self.reader = Reader::default();

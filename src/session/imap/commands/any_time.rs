@@ -56,8 +56,14 @@ impl Task for Enable {
         let qresync = !core.qresync && wants("QRESYNC");
         let rev2 = !core.rev2 && wants("IMAP4REV2");
         let uid_only = !core.uid_only && wants("UIDONLY");
-        let all =
-            [(" CONDSTORE", condstore), (" QRESYNC", qresync), (" IMAP4rev2", rev2), (" UIDONLY", uid_only)];
+        let utf8 = !core.utf8_accept && wants("UTF8=ACCEPT");
+        let all = [
+            (" CONDSTORE", condstore),
+            (" QRESYNC", qresync),
+            (" IMAP4rev2", rev2),
+            (" UIDONLY", uid_only),
+            (" UTF8=ACCEPT", utf8),
+        ];
         io.out.extend_from_slice(b"* ENABLED");
         for (name, _) in all.iter().filter(|(_, on)| *on) {
             io.out.extend_from_slice(name.as_bytes());
@@ -67,6 +73,9 @@ impl Task for Enable {
         core.uid_only |= uid_only;
         if rev2 {
             core.enable_rev2();
+        }
+        if utf8 {
+            core.enable_utf8();
         }
         if condstore || qresync {
             // RFC 7162 3.2.3: QRESYNC brings CONDSTORE with it.

@@ -20,7 +20,7 @@ pub use search::Found;
 pub use search::answer::write_runs;
 
 use super::core::{Core, Io, Next, Reply, Task};
-use super::grammar::{NameCoding, Request, StatusItem};
+use super::grammar::{Charset, NameCoding, Request, StatusItem};
 use super::question::Answer;
 use super::reader::AppendText;
 use super::search::{asks_recent, names_numbers};
@@ -57,6 +57,7 @@ pub fn begin(request: Request, core: &Core) -> Command {
     let expunges = if may_expunge { Expunges::Tell } else { Expunges::KeepBack };
     let refused = out_of_place(&request, core)
         .or_else(|| not_in_rev2(&request, core))
+        .or_else(|| conflicting_charset(&request, core))
         .or_else(|| not_by_uid(&request, core));
     let task = match refused {
         Some(reply) => Box::new(Refused(Some(reply))),
@@ -116,6 +117,18 @@ fn not_in_rev2(request: &Request, core: &Core) -> Option<Reply> {
     (core.rev2 && recent).then(|| Reply::bad("IMAP4rev2 knows no recent messages"))
 }
 
+/// RFC 9755 3: strings are UTF-8 then, which a charset can only say again, or deny.
+fn conflicting_charset(request: &Request, core: &Core) -> Option<Reply> {
+    let conflicts = match request {
+        Request::Search { search, .. } => search.charset.is_some(),
+        // RFC 6855, erratum 4029: these have to name one.
+        Request::Sort { search, .. } => search.charset == Some(Charset::UsAscii),
+        Request::Thread { charset, .. } => *charset == Charset::UsAscii,
+        _ => false,
+    };
+    (core.utf8_accept && conflicts).then(|| Reply::bad("Strings are in UTF-8 already"))
+}
+
 /// RFC 9586 3: whatever names a message by its number.
 fn not_by_uid(request: &Request, core: &Core) -> Option<Reply> {
     let by_number = match request {
@@ -165,7 +178,7 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::UidExpunge(set) => Box::new(expunge::Expunge::new(Some(set))),
         Request::Search { uid, search } => Box::new(search::Search::new(uid, search)),
         Request::Sort { uid, criteria, search } => Box::new(search::Sort::new(uid, criteria, search)),
-        Request::Thread { uid, algorithm, key } => Box::new(search::Thread::new(uid, algorithm, key)),
+        Request::Thread { uid, algorithm, key, .. } => Box::new(search::Thread::new(uid, algorithm, key)),
         Request::CancelUpdate(tags) => Box::new(search::CancelUpdate(tags)),
         Request::Fetch { uid, fetch } => Box::new(fetch::Fetch::new(uid, fetch)),
         Request::Store { uid, store } => Box::new(store::Store::new(uid, store)),

@@ -39,6 +39,8 @@ pub enum Place {
     Between,
     /// Behind a text of CATENATE.
     Among,
+    /// Behind the octets of UTF8, which may be a part of CATENATE.
+    InUtf8 { among: bool },
 }
 
 /// What a stretch asks for, in its order, and what it leads to.
@@ -68,6 +70,8 @@ pub enum StretchEnd {
     Text,
     /// The octets of a URL follow: they belong to this stretch.
     Url,
+    /// The octets of a message in UTF-8 follow, whole or a part of one (RFC 6855 4).
+    Utf8 { among: bool },
 }
 
 /// Reads a command up to a literal, which `literal` says follows, or to its end. `None`: it is neither APPEND nor REPLACE, or the
@@ -140,6 +144,11 @@ pub fn stretch(mut cursor: Cursor, place: Place, literal: bool) -> Parsed<Stretc
     let mut steps = Vec::new();
     let mut among = place == Place::Among;
     let mut urls = 0;
+    if let Place::InUtf8 { among: part } = place {
+        cursor.close()?;
+        among = part;
+        steps.extend((!part).then_some(AppendStep::Whole));
+    }
     let leads_to = |cursor: &Cursor| literal && cursor.is_at_end();
     loop {
         if among && cursor.take(b')') {
@@ -156,6 +165,9 @@ pub fn stretch(mut cursor: Cursor, place: Place, literal: bool) -> Parsed<Stretc
             if leads_to(&cursor) {
                 return Ok(Stretch { steps, end: StretchEnd::Message });
             }
+            if cursor.take_word("UTF8") {
+                return utf8(cursor, literal, Stretch { steps, end: StretchEnd::Utf8 { among } });
+            }
             if !cursor.take_word("CATENATE") {
                 return Err(Syntax::Malformed("a message is missing"));
             }
@@ -163,9 +175,12 @@ pub fn stretch(mut cursor: Cursor, place: Place, literal: bool) -> Parsed<Stretc
             cursor.expect(b'(', "an opening parenthesis is missing")?;
             among = true;
         }
+        if cursor.take_word("UTF8") {
+            return utf8(cursor, literal, Stretch { steps, end: StretchEnd::Utf8 { among } });
+        }
         let text = cursor.take_word("TEXT");
         if !text && !cursor.take_word("URL") {
-            return Err(Syntax::Malformed("a part is TEXT or URL"));
+            return Err(Syntax::Malformed("a part is TEXT, URL or UTF8"));
         }
         cursor.space()?;
         if leads_to(&cursor) {
@@ -181,6 +196,13 @@ pub fn stretch(mut cursor: Cursor, place: Place, literal: bool) -> Parsed<Stretc
         urls += 1;
         steps.push(AppendStep::Url(cursor.astring()?.into_owned()));
     }
+}
+
+/// ` (` and the literal8.
+fn utf8(mut cursor: Cursor, literal: bool, stretch: Stretch) -> Parsed<Stretch> {
+    cursor.space()?;
+    cursor.expect(b'(', "an opening parenthesis is missing")?;
+    if literal && cursor.is_at_end() { Ok(stretch) } else { Err(Syntax::Malformed("UTF8 takes a literal8")) }
 }
 
 /// Flags and a date, each with a space behind it.
@@ -237,6 +259,10 @@ mod tests {
             (") ", Place::Among, true, ".m", StretchEnd::Message),
             (" URL a)", Place::Among, false, "ua.", StretchEnd::Command),
             (" TEXT ", Place::Among, true, "", StretchEnd::Text),
+            (" UTF8 (", Place::Between, true, "m", StretchEnd::Utf8 { among: false }),
+            (" CATENATE (URL a UTF8 (", Place::Between, true, "mua", StretchEnd::Utf8 { among: true }),
+            (") ", Place::InUtf8 { among: false }, true, ".m", StretchEnd::Message),
+            (") URL a)", Place::InUtf8 { among: true }, false, "ua.", StretchEnd::Command),
         ] {
             assert_eq!(read(text, place, literal), Some((steps.to_owned(), end)), "{text:?}");
         }
@@ -258,6 +284,10 @@ mod tests {
             ("", Place::Among, true),
             ("", Place::Among, false),
             (" )", Place::Among, false),
+            (" UTF8 ", Place::Between, true),
+            (" UTF8 (a)", Place::Between, false),
+            ("", Place::InUtf8 { among: false }, false),
+            (")", Place::InUtf8 { among: true }, false),
         ] {
             assert_eq!(read(text, place, literal), None, "{text:?}");
         }

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, NameCoding, pattern};
-use super::search::{SearchRequest, search, sort, thread};
+use super::search::{Charset, SearchRequest, search, sort, thread};
 use super::select::{Resync, select};
 use super::store::{StoreRequest, store};
 use crate::session::imap::arrange::{Algorithm, Criterion};
@@ -78,6 +78,7 @@ pub enum Request {
     Thread {
         uid: bool,
         algorithm: Algorithm,
+        charset: Charset,
         key: SearchKey,
     },
     /// Tags.
@@ -239,7 +240,10 @@ fn on_messages(name: &str, uid: bool, cursor: &mut Cursor) -> Parsed<Request> {
     match name {
         "SEARCH" => Ok(Request::Search { uid, search: search(cursor)? }),
         "SORT" => sort(cursor).map(|(criteria, search)| Request::Sort { uid, criteria, search }),
-        "THREAD" => thread(cursor).map(|(algorithm, key)| Request::Thread { uid, algorithm, key }),
+        "THREAD" => {
+            let (algorithm, charset, key) = thread(cursor)?;
+            Ok(Request::Thread { uid, algorithm, charset, key })
+        }
         "FETCH" => Ok(Request::Fetch { uid, fetch: fetch(cursor)? }),
         "STORE" => Ok(Request::Store { uid, store: store(cursor)? }),
         _ => {

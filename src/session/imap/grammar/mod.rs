@@ -19,7 +19,7 @@ pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
 pub use cursor::{Cursor, Parsed, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_creatable};
-pub use search::{PartialRange, Results, SearchRequest};
+pub use search::{Charset, PartialRange, Results, SearchRequest};
 pub use select::Resync;
 pub use store::StoreRequest;
 pub use url::MessageUrl;

@@ -14,9 +14,18 @@ use crate::session::imap::search::{Needle, SearchKey};
 /// SEARCH's arguments, and those that SORT has behind its criteria.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchRequest {
+    /// Named in the command; SORT always names one.
+    pub charset: Option<Charset>,
     pub key: SearchKey,
     /// RETURN: the answer is an ESEARCH.
     pub results: Option<Results>,
+}
+
+/// Of strings in a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charset {
+    UsAscii,
+    Utf8,
 }
 
 /// RETURN options (RFC 4731, RFC 5182, RFC 5267, RFC 9394).
@@ -56,11 +65,12 @@ impl Results {
 
 pub fn search(cursor: &mut Cursor) -> Parsed<SearchRequest> {
     let results = results(cursor)?;
+    let mut named = None;
     if cursor.take_word("CHARSET") {
         cursor.space()?;
-        charset(cursor, saves(&results))?;
+        named = Some(charset(cursor, saves(&results))?);
     }
-    Ok(SearchRequest { key: keys(cursor)?, results })
+    Ok(SearchRequest { charset: named, key: keys(cursor)?, results })
 }
 
 /// RFC 5256 3: criteria, charset and keys; RFC 5267 3: RETURN before them.
@@ -77,8 +87,8 @@ pub fn sort(cursor: &mut Cursor) -> Parsed<(Vec<Criterion>, SearchRequest)> {
         return Err(Syntax::Malformed("SORT has no criterion"));
     }
     cursor.space()?;
-    charset(cursor, saves(&results))?;
-    Ok((criteria, SearchRequest { key: keys(cursor)?, results }))
+    let charset = Some(charset(cursor, saves(&results))?);
+    Ok((criteria, SearchRequest { charset, key: keys(cursor)?, results }))
 }
 
 fn sort_field(name: &str) -> Parsed<SortField> {
@@ -96,7 +106,7 @@ fn sort_field(name: &str) -> Parsed<SortField> {
     })
 }
 
-pub fn thread(cursor: &mut Cursor) -> Parsed<(Algorithm, SearchKey)> {
+pub fn thread(cursor: &mut Cursor) -> Parsed<(Algorithm, Charset, SearchKey)> {
     let algorithm = match cursor.word()?.as_str() {
         "ORDEREDSUBJECT" => Algorithm::OrderedSubject,
         "REFERENCES" => Algorithm::References,
@@ -104,8 +114,8 @@ pub fn thread(cursor: &mut Cursor) -> Parsed<(Algorithm, SearchKey)> {
         _ => return Err(Syntax::Malformed("the THREAD algorithm is not known")),
     };
     cursor.space()?;
-    charset(cursor, false)?;
-    Ok((algorithm, keys(cursor)?))
+    let charset = charset(cursor, false)?;
+    Ok((algorithm, charset, keys(cursor)?))
 }
 
 fn saves(results: &Option<Results>) -> bool {
@@ -113,12 +123,14 @@ fn saves(results: &Option<Results>) -> bool {
 }
 
 /// A charset and the space behind it.
-fn charset(cursor: &mut Cursor, saves: bool) -> Parsed<()> {
-    let charset = cursor.astring()?.to_ascii_uppercase();
-    if !matches!(charset.as_slice(), b"US-ASCII" | b"UTF-8" | b"ASCII" | b"UTF8") {
-        return Err(Syntax::BadCharset { saves });
-    }
-    cursor.space()
+fn charset(cursor: &mut Cursor, saves: bool) -> Parsed<Charset> {
+    let charset = match cursor.astring()?.to_ascii_uppercase().as_slice() {
+        b"US-ASCII" | b"ASCII" => Charset::UsAscii,
+        b"UTF-8" | b"UTF8" => Charset::Utf8,
+        _ => return Err(Syntax::BadCharset { saves }),
+    };
+    cursor.space()?;
+    Ok(charset)
 }
 
 /// `RETURN (…)` and the space behind it, if it is there.

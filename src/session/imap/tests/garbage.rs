@@ -67,6 +67,8 @@ fn tokens() -> Vec<Vec<u8>> {
         "APPEND INBOX ",
         "REPLACE 1 INBOX ",
         "CATENATE (",
+        "UTF8 (~{3+}\r\n",
+        "ENABLE UTF8=ACCEPT",
         "TEXT {3+}\r\n",
         "URL /INBOX/;UID=1",
         "IDLE",

@@ -155,6 +155,12 @@ impl Append {
                 StretchEnd::Command => self.commit(&core.clock),
                 StretchEnd::Message => self.begin_flow(core, io),
                 StretchEnd::Text => self.begin_text(core, io),
+                // RFC 6855 4: a literal8.
+                StretchEnd::Utf8 { .. } if !self.literal.as_ref().is_some_and(|literal| literal.binary) => {
+                    self.refuse(Reply::bad("UTF8 takes a literal8"), io)
+                }
+                StretchEnd::Utf8 { among: false } => self.begin_flow(core, io),
+                StretchEnd::Utf8 { among: true } => self.begin_text(core, io),
                 // The reader has gathered it.
                 StretchEnd::Url => self.refuse(Reply::bad("A URL is missing"), io),
             },
@@ -172,7 +178,8 @@ impl Append {
             // RFC 8508 4.7, 5: there is one message.
             return self.refuse(Reply::bad("REPLACE takes one message"), io);
         }
-        let whole = self.steps.is_empty() && self.end == StretchEnd::Message;
+        let flows = matches!(self.end, StretchEnd::Message | StretchEnd::Utf8 { among: false });
+        let whole = self.steps.is_empty() && flows;
         let bytes = if whole { self.left } else { 0 };
         if whole && bytes == 0 {
             // RFC 3502: that is how a client thinks better of it.
@@ -240,7 +247,11 @@ impl Append {
     /// Reads the stretch behind a literal. What came before is made durable only when this can be read.
     fn behind(&mut self, core: &Core, io: &mut Io) -> Next {
         self.stage = Stage::Behind;
-        let place = if self.end == StretchEnd::Text { Place::Among } else { Place::Between };
+        let place = match self.end {
+            StretchEnd::Text => Place::Among,
+            StretchEnd::Utf8 { among } => Place::InUtf8 { among },
+            StretchEnd::Message | StretchEnd::Url | StretchEnd::Command => Place::Between,
+        };
         let text = loop {
             match io.reader.read_append(io.input, place) {
                 Read::Nothing => return self.await_client(),
