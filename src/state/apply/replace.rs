@@ -13,25 +13,21 @@ pub fn replace(tx: &mut Transaction, replace: &Replace, may: Flags) -> Result<Ou
     let mut source = Opened::open(tx, replace.from)?;
     let gone = source.read(tx, &UidSet::from_ascending([replace.uid]))?;
     let Some(old) = gone.first() else { return Ok(Outcome::ReplacedNothing) };
-    let new = &replace.message;
-    let (added, freed) = (u64::from(new.body.size), u64::from(old.size));
-    if replace.from == replace.to {
-        check_net_quota(tx, &source, added, freed)?;
-        let uid = bring_in(tx, &mut source, new, may)?;
-        source.expunge(old);
-        drop_bodies(tx, &gone)?;
-        let uid_validity = source.row.uid_validity;
-        source.close(tx)?;
-        return Ok(Outcome::Replaced { uid_validity, uid });
-    }
-    let mut target = Opened::open(tx, replace.to)?;
-    let freed = if source.row.account == target.row.account { freed } else { 0 };
-    check_net_quota(tx, &target, added, freed)?;
-    let uid = bring_in(tx, &mut target, new, may)?;
+    let (owner, new) = (source.row.account, &replace.message);
+    let mut target = match replace.from == replace.to {
+        true => None,
+        false => Some(Opened::open(tx, replace.to)?),
+    };
+    let into = target.as_mut().unwrap_or(&mut source);
+    let freed = if into.row.account == owner { u64::from(old.size) } else { 0 };
+    check_net_quota(tx, into, new.body.size.into(), freed)?;
+    let uid = bring_in(tx, into, new, may)?;
+    let uid_validity = into.row.uid_validity;
     source.expunge(old);
     drop_bodies(tx, &gone)?;
-    let uid_validity = target.row.uid_validity;
-    target.close(tx)?;
+    if let Some(target) = target {
+        target.close(tx)?;
+    }
     source.close(tx)?;
     Ok(Outcome::Replaced { uid_validity, uid })
 }
