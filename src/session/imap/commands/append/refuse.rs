@@ -5,7 +5,7 @@ use crate::session::imap::core::{Io, Next, Reply};
 use crate::session::imap::grammar::Place;
 use crate::session::imap::limits::SWALLOWED_LITERAL_BYTES_MAX;
 use crate::session::imap::question::{Answer, Question};
-use crate::session::imap::reader::Read;
+use crate::session::imap::reader::{Read, Reader};
 
 impl Append {
     /// A fault of ours, no room in the quota, or an answer that does not fit.
@@ -61,7 +61,12 @@ impl Append {
                 self.turn_away(reply, io)
             }
             Read::Command(_) | Read::TooLarge { .. } => Next::Done(reply),
-            Read::Continue | Read::Lost => too_long(io),
+            // A URL that the client waits to send, and never will.
+            Read::Continue => {
+                *io.reader = Reader::default();
+                Next::Done(reply)
+            }
+            Read::Lost => too_long(io),
         }
     }
 }
