@@ -125,6 +125,14 @@ pub struct NodeReport {
     pub log_alarm: bool,
 }
 
+impl NodeReport {
+    const LEADER: u8 = 1;
+
+    pub fn leads(&self) -> bool {
+        self.state == Self::LEADER
+    }
+}
+
 /// Since when the cluster is as protected as it is, as far as this node has seen.
 #[derive(Default)]
 pub struct Standing(Mutex<Option<(Protection, Timestamp)>>);
@@ -244,7 +252,7 @@ impl Local {
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: match state {
-                ServerState::Leader => 1,
+                ServerState::Leader => NodeReport::LEADER,
                 ServerState::Candidate => 2,
                 ServerState::Learner => 3,
                 _ => 0,

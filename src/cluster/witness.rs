@@ -98,7 +98,7 @@ pub async fn rescue(local: Arc<Local>) {
             leaderless_since = None;
             continue;
         }
-        if leader_lives(&local, patience) {
+        if leader_lives(&local).await {
             leaderless_since = None;
             continue;
         }
@@ -119,11 +119,11 @@ pub async fn rescue(local: Arc<Local>) {
     }
 }
 
-fn leader_lives(local: &Local, patience: Duration) -> bool {
-    local.leader().is_some_and(|leader| {
-        let heard = local.transport.peer_state(leader).heard_ago;
-        heard.is_some_and(|ago| ago <= patience / 2)
-    })
+/// By its own word: a leader that was started again speaks like any other node, and is remembered as the leader until
+/// another is heard of.
+async fn leader_lives(local: &Local) -> bool {
+    let Some(leader) = local.leader() else { return false };
+    local.report_of(leader).await.is_some_and(|report| report.leads())
 }
 
 /// Only if some data node lives and all that live lack entries that this witness has.

@@ -13,7 +13,9 @@ use std::time::Duration;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 use openraft::ChangeMembers;
+use openraft::ServerState;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::VoteRequest;
 use tokio::time::Instant;
 
 use super::codec::MEMBERS_MAX;
@@ -23,7 +25,7 @@ use super::propose::NOT_LEADER;
 use super::replica::Fault;
 use super::token::{JoinToken, Role, Secret};
 use super::transport::{CallError, Lane};
-use super::types::Member;
+use super::types::{Member, Vote, log_id};
 use super::wire;
 use crate::mail::ids::{LogIndex, NodeId, Timestamp};
 use crate::state::command::Command;
@@ -36,6 +38,8 @@ const CHANGE_MAX: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a hand-over may take.
 const TRANSFER_MAX: Duration = Duration::from_secs(5);
+/// Election time-outs in which an heir is to lead; the heir's own election takes one as a rule.
+const HEIR_ELECTIONS: u32 = 4;
 /// The longest a join token lives: a week.
 pub const TOKEN_TTL_MS_MAX: u64 = 7 * 86_400_000;
 
@@ -79,7 +83,7 @@ enum Tried {
 }
 
 impl Local {
-    pub async fn transfer(&self, to: NodeId) -> Result<(), ClusterError> {
+    pub async fn transfer(self: &Arc<Self>, to: NodeId) -> Result<(), ClusterError> {
         self.at_leader(MembershipCall::Transfer { to }).await?;
         let leads = self.until(|metrics| metrics.current_leader == Some(to.0));
         match tokio::time::timeout(TRANSFER_MAX, leads).await {
@@ -142,7 +146,7 @@ impl Local {
     }
 
     /// Has the leader do it, wherever it is.
-    async fn at_leader(&self, call: MembershipCall) -> Result<u64, ClusterError> {
+    async fn at_leader(self: &Arc<Self>, call: MembershipCall) -> Result<u64, ClusterError> {
         let until = Instant::now() + CHANGE_MAX;
         let body = Bytes::from(wire::encode(&call).map_err(ClusterError::refused)?);
         while Instant::now() < until {
@@ -172,7 +176,7 @@ impl Local {
     }
 
     /// A peer's wish.
-    pub async fn change_for_peer(&self, body: Bytes) -> Result<Bytes, CallError> {
+    pub async fn change_for_peer(self: &Arc<Self>, body: Bytes) -> Result<Bytes, CallError> {
         let call: MembershipCall =
             wire::decode(&body).map_err(|error| CallError::Protocol(error.to_string()))?;
         match self.change(call).await {
@@ -188,7 +192,7 @@ impl Local {
         }
     }
 
-    async fn change(&self, call: MembershipCall) -> Result<u64, Tried> {
+    async fn change(self: &Arc<Self>, call: MembershipCall) -> Result<u64, Tried> {
         if !self.leads() {
             return Err(Tried::NotLeader);
         }
@@ -218,7 +222,7 @@ impl Local {
         Ok(node.0)
     }
 
-    async fn remove_here(&self, node: NodeId) -> Result<u64, Tried> {
+    async fn remove_here(self: &Arc<Self>, node: NodeId) -> Result<u64, Tried> {
         let Some(entry) = self.member(node) else { return Ok(0) };
         if entry.member.role == Role::Data {
             self.others_have_all_bodies(node).await?;
@@ -274,19 +278,49 @@ impl Local {
         }
     }
 
-    async fn transfer_here(&self, to: NodeId) -> Result<u64, Tried> {
+    async fn transfer_here(self: &Arc<Self>, to: NodeId) -> Result<u64, Tried> {
         if to == self.id {
             return Ok(0);
         }
         if !self.data_voters().contains(&to) {
             return Err(Tried::Refused(format!("node {to} is not a data node that votes")));
         }
+        if !self.transport.peer_state(to).connected[Lane::Control as usize] {
+            return Err(Tried::Refused(format!("node {to} does not answer")));
+        }
+        let term = self.look(|metrics| metrics.current_term);
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Tried::NotLeader)?;
+        tokio::spawn(self.clone().stand_again(term, to));
         let gone = self.until(|metrics| metrics.current_leader.is_some_and(|leader| leader != self.id.0));
         match tokio::time::timeout(TRANSFER_MAX, gone).await {
             Ok(true) => Ok(0),
             _ => {
                 Err(Tried::Refused(format!("node {to} did not take over in time; this node goes on leading")))
+            }
+        }
+    }
+
+    /// Once it has named its heir, Raft's leader neither sends heartbeats nor takes proposals until another leads. An heir
+    /// that dies just then would leave a majority without a leader for good, for the witness does not stand. So after a
+    /// while this leader gives the heir its vote, as if it had been asked for it: then it leads no longer, and whoever
+    /// can is elected, this node among them. The vote is safe as any is: an heir that does ask in that term gets it only
+    /// with a whole log.
+    async fn stand_again(self: Arc<Self>, term: u64, heir: NodeId) {
+        let still_leads =
+            |metrics: &Metrics| metrics.state == ServerState::Leader && metrics.current_term == term;
+        loop {
+            tokio::time::sleep(self.election() * HEIR_ELECTIONS).await;
+            if self.is_stopping() || !self.look(still_leads) {
+                return;
+            }
+            tracing::warn!("node {heir} did not take over: whoever can is elected");
+            let request = VoteRequest {
+                vote: Vote::new(term + 1, heir.0),
+                last_log_id: self.log.state().last.map(|last| log_id(last.term, last.index)),
+                leadership_transfer: true,
+            };
+            if self.raft.vote(request).await.is_err() {
+                return;
             }
         }
     }
