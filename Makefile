@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 CI_TOOLS := cluster-tests/setup.sh
 
-.PHONY: demo test check fix bench soak sabotage fuzz deny build tools
+.PHONY: demo test simulate check fix bench soak sabotage fuzz deny build tools
 
 # A pair and a witness on this machine, ready to send and read mail.
 demo: ## ports: base + (n-1)*1000 + standard port, base 10000
@@ -22,7 +22,16 @@ tools:
 test: tools
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace --doc --quiet
-	$(CARGO) nextest run --workspace --no-fail-fast
+	POLLUX_SIM_COUNT=1000 POLLUX_SIM_FRESH=50 $(CARGO) nextest run --workspace --no-fail-fast
+
+# Whole clusters in simulated time (src/cluster/tests/sim): SCHEDULES fixed seeds and FRESH ones that nobody has tried.
+# OPT_LEVEL=1 makes each four times as fast, and pays for its build beyond a thousand or so.
+simulate: SCHEDULES ?= 1000
+simulate: FRESH ?= 50
+simulate: OPT_LEVEL ?= 0
+simulate:
+	CARGO_PROFILE_DEV_OPT_LEVEL=$(OPT_LEVEL) POLLUX_SIM_COUNT=$(SCHEDULES) POLLUX_SIM_FRESH=$(FRESH) \
+	  $(CARGO) nextest run -p pollux --lib --no-capture -E 'test(=cluster::tests::sim::schedules)'
 
 # The read-only gate; `make fix` mends what can be mended.
 check:
@@ -35,7 +44,8 @@ fix:
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged -- -D warnings
 
 # HOURS=n: random faults for that long, each history judged, figures at the end. FLAT_MINUTES=n: steady traffic for
-# that long, under which memory and disk must stay flat. Without either the stories, again and again: ROUNDS=20 by
+# that long, under which memory and disk must stay flat. SCHEDULES=n: so many simulated schedules, none tried before.
+# Without any of these the stories, again and again: ROUNDS=20 by
 # default, STORIES='binary(/leader/)' for some of them (a filter of nextest).
 ROUNDS ?= 20
 soak: tools
@@ -44,6 +54,8 @@ ifdef HOURS
 	$${CARGO_TARGET_DIR:-target}/debug/soak $(HOURS)
 else ifdef FLAT_MINUTES
 	POLLUX_FLAT_MINUTES=$(FLAT_MINUTES) $(CARGO) test -p cluster-tests --test steady_traffic_stays_flat -- --nocapture
+else ifdef SCHEDULES
+	$(MAKE) simulate SCHEDULES=0 FRESH=$(SCHEDULES) OPT_LEVEL=1
 else
 	$(if $(STORIES),,POLLUX_CRASH_EFFORT=20 $(CARGO) nextest run -p cluster-tests --test store_crash)
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \

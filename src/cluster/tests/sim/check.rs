@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::disk::{Disk, LogImage};
+use super::disk::{Disk, LogImage, Look};
+use super::gate::{self, Peer};
+use super::members::Members;
+use super::net::Net;
 use super::trace::Trace;
+use crate::cluster::types::Role;
 use crate::mail::ids::{BodyId, NodeId};
 use crate::state::reading;
 use crate::state::rows::MemoryRows;
@@ -15,6 +20,7 @@ use crate::store::log::{LogPosition, LogVote};
 #[derive(Clone)]
 pub struct Check {
     trace: Trace,
+    net: Net,
     state: Arc<Mutex<State>>,
 }
 
@@ -30,6 +36,13 @@ struct State {
     entries: BTreeMap<(u64, u64), Seen>,
     /// The term of each committed entry.
     committed: BTreeMap<u64, u64>,
+    /// How far each node said that all is committed; what is, stays so.
+    committed_next: BTreeMap<u64, u64>,
+    /// When each entry came into its first log, by term and index.
+    appended: BTreeMap<(u64, u64), Instant>,
+    /// When each node last synced an entry that a gate may have waited for in vain.
+    late: BTreeMap<u64, Instant>,
+    members: Members,
     /// A hash over the rows as they are behind each index.
     rows: BTreeMap<u64, (u64, u64)>,
     counts: Counts,
@@ -50,11 +63,43 @@ pub struct Counts {
     pub truncated: u64,
     pub installed: u64,
     pub bodies: u64,
+    /// Memberships that were committed.
+    pub memberships: u64,
+    /// Entries that came to a witness while a data node that answers had to have them.
+    pub gated: u64,
 }
 
 impl Check {
-    pub fn new(trace: Trace) -> Self {
-        Self { trace, state: Arc::default() }
+    pub fn new(trace: Trace, net: Net) -> Self {
+        Self { trace, net, state: Arc::default() }
+    }
+
+    /// A box was given this id.
+    pub fn gave(&self, id: u64) {
+        let judged = self.lock().members.gave(id);
+        self.judge(judged);
+    }
+
+    /// A box burnt down.
+    pub fn disk_lost(&self, id: u64) {
+        self.lock().members.disk_lost(id);
+    }
+
+    pub fn was_removed(&self, id: u64) -> bool {
+        self.lock().members.was_removed(id)
+    }
+
+    /// Whether these boxes and no others are the members, all vote, and each data node has all: by what is known best.
+    pub fn is_whole(&self, boxes: &BTreeMap<u64, Role>) -> bool {
+        self.lock().is_whole(boxes)
+    }
+
+    /// Whether nothing is under way: no log has more than what is applied somewhere.
+    pub fn is_quiet(&self) -> bool {
+        let state = self.lock();
+        let applied_next = state.rows.last_key_value().map_or(0, |(index, _)| index + 1);
+        let ends = state.disks.values().map(|disk| disk.look(|disk| disk.log_next()));
+        ends.max().is_some_and(|end| end <= applied_next)
     }
 
     pub fn watch(&self, node: NodeId, disk: Disk) {
@@ -96,8 +141,18 @@ impl Check {
         if let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) {
             self.trace.note(|| format!("{node} appends {}..={} term {}", first.index, last.index, last.term));
         }
-        let judged = self.lock().append(node, log, entries);
+        let mut state = self.lock();
+        let judged = state.append(node, log, entries);
+        let judged = match (judged, entries.last()) {
+            (Ok(()), Some((last, _))) => state.gate(&self.net, node, *last),
+            (judged, _) => judged,
+        };
+        drop(state);
         self.judge(judged);
+    }
+
+    pub fn synced(&self, node: NodeId, entries: &[(LogPosition, Bytes)]) {
+        self.lock().synced(node, entries);
     }
 
     pub fn truncate(&self, node: NodeId, log: &LogImage, last: Option<LogPosition>) {
@@ -106,8 +161,8 @@ impl Check {
         self.judge(judged);
     }
 
-    pub fn committed(&self, node: NodeId, log: &LogImage, upto: LogPosition) {
-        let judged = self.lock().committed(node, log, upto);
+    pub fn committed(&self, node: NodeId, disk: Look<'_>, upto: LogPosition) {
+        let judged = self.lock().committed(node, disk, upto);
         self.judge(judged);
     }
 
@@ -141,7 +196,8 @@ impl State {
     fn vote(&mut self, node: NodeId, vote: LogVote) -> Result<(), String> {
         if let Some(before) = self.votes.insert(node.0, vote) {
             let unsaid = (vote.term, vote.committed) < (before.term, before.committed);
-            let second = vote.term == before.term && vote.voted_for != before.voted_for;
+            // A candidate that lost follows the winner, whom a majority has elected.
+            let second = vote.term == before.term && vote.voted_for != before.voted_for && !vote.committed;
             if unsaid || second {
                 return Err(format!("node {node} voted {before:?} and then {vote:?}"));
             }
@@ -186,10 +242,63 @@ impl State {
                     seen.before, known.before
                 ));
             }
+            self.appended.entry((position.term, position.index)).or_insert_with(Instant::now);
+            self.members.appended(*position, payload)?;
             self.counts.entries += 1;
             before = Some(*position);
         }
         Ok(())
+    }
+
+    /// See [`gate`].
+    fn gate(&mut self, net: &Net, witness: NodeId, last: LogPosition) -> Result<(), String> {
+        let Some(leader) = self.leaders.get(&last.term).copied().filter(|leader| *leader != witness.0) else {
+            return Ok(());
+        };
+        let Some(disk) = self.disks.get(&leader) else { return Ok(()) };
+        let in_force = disk.look(|disk| {
+            self.members.in_force(disk.log).map(|((index, term), config)| ((term, index), config.clone()))
+        });
+        let Some((at, config)) = in_force else { return Ok(()) };
+        if config.roles.get(&witness.0) != Some(&Role::Witness) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let when = |at: (u64, u64)| self.appended.get(&at).copied().unwrap_or(now);
+        let (votes_since, appended) = (when(at), when((last.term, last.index)));
+        let data = |(id, role): &(&u64, &Role)| {
+            **role == Role::Data && **id != leader && config.votes(**id) && self.members.counts(**id)
+        };
+        for (id, _) in config.roles.iter().filter(data) {
+            let Some(disk) = self.disks.get(id) else { continue };
+            let has_next = disk.look(|disk| disk.synced_next(last.term));
+            // Those of earlier leaders came to the witness from them, and by their gates.
+            let lacks = match has_next <= last.index {
+                true => self.appended.range((last.term, has_next)..=(last.term, last.index)).next(),
+                false => None,
+            };
+            let peer = Peer {
+                heard_since: net.heard_since(leader, *id),
+                lacks_since: lacks.map(|(_, when)| *when),
+                late: self.late.get(id).copied(),
+                votes_since,
+            };
+            self.counts.gated += u64::from(lacks.is_none());
+            if gate::holds_back(peer, appended, now) {
+                return Err(format!(
+                    "witness gate: {last:?} came to the witness {witness} while node {id} answers node {leader} and has \
+                     nothing of that term from {has_next} on"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn synced(&mut self, node: NodeId, entries: &[(LogPosition, Bytes)]) {
+        let when = |(position, _): &(LogPosition, Bytes)| self.appended.get(&(position.term, position.index));
+        if entries.iter().filter_map(when).any(|when| gate::may_be_in_vain(when.elapsed())) {
+            self.late.insert(node.0, Instant::now());
+        }
     }
 
     fn truncate(&mut self, node: NodeId, log: &LogImage, last: Option<LogPosition>) -> Result<(), String> {
@@ -203,8 +312,12 @@ impl State {
         Ok(())
     }
 
-    fn committed(&mut self, node: NodeId, log: &LogImage, upto: LogPosition) -> Result<(), String> {
-        for (index, (position, _)) in log.entries.range(..=upto.index) {
+    fn committed(&mut self, node: NodeId, own: Look<'_>, upto: LogPosition) -> Result<(), String> {
+        let next = self.committed_next.insert(node.0, upto.index + 1).unwrap_or(0);
+        for (index, (position, _)) in own.log.entries.range(next.min(upto.index)..=upto.index) {
+            if !self.committed.contains_key(index) {
+                self.commit(node, own, *position)?;
+            }
             let term = *self.committed.entry(*index).or_insert(position.term);
             if term != position.term {
                 return Err(format!(
@@ -213,6 +326,35 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// For the first time: a majority has it durably.
+    fn commit(&mut self, node: NodeId, own: Look<'_>, position: LogPosition) -> Result<(), String> {
+        let has = |id: u64| match self.disks.get(&id) {
+            _ if id == node.0 => own.has_synced(position),
+            disk => disk.is_some_and(|disk| disk.look(|disk| disk.has_synced(position))),
+        };
+        if !self.members.is_majority(position, has) {
+            return Err(format!("node {node} takes {position:?} for committed, which no majority has"));
+        }
+        self.counts.memberships += u64::from(self.members.commit(position));
+        Ok(())
+    }
+
+    fn is_whole(&self, boxes: &BTreeMap<u64, Role>) -> bool {
+        let Some((_, config)) = self.members.last() else { return false };
+        let voters: BTreeSet<u64> = boxes.keys().copied().collect();
+        if config.roles != *boxes || config.quorums != [voters] {
+            return false;
+        }
+        let Some((newest, _)) = self.rows.last_key_value() else { return false };
+        let newest = self
+            .disks
+            .values()
+            .find_map(|disk| disk.look(|disk| disk.replicas().filter(|_| disk.applied() == Some(*newest))));
+        let Some(replicas) = newest else { return false };
+        let in_sync = |id: &u64| replicas.iter().any(|replica| replica.node.0 == *id && replica.in_sync);
+        boxes.iter().filter(|(_, role)| **role == Role::Data).all(|(id, _)| in_sync(id))
     }
 
     fn applied(&mut self, node: NodeId, index: u64, hash: u64) -> Result<(), String> {
@@ -236,7 +378,8 @@ impl State {
         let replicas = reading::replicas(rows).map_err(|error| error.to_string())?;
         let named = reading::bodies(rows, None, usize::MAX).map_err(|error| error.to_string())?;
         self.counts.bodies = self.counts.bodies.max(named.len() as u64);
-        for replica in replicas.iter().filter(|replica| replica.in_sync) {
+        let counts = |node: NodeId| self.members.counts(node.0);
+        for replica in replicas.iter().filter(|replica| replica.in_sync && counts(replica.node)) {
             let Some(disk) = self.disks.get(&replica.node.0) else { continue };
             if let Some(body) = named.iter().find(|body| !disk.has_body(body)) {
                 return Err(format!("node {} is in sync and lacks the body {body}", replica.node));
@@ -247,6 +390,7 @@ impl State {
 
     fn leads(&mut self, node: NodeId, term: u64, log: &LogImage) -> Result<(), String> {
         self.leader(term, node.0)?;
+        self.members.may_lead(node.0, term, log)?;
         let has_next = log.state.last.map_or(0, |last| last.index + 1);
         let purged_next = log.state.purged.map_or(0, |purged| purged.index + 1);
         for (index, committed) in self.committed.range(purged_next..) {

@@ -16,6 +16,8 @@ pub const USER: &str = "alice";
 /// Runs until it is aborted with its process.
 pub async fn run(world: World, handle: ClusterHandle) {
     let dice = Dice::new(world.seed ^ handle.clock().command_id().0 as u64, "client");
+    // As the rooms above do, which open their ports then.
+    handle.belongs().await;
     loop {
         tokio::time::sleep(dice.ms(20, 500)).await;
         let Some(account) = account(&handle).await else { continue };

@@ -16,10 +16,13 @@ pub use self::log::Log as LogImage;
 use self::log::{Log, LogOp, Waiting};
 use super::check::Check;
 use super::dice::Dice;
+use crate::cluster::machine::Progress;
 use crate::cluster::watch;
 use crate::mail::ids::{BodyId, NodeId};
+use crate::state::reading;
+use crate::state::record::ReplicaRecord;
 use crate::state::rows::{Batch, MemoryRows};
-use crate::store::log::LogStore;
+use crate::store::log::{LogPosition, LogStore};
 use crate::store::segments::Bodies;
 use crate::store::tables::Tables;
 
@@ -173,6 +176,53 @@ impl Disk {
 
     pub fn rows(&self) -> MemoryRows {
         self.shared.lock().rows.clone()
+    }
+
+    /// Not from where this disk itself reports to the check.
+    pub fn look<T>(&self, look: impl FnOnce(Look<'_>) -> T) -> T {
+        look(self.shared.lock().look())
+    }
+}
+
+/// A disk, for the checks.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    pub log: &'a LogImage,
+    synced: &'a LogImage,
+    rows: &'a MemoryRows,
+}
+
+impl State {
+    fn look(&self) -> Look<'_> {
+        Look { log: &self.log, synced: &self.log_synced, rows: &self.rows }
+    }
+}
+
+impl Look<'_> {
+    pub fn log_next(self) -> u64 {
+        self.log.state.last.map_or(0, |last| last.index + 1)
+    }
+
+    /// Where the durable log ends, if in this term; before it none of that term, after it all: it has moved on.
+    pub fn synced_next(self, term: u64) -> u64 {
+        match self.synced.state.last {
+            Some(last) if last.term == term => last.index + 1,
+            Some(last) if last.term > term => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    pub fn has_synced(self, position: LogPosition) -> bool {
+        let purged = self.synced.state.purged.is_some_and(|purged| purged.index >= position.index);
+        purged || self.synced.entries.get(&position.index).is_some_and(|(at, _)| at.term == position.term)
+    }
+
+    pub fn applied(self) -> Option<u64> {
+        Some(Progress::read(self.rows).ok()?.last_applied?.index)
+    }
+
+    pub fn replicas(self) -> Option<Vec<ReplicaRecord>> {
+        reading::replicas(self.rows).ok()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What goes wrong, as the dice fall.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,8 +42,8 @@ impl Faults {
         Self { dice, trace, net, later: Vec::new(), next, done: 0 }
     }
 
-    /// Undoes what is due, then perhaps does something new.
-    pub async fn step(&mut self, nodes: &mut [Node]) {
+    /// Undoes what is due, then perhaps does something new, which does not touch who is spared.
+    pub async fn step(&mut self, nodes: &mut [Node], spared: &BTreeSet<u64>) {
         let now = Instant::now();
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|later| later.at <= now);
         self.later = later;
@@ -50,19 +51,13 @@ impl Faults {
             self.undo(what, nodes).await;
         }
         for (at, node) in nodes.iter_mut().enumerate() {
-            let Some(why) = node.failure() else { continue };
-            // Its words name the scratch directory, which differs from run to run.
-            self.trace.note(|| format!("{} stops by itself", node.id));
-            if !why.contains("hangs for") {
-                node.bug(&why);
+            if node.ends() {
+                self.after(500, 3_000, Undo::Restart(at));
             }
-            node.crash();
-            self.after(500, 3_000, Undo::Restart(at));
         }
         if now >= self.next {
             self.next = now + self.dice.ms(100, 2_500);
-            self.done += 1;
-            self.one(nodes).await;
+            self.one(nodes, spared);
         }
     }
 
@@ -76,10 +71,26 @@ impl Faults {
         self.net.weather(Weather::FAIR);
         for node in nodes {
             node.disk.pace(Pace::QUICK);
-            if !node.runs() {
+            if !node.runs() && !node.retired {
                 node.start().await;
             }
         }
+    }
+
+    /// As the operator's work goes on, a node dies just then.
+    pub fn crash(&mut self, at: usize, nodes: &mut [Node]) {
+        nodes[at].crash();
+        self.after(50, 6_000, Undo::Restart(at));
+    }
+
+    /// Whether something is wrong with one of these just now.
+    pub fn trouble(&self, whom: &BTreeSet<u64>, nodes: &[Node]) -> bool {
+        let one = |at: &usize| whom.contains(&nodes[*at].id.0);
+        self.later.iter().any(|later| match &later.what {
+            Undo::Restart(at) | Undo::Pace(at) | Undo::Thaw(at) => one(at),
+            Undo::Open(ways) => ways.iter().any(|(from, to)| whom.contains(from) || whom.contains(to)),
+            Undo::Weather => true,
+        })
     }
 
     fn after(&mut self, ms_min: u64, ms_max: u64, what: Undo) {
@@ -88,7 +99,7 @@ impl Faults {
 
     async fn undo(&mut self, what: Undo, nodes: &mut [Node]) {
         match what {
-            Undo::Restart(at) if nodes[at].runs() => {}
+            Undo::Restart(at) if nodes[at].runs() || nodes[at].retired => {}
             Undo::Restart(at) => nodes[at].start().await,
             Undo::Open(ways) => {
                 self.trace.note(|| format!("open {ways:?}"));
@@ -100,30 +111,33 @@ impl Faults {
         }
     }
 
-    async fn one(&mut self, nodes: &mut [Node]) {
+    fn one(&mut self, nodes: &mut [Node], spared: &BTreeSet<u64>) {
         let at = self.dice.below(nodes.len() as u64) as usize;
         let id = nodes[at].id.0;
         let others: Vec<u64> = nodes.iter().map(|node| node.id.0).filter(|other| *other != id).collect();
-        match self.dice.below(100) {
-            0..25 => {
-                nodes[at].crash();
-                self.after(50, 6_000, Undo::Restart(at));
-            }
+        let other = self.dice.pick(&others).unwrap_or(id);
+        let (fault, spares) = (self.dice.below(100), |id: u64| spared.contains(&id));
+        let touches_spared = match fault {
+            // Those that touch all nodes.
+            25..42 | 62..68 | 81..86 => !spared.is_empty(),
+            42..62 | 91..96 => spares(id) || spares(other),
+            86..91 | 96.. => false,
+            _ => spares(id),
+        };
+        if touches_spared {
+            return;
+        }
+        self.done += 1;
+        match fault {
+            0..25 => self.crash(at, nodes),
             25..30 => {
                 // The power of the whole place.
                 nodes.iter_mut().for_each(Node::crash);
                 (0..nodes.len()).for_each(|at| self.after(50, 4_000, Undo::Restart(at)));
             }
             30..42 => self.cut(others.iter().flat_map(|other| [(id, *other), (*other, id)]).collect()),
-            42..52 => {
-                let other = self.dice.pick(&others).unwrap_or(id);
-                self.cut(vec![(id, other), (other, id)]);
-            }
-            52..62 => {
-                let other = self.dice.pick(&others).unwrap_or(id);
-                let way = if self.dice.chance(50) { (id, other) } else { (other, id) };
-                self.cut(vec![way]);
-            }
+            42..52 => self.cut(vec![(id, other), (other, id)]),
+            52..62 => self.cut(vec![if self.dice.chance(50) { (id, other) } else { (other, id) }]),
             62..68 => {
                 let ms_max = self.dice.between(5, 150);
                 let weather = Weather { ms_min: 0, ms_max, loss_percent: self.dice.below(30) };
@@ -152,7 +166,6 @@ impl Faults {
                 nodes[at].clock.advance_ms(ms);
             }
             91..96 => {
-                let other = self.dice.pick(&others).unwrap_or(id);
                 self.trace.note(|| format!("connections {id}-{other} break"));
                 self.net.reset(id, other);
             }

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::dice::Dice;
+use super::gate::silence_max;
 use super::trace::Trace;
 use crate::cluster::start::versions;
 use crate::cluster::transport::{
@@ -56,7 +57,8 @@ struct State {
     cut: BTreeSet<(u64, u64)>,
     nodes: BTreeMap<u64, Port>,
     lines: BTreeMap<(u64, u64, usize), Line>,
-    heard: BTreeMap<(u64, u64), Instant>,
+    /// Who heard of whom: since when without a long silence, and when last.
+    heard: BTreeMap<(u64, u64), (Instant, Instant)>,
 }
 
 /// A node's end.
@@ -155,6 +157,13 @@ impl Net {
         self.shared.look();
     }
 
+    /// Since when `by` has heard of `of`, never for longer silent than the gate allows. `None`: it is silent.
+    pub fn heard_since(&self, by: u64, of: u64) -> Option<Instant> {
+        let state = self.shared.lock();
+        let (since, last) = *state.heard.get(&(by, of))?;
+        (last.elapsed() <= silence_max()).then_some(since)
+    }
+
     fn break_all(&self, node: u64) {
         let keys: Vec<_> = self.shared.lock().lines.keys().copied().collect();
         for key in keys.into_iter().filter(|(a, b, _)| *a == node || *b == node) {
@@ -230,8 +239,8 @@ impl Shared {
                 });
                 let (now, lane) = (if reachable { "connected" } else { "lost" }, ["control", "bulk"][lane]);
                 if reachable {
-                    state.heard.insert((a, b), Instant::now());
-                    state.heard.insert((b, a), Instant::now());
+                    state.heard(a, b);
+                    state.heard(b, a);
                 }
                 drop(state);
                 shared.trace.note(|| format!("{a}-{b} {lane} {now}"));
@@ -267,11 +276,20 @@ impl Shared {
     }
 
     fn heard(&self, by: u64, of: u64) {
-        self.lock().heard.insert((by, of), Instant::now());
+        self.lock().heard(by, of);
     }
 }
 
 impl State {
+    fn heard(&mut self, by: u64, of: u64) {
+        let now = Instant::now();
+        let (since, last) = self.heard.entry((by, of)).or_insert((now, now));
+        if now.duration_since(*last) > silence_max() {
+            *since = now;
+        }
+        *last = now;
+    }
+
     fn know_each_other(&self, a: u64, b: u64) -> bool {
         let knows = |a: u64, b: u64| self.nodes.get(&a).is_some_and(|port| port.peers.contains(&b));
         let lives = |node: u64| self.nodes.get(&node).is_some_and(|port| port.handler.is_some());
@@ -514,7 +532,7 @@ impl Carrier for Wire {
             return PeerState::default();
         }
         let state = self.shared.lock();
-        let heard = state.heard.get(&(self.node.0, node.0)).copied();
+        let heard = state.heard.get(&(self.node.0, node.0)).map(|(_, last)| *last);
         let refused_because =
             state.nodes.get(&self.node.0).and_then(|port| port.refused.get(&node.0).cloned());
         let incarnation = state.nodes.get(&node.0).map_or(0, |port| port.process);

@@ -47,6 +47,8 @@ pub struct Node {
     pub role: Role,
     pub disk: Disk,
     pub clock: Clock,
+    /// Its operator has given it up: nobody starts it again.
+    pub retired: bool,
     world: World,
     config: ClusterConfig,
     _dir: TempDir,
@@ -65,16 +67,22 @@ fn scratch() -> TempDir {
     if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap()
 }
 
-pub fn member(id: u64, role: Role) -> Member {
-    Member { name: format!("n{id}"), role, control: format!("n{id}:1"), bulk: format!("n{id}:2") }
+/// The box at a place; whichever node it is just now.
+pub fn member(place: usize, role: Role) -> Member {
+    Member {
+        name: format!("box{place}"),
+        role,
+        control: format!("box{place}:1"),
+        bulk: format!("box{place}:2"),
+    }
 }
 
 impl Node {
-    /// `members`: those that the node knows of when it first starts.
-    pub fn new(world: &World, id: u64, role: Role, members: &BTreeMap<u64, Member>) -> Self {
+    /// `members`: those that the node knows of when it first starts, itself among them.
+    pub fn new(world: &World, id: u64, members: &BTreeMap<u64, Member>) -> Self {
         let dir = scratch();
         let nowhere = "127.0.0.1:0".parse().unwrap();
-        let Member { name, control, bulk, .. } = member(id, role);
+        let Member { name, role, control, bulk } = members[&id].clone();
         let config = ClusterConfig {
             dir: dir.path().to_owned(),
             name,
@@ -95,10 +103,12 @@ impl Node {
         files.write_peers(&members.iter().map(address).collect()).unwrap();
         let dice = Dice::new(world.seed, &format!("disk {id}"));
         let disk = Disk::new(NodeId(id), dice.clone(), world.check.clone());
+        world.check.gave(id);
         world.check.watch(NodeId(id), disk.clone());
         // No two clocks agree.
         let clock = Clock::seeded(Timestamp(1_700_000_000_000 + dice.below(10_000)), dice.roll());
-        Self { id: NodeId(id), role, disk, clock, world: world.clone(), config, _dir: dir, running: None }
+        let (id, world) = (NodeId(id), world.clone());
+        Self { id, role, disk, clock, retired: false, world, config, _dir: dir, running: None }
     }
 
     pub fn runs(&self) -> bool {
@@ -111,6 +121,11 @@ impl Node {
 
     pub fn local(&self) -> Option<&Arc<Local>> {
         self.handle().map(|handle| &handle.local)
+    }
+
+    /// The name of the box, and how it is reached.
+    pub fn member(&self) -> Member {
+        self.config.member()
     }
 
     pub fn leads(&self) -> bool {
@@ -175,14 +190,17 @@ impl Node {
         tokio::spawn(async move { local.raft.shutdown().await });
     }
 
-    /// The process ended for a reason that no fault explains.
-    pub fn bug(&self, why: &str) {
-        self.world.check.violated(format!("node {} stops: {why}", self.id));
-    }
-
-    /// Why the process wants to end, if it does.
-    pub fn failure(&self) -> Option<String> {
-        self.local()?.failure.borrow().clone()
+    /// Whether the process wants to end, and does.
+    pub fn ends(&mut self) -> bool {
+        let Some(why) = self.local().and_then(|local| local.failure.borrow().clone()) else { return false };
+        // Its words name the scratch directory, which differs from run to run.
+        self.world.trace.note(|| format!("{} stops by itself", self.id));
+        let removed = why.contains("was removed from the cluster") && self.world.check.was_removed(self.id.0);
+        if !removed && !why.contains("hangs for") {
+            self.world.check.violated(format!("node {} stops: {why}", self.id));
+        }
+        self.crash();
+        true
     }
 }
 

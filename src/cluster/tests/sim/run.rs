@@ -13,6 +13,7 @@ use super::disk::Lie;
 use super::faults::Faults;
 use super::net::Net;
 use super::node::{Node, STEP, World, member};
+use super::operator::{Operator, boxes};
 use super::trace::Trace;
 use crate::clock::fix_thread_dice;
 use crate::cluster::blocking;
@@ -42,10 +43,22 @@ pub struct Verdict {
     pub hash: String,
     pub events: u64,
     pub faults: u64,
+    /// Boxes that were replaced whole, from the removal to the new node's vote.
+    pub replaced: u64,
     pub counts: Counts,
     pub acked: usize,
     pub violation: Option<String>,
     pub tail: String,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Verdict { hash, events, faults, replaced, acked, counts, .. } = self;
+        write!(
+            f,
+            "{events} events, {faults} faults, {replaced} boxes replaced, {acked} acked, {counts:?}, {hash}"
+        )
+    }
 }
 
 /// Runs it on this thread, which does nothing else meanwhile.
@@ -77,8 +90,8 @@ fn roles(dice: &Dice) -> Vec<Role> {
 async fn play(schedule: Schedule) -> Verdict {
     let dice = Dice::new(schedule.seed, "schedule");
     let trace = Trace::new(schedule.aloud);
-    let check = Check::new(trace.clone());
     let net = Net::new(Dice::new(schedule.seed, "net"), trace.clone());
+    let check = Check::new(trace.clone(), net.clone());
     // Few entries are kept in half of the schedules, so that snapshots are installed.
     let keep_entries = if dice.chance(50) { dice.between(5, 30) } else { 100_000 };
     let world = World {
@@ -90,10 +103,10 @@ async fn play(schedule: Schedule) -> Verdict {
         retention: Retention { snapshot_entries: 20, keep_entries, ..Retention::default() },
     };
     let roles = roles(&dice);
-    let ids = 1..=roles.len() as u64;
-    let members: BTreeMap<u64, Member> = ids.zip(&roles).map(|(id, role)| (id, member(id, *role))).collect();
-    let mut nodes: Vec<Node> =
-        members.iter().map(|(id, member)| Node::new(&world, *id, member.role, &members)).collect();
+    let places = roles.iter().enumerate();
+    let members: BTreeMap<u64, Member> =
+        places.map(|(place, role)| (place as u64 + 1, member(place + 1, *role))).collect();
+    let mut nodes: Vec<Node> = members.keys().map(|id| Node::new(&world, *id, &members)).collect();
     for node in &mut nodes {
         node.disk.lie(schedule.lie);
         node.start().await;
@@ -102,20 +115,23 @@ async fn play(schedule: Schedule) -> Verdict {
         first.raft.initialize(members).await.expect("a new cluster can be founded");
     }
     let mut faults = Faults::new(schedule.seed, trace.clone(), net);
+    let mut operator = Operator::new(&world);
     let until = Instant::now() + FAULTY;
     while Instant::now() < until && check.violation().is_none() {
         step(&nodes).await;
-        faults.step(&mut nodes).await;
+        operator.step(&mut nodes, &mut faults, false).await;
+        faults.step(&mut nodes, &operator.spared()).await;
     }
     if check.violation().is_none() {
         faults.heal(&mut nodes).await;
-        mended(&world, &mut nodes).await;
+        mended(&world, &mut nodes, &mut faults, &mut operator).await;
     }
     let acked = world.ledger.lock().unwrap().acked.len();
     Verdict {
         hash: trace.hash(),
         events: trace.events(),
         faults: faults.done,
+        replaced: operator.replaced,
         counts: check.counts(),
         acked,
         violation: check.violation(),
@@ -132,19 +148,22 @@ async fn step(nodes: &[Node]) {
 }
 
 /// Once all is mended: a data node leads, each data node takes a mail, all hold the same, nothing is lost.
-async fn mended(world: &World, nodes: &mut [Node]) {
+async fn mended(world: &World, nodes: &mut [Node], faults: &mut Faults, operator: &mut Operator) {
     let until = Instant::now() + MENDED_WITHIN;
     let mut why = "nothing was seen".to_owned();
     while Instant::now() < until && world.check.violation().is_none() {
         step(nodes).await;
+        operator.step(nodes, faults, true).await;
         for node in nodes.iter_mut() {
-            if node.failure().is_some() {
-                world.trace.note(|| format!("{} stops by itself", node.id));
-                node.crash();
+            if node.ends() && !node.retired {
                 node.start().await;
             }
         }
-        match settled(nodes) {
+        if operator.is_at_work() {
+            why = "a box is still being replaced".to_owned();
+            continue;
+        }
+        match settled(world, nodes) {
             Ok(()) => return judge(world, nodes).await,
             Err(not) => why = not,
         }
@@ -153,18 +172,15 @@ async fn mended(world: &World, nodes: &mut [Node]) {
 }
 
 /// Whether the cluster is as it should be, or what it lacks.
-fn settled(nodes: &[Node]) -> Result<(), String> {
+fn settled(world: &World, nodes: &[Node]) -> Result<(), String> {
     let leaders: Vec<_> = nodes.iter().filter(|node| node.leads()).collect();
     let [leader] = leaders[..] else { return Err(format!("{} nodes lead", leaders.len())) };
     if leader.role == Role::Witness {
         return Err(format!("the witness {} leads", leader.id));
     }
-    let data: Vec<&Node> = nodes.iter().filter(|node| node.role == Role::Data).collect();
-    let replicas = reading::replicas(&leader.disk.rows()).map_err(|error| error.to_string())?;
-    let in_sync = |node: &&&Node| replicas.iter().any(|replica| replica.node == node.id && replica.in_sync);
-    match data.iter().find(|node| !in_sync(node)) {
-        Some(behind) => Err(format!("node {} is not in sync", behind.id)),
-        None => Ok(()),
+    match world.check.is_whole(&boxes(nodes)) {
+        true => Ok(()),
+        false => Err("a node does not vote, or is not in sync, or is a stranger".into()),
     }
 }
 

@@ -97,8 +97,10 @@ impl Open {
             let ended = state.log_unsynced.is_empty();
             drop(state);
             for (op, waiting) in synced {
-                if let LogOp::Vote(vote) = op {
-                    self.shared.check.vote(self.shared.node, vote);
+                match &op {
+                    LogOp::Vote(vote) => self.shared.check.vote(self.shared.node, *vote),
+                    LogOp::Append(entries) => self.shared.check.synced(self.shared.node, entries),
+                    LogOp::Committed(_) | LogOp::TruncateAfter(_) | LogOp::Purge(_) => {}
                 }
                 match waiting {
                     Waiting::Nobody => {}
@@ -135,7 +137,7 @@ impl LogDisk for Open {
 
     fn save_committed(&self, committed: Option<LogPosition>) -> Result<(), LogError> {
         if let (Some(committed), Some(state)) = (committed, self.state()) {
-            self.shared.check.committed(self.shared.node, &state.log, committed);
+            self.shared.check.committed(self.shared.node, state.look(), committed);
         }
         self.queue(LogOp::Committed(committed), Waiting::Nobody)
     }
