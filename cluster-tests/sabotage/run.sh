@@ -2,6 +2,8 @@
 # Proof that the suite bites: applies each patch beside this script to a copy of the tree, builds that copy, and runs the
 # stories that its head names until one of them reports it. Fails if none does, or if a patch no longer applies.
 #
+# The check "simulation" is not a story, but some schedules of src/cluster/tests/sim.
+#
 #   run.sh [NAME...]        all patches, or these (without .patch)
 #   SECONDS_MAX=420         for the stories of one patch, tries included
 #   SKIP_HEALTHY=1          do not first see the stories pass without sabotage
@@ -28,10 +30,26 @@ done
 cd "$copy"
 export CARGO_TARGET_DIR="$target"
 
-build() { $cargo build --quiet --bin pollux >"$target/sabotage/build.log" 2>&1 || { cat "$target/sabotage/build.log"; return 1; }; }
-checks_of() { sed -n 's/^check: //p' "$here/$1.patch"; }
+checks_of() { for name in "$@"; do sed -n 's/^check: //p' "$here/$name.patch"; done | sort -u; }
+# As cargo selects it.
+selected() {
+    case $1 in
+        simulation) echo "--package pollux --lib" ;;
+        *) echo "--package cluster-tests --test $1" ;;
+    esac
+}
+# The product, and a check that is built into it.
+build() {
+    $cargo build --quiet --bin pollux >"$target/sabotage/build.log" 2>&1 &&
+        if checks_of "$@" | grep -qx simulation; then
+            $cargo nextest run --cargo-quiet $(selected simulation) --no-run >>"$target/sabotage/build.log" 2>&1
+        fi || { cat "$target/sabotage/build.log"; return 1; }
+}
 # The product of the copy may be killed at any time by its story; nothing of it outlives a story's namespace.
-story() { timeout "$2" $cargo nextest run --cargo-quiet --no-fail-fast --package cluster-tests --test "$1" >"$target/sabotage/$3.log" 2>&1; }
+story() {
+    only=$([ "$1" != simulation ] || echo "test(=cluster::tests::sim::schedules)")
+    timeout "$2" $cargo nextest run --cargo-quiet --no-fail-fast $(selected "$1") ${only:+-E "$only"} >"$target/sabotage/$3.log" 2>&1
+}
 
 # The first words of the panic.
 said() { grep -A2 -m1 'panicked at' "$target/sabotage/$1.log" | tail -n +2 | grep -v 'stack backtrace' | tr -s ' \n' ' ' | cut -c1-200; }
@@ -40,11 +58,12 @@ for name in $names; do
     [ -f "$here/$name.patch" ] || { echo "there is no sabotage named $name"; exit 2; }
     patch --dry-run --silent -p1 <"$here/$name.patch" >/dev/null || { echo "$name.patch no longer applies: mend it"; exit 1; }
 done
-$cargo nextest run --cargo-quiet --package cluster-tests $(for name in $names; do checks_of "$name"; done | sort -u | sed 's/^/--test /') \
-    --no-run >"$target/sabotage/build.log" 2>&1 || { cat "$target/sabotage/build.log"; exit 1; }
+for check in $(checks_of $names); do
+    $cargo nextest run --cargo-quiet $(selected "$check") --no-run >"$target/sabotage/build.log" 2>&1 || { cat "$target/sabotage/build.log"; exit 1; }
+done
 if [ -z "${SKIP_HEALTHY:-}" ]; then
     build
-    for check in $(for name in $names; do checks_of "$name"; done | sort -u); do
+    for check in $(checks_of $names); do
         story "$check" "$SECONDS_MAX" healthy || { echo "$check fails without any sabotage:"; tail -50 "$target/sabotage/healthy.log"; exit 1; }
     done
     echo "healthy: every story passes without sabotage"
@@ -53,7 +72,7 @@ fi
 missed=
 for name in $names; do
     patch --silent -p1 <"$here/$name.patch"
-    if build; then
+    if build "$name"; then
         tries=$(sed -n 's/^tries: //p' "$here/$name.patch")
         began=$(date +%s) caught= try=1
         while [ "$try" -le "${tries:-1}" ] && [ -z "$caught" ]; do
