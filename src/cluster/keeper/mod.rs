@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::local::{Local, Metrics};
 use super::types::Role;
+use crate::mail::ids::NodeId;
 use crate::store::segments::Bodies;
 
 /// How often the slower duties look again.
@@ -136,10 +137,29 @@ async fn end_change(local: &Local) {
     if !local.leads() || !is_half_changed(local) {
         return;
     }
+    // Much may have happened since the first step was allowed: who leaves may have the only copies by now.
+    for node in leaving(local) {
+        if let Err(why) = local.may_leave(node).await {
+            tracing::info!("a change of the membership stays half done for now: {why}");
+            return;
+        }
+    }
     match local.raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::new()), false).await {
         Ok(_) => tracing::info!("a change of the membership that was left half done is ended"),
         Err(error) => tracing::debug!("a change of the membership is still half done: {error}"),
     }
+}
+
+/// The data nodes that vote by the old members alone.
+fn leaving(local: &Local) -> Vec<NodeId> {
+    let gone: BTreeSet<u64> = local.look(|metrics| {
+        let configs = metrics.membership_config.membership().get_joint_config();
+        let staying = configs.last().cloned().unwrap_or_default();
+        configs.iter().flatten().filter(|id| !staying.contains(id)).copied().collect()
+    });
+    let roster = local.roster.load();
+    let data = roster.iter().filter(|entry| entry.member.role == Role::Data && gone.contains(&entry.id));
+    data.map(|entry| NodeId(entry.id)).collect()
 }
 
 fn ready_learner(local: &Local) -> Option<u64> {

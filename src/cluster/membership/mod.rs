@@ -264,6 +264,14 @@ impl Local {
         }
     }
 
+    /// `Err` says why a data node must stay for now.
+    pub async fn may_leave(&self, node: NodeId) -> Result<(), String> {
+        self.others_have_all_bodies(node).await.map_err(|tried| match tried {
+            Tried::Refused(why) => why,
+            Tried::NotLeader => "this node does not know yet what was committed".into(),
+        })
+    }
+
     async fn change_raft(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), Tried> {
         let changed = tokio::time::timeout(CHANGE_MAX, self.raft.change_membership(change, retain)).await;
         match changed {
