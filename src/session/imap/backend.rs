@@ -19,10 +19,11 @@ use super::summary::{Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
 use crate::mail::mime::{self, recode, recode::Unservable};
+use crate::mail::rights::Rights;
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::reading::ReadingRoom;
-use crate::state::command::{Command, PlacedBody};
+use crate::state::command::{Command, GuestCommand, PlacedBody};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::{MailboxView, SharedView};
@@ -36,6 +37,8 @@ pub struct ImapBackend<R: Replica> {
     placing: Option<R::Placing>,
     /// The mailbox that the session selected last: what is committed to it must show before the client hears of it.
     open: Option<(MailboxId, Arc<SharedView>)>,
+    /// The mailbox that was reached last, and the session's rights there.
+    reached: Option<(MailboxId, Rights)>,
     news: Option<watch::Receiver<u64>>,
     who: Option<Authenticated>,
 }
@@ -47,7 +50,17 @@ impl<R: Replica> ImapBackend<R> {
         logins: Arc<Logins>,
         (summaries, reading): (Arc<SummaryCache>, Arc<ReadingRoom>),
     ) -> Self {
-        Self { replica, logins, summaries, reading, placing: None, open: None, news: None, who: None }
+        Self {
+            replica,
+            logins,
+            summaries,
+            reading,
+            placing: None,
+            open: None,
+            reached: None,
+            news: None,
+            who: None,
+        }
     }
 
     async fn execute(&mut self, question: Question) -> Result<Answer, Fault> {
@@ -71,8 +84,17 @@ impl<R: Replica> ImapBackend<R> {
                 Answer::Record(found)
             }
             Question::View(mailbox) => Answer::View(self.replica.view(mailbox).await?),
+            Question::Reach { account, name, needs } => self.reach(account, &name, needs).await?,
+            Question::Visible(account) => Answer::Mailboxes(self.replica.visible_mailboxes(account).await?),
+            Question::Account(user) => {
+                Answer::Account(self.replica.directory().users.get(&user).map(|user| user.account))
+            }
+            Question::Acl(mailbox) => Answer::Acl(self.replica.acl(mailbox).await?),
             Question::Open(mailbox) => {
                 let view = self.replica.view(mailbox).await?;
+                if let Some(view) = &view {
+                    self.settle_rights(mailbox, view).await;
+                }
                 self.open = view.clone().map(|view| (mailbox, view));
                 Answer::View(view)
             }
@@ -98,10 +120,10 @@ impl<R: Replica> ImapBackend<R> {
                 tokio::task::yield_now().await;
                 Answer::Done
             }
-            Question::Place(bytes) if bytes > 0 && !self.has_room(bytes).await? => {
+            Question::Place { owner, bytes } if bytes > 0 && !self.has_room(owner, bytes).await? => {
                 Answer::Outcome(Outcome::Refused(Refusal::OverQuota))
             }
-            Question::Place(_) => {
+            Question::Place { .. } => {
                 self.placing = Some(self.replica.place().await?);
                 Answer::Done
             }
@@ -151,12 +173,37 @@ impl<R: Replica> ImapBackend<R> {
         self.who.as_ref().map_or(AccountId(0), Authenticated::account)
     }
 
+    async fn reach(&mut self, account: AccountId, name: &str, needs: Rights) -> Result<Answer, Fault> {
+        let reached = self.replica.reach(account, name).await?;
+        self.reached = reached.as_ref().map(|record| (record.id, record.rights));
+        Ok(match reached {
+            Some(record) if record.rights.has(needs) => Answer::Mailbox(Some(record)),
+            Some(record) if record.rights.has(Rights::LOOKUP) => {
+                Answer::Outcome(Outcome::Refused(Refusal::NotPermitted))
+            }
+            _ => Answer::Mailbox(None),
+        })
+    }
+
+    /// Rights that the rows have given show in the view a moment later.
+    async fn settle_rights(&mut self, mailbox: MailboxId, view: &Arc<SharedView>) {
+        let account = self.account();
+        if let Some((reached, rights)) = self.reached.take()
+            && reached == mailbox
+        {
+            settle_until(view, |view| view.rights_of(account).has(rights)).await;
+        }
+    }
+
     /// Asked before a message is sent; the commit decides.
-    async fn has_room(&mut self, bytes: u64) -> Result<bool, Fault> {
+    async fn has_room(&mut self, owner: AccountId, bytes: u64) -> Result<bool, Fault> {
         let directory = self.replica.directory();
-        let Some(user) = self.who.as_ref().and_then(|who| directory.users.get(who.name())) else {
-            return Ok(true);
+        let own = self.who.as_ref().filter(|who| who.account() == owner);
+        let user = match own {
+            Some(who) => directory.users.get(who.name()),
+            None => directory.users.values().find(|user| user.account == owner),
         };
+        let Some(user) = user else { return Ok(true) };
         let quota = user.quota_bytes.or_else(|| directory.settings().quota_default_bytes());
         let Some(quota) = quota else { return Ok(true) };
         Ok(self.replica.used_bytes(user.account).await?.saturating_add(bytes) <= quota)
@@ -174,26 +221,40 @@ impl<R: Replica> ImapBackend<R> {
         let Some((open, view)) = &self.open else { return };
         let (modseq, uid) = match (command, outcome) {
             (
-                Command::Store(store),
+                Command::Store(store) | Command::AsGuest { command: GuestCommand::Store(store), .. },
                 Outcome::Stored { modseq, .. } | Outcome::StoredNothing { modseq, .. },
             ) if store.mailbox == *open => (*modseq, Uid(0)),
-            (Command::Expunge { mailbox, .. }, Outcome::Expunged { modseq, .. }) if mailbox == open => {
-                (*modseq, Uid(0))
-            }
-            (Command::Append(append), Outcome::Appended { uids, .. }) if append.mailbox == *open => {
-                (ModSeq(0), uids.iter().copied().max().unwrap_or_default())
-            }
-            (Command::Copy { to, .. } | Command::Move { to, .. }, Outcome::Copied { to: uids, .. })
-                if to == open =>
-            {
-                (ModSeq(0), uids.ranges().last().map_or(Uid(0), |(_, last)| *last))
-            }
-            (Command::Replace(replace), Outcome::Replaced { uid, .. }) => {
+            (
+                Command::Expunge { mailbox, .. }
+                | Command::AsGuest { command: GuestCommand::Expunge { mailbox, .. }, .. },
+                Outcome::Expunged { modseq, .. },
+            ) if mailbox == open => (*modseq, Uid(0)),
+            (
+                Command::Append(append) | Command::AsGuest { command: GuestCommand::Append(append), .. },
+                Outcome::Appended { uids, .. },
+            ) if append.mailbox == *open => (ModSeq(0), uids.iter().copied().max().unwrap_or_default()),
+            (
+                Command::Copy { to, .. }
+                | Command::Move { to, .. }
+                | Command::AsGuest {
+                    command: GuestCommand::Copy { to, .. } | GuestCommand::Move { to, .. },
+                    ..
+                },
+                Outcome::Copied { to: uids, .. },
+            ) if to == open => (ModSeq(0), uids.ranges().last().map_or(Uid(0), |(_, last)| *last)),
+            (
+                Command::Replace(replace) | Command::AsGuest { command: GuestCommand::Replace(replace), .. },
+                Outcome::Replaced { uid, .. },
+            ) => {
                 let came = |view: &MailboxView| replace.to != *open || view.uid_next > *uid;
                 let went = |view: &MailboxView| replace.from != *open || view.get(replace.uid).is_none();
                 return settle_until(view, |view| came(view) && went(view)).await;
             }
-            (Command::Move { from, .. }, Outcome::Copied { from: uids, .. }) if from == open => {
+            (
+                Command::Move { from, .. }
+                | Command::AsGuest { command: GuestCommand::Move { from, .. }, .. },
+                Outcome::Copied { from: uids, .. },
+            ) if from == open => {
                 let gone = uids.ranges().last().map(|(_, last)| *last);
                 return settle_until(view, |view| gone.is_none_or(|uid| view.get(uid).is_none())).await;
             }
@@ -257,7 +318,7 @@ async fn find<R: Replica>(
     (account, name, uid_validity): (AccountId, &str, Option<UidValidity>),
     uid: Uid,
 ) -> Result<Option<MessageRecord>, Fault> {
-    let mailbox = replica.mailbox(account, name).await?;
+    let mailbox = replica.reach(account, name).await?.filter(|row| row.rights.has(Rights::READ));
     let valid = |row: &MailboxRecord| uid_validity.is_none_or(|validity| validity == row.uid_validity);
     let Some(mailbox) = mailbox.filter(valid) else { return Ok(None) };
     let Some(view) = replica.view(mailbox.id).await? else { return Ok(None) };

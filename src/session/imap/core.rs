@@ -13,7 +13,7 @@ use super::selected::{Selected, Telling};
 use super::write;
 use crate::clock::Clock;
 use crate::cluster::replica::Fault;
-use crate::mail::ids::AccountId;
+use crate::mail::ids::{AccountId, MailboxId};
 use crate::session::login::Authenticated;
 use crate::session::machine::Peer;
 use crate::state::command::Command;
@@ -70,6 +70,8 @@ pub struct Core {
     /// For INTERNALDATE and SEARCH YOUNGER.
     pub clock: Clock,
     pub refused_logins: u32,
+    /// Another's mailbox that the command under way has reached.
+    pub reached: Option<MailboxId>,
 }
 
 impl Core {

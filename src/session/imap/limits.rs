@@ -32,6 +32,8 @@ pub const SET_RANGES_MAX: usize = 10_000;
 pub const LIST_OPTIONS_MAX: usize = 8;
 /// Ranges of UIDs in one VANISHED response; more go into further ones.
 pub const VANISHED_RANGES_PER_LINE: usize = 1_000;
+/// Bytes of an identifier in an access control list: a dash and a full address.
+pub const ACL_IDENTIFIER_BYTES_MAX: usize = 320;
 /// Patterns in one LIST.
 pub const LIST_PATTERNS_MAX: usize = 32;
 /// `%` and `*` in one LIST pattern, runs counted once.

@@ -14,6 +14,7 @@ mod contexts;
 mod core;
 pub mod envelope;
 pub mod grammar;
+mod guest;
 pub mod item;
 pub mod limits;
 mod object_id;

@@ -13,6 +13,7 @@ use super::summary::Summary;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid, UidValidity};
 use crate::mail::mime::recode::Unservable;
+use crate::mail::rights::Rights;
 use crate::session::login::{Authenticated, Credentials, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
 use crate::state::outcome::Outcome;
@@ -31,6 +32,16 @@ pub enum Question {
     Mailbox(AccountId, String),
     /// A message that a URL names; only if UIDVALIDITY is as said. Answered by [`Answer::Record`].
     Find { account: AccountId, mailbox: String, uid_validity: Option<UidValidity>, uid: Uid },
+    /// One mailbox by its name as the account writes it, its own or another's, to do what `needs` allow. Answered by
+    /// [`Answer::Mailbox`]; a refusal, where it may look the mailbox up and no more.
+    Reach { account: AccountId, name: String, needs: Rights },
+    /// The account's mailboxes, and those of others that it may look up, ascending by name. Answered by
+    /// [`Answer::Mailboxes`].
+    Visible(AccountId),
+    /// The account of a user. Answered by [`Answer::Account`].
+    Account(String),
+    /// The access control list by identifiers, the owner first. Answered by [`Answer::Acl`].
+    Acl(MailboxId),
     /// Opens a mailbox's view for the session: what it commits there shows before it is answered, and it can be
     /// watched. Answered by [`Answer::View`].
     Open(MailboxId),
@@ -52,9 +63,9 @@ pub enum Question {
     Arrange(Arrangement),
     /// Others' turn, in a command that takes long. Answered by [`Answer::Done`].
     Pause,
-    /// Opens a body for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal when the quota has no
-    /// room for so many bytes more.
-    Place(u64),
+    /// Opens a body for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal when the quota of the
+    /// mailbox's owner has no room for so many bytes more.
+    Place { owner: AccountId, bytes: u64 },
     /// The next bytes of the body being placed. Answered by [`Answer::Done`].
     Push(Bytes),
     /// Makes the body durable. Answered by [`Answer::Placed`].
@@ -72,6 +83,8 @@ pub enum Answer {
     Mailboxes(Vec<MailboxRecord>),
     Names(Vec<String>),
     Mailbox(Option<MailboxRecord>),
+    Account(Option<AccountId>),
+    Acl(Vec<(String, Rights)>),
     View(Option<Arc<SharedView>>),
     Record(Option<MessageRecord>),
     Outcome(Outcome),

@@ -12,6 +12,7 @@ use super::reader::{AppendText, Read, Reader};
 use super::selected::Expunges;
 use crate::clock::Clock;
 use crate::session::machine::{Machine, Peer, Step};
+use crate::state::outcome::Outcome;
 
 /// One IMAP session.
 pub struct Session {
@@ -39,8 +40,8 @@ struct Running {
 struct Ending {
     tag: String,
     reply: Reply,
-    /// The selected mailbox is no more.
-    gone: bool,
+    /// Why the selected mailbox must be let go, if it must.
+    gone: Option<&'static str>,
     /// What follows the reply is compressed.
     compress: bool,
 }
@@ -63,6 +64,7 @@ impl Session {
             tag: String::new(),
             clock,
             refused_logins: 0,
+            reached: None,
         };
         Self {
             core,
@@ -75,12 +77,24 @@ impl Session {
         }
     }
 
-    /// Runs the command under way as far as it goes; `None`: it is over.
+    #[cfg(test)]
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Runs the command under way as far as it goes; `None`: it is over, or can go on.
     fn run(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Question>> {
         let running = self.running.as_mut()?;
         let mut io = Io { input, out, reader: &mut self.reader };
         match running.task.step(&mut self.core, self.answer.take(), &mut io) {
-            Next::Ask(question) => Some(Step::Ask(question)),
+            Next::Ask(question) => match self.core.as_guest(question) {
+                Ok(question) => Some(Step::Ask(question)),
+                // The command goes on with the refusal at once.
+                Err(refusal) => {
+                    self.answer = Some(Answer::Outcome(Outcome::Refused(refusal)));
+                    None
+                }
+            },
             Next::NeedInput => Some(Step::NeedInput),
             Next::Flush => Some(Step::Flush),
             Next::Done(reply) => {
@@ -125,8 +139,8 @@ impl Session {
         }
         let Ending { tag, reply, gone, compress } = self.ending.take()?;
         reply.write(&tag, out);
-        if gone {
-            self.farewell("The selected mailbox was deleted", out);
+        if let Some(why) = gone {
+            self.farewell(why, out);
         }
         match reply.status {
             Status::Bad => self.count_bad(out),
@@ -139,12 +153,12 @@ impl Session {
         None
     }
 
-    /// True when the selected mailbox is no more.
-    fn tell_changes(&mut self, expunges: Expunges, uid: bool, out: &mut BytesMut) -> bool {
+    /// `Some`: why the selected mailbox must be let go.
+    fn tell_changes(&mut self, expunges: Expunges, uid: bool, out: &mut BytesMut) -> Option<&'static str> {
         let telling = self.core.telling(uid);
-        let Some(selected) = &mut self.core.selected else { return false };
+        let selected = self.core.selected.as_mut()?;
         selected.tell_changes(expunges, telling, out);
-        selected.is_deleted()
+        selected.farewell()
     }
 
     fn count_bad(&mut self, out: &mut BytesMut) {
@@ -190,6 +204,7 @@ impl Session {
             (Some(tag), Ok(request)) => {
                 let Command { task, expunges, uid } = commands::begin(request, &self.core);
                 self.core.tag.clone_from(&tag);
+                self.core.reached = None;
                 self.running = Some(Running { tag, expunges, uid, task });
             }
             (Some(tag), Err(syntax)) => {
@@ -214,6 +229,7 @@ impl Session {
     fn begin_append(&mut self, text: AppendText) {
         let tag = tag_of(&text.text).unwrap_or_else(|| "*".to_owned());
         let Command { task, expunges, uid } = commands::append(text, self.core.names);
+        self.core.reached = None;
         self.running = Some(Running { tag, expunges, uid, task });
     }
 }
@@ -251,6 +267,7 @@ impl Machine for Session {
     }
 
     fn answer(&mut self, answer: Answer, _out: &mut BytesMut) {
+        self.core.note_reached(&answer);
         self.answer = Some(answer);
     }
 

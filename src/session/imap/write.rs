@@ -81,10 +81,12 @@ pub fn flags(flags: Flags, keywords: &[String], recent: bool, out: &mut BytesMut
     out.extend_from_slice(b")");
 }
 
-/// The flags a mailbox knows: `(\Answered … keyword`, without the closing parenthesis.
-pub fn known_flags(keywords: &[String], out: &mut BytesMut) {
+/// The flags a mailbox knows that are in `flags`: `(\Answered … keyword`, without the closing parenthesis.
+/// Keywords are all in it, or none.
+pub fn known_flags(flags: Flags, keywords: &[String], out: &mut BytesMut) {
     out.extend_from_slice(b"(");
-    let system = SystemFlag::ALL.iter().map(|flag| flag.name());
+    let system = SystemFlag::ALL.iter().filter(|flag| flags.has(**flag)).map(|flag| flag.name());
+    let keywords = if flags.keywords == 0 { &[] } else { keywords };
     for (at, name) in system.chain(keywords.iter().map(String::as_str)).enumerate() {
         if at > 0 {
             out.extend_from_slice(b" ");

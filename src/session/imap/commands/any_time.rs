@@ -104,7 +104,7 @@ pub struct Namespace;
 
 impl Task for Namespace {
     fn step(&mut self, _core: &mut Core, _answer: Option<Answer>, io: &mut Io) -> Next {
-        io.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
-        Next::Done(Reply::ok("There is one namespace"))
+        io.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) ((\"user/\" \"/\")) NIL\r\n");
+        Next::Done(Reply::ok("Yours, and those of other users"))
     }
 }

@@ -1,7 +1,8 @@
 //! COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), with COPYUID (RFC 4315).
 
-use super::{no_such_message, read_only};
+use super::{no_right, no_such_message, read_only};
 use crate::mail::ids::{MailboxId, Uid};
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::MailboxName;
 use crate::session::imap::question::{Answer, Question};
@@ -36,6 +37,11 @@ impl Copy {
         if self.kind == Kind::Move && selected.read_only {
             return read_only();
         }
+        // RFC 6851 4.5: what is moved is also deleted and expunged.
+        let takes = Rights::DELETE_MESSAGES.union(Rights::EXPUNGE);
+        if self.kind == Kind::Move && !selected.may(takes) {
+            return no_right();
+        }
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
         let uids = selected.uid_set(&ranges);
         // RFC 6851 3.3: each message is moved or is not, so that many may go in portions.
@@ -46,7 +52,7 @@ impl Copy {
         }
         self.portions.reverse();
         match self.mailbox.0.take() {
-            Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
+            Some(name) => Next::Ask(core.reach(name, Rights::INSERT)),
             None => Next::Done(Reply::try_create()),
         }
     }

@@ -1,8 +1,9 @@
 //! EXPUNGE, CLOSE (RFC 3501 6.4.2, 6.4.3), UID EXPUNGE (RFC 4315), UNSELECT (RFC 3691).
 
-use super::{no_such_message, read_only};
+use super::{no_right, no_such_message, read_only};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::selected::Selected;
@@ -36,6 +37,7 @@ impl Task for Expunge {
         let Some(selected) = &core.selected else { return no_such_message() };
         match answer {
             None if selected.read_only => return read_only(),
+            None if !selected.may(Rights::EXPUNGE) => return no_right(),
             None => {
                 let within = self.within.as_ref().map(|set| {
                     let ranges = selected.uid_ranges(set, true);
@@ -69,7 +71,8 @@ impl Task for Close {
         let Some(selected) = &core.selected else { return Next::Done(Reply::ok("Closed")) };
         match answer {
             Some(_) if self.claiming => {}
-            None if selected.read_only => self.portions = Some(Vec::new()),
+            // RFC 4314 4: without the right nothing goes, and the mailbox is closed.
+            None if selected.read_only || !selected.may(Rights::EXPUNGE) => self.portions = Some(Vec::new()),
             None => self.portions = Some(deleted(selected, None)),
             Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
             // Still selected: the client may try again, or UNSELECT.

@@ -8,6 +8,7 @@ use super::message_line::{Line, Wants};
 use super::no_such_message;
 use crate::mail::flags::{Flags, NamedFlags, SystemFlag};
 use crate::mail::ids::{ModSeq, Uid};
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{FetchRequest, PartialRange};
 use crate::session::imap::item::FetchItem;
@@ -132,7 +133,8 @@ impl Fetch {
         if let Some(partial) = &self.partial {
             self.messages = partial.of(self.messages.make_contiguous()).to_vec().into();
         }
-        if self.wants.marks_seen && !selected.read_only {
+        // RFC 4314 4: \Seen is not set without the right.
+        if self.wants.marks_seen && !selected.read_only && selected.may(Rights::SEEN) {
             self.unseen = selected.view().read(|view| {
                 let unseen = |message: &&Numbered| {
                     view.get(message.uid).is_some_and(|record| !record.flags.has(SystemFlag::Seen))

@@ -35,7 +35,7 @@ impl Task for Idle {
             if let Some(question) = selected.update_contexts(answer, core.clock.now(), io.out) {
                 return Next::Ask(question);
             }
-            if selected.is_deleted() {
+            if selected.farewell().is_some() {
                 return Self::end(core, Reply::ok("Idled"));
             }
         }

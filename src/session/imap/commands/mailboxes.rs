@@ -3,34 +3,46 @@
 use bytes::BytesMut;
 
 use super::list::list_line;
+use super::no_right;
+use crate::mail::ids::AccountId;
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, is_creatable};
 use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
 use crate::state::command::{Command, SpecialUse};
+use crate::state::namespace::{self, Place};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::record::MailboxRecord;
 
 pub struct Create {
-    pub mailbox: MailboxName,
-    pub special_use: Option<SpecialUse>,
+    mailbox: MailboxName,
+    special_use: Option<SpecialUse>,
+}
+
+impl Create {
+    pub fn new(mailbox: MailboxName, special_use: Option<SpecialUse>) -> Self {
+        Self { mailbox, special_use }
+    }
 }
 
 impl Task for Create {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        match answer {
-            None => {}
-            Some(Answer::Outcome(Outcome::MailboxCreated { mailbox, .. })) => {
+        let Some((user, name)) = creatable(&self.mailbox) else { return bad_name() };
+        let account = match (answer, user) {
+            (None, None) => core.account(),
+            (None, Some(user)) => return Next::Ask(Question::Account(user.to_owned())),
+            (Some(Answer::Account(Some(owner))), _) => owner,
+            // As where there is such a user, and no right.
+            (Some(Answer::Account(None)), _) => return no_right(),
+            (Some(Answer::Outcome(Outcome::MailboxCreated { mailbox, .. })), _) => {
                 tell_name(core, &self.mailbox, &[], io.out);
                 let code = format!("MAILBOXID ({})", mailbox_id(mailbox));
                 return Next::Done(Reply::ok("Created").with_code(code));
             }
-            Some(answer) => return done(answer, "Created"),
-        }
-        let Some(name) = self.mailbox.0.clone().filter(|name| is_creatable(name)) else {
-            return bad_name();
+            (Some(answer), _) => return done(answer, "Created"),
         };
-        let (account, special_use) = (core.account(), self.special_use);
+        let (name, special_use) = (name.to_owned(), self.special_use);
         Next::Ask(Question::Propose(Command::CreateMailbox { account, name, special_use }))
     }
 }
@@ -48,13 +60,12 @@ impl Delete {
 
 impl Task for Delete {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        let account = core.account();
         match (answer, &self.mailbox.0) {
             (_, None) => Next::Done(Reply::no_such_mailbox()),
-            (None, Some(name)) => Next::Ask(Question::Mailbox(account, name.clone())),
+            (None, Some(name)) => Next::Ask(core.reach(name.clone(), Rights::DELETE_MAILBOX)),
             (Some(Answer::Mailbox(None)), _) => Next::Done(Reply::no_such_mailbox()),
             (Some(Answer::Mailbox(Some(record))), _) => {
-                let name = record.name.clone();
+                let (account, name) = (record.account, owners_name(&record, core));
                 self.record = Some(record);
                 Next::Ask(Question::Propose(Command::DeleteMailbox { account, name }))
             }
@@ -78,11 +89,26 @@ impl Task for Delete {
 }
 
 pub struct Rename {
-    pub from: MailboxName,
-    pub to: MailboxName,
+    from: MailboxName,
+    to: MailboxName,
+    /// What `from` names, and what its owner calls it.
+    reached: Option<(AccountId, String)>,
 }
 
 impl Rename {
+    pub fn new(from: MailboxName, to: MailboxName) -> Self {
+        Self { from, to, reached: None }
+    }
+
+    fn rename(&mut self, owner_of_target: AccountId, to: String) -> Next {
+        match self.reached.take() {
+            Some((account, from)) if account == owner_of_target => {
+                Next::Ask(Question::Propose(Command::RenameMailbox { account, from, to }))
+            }
+            _ => Next::Done(Reply::no("CANNOT", "A mailbox stays with its owner")),
+        }
+    }
+
     /// RFC 9051 6.3.6: when either name was spelt differently. That INBOX stays is known.
     fn tell_name(&self, core: &Core, out: &mut BytesMut) {
         let (Some(from), Some(to)) = (&self.from.0, &self.to.0) else { return };
@@ -96,15 +122,47 @@ impl Rename {
 
 impl Task for Rename {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        if let Some(answer) = answer {
-            if matches!(&answer, Answer::Outcome(Outcome::Done)) {
-                self.tell_name(core, io.out);
+        let Some(from) = &self.from.0 else { return Next::Done(Reply::no_such_mailbox()) };
+        let Some((user, to)) = creatable(&self.to) else { return bad_name() };
+        let to = to.to_owned();
+        match (answer, user) {
+            (None, _) => Next::Ask(core.reach(from.clone(), Rights::DELETE_MAILBOX)),
+            (Some(Answer::Mailbox(None)), _) => Next::Done(Reply::no_such_mailbox()),
+            (Some(Answer::Mailbox(Some(record))), user) => {
+                self.reached = Some((record.account, owners_name(&record, core)));
+                match user {
+                    None => self.rename(core.account(), to),
+                    Some(user) => Next::Ask(Question::Account(user.to_owned())),
+                }
             }
-            return done(answer, "Renamed");
+            (Some(Answer::Account(Some(owner))), _) => self.rename(owner, to),
+            (Some(Answer::Account(None)), _) => no_right(),
+            (Some(answer), _) => {
+                if matches!(&answer, Answer::Outcome(Outcome::Done)) {
+                    self.tell_name(core, io.out);
+                }
+                done(answer, "Renamed")
+            }
         }
-        let Some(from) = self.from.0.clone() else { return Next::Done(Reply::no_such_mailbox()) };
-        let Some(to) = self.to.0.clone().filter(|name| is_creatable(name)) else { return bad_name() };
-        Next::Ask(Question::Propose(Command::RenameMailbox { account: core.account(), from, to }))
+    }
+}
+
+/// A name that a mailbox can have: the user whose it would be, where that is said, and what he would call it.
+fn creatable(mailbox: &MailboxName) -> Option<(Option<&str>, &str)> {
+    let (user, name) = match namespace::place(mailbox.0.as_deref()?) {
+        Place::Own(name) => (None, name),
+        Place::Of { user, name } => (Some(user), name),
+        Place::Level => return None,
+    };
+    let reachable = matches!(namespace::place(name), Place::Own(_));
+    (reachable && is_creatable(name)).then_some((user, name))
+}
+
+/// What the owner of the mailbox calls it.
+fn owners_name(record: &MailboxRecord, core: &Core) -> String {
+    match namespace::place(&record.name) {
+        Place::Of { name, .. } if record.account != core.account() => name.to_owned(),
+        _ => record.name.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands: one file for each, or for a small family. Each is a [`Task`]: it asks, hears, writes, ends.
 
+mod acl;
 mod any_time;
 mod append;
 mod copy;
@@ -25,6 +26,8 @@ use super::question::Answer;
 use super::reader::AppendText;
 use super::search::{asks_recent, names_numbers};
 use super::selected::Expunges;
+use crate::mail::rights::Rights;
+use crate::state::outcome::Refusal;
 
 /// A command that is about to run.
 pub struct Command {
@@ -84,6 +87,7 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
         | List(_)
         | Lsub { .. }
         | Status { .. }
+        | Acl(_)
         | Idle => core.login.is_none().then(|| Reply::bad("Log in first")),
         Check
         | Close
@@ -100,6 +104,12 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
         | Move { .. } => match (&core.login, &core.selected) {
             (None, _) => Some(Reply::bad("Log in first")),
             (Some(_), None) => Some(Reply::bad("Select a mailbox first")),
+            // Its rights may have been withdrawn since it was selected; it can still be let go.
+            (Some(_), Some(selected))
+                if !matches!(request, Close | Unselect) && !selected.may(Rights::READ) =>
+            {
+                Some(Reply::refusal(&Refusal::NotPermitted))
+            }
             (Some(_), Some(_)) => None,
         },
     }
@@ -164,13 +174,14 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::Select { mailbox, read_only, condstore, qresync } => {
             Box::new(select::Select::new(mailbox, read_only, (condstore, qresync)))
         }
-        Request::Create { mailbox, special_use } => Box::new(mailboxes::Create { mailbox, special_use }),
+        Request::Create { mailbox, special_use } => Box::new(mailboxes::Create::new(mailbox, special_use)),
         Request::Delete(mailbox) => Box::new(mailboxes::Delete::new(mailbox)),
-        Request::Rename { from, to } => Box::new(mailboxes::Rename { from, to }),
+        Request::Rename { from, to } => Box::new(mailboxes::Rename::new(from, to)),
         Request::Subscribe { mailbox, subscribed } => Box::new(mailboxes::Subscribe { mailbox, subscribed }),
         Request::List(list) => Box::new(list::List::new(list)),
         Request::Lsub { reference, pattern } => Box::new(list::Lsub { reference, pattern }),
         Request::Status { mailbox, items } => Box::new(status::Status::new(mailbox, items)),
+        Request::Acl(request) => Box::new(acl::Acl::new(request)),
         Request::Idle => Box::new(idle::Idle::default()),
         Request::Close => Box::new(expunge::Close::default()),
         Request::Unselect => Box::new(expunge::Unselect),
@@ -203,6 +214,10 @@ impl Task for Refused {
 /// A message set with a number beyond the last message (RFC 9051 9: BAD).
 fn no_such_message() -> Next {
     Next::Done(Reply::bad("The message set names a message that is not there"))
+}
+
+fn no_right() -> Next {
+    Next::Done(Reply::refusal(&Refusal::NotPermitted))
 }
 
 fn read_only() -> Next {

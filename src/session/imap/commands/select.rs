@@ -6,6 +6,7 @@ use super::fetch::Fetch;
 use super::list::{attributes_of, list_line};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, Resync};
 use crate::session::imap::object_id::mailbox_id;
@@ -48,7 +49,7 @@ impl Select {
             io.out.extend_from_slice(b"* OK [CLOSED] The previous mailbox is closed\r\n");
         }
         match self.mailbox.0.clone() {
-            Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
+            Some(name) => Next::Ask(core.reach(name, Rights::READ)),
             None => Next::Done(Reply::no_such_mailbox()),
         }
     }
@@ -62,9 +63,9 @@ impl Select {
     /// Tells what changed since the client was here last, if it said so of this very mailbox (RFC 7162 3.2.5).
     fn resync(&mut self, core: &mut Core, io: &mut Io) -> Next {
         let resync = self.qresync.take();
-        let Some((resync, selected)) = resync.zip(core.selected.as_ref()) else { return self.selected() };
+        let Some((resync, selected)) = resync.zip(core.selected.as_ref()) else { return selected(core) };
         if selected.view().read(|view| view.uid_validity.0) != resync.uid_validity {
-            return self.selected();
+            return self::selected(core);
         }
         let all = || SequenceSet::between(1, selected.next_uid().0.saturating_sub(1).max(1));
         let set = resync.known_uids.unwrap_or_else(all);
@@ -72,28 +73,28 @@ impl Select {
         let known_from = matching.map_or(Uid(1), |(sequences, uids)| selected.known_from(sequences, uids));
         let mut fetch = Box::new(Fetch::since(set, resync.modseq, known_from));
         let next = fetch.step(core, None, io);
-        self.resyncing(fetch, next)
+        self.resyncing(fetch, next, core)
     }
 
-    fn resyncing(&mut self, fetch: Box<Fetch>, next: Next) -> Next {
+    fn resyncing(&mut self, fetch: Box<Fetch>, next: Next, core: &Core) -> Next {
         match next {
             // Some went meanwhile: that is told when the command ends.
-            Next::Done(_) => self.selected(),
+            Next::Done(_) => selected(core),
             other => {
                 self.stage = Stage::Resync(fetch);
                 other
             }
         }
     }
+}
 
-    fn selected(&self) -> Next {
-        let reply = if self.read_only {
-            Reply::ok("Opened for reading").with_code("READ-ONLY")
-        } else {
-            Reply::ok("Opened").with_code("READ-WRITE")
-        };
-        Next::Done(reply)
-    }
+fn selected(core: &Core) -> Next {
+    let reply = if core.selected.as_ref().is_some_and(|selected| selected.read_only) {
+        Reply::ok("Opened for reading").with_code("READ-ONLY")
+    } else {
+        Reply::ok("Opened").with_code("READ-WRITE")
+    };
+    Next::Done(reply)
 }
 
 impl Task for Select {
@@ -117,7 +118,7 @@ impl Task for Select {
             }
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if core.rev2 => {
                 self.stage = Stage::Around(record);
-                Next::Ask(Question::Mailboxes(core.account()))
+                Next::Ask(Question::Visible(core.account()))
             }
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) => self.open(record),
             (Stage::Around(record), Some(Answer::Mailboxes(mailboxes))) => {
@@ -128,11 +129,15 @@ impl Task for Select {
             }
             (Stage::View(_), Some(Answer::View(None))) => Next::Done(Reply::no_such_mailbox()),
             (Stage::View(record), Some(Answer::View(Some(view)))) => {
+                let selected = Selected::open(view, &record, core.account(), (self.read_only, !core.rev2));
+                if !selected.may(Rights::READ) {
+                    // Withdrawn meanwhile.
+                    return Next::Done(Reply::no_such_mailbox());
+                }
                 core.condstore |= self.condstore;
-                let selected = Selected::open(view, &record, (self.read_only, !core.rev2));
                 write_state(core, &selected, io.out);
                 // RFC 3501 2.3.2: what is \Recent to this session is so to no later one. EXAMINE claims nothing.
-                let claim = !self.read_only && selected.recent() > 0;
+                let claim = selected.claims() && selected.recent() > 0;
                 let up_to = selected.next_uid();
                 core.selected = Some(selected);
                 if !claim {
@@ -145,7 +150,7 @@ impl Task for Select {
             (Stage::Claim, Some(_)) => self.resync(core, io),
             (Stage::Resync(mut fetch), answer) => {
                 let next = fetch.step(core, answer, io);
-                self.resyncing(fetch, next)
+                self.resyncing(fetch, next, core)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
@@ -154,10 +159,7 @@ impl Task for Select {
 
 fn write_state(core: &Core, selected: &Selected, out: &mut BytesMut) {
     selected.view().read(|view| {
-        out.extend_from_slice(b"* FLAGS ");
-        write::known_flags(&view.keywords, out);
-        out.extend_from_slice(b")\r\n");
-        selected.write_permanent_flags(view, out);
+        selected.write_flags(view, out);
         out.extend_from_slice(format!("* {} EXISTS\r\n", selected.exists()).as_bytes());
         // RFC 9051 E: neither is there any more; RFC 9586: nor a message number.
         if !core.rev2 {

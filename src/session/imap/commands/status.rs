@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, StatusItem};
 use crate::session::imap::object_id::mailbox_id;
@@ -26,7 +27,7 @@ impl Status {
             core.enable_condstore(io.out);
         }
         match self.mailbox.0.take() {
-            Some(name) => Next::Ask(Question::Mailbox(core.account(), name)),
+            Some(name) => Next::Ask(core.reach(name, Rights::READ)),
             None => Next::Done(Reply::no_such_mailbox()),
         }
     }

@@ -1,7 +1,7 @@
 //! STORE (RFC 3501 6.4.6, RFC 7162 3.1.3).
 
 use super::copy::uid_list;
-use super::{no_such_message, read_only};
+use super::{no_right, no_such_message, read_only};
 use crate::mail::ids::ModSeq;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::StoreRequest;
@@ -32,6 +32,9 @@ impl Store {
         let Some(selected) = &core.selected else { return no_such_message() };
         if selected.read_only {
             return read_only();
+        }
+        if !selected.rights().may_store(&self.request.flags) {
+            return no_right();
         }
         let Some(ranges) = selected.resolve(&self.request.set, self.uid) else { return no_such_message() };
         let uids = selected.uid_set(&ranges);

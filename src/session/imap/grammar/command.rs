@@ -1,5 +1,6 @@
 //! One whole command: its tag, its name and what it asks.
 
+use super::acl::{AclRequest, acl};
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, NameCoding, pattern};
@@ -60,6 +61,7 @@ pub enum Request {
         mailbox: MailboxName,
         items: Vec<StatusItem>,
     },
+    Acl(AclRequest),
     Idle,
     Check,
     Close,
@@ -120,6 +122,8 @@ pub struct ListRequest {
     pub recursive_match: bool,
     /// `RETURN (SUBSCRIBED)`.
     pub return_subscribed: bool,
+    /// `RETURN (MYRIGHTS)` (RFC 8440).
+    pub return_my_rights: bool,
     /// `RETURN (STATUS (…))` (RFC 5819).
     pub status: Vec<StatusItem>,
 }
@@ -183,9 +187,8 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
             return on_messages(name, false, cursor);
         }
         "AUTHENTICATE" | "COMPRESS" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE"
-        | "DELETE" | "CANCELUPDATE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS" => {
-            cursor.space()?
-        }
+        | "DELETE" | "CANCELUPDATE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS"
+        | "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => cursor.space()?,
         _ => return Err(Syntax::UnknownCommand),
     }
     let request = match name {
@@ -213,6 +216,7 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         }
         "STATUS" => status(cursor)?,
         "CANCELUPDATE" => cancel_update(cursor)?,
+        "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => Request::Acl(acl(name, cursor)?),
         _ => return Err(Syntax::UnknownCommand),
     };
     cursor.end()?;
@@ -398,6 +402,7 @@ fn return_options(cursor: &mut Cursor, list: &mut ListRequest) -> Parsed<()> {
     cursor.list(LIST_OPTIONS_MAX, |cursor| {
         match cursor.word()?.as_str() {
             "SUBSCRIBED" => list.return_subscribed = true,
+            "MYRIGHTS" => list.return_my_rights = true,
             // These attributes are always returned.
             "CHILDREN" | "SPECIAL-USE" => {}
             "STATUS" => {

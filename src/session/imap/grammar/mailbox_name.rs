@@ -1,5 +1,6 @@
 //! Mailbox names: on the wire modified UTF-7 (RFC 3501 5.1.3), or UTF-8 (RFC 9051 5.1) once a client asks for it;
-//! inside UTF-8 in Normalization Form C, with `/` between levels; INBOX, and INBOX as the first level, in capitals.
+//! inside UTF-8 in Normalization Form C, with `/` between levels; INBOX, and INBOX as the first level, in capitals;
+//! the name of another user in lower case.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use super::cursor::{Cursor, Parsed};
 use crate::session::imap::limits::{MAILBOX_NAME_BYTES_MAX, MAILBOX_NAME_LEVELS_MAX};
+use crate::state::namespace::{self, Place};
 
 /// RFC 3501 5.1.3: base64 with `,` for `/`, without padding.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
@@ -59,8 +61,7 @@ impl MailboxName {
 
     pub fn from_wire(wire: &[u8], names: NameCoding) -> Self {
         let given = names.decode(wire);
-        let canonical = given.as_deref().map(|name| with_inbox_in_capitals(&composed(name)));
-        let canonical = canonical.filter(|name| name.len() <= MAILBOX_NAME_BYTES_MAX);
+        let canonical = given.as_deref().and_then(|name| canonical(&composed(name)));
         let differs = canonical != given;
         Self(canonical, given.filter(|_| differs))
     }
@@ -68,6 +69,19 @@ impl MailboxName {
     /// What the client called it, where that is not its name (RFC 9051 6.3.9.7).
     pub fn old_name(&self) -> Option<&str> {
         self.1.as_deref()
+    }
+}
+
+/// The bound is on the name that its owner gives a mailbox.
+fn canonical(name: &str) -> Option<String> {
+    let fits = |name: &str| name.len() <= MAILBOX_NAME_BYTES_MAX;
+    match namespace::place(name) {
+        Place::Of { user, name } if fits(user) && fits(name) => {
+            namespace::shown(&user.to_lowercase(), &with_inbox_in_capitals(name))
+        }
+        Place::Own(name) if fits(name) => Some(with_inbox_in_capitals(name)),
+        Place::Level if fits(name) => Some(name.to_owned()),
+        _ => None,
     }
 }
 
@@ -206,6 +220,18 @@ mod tests {
         assert_eq!(named(b"a&b").0.unwrap(), "a&b");
         assert_eq!(named(b"caf\xe9").0, None);
         assert_eq!(pattern("e\u{301}%".as_bytes(), NameCoding::Utf8), "\u{e9}%");
+    }
+
+    #[test]
+    fn the_names_of_others_have_one_form() {
+        let named = |wire: &str| MailboxName::from_wire(wire.as_bytes(), NameCoding::Utf7).0;
+        assert_eq!(named("user/Bob/inbox/a").unwrap(), "user/bob/INBOX/a");
+        assert_eq!(named("user/bob/Work").unwrap(), "user/bob/Work");
+        assert_eq!(named("user/bob").unwrap(), "user/bob");
+        let longest = "a".repeat(MAILBOX_NAME_BYTES_MAX);
+        assert!(named(&format!("user/bob/{longest}")).is_some());
+        assert!(named(&format!("user/bob/{longest}a")).is_none());
+        assert!(named(&longest).is_some() && named(&format!("{longest}a")).is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The grammar of commands (RFC 3501 9, RFC 4466): bytes of one whole command in, a [`Request`] out.
 //! Pure and total: whatever comes in, a [`Syntax`] error comes out at worst.
 
+mod acl;
 mod append;
 mod command;
 mod cursor;
@@ -11,6 +12,7 @@ mod select;
 mod store;
 mod url;
 
+pub use acl::AclRequest;
 pub use append::{
     AppendHead, AppendStep, MessageHead, Place, Replaces, Stretch, StretchEnd, head as append_head,
     literal_flows, stretch as append_stretch,

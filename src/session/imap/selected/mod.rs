@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::mail::ids::{MailboxId, ModSeq, Timestamp, Uid};
+use crate::mail::flags::Flags;
+use crate::mail::ids::{AccountId, MailboxId, ModSeq, Timestamp, Uid};
+use crate::mail::rights::Rights;
 use crate::session::imap::contexts::Contexts;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::sequence_set::SequenceSet;
@@ -60,7 +62,11 @@ pub struct Selected {
     pub mailbox: MailboxId,
     /// As it was called when it was selected.
     pub name: String,
+    /// Whose session this is, if it is not the owner's.
+    guest: Option<AccountId>,
     pub read_only: bool,
+    /// The rights by which PERMANENTFLAGS were told last.
+    rights_told: Rights,
     /// Message number *n* is `uids[n - 1]`; ascending.
     uids: Vec<Uid>,
     /// Messages that are \Recent to this session: `from..to`, ascending, not touching.
@@ -92,17 +98,22 @@ pub struct Numbered {
 }
 
 impl Selected {
-    /// Opens `view` as it is now. `record` says from where on messages are \Recent, to a client that knows of it.
+    /// Opens `view` as it is now, for `account`. `record` says from where on messages are \Recent, to a client that knows
+    /// of it.
     pub fn open(
         view: Arc<SharedView>,
         record: &MailboxRecord,
+        account: AccountId,
         (read_only, knows_recent): (bool, bool),
     ) -> Self {
         let mut selected = view.read(|now| Self {
             view: view.clone(),
             mailbox: now.id,
             name: record.name.clone(),
-            read_only,
+            guest: (now.account != account).then_some(account),
+            rights_told: now.rights_of(account),
+            // RFC 4314 5.2: where nothing may be changed.
+            read_only: read_only || !now.rights_of(account).has_any(Rights::CHANGING),
             uids: now.messages().iter().map(|message| message.uid).collect(),
             recent: Vec::new(),
             knows_recent,
@@ -122,12 +133,12 @@ impl Selected {
     }
 
     /// Of the messages `from..to`, those that no session was told of are \Recent to this one, and to no other
-    /// unless this one only looks.
+    /// unless this one only looks, or is a guest's: a mail is recent to its owner until he has seen it.
     fn take_recent(&mut self, from: Uid, to: Uid) {
         if !self.knows_recent {
             return;
         }
-        let unclaimed = if self.read_only { self.view.recent_from() } else { self.view.claim_recent(to) };
+        let unclaimed = if self.claims() { self.view.claim_recent(to) } else { self.view.recent_from() };
         let from = from.max(unclaimed);
         match self.recent.last_mut() {
             _ if from >= to => {}
@@ -141,9 +152,35 @@ impl Selected {
         self.knows_recent = false;
     }
 
+    /// True when what is \Recent to this session is so to no other.
+    pub fn claims(&self) -> bool {
+        !self.read_only && !self.is_guest()
+    }
+
+    pub fn is_guest(&self) -> bool {
+        self.guest.is_some()
+    }
+
+    /// True when all that is needed is allowed now.
+    pub fn may(&self, needs: Rights) -> bool {
+        self.rights().has(needs)
+    }
+
+    /// As of now: another session may have changed the list.
+    pub fn rights(&self) -> Rights {
+        match self.guest {
+            Some(guest) => self.view.read(|view| view.rights_of(guest)),
+            None => Rights::ALL,
+        }
+    }
+
+    fn rights_in(&self, view: &MailboxView) -> Rights {
+        self.guest.map_or(Rights::ALL, |guest| view.rights_of(guest))
+    }
+
     /// Up to where this session's \Recent messages are still to be claimed for all nodes.
     pub fn unclaimed(&self) -> Option<Uid> {
-        let (_, to) = self.recent.last().filter(|_| !self.read_only)?;
+        let (_, to) = self.recent.last().filter(|_| self.claims())?;
         (self.view.read(|view| view.recent_from) < *to).then_some(*to)
     }
 
@@ -178,8 +215,14 @@ impl Selected {
         self.view.read(|view| view.highest_modseq)
     }
 
-    pub fn is_deleted(&self) -> bool {
-        self.view.read(|view| view.deleted)
+    /// Why the mailbox must be let go, if it must.
+    pub fn farewell(&self) -> Option<&'static str> {
+        self.view.read(|view| match self.rights_in(view).has(Rights::READ) {
+            _ if view.deleted => Some("The selected mailbox was deleted"),
+            // RFC 4314 5.1.1.
+            false => Some("The selected mailbox is not open to you any more"),
+            true => None,
+        })
     }
 
     pub fn sequence_of(&self, uid: Uid) -> Option<u32> {
@@ -247,6 +290,10 @@ impl Selected {
         let own = self.own_change.take();
         let view = self.view.clone();
         view.read(|view| {
+            self.tell_rights(view, out);
+            if !self.rights_told.has(Rights::READ) {
+                return;
+            }
             if view.highest_modseq == self.flags_told
                 && view.highest_modseq == self.expunges_told
                 && view.uid_next == self.next_uid
@@ -275,7 +322,7 @@ impl Selected {
         now: Timestamp,
         out: &mut BytesMut,
     ) -> Option<Question> {
-        if self.contexts.are_none() {
+        if self.contexts.are_none() || !self.may(Rights::READ) {
             return None;
         }
         let mut contexts = std::mem::take(&mut self.contexts);
@@ -400,20 +447,32 @@ impl Selected {
             return;
         }
         self.keywords_told = view.keywords.len();
-        out.extend_from_slice(b"* FLAGS ");
-        write::known_flags(&view.keywords, out);
-        out.extend_from_slice(b")\r\n");
-        self.write_permanent_flags(view, out);
+        self.write_flags(view, out);
     }
 
-    pub fn write_permanent_flags(&self, view: &MailboxView, out: &mut BytesMut) {
-        if self.read_only {
+    /// RFC 4314 5.1.1: FLAGS and PERMANENTFLAGS again when other flags may be changed than before.
+    fn tell_rights(&mut self, view: &MailboxView, out: &mut BytesMut) {
+        let rights = self.rights_in(view);
+        let told = std::mem::replace(&mut self.rights_told, rights);
+        if rights.over_flags() != told.over_flags() && rights.has(Rights::READ) {
+            self.write_flags(view, out);
+        }
+    }
+
+    /// FLAGS and PERMANENTFLAGS.
+    pub fn write_flags(&self, view: &MailboxView, out: &mut BytesMut) {
+        out.extend_from_slice(b"* FLAGS ");
+        write::known_flags(Flags::ALL, &view.keywords, out);
+        out.extend_from_slice(b")\r\n");
+        let may = self.rights_in(view).over_flags();
+        if self.read_only || may == Flags::default() {
             out.extend_from_slice(b"* OK [PERMANENTFLAGS ()] Nothing is kept\r\n");
             return;
         }
         out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
-        write::known_flags(&view.keywords, out);
-        let room = view.keywords.len() < crate::mail::flags::KEYWORDS_PER_MAILBOX_MAX;
+        write::known_flags(may, &view.keywords, out);
+        let full = view.keywords.len() >= crate::mail::flags::KEYWORDS_PER_MAILBOX_MAX;
+        let room = may.keywords != 0 && !full;
         out.extend_from_slice(if room { b" \\*)] Kept\r\n" } else { b")] Kept\r\n" });
     }
 

@@ -3,12 +3,14 @@
 use super::harness::{House, MESSAGE_BYTES_MAX};
 use crate::cluster::replica::{Fault, Replica};
 use crate::session::imap::limits::{
-    APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX, BAD_COMMANDS_MAX,
-    BAD_COMMANDS_MAX_LOGGED_IN, BADURL_BYTES_MAX, CANCELLED_TAGS_MAX, CATENATE_PARTS_MAX,
+    ACL_IDENTIFIER_BYTES_MAX, APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX,
+    BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, BADURL_BYTES_MAX, CANCELLED_TAGS_MAX, CATENATE_PARTS_MAX,
     COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, FETCH_ITEMS_MAX,
     OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
 };
 use crate::session::machine::Machine;
+use crate::state::acl::ACL_ENTRIES_MAX;
+use crate::state::command::{Command, NewUser};
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
 
 const LOGIN: &[u8] = b"l LOGIN alice demo-alice\r\n";
@@ -333,6 +335,36 @@ async fn sort_criteria_and_cancelled_tags_are_bounded() {
     let cancel = |count: usize| format!("a CANCELUPDATE {}\r\n", vec!["\"x\""; count].join(" "));
     assert!(say(cancel(CANCELLED_TAGS_MAX)).await.contains("a OK"));
     assert!(say(cancel(CANCELLED_TAGS_MAX + 1)).await.contains("a BAD"));
+}
+
+#[tokio::test]
+async fn identifiers_are_bounded() {
+    let set = |bytes: usize| format!("a LISTRIGHTS INBOX {}\r\n", "x".repeat(bytes));
+    assert!(say(set(ACL_IDENTIFIER_BYTES_MAX)).await.contains("a OK"));
+    assert!(say(set(ACL_IDENTIFIER_BYTES_MAX + 1)).await.starts_with("a BAD"));
+    for bad in ["{3+}\r\na\tb", "-", "\"\""] {
+        let sent = say(format!("a LISTRIGHTS INBOX {bad}\r\n")).await;
+        assert!(sent.starts_with("a BAD"), "{bad}: {sent}");
+    }
+    let not_utf8 = say(b"a LISTRIGHTS INBOX {1+}\r\n\xff\r\n").await;
+    assert!(not_utf8.starts_with("a BAD"), "{not_utf8}");
+}
+
+#[tokio::test]
+async fn a_list_ends_at_its_bound() {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    for number in 1..=ACL_ENTRIES_MAX {
+        let user = NewUser { name: format!("u{number}"), password_phc: "$x".into(), quota_bytes: None };
+        house.replica.run(Command::AddUser(user)).unwrap();
+        session.send(format!("a SETACL INBOX u{number} lr\r\n").as_bytes()).await;
+        assert!(session.take_sent().ends_with("a OK The list is changed\r\n"));
+    }
+    session.send(b"a SETACL INBOX anyone lr\r\n").await;
+    assert!(session.take_sent().starts_with("a NO [LIMIT]"));
+    session.send(b"a DELETEACL INBOX u1\r\nb SETACL INBOX anyone lr\r\n").await;
+    assert!(session.take_sent().contains("b OK"));
 }
 
 #[tokio::test]

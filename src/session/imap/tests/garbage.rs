@@ -100,6 +100,11 @@ fn tokens() -> Vec<Vec<u8>> {
         "4294967295",
         "18446744073709551616",
         "&AOk-",
+        "SETACL INBOX bob +lrs",
+        "GETACL ",
+        "MYRIGHTS user/bob/INBOX",
+        "LISTRIGHTS INBOX -anyone",
+        "user/bob/",
     ];
     ours.iter()
         .map(|token| token.as_bytes().to_vec())

@@ -1,4 +1,4 @@
-//! One house with a user, and sessions in it that are driven without sockets.
+//! One house with two users, of whom alice gets the mail, and sessions in it that are driven without sockets.
 
 use std::sync::Arc;
 
@@ -31,9 +31,13 @@ impl House {
     pub fn new() -> Self {
         let clock = Clock::fixed(Timestamp(1_700_000_000_000));
         let replica = MemoryReplica::new(clock.clone());
-        let user = NewUser { name: "alice".into(), password_phc: phc("demo-alice"), quota_bytes: None };
-        let added = replica.run(Command::AddUser(user)).unwrap();
-        let Outcome::UserAdded { account } = added else { panic!("{added:?}") };
+        let added = ["alice", "bob"].map(|name| {
+            let password_phc = phc(&format!("demo-{name}"));
+            replica
+                .run(Command::AddUser(NewUser { name: name.into(), password_phc, quota_bytes: None }))
+                .unwrap()
+        });
+        let Outcome::UserAdded { account } = added[0] else { panic!("{added:?}") };
         let setting = ("smtp.message_bytes_max".to_owned(), Some(MESSAGE_BYTES_MAX.to_string()));
         replica.run(Command::SetSettings { changes: vec![setting] }).unwrap();
         let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };

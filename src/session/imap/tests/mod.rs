@@ -2,6 +2,7 @@
 
 mod bounds;
 mod garbage;
+mod guest;
 mod harness;
 mod hostile;
 mod pipelining;

@@ -2,7 +2,8 @@
 //!
 //! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line, `␀` for a NUL. `C2:`
 //! and `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
-//! TLS (it comes first), `quota N` gives alice room for N bytes, `set KEY VALUE` changes a setting, `fault on` takes the quorum away, `login` logs both sessions in as alice.
+//! TLS (it comes first), `quota N` gives alice room for N bytes, `set KEY VALUE` changes a setting, `remove NAME` removes a
+//! user, `fault on` takes the quorum away, `login` logs both sessions in as alice, `login alice bob` as the two.
 
 use std::path::Path;
 
@@ -58,8 +59,9 @@ async fn play(text: &str, pace: Pace) -> Result<(), String> {
                 house.deliver(mailbox, &MAIL.replace("SUBJECT", subject));
             }
             "login" => {
-                for session in &mut sessions {
-                    session.send(b"l LOGIN alice demo-alice\r\n").await;
+                let names = if rest.is_empty() { "alice alice" } else { rest };
+                for (session, name) in sessions.iter_mut().zip(names.split(' ')) {
+                    session.send(format!("l LOGIN {name} demo-{name}\r\n").as_bytes()).await;
                     let sent = session.take_sent();
                     assert!(sent.contains("l OK"), "{sent}");
                 }
@@ -74,6 +76,10 @@ async fn play(text: &str, pace: Pace) -> Result<(), String> {
                 let changes = vec![(key.to_owned(), Some(value.to_owned()))];
                 let outcome = house.replica.run(Command::SetSettings { changes });
                 assert_eq!(outcome.unwrap(), Outcome::Done);
+            }
+            "remove" => {
+                let removed = house.replica.run(Command::RemoveUser { name: rest.into() });
+                assert_eq!(removed.unwrap(), Outcome::Done);
             }
             "fault" => house.replica.fail((rest == "on").then_some(Fault::NoQuorum)),
             _ => panic!("line {}: what is {word}?", number + 1),

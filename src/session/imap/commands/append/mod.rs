@@ -12,8 +12,9 @@ use self::replace::Replaced;
 use self::source::Source;
 use super::copy::uid_list;
 use crate::clock::Clock;
-use crate::mail::ids::{MailboxId, Timestamp};
+use crate::mail::ids::{AccountId, MailboxId, Timestamp};
 use crate::mail::mime::recode::Unservable;
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{
     AppendHead, AppendStep, Cursor, MessageHead, NameCoding, Parsed, Place, StretchEnd, append_head,
@@ -60,6 +61,8 @@ pub struct Append {
     literal: Option<Literal>,
     left: u64,
     mailbox: Option<MailboxId>,
+    /// Whose mailbox it is: his quota counts.
+    owner: AccountId,
     /// The message under way.
     message: Option<Message>,
     /// A place is open for it.
@@ -93,6 +96,7 @@ impl Append {
             literal: None,
             left: 0,
             mailbox: None,
+            owner: AccountId::default(),
             message: None,
             placing: false,
             source: Source::default(),
@@ -134,7 +138,7 @@ impl Append {
         }
         let Some(name) = head.mailbox.0 else { return self.refuse(Reply::try_create(), io) };
         self.stage = Stage::Mailbox;
-        Next::Ask(Question::Mailbox(core.account(), name))
+        Next::Ask(core.reach(name, Rights::INSERT))
     }
 
     /// Notes what follows a stretch; its text is to be taken apart.
@@ -192,7 +196,8 @@ impl Append {
         // The quota must have room for all of them; of what is put together the commit knows the size.
         self.stage = Stage::Place;
         let freed = self.replaced.as_ref().map_or(0, |replaced| replaced.bytes);
-        Next::Ask(Question::Place(self.messages_bytes.saturating_add(bytes.max(1)).saturating_sub(freed)))
+        let bytes = self.messages_bytes.saturating_add(bytes.max(1)).saturating_sub(freed);
+        Next::Ask(Question::Place { owner: self.owner, bytes })
     }
 
     /// RFC 4469 4.2: the message that is put together has a bound as any other.
@@ -351,6 +356,7 @@ impl Task for Append {
             (Stage::Begin, None) => self.begin(core, io),
             (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) if !record.no_select => {
                 self.mailbox = Some(record.id);
+                self.owner = record.account;
                 self.go_on(core, io)
             }
             (Stage::Mailbox, Some(Answer::Mailbox(_))) => self.refuse(Reply::try_create(), io),

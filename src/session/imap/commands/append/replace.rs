@@ -1,10 +1,12 @@
 //! What REPLACE (RFC 8508) adds to APPEND: the message that goes.
 
 use crate::mail::ids::{MailboxId, Uid, UidValidity};
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply};
 use crate::session::imap::grammar::Replaces;
 use crate::session::imap::selected::Expunges;
 use crate::state::command::{Command, NewMessage, Replace};
+use crate::state::outcome::Refusal;
 
 /// A message of the selected mailbox, as it was when the command began.
 pub struct Replaced {
@@ -25,6 +27,10 @@ impl Replaced {
         }
         if selected.read_only {
             return Err(Reply::no("READ-ONLY", "The mailbox is opened for reading only"));
+        }
+        // RFC 8508 4.1: what is replaced is also deleted and expunged.
+        if !selected.may(Rights::READ.union(Rights::DELETE_MESSAGES).union(Rights::EXPUNGE)) {
+            return Err(Reply::refusal(&Refusal::NotPermitted));
         }
         let uid = match (replaces.number, replaces.uid) {
             (None, _) => Some(Uid(selected.last_uid())).filter(|_| selected.exists() > 0),

@@ -9,7 +9,9 @@ use bytes::BytesMut;
 
 pub use self::lsub::Lsub;
 use self::names::{Names, Patterns, superiors};
+use super::acl::write_my_rights;
 use super::status;
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{ListRequest, NameCoding, StatusItem};
 use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
@@ -56,7 +58,7 @@ impl List {
             return Next::Done(Reply::ok("That is the separator"));
         }
         self.stage = Stage::Mailboxes;
-        Next::Ask(Question::Mailboxes(core.account()))
+        Next::Ask(Question::Visible(core.account()))
     }
 
     fn wants_subscriptions(&self) -> bool {
@@ -107,9 +109,14 @@ impl List {
                 self.write_child_info(&mut line);
             }
             line.extend_from_slice(b"\r\n");
+            // RFC 8440 3.
+            if let Some(record) = record.filter(|_| self.request.return_my_rights) {
+                write_my_rights(record, core.names, &mut line);
+            }
             // RFC 5819 2: only what can be selected has a STATUS; 3: and only what is itself meant.
             let wanted = selected && !self.request.status.is_empty();
-            let status_of = record.filter(|record| wanted && !record.no_select).cloned();
+            let has_status = |record: &&MailboxRecord| !record.no_select && record.rights.has(Rights::READ);
+            let status_of = record.filter(|record| wanted && has_status(record)).cloned();
             listed.push_back(Listed { line, status_of });
         }
         self.listed = listed;
