@@ -12,6 +12,7 @@ use super::bodies::ReplicaSet;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::change::Change;
 use crate::state::directory::Directory;
+use crate::state::news::SharedNews;
 use crate::state::reading;
 use crate::state::record::ReplicaRecord;
 use crate::state::rows::{Rows, RowsError};
@@ -19,15 +20,15 @@ use crate::state::view::{LoadingView, MailboxView, SharedView};
 
 /// Mailbox views kept in memory; beyond it the ones that no session holds go, longest unused first.
 pub const VIEWS_MAX: usize = 1_024;
-/// Accounts watched at once before those without a watcher are swept.
-const ACCOUNT_WATCHES_MAX: usize = 16_384;
+/// Accounts whose news are kept before those without a listener are swept.
+const ACCOUNTS_MAX: usize = 16_384;
 /// Bodies dropped, and as many named, that wait for the keeper; beyond it they are found by its scan.
 const TOLD_BODIES_MAX: usize = 16_384;
 
 /// All that is published. Shared by the machine, which writes, and the handles, which read.
 pub struct Feed {
     directory: watch::Sender<Arc<Directory>>,
-    accounts: Mutex<HashMap<AccountId, watch::Sender<u64>>>,
+    accounts: Mutex<HashMap<AccountId, Arc<SharedNews>>>,
     views: Mutex<HashMap<MailboxId, Arc<ViewSlot>>>,
     uses: AtomicU64,
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
@@ -111,8 +112,9 @@ impl Feed {
                     if let Some(slot) = slot {
                         slot.loading.take_in(&change);
                     }
+                    self.of_account(change.account, |news| news.messages_changed(&change));
                 }
-                Change::Mailboxes { account } => self.tick_account(account),
+                Change::Mailboxes { account } => self.of_account(account, SharedNews::list_changed),
                 Change::MailboxDeleted { mailbox } => self.view_deleted(mailbox),
                 Change::Acl { mailbox, acl } => {
                     let slot = held(&self.views).get(&mailbox).cloned();
@@ -136,7 +138,7 @@ impl Feed {
     pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
         self.directory.send_replace(Arc::new(Directory::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);
-        held(&self.accounts).values().for_each(|ticks| ticks.send_modify(|tick| *tick += 1));
+        held(&self.accounts).values().for_each(|news| news.forget());
         let slots: Vec<_> = {
             let mut views = held(&self.views);
             views.retain(|_, slot| !matches!(slot.view.get(), Some(None)));
@@ -210,12 +212,13 @@ impl Feed {
         self.named.overflow.swap(false, Ordering::Relaxed)
     }
 
-    pub fn account(&self, account: AccountId) -> watch::Receiver<u64> {
+    /// What changes in the account's mailboxes, from now on.
+    pub fn account(&self, account: AccountId) -> Arc<SharedNews> {
         let mut accounts = held(&self.accounts);
-        if accounts.len() >= ACCOUNT_WATCHES_MAX {
-            accounts.retain(|_, ticks| ticks.receiver_count() > 0);
+        if accounts.len() >= ACCOUNTS_MAX {
+            accounts.retain(|_, news| Arc::strong_count(news) > 1);
         }
-        accounts.entry(account).or_insert_with(|| watch::Sender::new(0)).subscribe()
+        accounts.entry(account).or_default().clone()
     }
 
     fn slot(&self, mailbox: MailboxId) -> Arc<ViewSlot> {
@@ -235,9 +238,10 @@ impl Feed {
         slot.clone()
     }
 
-    fn tick_account(&self, account: AccountId) {
-        if let Some(ticks) = held(&self.accounts).get(&account) {
-            ticks.send_modify(|tick| *tick += 1);
+    /// Costs nothing for an account that nobody listens to.
+    fn of_account(&self, account: AccountId, tell: impl FnOnce(&SharedNews)) {
+        if let Some(news) = held(&self.accounts).get(&account) {
+            tell(news);
         }
     }
 

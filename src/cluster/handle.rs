@@ -16,6 +16,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, GuestCommand};
 use crate::state::directory::Directory;
+use crate::state::news::SharedNews;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
 use crate::state::reading;
@@ -177,11 +178,8 @@ impl Replica for ClusterHandle {
         }
     }
 
-    fn watch_account(&self, account: AccountId) -> watch::Receiver<u64> {
-        match &self.local.data {
-            Some(data) => data.feed.account(account),
-            None => watch::Sender::new(0).subscribe(),
-        }
+    fn account_news(&self, account: AccountId) -> Arc<SharedNews> {
+        self.local.data.as_ref().map_or_else(Arc::default, |data| data.feed.account(account))
     }
 
     async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {

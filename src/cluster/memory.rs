@@ -14,6 +14,7 @@ use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
 use crate::state::directory::Directory;
+use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::prepare::prepare;
 use crate::state::reading;
@@ -38,7 +39,7 @@ struct State {
     applied: LogIndex,
     bodies: HashMap<BodyId, Bytes>,
     views: HashMap<MailboxId, Arc<SharedView>>,
-    accounts: HashMap<AccountId, watch::Sender<u64>>,
+    accounts: HashMap<AccountId, Arc<SharedNews>>,
     fault: Option<Fault>,
 }
 
@@ -78,6 +79,11 @@ impl MemoryReplica {
         PlacedBody { id, size, on: vec![Self::NODE] }
     }
 
+    /// Mailbox views in memory.
+    pub fn views(&self) -> usize {
+        self.state().views.len()
+    }
+
     fn tell(&self, state: &mut State, change: Change) -> Result<(), Fault> {
         match change {
             Change::Messages(change) => {
@@ -86,10 +92,9 @@ impl MemoryReplica {
                         let _ = view.take_in(&change);
                     });
                 }
+                state.accounts.entry(change.account).or_default().messages_changed(&change);
             }
-            Change::Mailboxes { account } => {
-                state.accounts.entry(account).or_default().send_modify(|count| *count += 1);
-            }
+            Change::Mailboxes { account } => state.accounts.entry(account).or_default().list_changed(),
             Change::MailboxDeleted { mailbox } => {
                 if let Some(view) = state.views.remove(&mailbox) {
                     view.update(|view| view.deleted = true);
@@ -171,8 +176,8 @@ impl Replica for MemoryReplica {
         self.shared.directory.subscribe()
     }
 
-    fn watch_account(&self, account: AccountId) -> watch::Receiver<u64> {
-        self.state().accounts.entry(account).or_default().subscribe()
+    fn account_news(&self, account: AccountId) -> Arc<SharedNews> {
+        self.state().accounts.entry(account).or_default().clone()
     }
 
     async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {

@@ -12,6 +12,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
+use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::MailboxRecord;
 use crate::state::view::SharedView;
@@ -73,8 +74,8 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// Ticks when the directory changes; holds the newest.
     fn watch_directory(&self) -> watch::Receiver<Arc<Directory>>;
 
-    /// Ticks when a mailbox of this account is made, deleted, renamed or (un)subscribed.
-    fn watch_account(&self, account: AccountId) -> watch::Receiver<u64>;
+    /// What changes in any mailbox of this account, from now on.
+    fn account_news(&self, account: AccountId) -> Arc<SharedNews>;
 
     /// The account's mailboxes, ascending by name.
     fn mailboxes(&self, account: AccountId)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::acl::Acl;
 use super::record::{MessageRecord, ReplicaRecord};
-use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
@@ -41,7 +41,9 @@ pub enum Change {
 /// except a claim of \Recent, which repeats the mailbox's highest and puts and expunges nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessagesChanged {
+    pub account: AccountId,
     pub mailbox: MailboxId,
+    pub uid_validity: UidValidity,
     pub modseq: ModSeq,
     pub uid_next: Uid,
     /// See [`super::record::MailboxRecord::recent_from`].
@@ -51,4 +53,9 @@ pub struct MessagesChanged {
     pub expunged: Vec<Uid>,
     /// The keyword table, when it grew.
     pub keywords: Option<Arc<Vec<String>>>,
+    /// Messages in the mailbox now, and of them those without \Seen.
+    pub messages: u32,
+    pub unseen: u32,
+    /// Flags of messages that were there before have changed.
+    pub flags_changed: bool,
 }

@@ -12,6 +12,7 @@ pub mod command;
 pub mod directory;
 pub mod keys;
 pub mod namespace;
+pub mod news;
 pub mod outcome;
 pub mod password;
 pub mod prepare;

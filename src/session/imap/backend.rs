@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::arrange::Facts;
 use super::bodystructure::{Form, write_bodystructure};
 use super::envelope::write_envelope;
-use super::limits::{APPEND_CHUNK_BYTES_MAX, FACTS_BODIES_AT_ONCE_MAX, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX};
+use super::limits::{
+    APPEND_CHUNK_BYTES_MAX, FACTS_BODIES_AT_ONCE_MAX, NEWS_PACE_MS, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX,
+};
 use super::question::{Answer, Question};
 use super::session::Session;
 use super::summary::{Summary, SummaryCache};
@@ -40,6 +42,7 @@ pub struct ImapBackend<R: Replica> {
     /// The mailbox that was reached last, and the session's rights there.
     reached: Option<(MailboxId, Rights)>,
     news: Option<watch::Receiver<u64>>,
+    account_news: Option<PacedNews>,
     who: Option<Authenticated>,
 }
 
@@ -59,6 +62,7 @@ impl<R: Replica> ImapBackend<R> {
             open: None,
             reached: None,
             news: None,
+            account_news: None,
             who: None,
         }
     }
@@ -99,9 +103,15 @@ impl<R: Replica> ImapBackend<R> {
                 Answer::View(view)
             }
             Question::Watch(mailbox) => {
-                let open = self.open.as_ref().filter(|(open, _)| Some(*open) == mailbox);
+                let open = self.open.as_ref().filter(|(open, _)| *open == mailbox);
                 self.news = open.map(|(_, view)| view.watch());
                 Answer::Done
+            }
+            Question::News(account) => {
+                let news = self.replica.account_news(account);
+                self.account_news =
+                    Some(PacedNews { ticks: news.watch(), waiting: false, next: Instant::now() });
+                Answer::News(news)
             }
             Question::Propose(command) => Answer::Outcome(self.propose(command).await?),
             Question::Try(command) => {
@@ -300,14 +310,11 @@ impl<R: Replica> Backend<Session> for ImapBackend<R> {
     }
 
     fn news(&mut self) -> impl Future<Output = ()> + Send {
-        let news = self.news.as_mut();
+        let (view, account) = (self.news.as_mut(), self.account_news.as_mut());
         async move {
-            let changed = match news {
-                Some(news) => news.changed().await.is_ok(),
-                None => false,
-            };
-            if !changed {
-                std::future::pending().await
+            tokio::select! {
+                () = changed(view) => {}
+                () = PacedNews::heard(account) => {}
             }
         }
     }
@@ -325,6 +332,43 @@ async fn find<R: Replica>(
     // The view may be a little behind the row.
     settle_until(&view, |view| view.uid_next >= mailbox.uid_next).await;
     Ok(view.read(|view| view.get(uid).copied()))
+}
+
+/// Never, if there is nothing to watch.
+async fn changed(ticks: Option<&mut watch::Receiver<u64>>) {
+    if let Some(ticks) = ticks
+        && ticks.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// News of an account: the first at once, those that follow after [`NEWS_PACE_MS`] and together.
+struct PacedNews {
+    ticks: watch::Receiver<u64>,
+    /// There are some.
+    waiting: bool,
+    /// Before this nothing is heard.
+    next: Instant,
+}
+
+impl PacedNews {
+    /// Cancel-safe: what has come is remembered.
+    async fn heard(account: Option<&mut Self>) {
+        let Some(account) = account else { return std::future::pending().await };
+        if !account.waiting {
+            changed(Some(&mut account.ticks)).await;
+            account.waiting = true;
+        }
+        if Instant::now() < account.next {
+            sleep_until(account.next).await;
+        }
+        // All that came meanwhile is heard now.
+        account.ticks.mark_unchanged();
+        account.waiting = false;
+        account.next = Instant::now() + Duration::from_millis(NEWS_PACE_MS);
+    }
 }
 
 async fn settle_until(view: &Arc<SharedView>, settled: impl Fn(&MailboxView) -> bool + Send) {

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use super::arrange::Facts;
 use super::arrange::sort::{Criterion, Sortable, compare};
 use super::commands::write_runs;
+use super::item::FetchItem;
 use super::limits::{CONTEXT_BYTES_MAX, CONTEXTS_MAX};
 use super::question::{Answer, Question};
 use super::search::{Body, Candidate, Scope, SearchKey, depends_on_time, matches};
@@ -27,6 +28,8 @@ pub struct Context {
     /// Its sets are settled.
     pub key: SearchKey,
     pub members: Members,
+    /// What is wanted of messages that come into it (RFC 5465 7).
+    pub attributes: Vec<FetchItem>,
 }
 
 /// The messages that match.
@@ -151,6 +154,21 @@ impl Contexts {
 
     pub fn are_none(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// True when something is wanted of messages that come into one of them.
+    pub fn want_attributes(&self) -> bool {
+        self.open.iter().any(|context| !context.attributes.is_empty())
+    }
+
+    /// What is wanted of this message by those that it came into, beside `items`.
+    pub fn add_attributes(&self, uid: Uid, items: &mut Vec<FetchItem>) {
+        let wanting = self.open.iter().filter(|context| !context.attributes.is_empty());
+        for context in wanting.filter(|context| context.position(uid).is_some()) {
+            let wanted = context.attributes.iter().filter(|item| !items.contains(item));
+            let wanted: Vec<_> = wanted.cloned().collect();
+            items.extend(wanted);
+        }
     }
 
     pub fn close(&mut self, tag: &str) {

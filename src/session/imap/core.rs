@@ -7,9 +7,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::grammar::{NameCoding, Syntax};
+use super::notify::{Notify, Own};
 use super::question::{Answer, Question};
 use super::reader::Reader;
-use super::selected::{Selected, Telling};
+use super::selected::{Selected, Telling, Wanted};
+use super::telling;
 use super::write;
 use crate::clock::Clock;
 use crate::cluster::replica::Fault;
@@ -65,6 +67,11 @@ pub struct Core {
     pub compressed: bool,
     /// True while IDLE waits: news are wanted.
     pub idling: bool,
+    /// The last NOTIFY (RFC 5465).
+    pub notify: Option<Notify>,
+    pub own: Own,
+    /// How far the telling of what was not asked for has come.
+    pub telling_stage: telling::Stage,
     /// Of the command under way: ESEARCH names it.
     pub tag: String,
     /// For INTERNALDATE and SEARCH YOUNGER.
@@ -81,12 +88,17 @@ impl Core {
 
     /// How this session is told of what it did not ask for. `uid`: the command under way is a UID command.
     pub fn telling(&self, uid: bool) -> Telling {
+        let notify = self.notify.as_ref();
+        let wants_flags = notify.is_some_and(|notify| notify.selected.wanted.flags);
         Telling {
-            // RFC 7162 3.2.4, RFC 9051 7.5.2: every such FETCH has the UID then.
-            uid: uid || self.condstore || self.rev2,
+            // RFC 7162 3.2.4, RFC 9051 7.5.2, RFC 5465 5.1: every such FETCH has the UID then.
+            uid: uid || self.condstore || self.rev2 || wants_flags,
             modseq: self.condstore,
             vanished: self.qresync || self.uid_only,
             uid_only: self.uid_only,
+            wanted: notify
+                .filter(|notify| !notify.settling)
+                .map_or(Wanted::ALL, |notify| notify.selected.wanted),
         }
     }
 

@@ -173,6 +173,15 @@ fn write_names(label: &str, names: &[Vec<u8>], out: &mut BytesMut) {
 }
 
 impl FetchItem {
+    /// The same without setting \Seen: for what is sent unasked.
+    pub fn peeking(self) -> Self {
+        match self {
+            Self::Section(item) => Self::Section(SectionItem { peek: true, ..item }),
+            Self::Binary(item) => Self::Binary(BinaryItem { peek: true, ..item }),
+            item => item,
+        }
+    }
+
     /// True when the answer is cut from the message's bytes.
     pub fn needs_raw(&self) -> bool {
         matches!(self, Self::Section(_) | Self::Binary(_) | Self::BinarySize(_))

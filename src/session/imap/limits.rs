@@ -89,5 +89,13 @@ pub const FACTS_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const CONTEXTS_MAX: usize = 8;
 /// Bytes of one such result; beyond it: NOUPDATE.
 pub const CONTEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Event groups of one NOTIFY (RFC 5465); beyond it: `NO [NOTIFICATIONOVERFLOW]`, as for the next two.
+pub const NOTIFY_GROUPS_MAX: usize = 64;
+/// Mailbox names in all groups of one NOTIFY.
+pub const NOTIFY_NAMES_MAX: usize = 1_000;
+/// Mailboxes that a session listens to, and subscriptions; where there come to be more it listens no longer.
+pub const NOTIFY_MAILBOXES_MAX: usize = 2_000;
+/// Milliseconds from one telling of an account's news to the next: a burst becomes one.
+pub const NEWS_PACE_MS: u64 = 100;
 /// Tags in one CANCELUPDATE.
 pub const CANCELLED_TAGS_MAX: usize = 32;

@@ -17,6 +17,7 @@ pub mod grammar;
 mod guest;
 pub mod item;
 pub mod limits;
+mod notify;
 mod object_id;
 pub mod question;
 mod reader;
@@ -27,6 +28,7 @@ pub mod sequence_set;
 mod session;
 pub mod string;
 pub mod summary;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod write;

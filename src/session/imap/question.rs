@@ -16,6 +16,7 @@ use crate::mail::mime::recode::Unservable;
 use crate::mail::rights::Rights;
 use crate::session::login::{Authenticated, Credentials, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
+use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::SharedView;
@@ -47,8 +48,11 @@ pub enum Question {
     Open(MailboxId),
     /// A mailbox's view, for a look in passing. Answered by [`Answer::View`].
     View(MailboxId),
-    /// The view whose changes the session wants to hear of in IDLE from now on. Answered by [`Answer::Done`].
-    Watch(Option<MailboxId>),
+    /// The view, opened before, whose changes the session wants to hear of from now on. Answered by [`Answer::Done`].
+    Watch(MailboxId),
+    /// What changes in all mailboxes of the account; the session wants to be woken for it from now on. Answered by
+    /// [`Answer::News`].
+    News(AccountId),
     /// Answered by [`Answer::Outcome`], when the views of this node show what was committed.
     Propose(Command),
     /// A command that reading does not depend on (\Recent, implicit \Seen): waited for only a moment.
@@ -87,6 +91,7 @@ pub enum Answer {
     Acl(Vec<(String, Rights)>),
     View(Option<Arc<SharedView>>),
     Record(Option<MessageRecord>),
+    News(Arc<SharedNews>),
     Outcome(Outcome),
     /// Each is there when it was asked for.
     Message {

@@ -49,6 +49,19 @@ impl SequenceSet {
         *self == Self::Saved || self.ranges().iter().any(last)
     }
 
+    /// These numbers, which ascend.
+    pub fn of_ascending(numbers: impl IntoIterator<Item = u32>) -> Self {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for number in numbers {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == number => *last = number,
+                _ => runs.push((number, number)),
+            }
+        }
+        let number = SetNumber::Number;
+        Self::Ranges(runs.into_iter().map(|(first, last)| (number(first), number(last))).collect())
+    }
+
     /// The numbers from `low` to `high`.
     pub fn between(low: u32, high: u32) -> Self {
         Self::Ranges(vec![(SetNumber::Number(low), SetNumber::Number(high))])

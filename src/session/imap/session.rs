@@ -7,9 +7,11 @@ use super::commands::{self, Command};
 use super::core::{Core, Io, Next, Reply, Status, Task, Terms};
 use super::grammar::{self, NameCoding, Syntax, append_head, tag_of};
 use super::limits::{BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, IDLE_SECONDS_MAX, OUTPUT_CHUNK_BYTES};
+use super::notify::{Notify, Own};
 use super::question::{Answer, Question};
 use super::reader::{AppendText, Read, Reader};
-use super::selected::Expunges;
+use super::selected::{Expunges, Selected};
+use super::telling::{self, Manner};
 use crate::clock::Clock;
 use crate::session::machine::{Machine, Peer, Step};
 use crate::state::outcome::Outcome;
@@ -21,6 +23,8 @@ pub struct Session {
     running: Option<Running>,
     ending: Option<Ending>,
     answer: Option<Answer>,
+    /// What NOTIFY wants to be told between commands is told, as far as it is known.
+    told: bool,
     /// BADs since the last good command.
     bad_commands: u32,
     /// The farewell is written.
@@ -36,12 +40,11 @@ struct Running {
     task: Box<dyn Task>,
 }
 
-/// A command that is done, but for what its changes did to results that are kept current.
+/// A command that is done, but for what is told at its end.
 struct Ending {
     tag: String,
     reply: Reply,
-    /// Why the selected mailbox must be let go, if it must.
-    gone: Option<&'static str>,
+    manner: Manner,
     /// What follows the reply is compressed.
     compress: bool,
 }
@@ -61,6 +64,9 @@ impl Session {
             names: NameCoding::default(),
             compressed: false,
             idling: false,
+            notify: None,
+            own: Own::default(),
+            telling_stage: telling::Stage::default(),
             tag: String::new(),
             clock,
             refused_logins: 0,
@@ -72,6 +78,7 @@ impl Session {
             running: None,
             ending: None,
             answer: None,
+            told: false,
             bad_commands: 0,
             closing: false,
         }
@@ -87,22 +94,25 @@ impl Session {
         let running = self.running.as_mut()?;
         let mut io = Io { input, out, reader: &mut self.reader };
         match running.task.step(&mut self.core, self.answer.take(), &mut io) {
-            Next::Ask(question) => match self.core.as_guest(question) {
-                Ok(question) => Some(Step::Ask(question)),
-                // The command goes on with the refusal at once.
-                Err(refusal) => {
-                    self.answer = Some(Answer::Outcome(Outcome::Refused(refusal)));
-                    None
+            Next::Ask(question) => {
+                self.core.own.asks(&question);
+                match self.core.as_guest(question) {
+                    Ok(question) => Some(Step::Ask(question)),
+                    // The command goes on with the refusal at once.
+                    Err(refusal) => {
+                        self.answer = Some(Answer::Outcome(Outcome::Refused(refusal)));
+                        None
+                    }
                 }
-            },
+            }
             Next::NeedInput => Some(Step::NeedInput),
             Next::Flush => Some(Step::Flush),
             Next::Done(reply) => {
-                self.finish(reply, out);
+                self.finish(reply);
                 None
             }
             Next::Compress(reply) => {
-                self.finish(reply, out);
+                self.finish(reply);
                 if let Some(ending) = &mut self.ending {
                     ending.compress = true;
                 }
@@ -110,8 +120,8 @@ impl Session {
             }
             Next::StartTls(reply) => {
                 // No mailbox is selected yet: the end is at once.
-                self.finish(reply, out);
-                self.conclude(out).or(Some(Step::StartTls))
+                self.finish(reply);
+                self.conclude(input, out).or(Some(Step::StartTls))
             }
             Next::Close(reply) => {
                 if let Some(running) = self.running.take() {
@@ -123,25 +133,22 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, reply: Reply, out: &mut BytesMut) {
+    fn finish(&mut self, reply: Reply) {
         let Some(running) = self.running.take() else { return };
-        let gone = self.tell_changes(running.expunges, running.uid, out);
-        self.ending = Some(Ending { tag: running.tag, reply, gone, compress: false });
+        let manner = Manner { expunges: running.expunges, uid: running.uid, others: false };
+        self.ending = Some(Ending { tag: running.tag, reply, manner, compress: false });
     }
 
-    /// Brings the results that are kept current up to date, then ends the command. `None`: it is over.
-    fn conclude(&mut self, out: &mut BytesMut) -> Option<Step<Question>> {
-        if let Some(selected) = &mut self.core.selected {
-            let answer = self.answer.take();
-            if let Some(question) = selected.update_contexts(answer, self.core.clock.now(), out) {
-                return Some(Step::Ask(question));
-            }
+    /// Tells what changed meanwhile, then ends the command. `None`: it is over.
+    fn conclude(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Question>> {
+        let manner = self.ending.as_ref()?.manner;
+        if let Some(step) = self.tell(manner, input, out) {
+            return Some(step);
         }
-        let Ending { tag, reply, gone, compress } = self.ending.take()?;
+        let Ending { tag, reply, compress, .. } = self.ending.take()?;
         reply.write(&tag, out);
-        if let Some(why) = gone {
-            self.farewell(why, out);
-        }
+        self.told = false;
+        self.part_from_gone(out);
         match reply.status {
             Status::Bad => self.count_bad(out),
             Status::Ok | Status::No => self.bad_commands = 0,
@@ -153,12 +160,41 @@ impl Session {
         None
     }
 
-    /// `Some`: why the selected mailbox must be let go.
-    fn tell_changes(&mut self, expunges: Expunges, uid: bool, out: &mut BytesMut) -> Option<&'static str> {
-        let telling = self.core.telling(uid);
-        let selected = self.core.selected.as_mut()?;
-        selected.tell_changes(expunges, telling, out);
-        selected.farewell()
+    /// Tells what NOTIFY wants to be told though nothing is asked. `None`: all is told.
+    fn tell_between(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Question>> {
+        let delayed = match self.core.notify.as_ref().filter(|notify| notify.is_listening()) {
+            Some(notify) => notify.selected.delayed,
+            None => {
+                self.told = true;
+                return None;
+            }
+        };
+        // Watch first, then tell: nothing can change unheard in between.
+        if let Some(watch) = self.core.watch() {
+            return Some(Step::Ask(watch));
+        }
+        let expunges = if delayed { Expunges::KeepBack } else { Expunges::Tell };
+        if let Some(step) = self.tell(Manner { expunges, uid: false, others: true }, input, out) {
+            return Some(step);
+        }
+        self.told = true;
+        self.part_from_gone(out);
+        None
+    }
+
+    fn tell(&mut self, manner: Manner, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Question>> {
+        let mut io = Io { input, out, reader: &mut self.reader };
+        match telling::tell(&mut self.core, manner, self.answer.take(), &mut io)? {
+            Next::Ask(question) => Some(Step::Ask(question)),
+            // It asks and writes, and reads nothing.
+            _ => Some(Step::Flush),
+        }
+    }
+
+    fn part_from_gone(&mut self, out: &mut BytesMut) {
+        if let Some(why) = self.core.selected.as_ref().and_then(Selected::farewell) {
+            self.farewell(why, out);
+        }
     }
 
     fn count_bad(&mut self, out: &mut BytesMut) {
@@ -245,6 +281,8 @@ impl Machine for Session {
     }
 
     fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<Question> {
+        // Whoever wakes the session may know something new.
+        self.told = false;
         loop {
             if self.closing {
                 return Step::Close;
@@ -254,9 +292,11 @@ impl Machine for Session {
                 return Step::Flush;
             }
             let step = if self.ending.is_some() {
-                self.conclude(out)
+                self.conclude(input, out)
             } else if self.running.is_some() {
                 self.run(input, out)
+            } else if !self.told && !self.reader.is_mid_command() {
+                self.tell_between(input, out)
             } else {
                 self.next_command(input, out)
             };
@@ -268,6 +308,7 @@ impl Machine for Session {
 
     fn answer(&mut self, answer: Answer, _out: &mut BytesMut) {
         self.core.note_reached(&answer);
+        self.core.own.hears(&answer);
         self.answer = Some(answer);
     }
 
@@ -277,6 +318,7 @@ impl Machine for Session {
         self.core.terms.starttls = false;
         self.core.login = None;
         self.core.selected = None;
+        self.core.notify = None;
         self.core.condstore = false;
         self.core.qresync = false;
         self.core.rev2 = false;
@@ -318,7 +360,7 @@ impl Machine for Session {
     }
 
     fn wants_news(&self) -> bool {
-        self.core.idling
+        self.core.idling || self.core.notify.as_ref().is_some_and(Notify::is_listening)
     }
 }
 

@@ -182,13 +182,18 @@ pub fn claim_recent(tx: &mut Transaction, mailbox: MailboxId, up_to: Uid) -> Res
         row.recent_from = up_to;
         tx.put(keys::mailbox(id), &row)?;
         tx.changes.push(Change::Messages(MessagesChanged {
+            account: row.account,
             mailbox: id,
+            uid_validity: row.uid_validity,
             modseq: row.highest_modseq,
             uid_next: row.uid_next,
             recent_from: row.recent_from,
             put: Vec::new(),
             expunged: Vec::new(),
             keywords: None,
+            messages: row.messages,
+            unseen: row.unseen,
+            flags_changed: false,
         }));
     }
     Ok(Outcome::Done)

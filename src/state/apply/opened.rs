@@ -27,6 +27,7 @@ pub struct Opened {
     pub id: MailboxId,
     pub row: MailboxRow,
     bytes_before: u64,
+    uid_next_before: Uid,
     keywords: Option<Table>,
     /// `None` expunges.
     edits: BTreeMap<Uid, Option<MessageRecord>>,
@@ -41,7 +42,8 @@ impl Opened {
             return Err(gone().into());
         }
         mailboxes::account_row(tx, row.account)?;
-        Ok(Self { id, bytes_before: row.bytes, row, keywords: None, edits: BTreeMap::new() })
+        let (bytes_before, uid_next_before) = (row.bytes, row.uid_next);
+        Ok(Self { id, row, bytes_before, uid_next_before, keywords: None, edits: BTreeMap::new() })
     }
 
     pub fn keywords(&mut self, tx: &Transaction) -> Result<&mut Table, RowsError> {
@@ -121,17 +123,23 @@ impl Opened {
         self.write_messages(tx, &edits)?;
         let expunged: Vec<Uid> = edits.iter().filter(|(_, it)| it.is_none()).map(|(uid, _)| *uid).collect();
         self.remember_expunged(tx, &expunged)?;
+        let flags_changed = edits.range(..self.uid_next_before).any(|(_, it)| it.is_some());
         let keywords = self.save_keywords(tx)?;
         self.charge(tx)?;
         tx.put(keys::mailbox(self.id), &self.row)?;
         tx.changes.push(Change::Messages(MessagesChanged {
+            account: self.row.account,
             mailbox: self.id,
+            uid_validity: self.row.uid_validity,
             modseq,
             uid_next: self.row.uid_next,
             recent_from: self.row.recent_from,
             put: edits.into_values().flatten().collect(),
             expunged,
             keywords,
+            messages: self.row.messages,
+            unseen: self.row.unseen,
+            flags_changed,
         }));
         Ok(modseq)
     }

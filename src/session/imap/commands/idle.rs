@@ -1,9 +1,13 @@
 //! IDLE (RFC 2177): tells what changes as it changes, until DONE.
 
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
-use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::question::Answer;
 use crate::session::imap::reader::Read;
-use crate::session::imap::selected::Expunges;
+use crate::session::imap::selected::{Expunges, Selected};
+use crate::session::imap::telling::{Manner, tell};
+
+/// RFC 5465 4: what NOTIFY wants, if there was one.
+const TELLING: Manner = Manner { expunges: Expunges::Tell, uid: false, others: true };
 
 #[derive(Default)]
 pub struct Idle {
@@ -22,22 +26,18 @@ impl Task for Idle {
         if !self.begun {
             self.begun = true;
             // Watch first, then tell: nothing can change unheard in between.
-            return Next::Ask(Question::Watch(core.selected.as_ref().map(|selected| selected.mailbox)));
+            if let Some(watch) = core.watch() {
+                return Next::Ask(watch);
+            }
         }
-        // The first answer is that of watching; later ones are for results that are kept current.
-        let answer = if core.idling { answer } else { None };
         if !std::mem::replace(&mut core.idling, true) {
             io.out.extend_from_slice(b"+ idling\r\n");
         }
-        let telling = core.telling(false);
-        if let Some(selected) = &mut core.selected {
-            selected.tell_changes(Expunges::Tell, telling, io.out);
-            if let Some(question) = selected.update_contexts(answer, core.clock.now(), io.out) {
-                return Next::Ask(question);
-            }
-            if selected.farewell().is_some() {
-                return Self::end(core, Reply::ok("Idled"));
-            }
+        if let Some(next) = tell(core, TELLING, answer, io) {
+            return next;
+        }
+        if core.selected.as_ref().and_then(Selected::farewell).is_some() {
+            return Self::end(core, Reply::ok("Idled"));
         }
         match io.reader.read_line(io.input) {
             Read::Nothing => Next::NeedInput,

@@ -12,11 +12,14 @@ mod login;
 mod mailboxes;
 mod message_line;
 mod message_parts;
+mod notify;
 mod search;
 mod select;
 mod status;
 mod store;
 
+pub use fetch::Fetch;
+pub use list::{Names, superiors, write_listed};
 pub use search::Found;
 pub use search::answer::write_runs;
 
@@ -39,25 +42,28 @@ pub struct Command {
 /// APPEND or REPLACE, of which this is the beginning.
 pub fn append(text: AppendText, names: NameCoding) -> Command {
     let task = append::Append::new(text, names);
-    Command { expunges: Expunges::Tell, uid: task.is_uid_command(), task: Box::new(task) }
+    let expunges = if task.replaces() { Expunges::Asked } else { Expunges::Tell };
+    Command { expunges, uid: task.is_uid_command(), task: Box::new(task) }
 }
 
 /// Makes the task that does what is asked, or says why it cannot be done in the session's state.
 pub fn begin(request: Request, core: &Core) -> Command {
     // RFC 3501 7.4.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; the UID forms may. RFC 7162 3.2.10.2: but
     // not where they name message numbers all the same.
-    let (uid, may_expunge) = match &request {
-        Request::Fetch { uid, .. } | Request::Store { uid, .. } => (*uid, *uid),
+    let tell_if = |may| if may { Expunges::Tell } else { Expunges::KeepBack };
+    let (uid, expunges) = match &request {
+        Request::Fetch { uid, .. } | Request::Store { uid, .. } => (*uid, tell_if(*uid)),
         // RFC 5256 3: SORT and THREAD are as SEARCH.
         Request::Search { uid, search } | Request::Sort { uid, search, .. } => {
-            (*uid, *uid && !names_numbers(&search.key))
+            (*uid, tell_if(*uid && !names_numbers(&search.key)))
         }
-        Request::Thread { uid, key, .. } => (*uid, *uid && !names_numbers(key)),
-        Request::UidExpunge(_) => (true, true),
-        Request::Copy { uid, .. } | Request::Move { uid, .. } => (*uid, true),
-        _ => (false, true),
+        Request::Thread { uid, key, .. } => (*uid, tell_if(*uid && !names_numbers(key))),
+        Request::UidExpunge(_) => (true, Expunges::Asked),
+        Request::Expunge => (false, Expunges::Asked),
+        Request::Move { uid, .. } => (*uid, Expunges::Asked),
+        Request::Copy { uid, .. } => (*uid, Expunges::Tell),
+        _ => (false, Expunges::Tell),
     };
-    let expunges = if may_expunge { Expunges::Tell } else { Expunges::KeepBack };
     let refused = out_of_place(&request, core)
         .or_else(|| not_in_rev2(&request, core))
         .or_else(|| conflicting_charset(&request, core))
@@ -88,7 +94,8 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
         | Lsub { .. }
         | Status { .. }
         | Acl(_)
-        | Idle => core.login.is_none().then(|| Reply::bad("Log in first")),
+        | Idle
+        | Notify(_) => core.login.is_none().then(|| Reply::bad("Log in first")),
         Check
         | Close
         | Unselect
@@ -183,6 +190,7 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::Status { mailbox, items } => Box::new(status::Status::new(mailbox, items)),
         Request::Acl(request) => Box::new(acl::Acl::new(request)),
         Request::Idle => Box::new(idle::Idle::default()),
+        Request::Notify(request) => Box::new(notify::Notify::new(request)),
         Request::Close => Box::new(expunge::Close::default()),
         Request::Unselect => Box::new(expunge::Unselect),
         Request::Expunge => Box::new(expunge::Expunge::new(None)),

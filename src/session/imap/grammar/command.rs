@@ -4,6 +4,7 @@ use super::acl::{AclRequest, acl};
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, NameCoding, pattern};
+use super::notify::{NotifyRequest, notify};
 use super::search::{Charset, SearchRequest, search, sort, thread};
 use super::select::{Resync, select};
 use super::store::{StoreRequest, store};
@@ -63,6 +64,7 @@ pub enum Request {
     },
     Acl(AclRequest),
     Idle,
+    Notify(NotifyRequest),
     Check,
     Close,
     Unselect,
@@ -187,8 +189,8 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
             return on_messages(name, false, cursor);
         }
         "AUTHENTICATE" | "COMPRESS" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE"
-        | "DELETE" | "CANCELUPDATE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB" | "STATUS"
-        | "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => cursor.space()?,
+        | "DELETE" | "CANCELUPDATE" | "NOTIFY" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB"
+        | "STATUS" | "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => cursor.space()?,
         _ => return Err(Syntax::UnknownCommand),
     }
     let request = match name {
@@ -217,6 +219,7 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         "STATUS" => status(cursor)?,
         "CANCELUPDATE" => cancel_update(cursor)?,
         "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => Request::Acl(acl(name, cursor)?),
+        "NOTIFY" => Request::Notify(notify(cursor)?),
         _ => return Err(Syntax::UnknownCommand),
     };
     cursor.end()?;

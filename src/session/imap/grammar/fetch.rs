@@ -44,6 +44,12 @@ pub fn fetch(cursor: &mut Cursor) -> Parsed<FetchRequest> {
     Ok(request)
 }
 
+/// `(UID FLAGS)`: what is wanted of messages that will come (RFC 5465 8).
+pub fn attributes(cursor: &mut Cursor) -> Parsed<Vec<FetchItem>> {
+    let items = cursor.list(FETCH_ITEMS_MAX, item)?;
+    if items.is_empty() { Err(Syntax::Malformed("no attribute is named")) } else { Ok(items) }
+}
+
 /// Modifiers of one FETCH.
 const MODIFIERS_MAX: usize = 4;
 

@@ -7,6 +7,7 @@ mod command;
 mod cursor;
 mod fetch;
 mod mailbox_name;
+mod notify;
 mod search;
 mod select;
 mod store;
@@ -21,6 +22,9 @@ pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
 pub use cursor::{Cursor, Parsed, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_creatable};
+#[cfg(test)]
+pub use notify::EVENTS_MAX;
+pub use notify::{EventGroup, Events, Filter, NotifyRequest};
 pub use search::{Charset, PartialRange, Results, SearchRequest};
 pub use select::Resync;
 pub use store::StoreRequest;

@@ -4,10 +4,12 @@
 use std::fmt;
 
 use super::cursor::{Cursor, Parsed, Syntax};
+use super::fetch::attributes;
 use crate::mail::date::{self, Date};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::ModSeq;
 use crate::session::imap::arrange::{Algorithm, Criterion, SortField};
+use crate::session::imap::item::FetchItem;
 use crate::session::imap::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX};
 use crate::session::imap::search::{Needle, SearchKey};
 
@@ -37,6 +39,8 @@ pub struct Results {
     pub count: bool,
     pub save: bool,
     pub update: bool,
+    /// What is wanted of messages that come into a result that is kept current (RFC 5465 7).
+    pub update_attributes: Vec<FetchItem>,
     pub partial: Option<PartialRange>,
 }
 
@@ -157,7 +161,16 @@ fn result(cursor: &mut Cursor, results: &mut Results) -> Parsed<()> {
         "MAX" => &mut results.max,
         "MIN" => &mut results.min,
         "SAVE" => &mut results.save,
-        "UPDATE" => &mut results.update,
+        "UPDATE" => {
+            let mut ahead = *cursor;
+            // RFC 5465 7, 8: its example has a space there that its grammar has not.
+            ahead.take(b' ');
+            if ahead.peek() == Some(b'(') {
+                *cursor = ahead;
+                results.update_attributes = attributes(cursor)?;
+            }
+            &mut results.update
+        }
         "CONTEXT" => return Ok(()),
         "PARTIAL" if results.partial.is_none() => {
             cursor.space()?;

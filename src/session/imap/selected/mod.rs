@@ -26,6 +26,20 @@ pub enum Expunges {
     KeepBack,
     /// They are told right behind the rest.
     Behind,
+    /// The command asks for them, wanted otherwise or not.
+    Asked,
+}
+
+/// Of what the client wants to hear without asking (RFC 5465 6.1): nothing by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    pub new: bool,
+    pub expunged: bool,
+    pub flags: bool,
+}
+
+impl Wanted {
+    pub const ALL: Self = Self { new: true, expunged: true, flags: true };
 }
 
 /// How changes are told that nobody asked for: what a FETCH has, and what an expunge looks like.
@@ -37,6 +51,7 @@ pub struct Telling {
     pub vanished: bool,
     /// UIDFETCH (RFC 9586) instead of FETCH.
     pub uid_only: bool,
+    pub wanted: Wanted,
 }
 
 /// One's own change of flags: told by the command itself, not again.
@@ -88,6 +103,10 @@ pub struct Selected {
     pub saved: Vec<Uid>,
     /// Search results that are kept current.
     pub contexts: Contexts,
+    /// The session is woken when the view changes.
+    pub watched: bool,
+    /// What is wanted of messages below this was told, or need not be.
+    pub attributes_told: Uid,
 }
 
 /// A message of the mailbox by its number.
@@ -126,6 +145,8 @@ impl Selected {
             own_change: None,
             saved: Vec::new(),
             contexts: Contexts::from(now),
+            watched: false,
+            attributes_told: now.uid_next,
         });
         selected.take_recent(record.recent_from, selected.next_uid);
         selected.recent_told = selected.recent();
@@ -237,6 +258,11 @@ impl Selected {
         (1..).zip(&self.uids).map(|(sequence, uid)| Numbered { sequence, uid: *uid })
     }
 
+    /// Those from this UID on.
+    pub fn numbered_from(&self, uid: Uid) -> impl Iterator<Item = Numbered> + '_ {
+        self.numbered().skip(self.uids.partition_point(|known| *known < uid))
+    }
+
     /// The messages that `set` names, as ranges of indices into the message numbers: ascending, not touching.
     /// `None`: a message number is beyond the last (RFC 9051 9: answered with BAD).
     pub fn resolve(&self, set: &SequenceSet, uid: bool) -> Option<Vec<(usize, usize)>> {
@@ -300,13 +326,20 @@ impl Selected {
             {
                 return;
             }
-            if expunges == Expunges::Tell {
+            let wanted = telling.wanted;
+            if expunges == Expunges::Asked || (wanted.expunged && expunges == Expunges::Tell) {
                 self.tell_expunges(view, telling, out);
             }
             let known_before = self.next_uid;
-            self.tell_new(view, out);
-            self.tell_keywords(view, out);
-            self.tell_flags(view, (own, known_before), telling, out);
+            if wanted.new {
+                self.tell_new(view, out);
+            }
+            if wanted.new || wanted.flags {
+                self.tell_keywords(view, out);
+            }
+            if wanted.flags {
+                self.tell_flags(view, (own, known_before), telling, out);
+            }
             if expunges == Expunges::KeepBack {
                 self.tell_kept_back(view, telling, out);
             }
@@ -429,7 +462,7 @@ impl Selected {
         // Each command has a mod-sequence of its own. When it was but one, and it brought messages, or when all were
         // one's own, no other flag can have changed: the usual case, which must not cost a look at the whole mailbox.
         let changes = view.highest_modseq.0 - told.0;
-        let brought = known < view.messages().len();
+        let brought = view.messages().get(known).is_some_and(|message| message.uid < self.next_uid);
         if changes == 1 && brought || own.as_ref().is_some_and(|own| own.count_after(told) == changes) {
             return;
         }

@@ -1,17 +1,19 @@
 //! One house with two users, of whom alice gets the mail, and sessions in it that are driven without sockets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::cluster::replica::Replica;
 use crate::mail::ids::{AccountId, Timestamp};
 use crate::session::driver::Backend;
+use crate::session::imap::limits::NEWS_PACE_MS;
 use crate::session::imap::{ImapBackend, Session, SummaryCache, Terms};
 use crate::session::login::{LoginBounds, Logins};
 use crate::session::machine::{Machine, Peer, Step};
@@ -113,9 +115,10 @@ impl Driven {
         self.run().await;
     }
 
-    /// Wakes the session if it wants to hear of news and there are some.
+    /// Wakes the session if it wants to hear of news and there are some. Call it where time is paused.
     pub async fn hear(&mut self) {
-        while self.machine.wants_news() && self.backend.news().now_or_never().is_some() {
+        let pace = Duration::from_millis(NEWS_PACE_MS);
+        while self.machine.wants_news() && timeout(pace, self.backend.news()).await.is_ok() {
             self.run().await;
         }
     }

@@ -5,6 +5,7 @@ mod garbage;
 mod guest;
 mod harness;
 mod hostile;
+mod notify;
 mod pipelining;
 mod recent;
 mod transcripts;

@@ -21,7 +21,7 @@ enum Pace {
     Bytes,
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn all_transcripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/imap/transcripts");
     let mut stories: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

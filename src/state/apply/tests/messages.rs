@@ -30,6 +30,40 @@ fn a_mail_for_three_is_one_body_and_three_results() {
 }
 
 #[test]
+fn a_change_says_how_the_mailbox_stands_and_whether_flags_changed() {
+    let (mut world, alice) = World::with_alice();
+    let inbox = world.mailbox(alice, "INBOX").id;
+    let mut change = |command| {
+        let changes = world.run(command).changes.into_iter();
+        let mut messages = changes.filter_map(|change| match change {
+            Change::Messages(change) => Some(change),
+            _ => None,
+        });
+        let change = messages.next().expect("the mailbox changed");
+        assert_eq!((change.account, change.mailbox), (alice, inbox));
+        (change.messages, change.unseen, change.flags_changed)
+    };
+    assert_eq!(change(append(inbox, vec![body(1, 10), body(2, 10)], NamedFlags::default())), (2, 2, false));
+    let store = |uids: &[u32]| {
+        Command::Store(StoreFlags {
+            mailbox: inbox,
+            uids: set(uids),
+            change: FlagChange::Add,
+            flags: named(&[SystemFlag::Seen], &[]),
+            unchanged_since: None,
+        })
+    };
+    assert_eq!(change(store(&[2])), (2, 1, true), "the last one is no new one");
+    assert_eq!(
+        change(Command::Expunge { mailbox: inbox, uids: set(&[2]), only_deleted: false }),
+        (1, 1, false)
+    );
+    let both = Command::Copy { from: inbox, uids: set(&[1]), to: inbox };
+    assert_eq!(change(both), (2, 2, false));
+    assert_eq!(change(Command::ClaimRecent { mailbox: inbox, up_to: Uid(2) }), (2, 2, false));
+}
+
+#[test]
 fn a_quota_counts_all_mailboxes_and_ends_at_its_last_byte() {
     let mut world = World::new();
     let alice = world.add_user("alice", Some(30));

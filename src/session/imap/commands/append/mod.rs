@@ -112,6 +112,11 @@ impl Append {
     }
 
     /// True for UID REPLACE.
+    /// REPLACE: a message goes.
+    pub fn replaces(&self) -> bool {
+        matches!(&self.head, Some(Ok(head)) if head.replaces.is_some())
+    }
+
     pub fn is_uid_command(&self) -> bool {
         let replaces = |head: &AppendHead| head.replaces.as_ref().is_some_and(|replaces| replaces.uid);
         matches!(&self.head, Some(Ok(head)) if replaces(head))

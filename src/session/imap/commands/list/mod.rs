@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::BytesMut;
 
 pub use self::lsub::Lsub;
-use self::names::{Names, Patterns, superiors};
+use self::names::Patterns;
+pub use self::names::{Names, superiors};
 use super::acl::write_my_rights;
 use super::status;
 use crate::mail::rights::Rights;
@@ -258,6 +259,21 @@ fn attributes(
 /// What LIST says of one mailbox among all of them.
 pub fn attributes_of(record: &MailboxRecord, mailboxes: &[MailboxRecord]) -> Vec<&'static str> {
     attributes(&record.name, Some(record), &Names::of(mailboxes), true)
+}
+
+/// LIST as NOTIFY has it told (RFC 5465 5.4), with the name that the mailbox had.
+pub fn write_listed(
+    (name, old_name): (&str, Option<&str>),
+    (names, subscribed): (&Names, bool),
+    coding: NameCoding,
+    out: &mut BytesMut,
+) {
+    let record = names.by_name.get(name).copied().flatten();
+    let mut attributes = attributes(name, record, names, true);
+    if subscribed {
+        attributes.push("\\Subscribed");
+    }
+    list_line((name, old_name), &attributes, coding, out);
 }
 
 /// A LIST that nobody asked for; with OLDNAME where the client spelt the name differently (RFC 9051 6.3.9.7).

@@ -19,6 +19,7 @@ use find::Finder;
 use crate::session::imap::contexts::{Context, Members};
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{Results, SearchRequest};
+use crate::session::imap::item::FetchItem;
 use crate::session::imap::question::Answer;
 use crate::session::imap::search::{SearchKey, asks_modseq};
 
@@ -126,16 +127,17 @@ fn told(
         None => return plain(verb, uid, &finder.found, modseq),
     };
     if results.update {
-        watch(core, uid, finder.key(), members(), io);
+        watch(core, uid, (finder.key(), results), members(), io);
     }
     keep(core, results, finder);
     answered(core, uid, results, &finder.found, modseq)
 }
 
 /// RETURN (UPDATE): the result is kept current from now on, or the client hears at once that it is not.
-fn watch(core: &mut Core, uid: bool, key: &SearchKey, members: Members, io: &mut Io) {
+fn watch(core: &mut Core, uid: bool, (key, results): (&SearchKey, &Results), members: Members, io: &mut Io) {
     let tag = core.tag.clone();
-    let context = Context { tag, uid, key: key.clone(), members };
+    let attributes = results.update_attributes.iter().cloned().map(FetchItem::peeking).collect();
+    let context = Context { tag, uid, key: key.clone(), members, attributes };
     if let Some(selected) = &mut core.selected {
         selected.contexts.open(context, io.out);
     }
