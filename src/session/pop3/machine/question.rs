@@ -12,7 +12,7 @@ pub enum Question {
     Login(Credentials),
     /// The raw message.
     Body(Uid),
-    /// Expunge these, all or none.
+    /// Expunge these. Up to 50,000 all or none, in one commit; more in portions.
     Delete(Vec<Uid>),
 }
 

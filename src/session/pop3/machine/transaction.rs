@@ -141,7 +141,10 @@ impl Pop3 {
     pub(super) fn on_deleted(&mut self, deleted: Result<(), Fault>, out: &mut BytesMut) {
         match deleted {
             Ok(()) => line(out, format_args!("+OK bye")),
-            Err(_) => line(out, format_args!("-ERR [SYS/TEMP] no message was deleted, try again")),
+            // RFC 1939 6. What became of it is not known: a proposal that was not answered in time may be committed.
+            Err(_) => {
+                line(out, format_args!("-ERR [SYS/TEMP] some deleted messages may not be removed, try again"))
+            }
         }
         self.phase = Phase::Closing;
     }

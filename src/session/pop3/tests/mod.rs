@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Policy;
+use super::command::{COMMAND_LINE_BYTES_MAX, SASL_LINE_BYTES_MAX};
 use super::machine::{Answer, BAD_COMMANDS_MAX, Maildrop, NoEntry, Pop3, Question};
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, Uid, UidValidity};
@@ -43,6 +44,10 @@ fn answer(question: Question, deleted: &mut Vec<Vec<u32>>) -> Answer {
                         (Uid(9), 1000),
                     ],
                 },
+            )),
+            ("empty", _) => Ok((
+                Authenticated::unchecked(AccountId(2), "empty"),
+                Maildrop { uid_validity: UidValidity(78), messages: Vec::new() },
             )),
             ("busy", _) => Err(NoEntry::Refused(LoginRefused::Busy)),
             ("fault", _) => Err(NoEntry::Fault(Fault::NoQuorum)),
@@ -90,6 +95,47 @@ fn deletions_wait_for_quit() {
 #[test]
 fn a_fault_at_quit_deletes_nothing() {
     assert_eq!(run(script!("delete_fault"), policy(), true), [[3, 5]]);
+}
+
+#[test]
+fn what_is_marked_is_not_there() {
+    assert!(run(script!("marked"), policy(), true).is_empty());
+}
+
+#[test]
+fn an_empty_maildrop_and_none() {
+    assert!(run(script!("empty"), policy(), true).is_empty());
+    assert!(run(script!("quit_at_once"), policy(), true).is_empty());
+}
+
+#[test]
+fn commands_in_one_piece_are_answered_in_order() {
+    assert_eq!(run(script!("pipelined"), policy(), true), [[3]]);
+}
+
+#[test]
+fn malformed_arguments_change_nothing() {
+    assert!(run(script!("arguments"), policy(), true).is_empty());
+}
+
+/// RFC 2449 4: 255 octets with the line end; RFC 5034 4: but for AUTH, whose bound is another.
+#[test]
+fn lines_end_at_their_bounds() {
+    let said = |line: String| {
+        let mut player =
+            Player::new(Pop3::new(policy(), peer(true)), |question| answer(question, &mut Vec::new()));
+        player.out.clear();
+        player.feed(format!("{line}\r\nCAPA\r\n").as_bytes(), Pace::Whole);
+        let lines: Vec<String> = std::iter::from_fn(|| player.line()).collect();
+        assert_eq!(lines.last().map(String::as_str), Some("."), "it stays in step");
+        lines[0].clone()
+    };
+    let capa = |octets: usize| said(format!("CAPA{}", " ".repeat(octets - 6)));
+    assert_eq!(capa(COMMAND_LINE_BYTES_MAX), "+OK Capability list follows");
+    assert_eq!(capa(COMMAND_LINE_BYTES_MAX + 1), "-ERR line too long");
+    let auth = |octets: usize| said(format!("AUTH PLAIN {}", "%".repeat(octets - 13)));
+    assert_eq!(auth(SASL_LINE_BYTES_MAX), "-ERR cannot decode the response");
+    assert_eq!(auth(SASL_LINE_BYTES_MAX + 1), "-ERR line too long");
 }
 
 #[test]
