@@ -66,6 +66,12 @@ endif
 sabotage: tools
 	sh cluster-tests/sabotage/run.sh $(NAMES)
 
+# What this server and Dovecot say of the same mail, ENVELOPE and BODYSTRUCTURE as trees; docs/imap-beside-dovecot.md.
+.PHONY: compare
+compare:
+	$(CARGO) build --bin pollux
+	python3 cluster-tests/compare/beside_dovecot.py
+
 # Hostile bytes for every decoder and protocol machine, SECONDS of each target: 60 by default; TARGETS="imap smtp" for some.
 # KEEP=1 keeps what was learnt in cluster-tests/fuzz/corpus, which `make test` replays.
 SECONDS ?= 60
