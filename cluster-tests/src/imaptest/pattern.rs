@@ -218,6 +218,12 @@ pub fn matches_prefix(pattern: &[u8], text: &[u8], variables: &mut Variables) ->
     Ok(true)
 }
 
+/// imaptest compares strings of C: what stands behind a NUL it does not see, and its script of binary messages names one
+/// octet less than there is.
+fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// Variables as they would be, if what is being compared matches.
 struct Trial<'a> {
     variables: Variables,
@@ -240,6 +246,7 @@ impl Trial<'_> {
             (Value::Text(_), Value::Atom(nil)) if nil.eq_ignore_ascii_case(b"NIL") => Ok(false),
             (wanted, got) => {
                 let (Some(wanted), Some(bytes)) = (wanted.bytes(), got.bytes()) else { return Ok(false) };
+                let (wanted, bytes) = (until_nul(wanted), until_nul(bytes));
                 match pieces(wanted).as_slice() {
                     [Piece::Variable(name)] if !is_number(name) => Ok(self.known_or_new(name, got)),
                     pieces => Ok(self.pieces(pieces, bytes)),
