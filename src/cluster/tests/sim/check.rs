@@ -40,7 +40,7 @@ struct State {
     committed_next: BTreeMap<u64, u64>,
     /// When each entry came into its first log, by term and index.
     appended: BTreeMap<(u64, u64), Instant>,
-    /// When each node last synced an entry that a gate may have waited for in vain.
+    /// When an entry was last on each node's disk that a gate may have waited for in vain before.
     late: BTreeMap<u64, Instant>,
     members: Members,
     /// A hash over the rows as they are behind each index.
@@ -153,6 +153,11 @@ impl Check {
 
     pub fn synced(&self, node: NodeId, entries: &[(LogPosition, Bytes)]) {
         self.lock().synced(node, entries);
+    }
+
+    /// A crash may leave what was not synced, and what a gate has waited for in vain.
+    pub fn crashed(&self, node: NodeId) {
+        self.lock().late.insert(node.0, Instant::now());
     }
 
     pub fn truncate(&self, node: NodeId, log: &LogImage, last: Option<LogPosition>) {

@@ -183,6 +183,7 @@ impl Node {
         self.world.trace.note(|| format!("{} crashes", self.id));
         self.world.net.detach(self.id);
         self.disk.crash();
+        self.world.check.crashed(self.id);
         running.tasks.iter().for_each(JoinHandle::abort);
         let local = running.handle.local.clone();
         local.stopping.send_replace(true);
