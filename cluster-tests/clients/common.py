@@ -30,24 +30,32 @@ class Node:
         return ssl.create_default_context(cafile=self.ca)
 
     def imap(self, user, security="implicit"):
+        imap = self.connected_imap(security)
+        imap.login(user, password(user))
+        return imap
+
+    def connected_imap(self, security="implicit"):
         if security == "implicit":
             imap = imaplib.IMAP4_SSL(self.host, self.port(993), ssl_context=self.tls(), timeout=ANSWER_SECONDS)
         else:
             imap = imaplib.IMAP4(self.host, self.port(143), timeout=ANSWER_SECONDS)
             if security == "starttls":
                 imap.starttls(self.tls())
-        imap.login(user, password(user))
         return imap
 
     def pop3(self, user, security="implicit"):
+        pop = self.connected_pop3(security)
+        pop.user(user)
+        pop.pass_(password(user))
+        return pop
+
+    def connected_pop3(self, security="implicit"):
         if security == "implicit":
             pop = poplib.POP3_SSL(self.host, self.port(995), context=self.tls(), timeout=ANSWER_SECONDS)
         else:
             pop = poplib.POP3(self.host, self.port(110), timeout=ANSWER_SECONDS)
             if security == "starttls":
                 pop.stls(self.tls())
-        pop.user(user)
-        pop.pass_(password(user))
         return pop
 
     def smtp(self, security="starttls", user=None):

@@ -9,11 +9,12 @@ import time
 
 import corpora
 import dialogues
+import sasl
 import stress
 import tools
 from common import Node
 
-STAGES = {"corpora": corpora.run, "dialogues": dialogues.run, "stress": stress.run, "tools": tools.run}
+STAGES = {"corpora": corpora.run, "dialogues": dialogues.run, "sasl": sasl.run, "stress": stress.run, "tools": tools.run}
 
 
 def main(ca, one, two, stage=None):

@@ -139,7 +139,8 @@ fn a_mail_goes_in_by_smtp_and_is_read_by_imap() {
 
     ask(Request::DomainAdd { name: "example.test".to_owned() }).unwrap();
     let password_phc = crate::state::password::hash(b"demo-bob", &[7; 16]);
-    ask(Request::UserAdd { name: "bob".to_owned(), password_phc, quota: Quota::Default }).unwrap();
+    ask(Request::UserAdd { name: "bob".to_owned(), password_phc, scram: None, quota: Quota::Default })
+        .unwrap();
     ask(Request::PolicySet {
         changes: vec![("auth.plaintext_without_tls".to_owned(), Some("true".to_owned()))],
     })

@@ -12,12 +12,13 @@ use futures_util::future::join;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use super::channel::ChannelBindings;
 use super::login::Standing;
 use super::machine::{Machine, Step};
 use super::pace::{Pace, bought};
+use super::tls::Acceptor;
 use super::wire::Wire;
 
 /// Executes a machine's questions; one per session.
@@ -42,9 +43,9 @@ pub enum Security {
     /// No TLS at all; the machine was told not to offer STARTTLS.
     Plain,
     /// Clear until the machine says [`Step::StartTls`].
-    Offered(TlsAcceptor),
+    Offered(Acceptor),
     /// TLS from the first byte.
-    Implicit(TlsAcceptor),
+    Implicit(Acceptor),
 }
 
 /// Bounds of one session's waits.
@@ -108,7 +109,7 @@ const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Runs one session from greeting to end. `shutdown` turns true when the node stops.
 pub async fn serve_connection<S, M, B>(
     socket: S,
-    machine: M,
+    mut machine: M,
     backend: B,
     security: Security,
     limits: (Bounds, watch::Receiver<bool>),
@@ -121,7 +122,7 @@ where
     let (bounds, mut shutdown) = limits;
     let opened = tokio::select! {
         biased;
-        opened = open_wire(socket, security, &bounds) => opened,
+        opened = open_wire(socket, security, &bounds, &mut machine) => opened,
         // Nothing was said yet: there is nobody to take leave of.
         _ = stopping(&mut shutdown) => Err(Ended::Stopped),
     };
@@ -146,27 +147,38 @@ where
     session.run().await
 }
 
-async fn open_wire<S>(
+async fn open_wire<S, M>(
     socket: S,
     security: Security,
     bounds: &Bounds,
-) -> Result<(Wire<S>, Option<TlsAcceptor>), Ended>
+    machine: &mut M,
+) -> Result<(Wire<S>, Option<Acceptor>), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: Machine,
 {
     match security {
         Security::Plain => Ok((Wire::Plain(socket), None)),
         Security::Offered(acceptor) => Ok((Wire::Plain(socket), Some(acceptor))),
-        Security::Implicit(acceptor) => Ok((handshake(socket, &acceptor, bounds).await?, None)),
+        Security::Implicit(acceptor) => Ok((handshake(socket, &acceptor, bounds, machine).await?, None)),
     }
 }
 
-async fn handshake<S>(socket: S, acceptor: &TlsAcceptor, bounds: &Bounds) -> Result<Wire<S>, Ended>
+async fn handshake<S, M>(
+    socket: S,
+    acceptor: &Acceptor,
+    bounds: &Bounds,
+    machine: &mut M,
+) -> Result<Wire<S>, Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: Machine,
 {
-    match timeout(Duration::from_millis(bounds.handshake_ms_max), acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
+    match timeout(Duration::from_millis(bounds.handshake_ms_max), acceptor.tls.accept(socket)).await {
+        Ok(Ok(stream)) => {
+            machine.bind_channel(ChannelBindings::of(stream.get_ref().1, acceptor.end_point.clone()));
+            Ok(Wire::Tls(Box::new(stream)))
+        }
         Ok(Err(error)) => Err(Ended::Handshake(error)),
         Err(_) => Err(Ended::HandshakeTimeout),
     }
@@ -176,7 +188,7 @@ struct Session<S, M, B> {
     wire: Wire<S>,
     machine: M,
     backend: B,
-    acceptor: Option<TlsAcceptor>,
+    acceptor: Option<Acceptor>,
     bounds: Bounds,
     shutdown: watch::Receiver<bool>,
     input: BytesMut,
@@ -346,7 +358,7 @@ where
         let Wire::Plain(socket) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err(Ended::Closed);
         };
-        self.wire = handshake(socket, &acceptor, &self.bounds).await?;
+        self.wire = handshake(socket, &acceptor, &self.bounds, &mut self.machine).await?;
         self.heard = Instant::now();
         self.machine.tls_started();
         Ok(())

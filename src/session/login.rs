@@ -1,22 +1,30 @@
-//! Checks logins: argon2id off the runtime, a bounded cache of verified ones.
+//! Checks logins: argon2id off the runtime, a bounded cache of verified ones; proofs of SCRAM by the keys that are kept.
 //!
 //! The only place that builds an [`Authenticated`]. A client learns nothing of why a login failed,
-//! and an unknown user costs it as much time as a wrong password.
+//! and an unknown user costs it as much time as a wrong password. What is refused as wrong is refused by what the
+//! whole cluster knows: a node that is behind, and cannot ask, says that it does not know ([`LoginRefused::Unsure`]).
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::scram::Proof;
 use crate::clock::Clock;
+use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::AccountId;
+use crate::state::command::Command;
 use crate::state::directory::{Directory, User};
+use crate::state::outcome::Outcome;
+use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::{password, routing};
 
 /// Proof that a client knows an enabled user's password. Built only in this file.
@@ -42,7 +50,43 @@ impl Authenticated {
     }
 }
 
-/// What a client claims.
+/// What a client claims, and by what.
+#[derive(Debug)]
+pub enum Claim {
+    Password(Credentials),
+    Proof(Box<Proof>),
+}
+
+impl Claim {
+    /// A user name or a full address.
+    pub fn login(&self) -> &str {
+        match self {
+            Claim::Password(credentials) => &credentials.login,
+            Claim::Proof(proof) => proof.login(),
+        }
+    }
+}
+
+/// What a SCRAM exchange goes on with. Whoever has no keys, or does not exist, has some that nobody can prove.
+#[derive(Debug)]
+pub struct Keys {
+    pub scram: ScramKeys,
+    /// Ours.
+    pub nonce: String,
+    known: Option<Arc<User>>,
+    /// This node's rows were as far as the cluster's.
+    is_current: bool,
+}
+
+impl Keys {
+    /// For exchanges against pure machines, which have nobody to ask.
+    #[cfg(test)]
+    pub fn unchecked(scram: ScramKeys, nonce: &str) -> Self {
+        Self { scram, nonce: nonce.to_owned(), known: None, is_current: true }
+    }
+}
+
+/// A name and a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// A user name or a full address, as the client wrote it.
@@ -60,9 +104,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// RFC 4616 PLAIN, in base64: `[authzid] NUL authcid NUL password`. Acting for another is refused.
-    pub fn from_sasl_plain(base64: &[u8]) -> Option<Self> {
-        let message = STANDARD.decode(base64).ok()?;
+    /// RFC 4616 PLAIN: `[authzid] NUL authcid NUL password`. Acting for another is refused.
+    pub fn from_plain(message: &[u8]) -> Option<Self> {
         let mut parts = message.splitn(3, |byte| *byte == 0);
         let (authzid, authcid, password) = (parts.next()?, parts.next()?, parts.next()?);
         if !authzid.is_empty() && authzid != authcid {
@@ -89,6 +132,9 @@ pub enum LoginRefused {
     /// Too many checks are waiting: 454 4.7.0, `NO [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
     #[error("too many logins are being checked")]
     Busy,
+    /// Wrong by what this node knows, which may be old: it cannot ask the cluster. The same replies; counts as wrong.
+    #[error("the login is not valid here, and the cluster cannot be asked")]
+    Unsure,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -100,12 +146,23 @@ pub struct LoginBounds {
     /// A refused login hears of it this much later.
     pub refusal_delay_ms: u64,
     pub remembered_max: usize,
+    /// A SCRAM exchange waits no longer than this for rows that are current. Within a cut it goes on with what there is.
+    pub keys_wait_ms_max: u64,
 }
+
+/// Octets of our nonces, before base64.
+const NONCE_BYTES: usize = 18;
 
 impl Default for LoginBounds {
     fn default() -> Self {
         let checks_at_once_max = std::thread::available_parallelism().map_or(2, |cores| cores.get());
-        Self { checks_at_once_max, wait_ms_max: 20_000, refusal_delay_ms: 1_000, remembered_max: 10_000 }
+        Self {
+            checks_at_once_max,
+            wait_ms_max: 20_000,
+            refusal_delay_ms: 1_000,
+            remembered_max: 10_000,
+            keys_wait_ms_max: 1_000,
+        }
     }
 }
 
@@ -136,8 +193,28 @@ impl Standing {
     }
 }
 
+/// What logins want of a replica, whichever it is.
+trait Cluster: Send + Sync {
+    fn refresh(&self) -> Wish<'_, ()>;
+    fn propose(&self, command: Command) -> Wish<'_, Outcome>;
+}
+
+type Wish<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+impl<R: Replica> Cluster for R {
+    fn refresh(&self) -> Wish<'_, ()> {
+        Box::pin(Replica::refresh(self))
+    }
+
+    fn propose(&self, command: Command) -> Wish<'_, Outcome> {
+        Box::pin(Replica::propose(self, command))
+    }
+}
+
 /// Checks logins for every protocol of this node.
 pub struct Logins {
+    cluster: Arc<dyn Cluster>,
+    clock: Clock,
     directory: watch::Receiver<Arc<Directory>>,
     checks: Arc<Semaphore>,
     bounds: LoginBounds,
@@ -147,33 +224,90 @@ pub struct Logins {
     remembered: Mutex<HashMap<String, [u8; 32]>>,
     /// What an unknown user's password is checked against, so that it takes as long.
     stand_in_phc: Arc<std::sync::OnceLock<String>>,
+    /// One user at a time gets the SCRAM keys that were wanting.
+    completing: Arc<Semaphore>,
 }
 
 impl Logins {
-    pub fn new(directory: watch::Receiver<Arc<Directory>>, clock: &Clock, bounds: LoginBounds) -> Self {
+    pub fn new<R: Replica>(replica: R, bounds: LoginBounds) -> Self {
         let mut key = [0; 32];
+        let clock = replica.clock().clone();
         clock.fill(&mut key);
         Self {
-            directory,
+            directory: replica.watch_directory(),
+            cluster: Arc::new(replica),
+            clock,
             checks: Arc::new(Semaphore::new(bounds.checks_at_once_max)),
             bounds,
             key,
             remembered: Mutex::new(HashMap::new()),
             stand_in_phc: Arc::default(),
+            completing: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// Waits for its turn on the blocking threads, and after a refusal for the delay.
-    pub async fn check(&self, credentials: &Credentials) -> Result<Authenticated, LoginRefused> {
-        let found = {
-            let directory = self.directory.borrow();
-            routing::login(&directory, &credentials.login).cloned()
+    pub async fn check(&self, claim: &Claim) -> Result<Authenticated, LoginRefused> {
+        let verdict = match claim {
+            Claim::Password(credentials) => self.check_password(credentials).await,
+            Claim::Proof(proof) => self.check_proof(proof),
         };
-        let verdict = self.verify(found, &credentials.password).await;
         if verdict.is_err() {
             tokio::time::sleep(Duration::from_millis(self.bounds.refusal_delay_ms)).await;
         }
         verdict
+    }
+
+    /// What is wrong here is looked at once more, in rows that are current: a user that was added, or given another
+    /// password, a moment ago or beyond a cut is not told that there is no such login.
+    async fn check_password(&self, claimed: &Credentials) -> Result<Authenticated, LoginRefused> {
+        let found = self.find(&claimed.login);
+        match self.verify(found.clone(), &claimed.password).await {
+            Err(LoginRefused::Wrong) => {}
+            verdict => return verdict,
+        }
+        self.cluster.refresh().await.map_err(|_| LoginRefused::Unsure)?;
+        let now = self.find(&claimed.login);
+        if now == found { Err(LoginRefused::Wrong) } else { self.verify(now, &claimed.password).await }
+    }
+
+    fn find(&self, login: &str) -> Option<Arc<User>> {
+        routing::login(&self.directory.borrow(), login).cloned()
+    }
+
+    /// By rows that are current where that can be: for everyone, as who is known must not be served sooner.
+    pub async fn keys(&self, login: &str) -> Keys {
+        let wait = Duration::from_millis(self.bounds.keys_wait_ms_max);
+        let is_current = matches!(timeout(wait, self.cluster.refresh()).await, Ok(Ok(())));
+        let directory = self.directory.borrow();
+        let known = routing::login(&directory, login).filter(|user| user.scram.is_some()).cloned();
+        let scram = match known.as_ref().and_then(|user| user.scram.clone()) {
+            Some(keys) => keys,
+            None => {
+                // As long as nobody has keys, nobody can be told from anybody.
+                let secret = directory.stand_in_secret.unwrap_or(self.key);
+                ScramKeys::stand_in(&secret, &routing::login_name(&directory, login))
+            }
+        };
+        let mut nonce = [0; NONCE_BYTES];
+        self.clock.fill(&mut nonce);
+        Keys { scram, nonce: STANDARD_NO_PAD.encode(nonce), known, is_current }
+    }
+
+    /// The keys may have been changed, and the user disabled, since the exchange began.
+    fn check_proof(&self, proof: &Proof) -> Result<Authenticated, LoginRefused> {
+        let keys = proof.keys();
+        let known = keys.known.as_ref().filter(|_| proof.is_right());
+        let now = known.and_then(|user| self.directory.borrow().users.get(&user.name).cloned());
+        match (known, now) {
+            (Some(then), Some(now))
+                if now.enabled && now.account == then.account && now.scram == then.scram =>
+            {
+                Ok(Authenticated { account: now.account, name: now.name.clone() })
+            }
+            _ if keys.is_current => Err(LoginRefused::Wrong),
+            _ => Err(LoginRefused::Unsure),
+        }
     }
 
     /// What a session that lives on keeps an eye on.
@@ -194,10 +328,34 @@ impl Logins {
         match (found, mark) {
             (Some(user), Some(mark)) if right && user.enabled => {
                 self.remember(&user.name, mark);
+                self.complete(&user, password);
                 Ok(Authenticated { account: user.account, name: user.name.clone() })
             }
             _ => Err(LoginRefused::Wrong),
         }
+    }
+
+    /// A user whose password was set without SCRAM keys gets them now, the one moment when it is here in the clear.
+    /// Beside the login, which does not wait for it; a password that is changed meanwhile keeps its own.
+    fn complete(&self, user: &User, password: &[u8]) {
+        if user.scram.is_some() || !self.directory.borrow().settings().auth_scram() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.completing).try_acquire_owned() else { return };
+        let (name, password_phc, password) =
+            (user.name.clone(), user.password_phc.clone(), password.to_vec());
+        let (cluster, clock) = (Arc::clone(&self.cluster), self.clock.clone());
+        tokio::spawn(async move {
+            let _turn = turn;
+            let made =
+                tokio::task::spawn_blocking(move || NewScramKeys::of(&password, |octets| clock.fill(octets)))
+                    .await;
+            let Ok(Some(keys)) = made else { return };
+            let keys = Box::new(keys);
+            if let Err(fault) = cluster.propose(Command::AddScramKeys { name, password_phc, keys }).await {
+                tracing::debug!("SCRAM keys are still to be added: {fault}");
+            }
+        });
     }
 
     /// Covers the stored hash too: a changed password makes what is remembered of the old one worthless.

@@ -5,6 +5,8 @@
 
 use bytes::BytesMut;
 
+use super::channel::ChannelBindings;
+
 /// What the machine wants next. Bytes it wrote to `out` before are sent before the driver waits.
 #[derive(Debug)]
 pub enum Step<Q> {
@@ -38,6 +40,9 @@ pub trait Machine: Send {
 
     /// The answer to the last question; what follows is decided by the next `step`.
     fn answer(&mut self, answer: Self::Answer, out: &mut BytesMut);
+
+    /// What names the connection's TLS, for SCRAM-SHA-256-PLUS. Before [`Machine::open`] or [`Machine::tls_started`].
+    fn bind_channel(&mut self, _bindings: ChannelBindings) {}
 
     /// TLS is up; state from before is forgotten where the protocol says so.
     fn tls_started(&mut self);

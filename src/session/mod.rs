@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod autoconfig;
+pub mod channel;
 pub mod compressed;
 pub mod deflate;
 pub mod driver;
@@ -14,6 +15,8 @@ pub mod machine;
 pub mod pace;
 pub mod pop3;
 pub mod reading;
+pub mod sasl;
+pub mod scram;
 pub mod services;
 pub mod smtp;
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Services {
         let (stop, stopping) = watch::channel(false);
         let doors = Arc::new(Doors::default());
         let sessions = Arc::new(Mutex::new(JoinSet::new()));
-        let logins = Arc::new(Logins::new(replica.watch_directory(), replica.clock(), config.logins));
+        let logins = Arc::new(Logins::new(replica.clone(), config.logins));
         let house = Arc::new(House {
             directory: replica.watch_directory(),
             replica,
@@ -343,6 +343,7 @@ fn imap_terms(
         banner: settings.imap_banner(),
         starttls,
         plaintext_without_tls: settings.auth_plaintext_without_tls() && !forced,
+        scram: settings.auth_scram(),
         message_bytes_max: Arc::new(move || now.borrow().settings().smtp_message_bytes_max()),
         login_seconds_max: settings.login_seconds_max(),
         idle_seconds_max: settings.imap_idle_seconds_max(),

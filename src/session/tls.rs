@@ -9,11 +9,21 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::channel;
+
 /// TLS 1.2 and 1.3 with the certificate last loaded.
 pub struct TlsStore {
     cert: PathBuf,
     key: PathBuf,
-    config: ArcSwap<ServerConfig>,
+    loaded: ArcSwap<Acceptor>,
+}
+
+/// Takes the handshakes of connections that are shown one certificate.
+#[derive(Clone)]
+pub struct Acceptor {
+    pub tls: TlsAcceptor,
+    /// What the certificate binds SCRAM to (RFC 5929 4).
+    pub end_point: Option<Arc<[u8]>>,
 }
 
 /// One line for the operator.
@@ -30,8 +40,8 @@ pub enum TlsFault {
 impl TlsStore {
     /// Reads the chain (leaf first) and its key. Blocking: call at start, off the runtime's threads.
     pub fn from_pem(cert: &Path, key: &Path) -> Result<Self, TlsFault> {
-        let config = ArcSwap::new(load(cert, key)?);
-        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), config })
+        let loaded = ArcSwap::new(load(cert, key)?);
+        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), loaded })
     }
 
     /// Where the chain is read from.
@@ -41,17 +51,17 @@ impl TlsStore {
 
     /// Reads the files anew. Blocking. On an error the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsFault> {
-        self.config.store(load(&self.cert, &self.key)?);
+        self.loaded.store(load(&self.cert, &self.key)?);
         Ok(())
     }
 
     /// For the next connection.
-    pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.load_full())
+    pub fn acceptor(&self) -> Acceptor {
+        Acceptor::clone(&self.loaded.load())
     }
 }
 
-fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
+fn load(cert: &Path, key: &Path) -> Result<Arc<Acceptor>, TlsFault> {
     let bad_cert = |problem: String| TlsFault::Certificate { path: cert.to_owned(), problem };
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
@@ -59,6 +69,7 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
     if chain.is_empty() {
         return Err(bad_cert("no certificate in it".to_owned()));
     }
+    let end_point = channel::end_point(&chain[0]);
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| TlsFault::Key { path: key.to_owned(), problem: error.to_string() })?;
     let mismatch = |error: rustls::Error| TlsFault::Mismatch {
@@ -74,5 +85,5 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(mismatch)?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), end_point }))
 }

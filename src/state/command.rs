@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::scram_keys::NewScramKeys;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Timestamp, Uid};
 use crate::mail::rights::Rights;
@@ -31,7 +32,7 @@ pub enum Command {
         name: String,
     },
     AddUser(NewUser),
-    /// Sets the password's PHC string (argon2id; hashing is the proposer's work).
+    /// Sets the password's PHC string (argon2id; hashing is the proposer's work), and drops its SCRAM keys.
     SetPassword {
         name: String,
         password_phc: String,
@@ -149,6 +150,23 @@ pub enum Command {
 
     // Messages again.
     Replace(Box<Replace>),
+
+    // Passwords with what SCRAM needs of them (RFC 5802 3).
+    AddUserWithScram {
+        user: NewUser,
+        keys: Box<NewScramKeys>,
+    },
+    SetPasswordWithScram {
+        name: String,
+        password_phc: String,
+        keys: Box<NewScramKeys>,
+    },
+    /// Of the password behind `password_phc`; refused when the user has another one by now.
+    AddScramKeys {
+        name: String,
+        password_phc: String,
+        keys: Box<NewScramKeys>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::scram_keys::{KEY_BYTES, ScramKeys};
 use crate::mail::ids::AccountId;
 
 /// Everything a session needs to know to route an address or check a login.
@@ -15,6 +16,8 @@ pub struct Directory {
     pub aliases: BTreeMap<String, Arc<Vec<String>>>,
     /// Only what was set; defaults come from the settings table.
     pub settings: BTreeMap<String, String>,
+    /// What the SCRAM keys of those who have none are derived from; there is one once anybody has keys.
+    pub stand_in_secret: Option<[u8; KEY_BYTES]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct User {
     pub account: AccountId,
     pub name: String,
     pub password_phc: String,
+    /// Of the same password.
+    pub scram: Option<ScramKeys>,
     pub quota_bytes: Option<u64>,
     pub enabled: bool,
 }

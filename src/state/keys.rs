@@ -12,11 +12,13 @@ pub const MESSAGES_PER_ROW: u32 = 8;
 pub const META: u8 = 0x01;
 pub const REPLICAS: u8 = 0x02;
 pub const NODE_IDS: u8 = 0x03;
+pub const STAND_IN: u8 = 0x04;
 pub const DOMAIN: u8 = 0x10;
 pub const USER: u8 = 0x11;
 pub const ACCOUNT: u8 = 0x12;
 pub const ALIAS: u8 = 0x13;
 pub const SETTING: u8 = 0x14;
+pub const SCRAM: u8 = 0x15;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -73,12 +75,20 @@ pub fn node_ids() -> Vec<u8> {
     vec![NODE_IDS]
 }
 
+pub fn stand_in() -> Vec<u8> {
+    vec![STAND_IN]
+}
+
 pub fn domain(name: &str) -> Vec<u8> {
     key(DOMAIN, &[name.as_bytes()])
 }
 
 pub fn user(name: &str) -> Vec<u8> {
     key(USER, &[name.as_bytes()])
+}
+
+pub fn scram(user: &str) -> Vec<u8> {
+    key(SCRAM, &[user.as_bytes()])
 }
 
 pub fn account(account: AccountId) -> Vec<u8> {

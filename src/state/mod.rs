@@ -20,6 +20,7 @@ pub mod reading;
 pub mod record;
 pub mod routing;
 pub mod rows;
+pub mod scram_keys;
 pub mod settings;
 pub mod stored;
 pub mod view;

@@ -18,6 +18,16 @@ pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refus
         Command::SetPassword { name, password_phc } => {
             Command::SetPassword { name: name.to_lowercase(), password_phc }
         }
+        Command::AddUserWithScram { user, keys } => {
+            let name = user.name.to_lowercase();
+            Command::AddUserWithScram { user: NewUser { name, ..user }, keys }
+        }
+        Command::SetPasswordWithScram { name, password_phc, keys } => {
+            Command::SetPasswordWithScram { name: name.to_lowercase(), password_phc, keys }
+        }
+        Command::AddScramKeys { name, password_phc, keys } => {
+            Command::AddScramKeys { name: name.to_lowercase(), password_phc, keys }
+        }
         Command::SetQuota { name, quota_bytes } => {
             Command::SetQuota { name: name.to_lowercase(), quota_bytes }
         }
@@ -77,6 +87,7 @@ mod tests {
         let user = User {
             account: AccountId(1),
             name: "bob".into(),
+            scram: None,
             password_phc: String::new(),
             quota_bytes: None,
             enabled: true,

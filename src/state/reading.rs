@@ -1,6 +1,6 @@
 //! Reads of single rows, for the replica's answers and for the keepers of bodies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::record::{MailboxRecord, ReplicaRecord};
 use super::rows::{Rows, RowsError};
 use super::stored::{
     AccountRow, AliasPartRow, BodyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
-    SettingRow, UserRow,
+    ScramRow, SettingRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -177,10 +177,16 @@ impl Directory {
             directory.domains.insert(text(key));
             ControlFlow::Continue(())
         })?;
+        directory.stand_in_secret = get::<StandInRow>(rows, &keys::stand_in())?.map(|row| row.secret);
+        let mut scram = BTreeMap::new();
+        visit::<ScramRow>(rows, &keys::table(keys::SCRAM), |key, row| {
+            scram.insert(text(key), row.keys);
+        })?;
         visit::<UserRow>(rows, &keys::table(keys::USER), |key, row| {
             let name = text(key);
             let user = User {
                 account: row.account,
+                scram: scram.remove(&name),
                 name: name.clone(),
                 password_phc: row.password_phc,
                 quota_bytes: row.quota_bytes,

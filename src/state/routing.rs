@@ -57,13 +57,21 @@ pub fn route_postmaster(directory: &Directory) -> Route {
 
 /// The user a login name means: bare or with any of our domains (requirement 5).
 pub fn login<'a>(directory: &'a Directory, name: &str) -> Option<&'a Arc<User>> {
+    directory.users.get(&login_name(directory, name))
+}
+
+/// What a login name comes to, whether or not there is such a user: the local part where the domain is ours, else
+/// the whole of it, which no user has for a name.
+pub fn login_name(directory: &Directory, name: &str) -> String {
     let local = match name.rsplit_once('@') {
-        Some((local, domain)) => {
-            canonical_domain(domain).filter(|domain| directory.domains.contains(domain)).map(|_| local)?
+        Some((local, domain))
+            if canonical_domain(domain).is_some_and(|domain| directory.domains.contains(&domain)) =>
+        {
+            local
         }
-        None => name,
+        _ => name,
     };
-    directory.users.get(&local.to_lowercase())
+    local.to_lowercase()
 }
 
 const POSTMASTER: &str = "postmaster";
@@ -207,6 +215,7 @@ mod tests {
                 account,
                 name: name.clone(),
                 password_phc: String::new(),
+                scram: None,
                 quota_bytes: None,
                 enabled: true,
             };
@@ -221,6 +230,7 @@ mod tests {
             users: users.iter().enumerate().map(user).collect(),
             aliases: aliases.iter().map(alias).collect(),
             settings: settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            stand_in_secret: None,
         }
     }
 

@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::command::{SpecialUse, UidSet};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
+use super::scram_keys::{KEY_BYTES, ScramKeys};
 use crate::mail::ids::{AccountId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Uid, UidValidity};
 use crate::mail::rights::Rights;
 
@@ -47,6 +48,25 @@ pub struct UserRow {
     pub password_phc: String,
     pub quota_bytes: Option<u64>,
     pub enabled: bool,
+}
+
+/// Of the password behind the user's `password_phc`. There is none for passwords that were set without.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ScramRow {
+    pub keys: ScramKeys,
+}
+
+/// What the SCRAM keys of those who have none are derived from; once and for all.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StandInRow {
+    pub secret: [u8; KEY_BYTES],
+}
+
+/// A secret is not for logs.
+impl std::fmt::Debug for StandInRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StandInRow(…)")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

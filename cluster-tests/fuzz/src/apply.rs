@@ -12,6 +12,7 @@ use pollux::state::command::*;
 use pollux::state::keys;
 use pollux::state::reading;
 use pollux::state::rows::MemoryRows;
+use pollux::state::scram_keys::{ITERATIONS_MIN, NewScramKeys, ScramKeys};
 use pollux::state::stored::{AccountRow, BodyRow, MailboxRow, MessagesRow};
 use pollux::state::view::{MailboxView, TakenIn};
 
@@ -95,6 +96,26 @@ fn placed(dice: &mut Dice) -> PlacedBody {
     PlacedBody { id: BodyId([dice.below(4) as u8; 32]), size, on }
 }
 
+fn scram(dice: &mut Dice) -> Box<NewScramKeys> {
+    let iterations = if dice.flag() { ITERATIONS_MIN } else { dice.number() as u32 };
+    let (salt, key) = ([dice.byte(); 16], [dice.byte(); 32]);
+    let keys = ScramKeys { salt, iterations, stored_key: key, server_key: key };
+    Box::new(NewScramKeys { keys, stand_in_secret: key })
+}
+
+fn password(dice: &mut Dice) -> Command {
+    let (name, password_phc) = (name(dice), name(dice));
+    match dice.below(4) {
+        0 => Command::SetPassword { name, password_phc },
+        1 => Command::SetPasswordWithScram { name, password_phc, keys: scram(dice) },
+        2 => Command::AddScramKeys { name, password_phc: "$x".into(), keys: scram(dice) },
+        _ => {
+            let user = NewUser { name, password_phc, quota_bytes: None };
+            Command::AddUserWithScram { user, keys: scram(dice) }
+        }
+    }
+}
+
 fn command(dice: &mut Dice) -> Command {
     let account = |dice: &mut Dice| AccountId(dice.below(4) as u64);
     let mailbox = |dice: &mut Dice| MailboxId(dice.below(18) as u64);
@@ -107,7 +128,7 @@ fn command(dice: &mut Dice) -> Command {
         2 => {
             Command::AddUser(NewUser { name: name(dice), password_phc: name(dice), quota_bytes: quota(dice) })
         }
-        3 => Command::SetPassword { name: name(dice), password_phc: name(dice) },
+        3 => password(dice),
         4 => Command::SetQuota { name: name(dice), quota_bytes: quota(dice) },
         5 => Command::SetUserEnabled { name: name(dice), enabled: dice.flag() },
         6 => Command::RemoveUser { name: name(dice) },

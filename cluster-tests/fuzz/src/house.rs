@@ -5,9 +5,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use pollux::clock::Clock;
 use pollux::cluster::memory::MemoryReplica;
-use pollux::cluster::replica::Replica;
 use pollux::mail::ids::{AccountId, Timestamp};
-use pollux::session::login::{Authenticated, Credentials, LoginBounds, LoginRefused, Logins};
+use pollux::session::login::{Authenticated, Claim, Credentials, Keys, LoginBounds, LoginRefused, Logins};
 use pollux::state::command::{Command, Deliver, DeliverTo, NewUser};
 use pollux::state::outcome::Outcome;
 use pollux::state::password;
@@ -54,9 +53,9 @@ fn known() -> &'static Known {
         let phc = password::hash(b"secret", b"sixteen bytes...");
         let user = NewUser { name: "alice".into(), password_phc: phc.clone(), quota_bytes: None };
         replica.run(Command::AddUser(user)).expect("the replica is well");
-        let logins = Arc::new(Logins::new(replica.watch_directory(), &clock, LoginBounds::default()));
-        let credentials = Credentials::new(b"alice", b"secret").expect("fits");
-        let alice = block_on(logins.check(&credentials)).expect("the password is hers");
+        let logins = Arc::new(Logins::new(replica.clone(), LoginBounds::default()));
+        let claim = Claim::Password(Credentials::new(b"alice", b"secret").expect("fits"));
+        let alice = block_on(logins.check(&claim)).expect("the password is hers");
         Known { phc, alice, logins }
     })
 }
@@ -66,12 +65,18 @@ pub fn logins() -> Arc<Logins> {
 }
 
 /// Who claims to be alice with the password `secret` is; `busy` meets a busy server; nobody else gets in.
-pub fn login(claim: &Credentials) -> Result<Authenticated, LoginRefused> {
+pub fn login(claim: &Claim) -> Result<Authenticated, LoginRefused> {
+    let Claim::Password(claim) = claim else { return Err(LoginRefused::Wrong) };
     match (claim.login.as_str(), &claim.password[..]) {
         ("alice", b"secret") => Ok(known().alice.clone()),
         ("busy", _) => Err(LoginRefused::Busy),
         _ => Err(LoginRefused::Wrong),
     }
+}
+
+/// What SCRAM goes on with. No proof of it is right.
+pub fn keys(login: &str) -> Keys {
+    block_on(logins().keys(login))
 }
 
 /// Runs what a replica in memory answers at once.

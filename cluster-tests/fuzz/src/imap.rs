@@ -69,6 +69,7 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         banner: "ready".into(),
         starttls: !tls,
         plaintext_without_tls: false,
+        scram: true,
         message_bytes_max: Arc::new(|| MESSAGE_BYTES_MAX),
         login_seconds_max: 180,
         idle_seconds_max: 1_800,
@@ -80,6 +81,7 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         (Arc::new(SummaryCache::new()), Arc::default()),
     );
     let answer: Answering = Box::new(move |question| match question {
+        Question::Keys(login) => Answer::Keys(house::keys(&login)),
         Question::Login(claim) => Answer::Login(house::login(&claim)),
         question => house::block_on(backend.answer(question)),
     });

@@ -49,6 +49,7 @@ fn session(message: &[u8], tls: bool) -> Driven<Pop3, Answering> {
         tls_offered: true,
         tls_forced: false,
         login_without_tls: false,
+        scram: true,
         idle_seconds_max: 600,
         login_seconds_max: 180,
     };
@@ -56,6 +57,7 @@ fn session(message: &[u8], tls: bool) -> Driven<Pop3, Answering> {
     let message = Bytes::copy_from_slice(message);
     let mut deleted = false;
     let answer: Answering = Box::new(move |question| match question {
+        Question::Keys(login) => Answer::Keys(house::keys(&login)),
         Question::Login(claim) => Answer::Login(match house::login(&claim) {
             Ok(alice) => Ok((alice, maildrop(&message))),
             Err(refused) => Err(NoEntry::Refused(refused)),

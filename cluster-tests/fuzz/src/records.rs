@@ -27,6 +27,8 @@ pub fn run(bytes: &[u8]) {
         30 => again::<SlotPartRow>(bytes),
         31 => again::<CommandRow>(bytes),
         32 => again::<SweepRow>(bytes),
+        37 => again::<ScramRow>(bytes),
+        38 => again::<StandInRow>(bytes),
         _ => {}
     }
 }

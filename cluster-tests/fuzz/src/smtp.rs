@@ -66,6 +66,7 @@ fn session(flavor: Flavor, tls: bool) -> (Driven<Smtp, Answering>, Shared) {
         tls_forced: false,
         auth_required: flavor == Flavor::Submission,
         auth_without_tls: false,
+        scram: true,
         idle_seconds_max: 300,
     };
     let world = Shared::default();
@@ -78,6 +79,7 @@ fn session(flavor: Flavor, tls: bool) -> (Driven<Smtp, Answering>, Shared) {
 impl World {
     fn answer(&mut self, question: Question) -> Answer {
         match question {
+            Question::Keys(login) => Answer::Keys(house::keys(&login)),
             Question::Login(claim) => Answer::Login(house::login(&claim)),
             Question::Recipient { path, .. } => Answer::Recipient(verdict(&path)),
             Question::BeginBody => {

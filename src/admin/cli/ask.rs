@@ -15,6 +15,7 @@ use crate::admin::control::request::{LINE_BYTES_MAX, Request};
 use crate::admin::status::{self, Report};
 use crate::clock::Clock;
 use crate::state::password;
+use crate::state::scram_keys::NewScramKeys;
 
 /// How an answer is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +87,12 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
 fn user_request(user: User) -> Result<(Request, Form), Problem> {
     Ok(match user {
         User::Add { name, password_stdin, quota } => {
-            let password_phc = read_password(&name, password_stdin)?;
-            (Request::UserAdd { name, password_phc, quota }, Form::Done)
+            let (password_phc, scram) = read_password(&name, password_stdin)?;
+            (Request::UserAdd { name, password_phc, scram, quota }, Form::Done)
         }
         User::Passwd { name, password_stdin } => {
-            let password_phc = read_password(&name, password_stdin)?;
-            (Request::UserPasswd { name, password_phc }, Form::Done)
+            let (password_phc, scram) = read_password(&name, password_stdin)?;
+            (Request::UserPasswd { name, password_phc, scram }, Form::Done)
         }
         User::List { json } => (Request::UserList, if json { Form::Json } else { Form::Users }),
         User::Show { name, json } => (Request::UserShow { name }, if json { Form::Json } else { Form::User }),
@@ -146,8 +147,8 @@ fn read_bounded(file: &Path) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// The PHC string of what the operator types, twice, or of the one line on standard input.
-fn read_password(name: &str, from_stdin: bool) -> Result<String, Problem> {
+/// The PHC string and SCRAM keys of what the operator types, twice, or of the one line on standard input.
+fn read_password(name: &str, from_stdin: bool) -> Result<(String, Option<NewScramKeys>), Problem> {
     let clear = if from_stdin {
         let mut line = String::new();
         let limit = words::PASSWORD_BYTES_MAX as u64 + 3;
@@ -163,9 +164,11 @@ fn read_password(name: &str, from_stdin: bool) -> Result<String, Problem> {
         }
         words::password(&first)?
     };
+    let clock = Clock::system();
     let mut salt = [0; 16];
-    Clock::system().fill(&mut salt);
-    Ok(password::hash(clear.as_bytes(), &salt))
+    clock.fill(&mut salt);
+    let scram = NewScramKeys::of(clear.as_bytes(), |octets| clock.fill(octets));
+    Ok((password::hash(clear.as_bytes(), &salt), scram))
 }
 
 /// The check-up: what this side sees, then what the node says. Exit 1 if anything fails.

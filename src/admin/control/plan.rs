@@ -9,6 +9,7 @@ use crate::mail::address::canonical_domain;
 use crate::mail::ids::AccountId;
 use crate::state::command::{Command, NewUser};
 use crate::state::directory::{Directory, User};
+use crate::state::scram_keys::NewScramKeys;
 
 /// Octets of a user's name (RFC 5321 4.5.3.1.1: a local part has at most 64).
 pub const USER_NAME_BYTES_MAX: usize = 64;
@@ -122,7 +123,7 @@ pub fn domain_name(name: &str) -> Result<String, Failure> {
 
 fn user(request: Request, directory: &Directory) -> Result<Plan, Failure> {
     match request {
-        Request::UserAdd { name, password_phc, quota } => {
+        Request::UserAdd { name, password_phc, scram, quota } => {
             let name = user_name(&name, directory)?;
             if directory.users.contains_key(&name) {
                 let problem =
@@ -130,12 +131,21 @@ fn user(request: Request, directory: &Directory) -> Result<Plan, Failure> {
                 return Err(Failure::refused(problem));
             }
             let done = format!("user {name} added");
-            propose(Command::AddUser(NewUser { name, password_phc, quota_bytes: quota.bytes() }), done)
+            let user = NewUser { name, password_phc, quota_bytes: quota.bytes() };
+            let command = match kept(scram, directory) {
+                Some(keys) => Command::AddUserWithScram { user, keys },
+                None => Command::AddUser(user),
+            };
+            propose(command, done)
         }
-        Request::UserPasswd { name, password_phc } => {
+        Request::UserPasswd { name, password_phc, scram } => {
             let name = known_user(&name, directory)?.name.clone();
             let done = format!("password of {name} changed");
-            propose(Command::SetPassword { name, password_phc }, done)
+            let command = match kept(scram, directory) {
+                Some(keys) => Command::SetPasswordWithScram { name, password_phc, keys },
+                None => Command::SetPassword { name, password_phc },
+            };
+            propose(command, done)
         }
         Request::UserSet { name, quota, enabled } => {
             let name = known_user(&name, directory)?.name.clone();
@@ -154,6 +164,11 @@ fn user(request: Request, directory: &Directory) -> Result<Plan, Failure> {
             directory.users.values().map(|user| shown_user(user, directory)).collect::<Vec<_>>()
         ))),
     }
+}
+
+/// Nothing is kept for SCRAM where the operator does not want it.
+fn kept(scram: Option<NewScramKeys>, directory: &Directory) -> Option<Box<NewScramKeys>> {
+    scram.filter(|_| directory.settings().auth_scram()).map(Box::new)
 }
 
 fn user_set(name: String, quota: Option<Quota>, enabled: Option<bool>) -> Result<Plan, Failure> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Role;
+use crate::state::scram_keys::NewScramKeys;
 
 /// Raised when a request's meaning changes; a node refuses what it does not know.
 pub const PROTOCOL: u16 = 1;
@@ -17,7 +18,7 @@ pub struct Asked {
     pub request: Request,
 }
 
-/// Passwords come as argon2id PHC strings: the clear one never leaves the command line.
+/// Passwords come as argon2id PHC strings and SCRAM keys: the clear one never leaves the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
@@ -47,6 +48,8 @@ pub enum Request {
     UserAdd {
         name: String,
         password_phc: String,
+        /// `None` for a password that SCRAM cannot carry.
+        scram: Option<NewScramKeys>,
         quota: Quota,
     },
     UserList,
@@ -62,6 +65,7 @@ pub enum Request {
     UserPasswd {
         name: String,
         password_phc: String,
+        scram: Option<NewScramKeys>,
     },
     UserRemove {
         name: String,

@@ -8,11 +8,13 @@ use crate::config::Role;
 use crate::mail::ids::AccountId;
 use crate::state::command::{Command, NewUser};
 use crate::state::directory::{Directory, User};
+use crate::state::scram_keys::NewScramKeys;
 
 fn directory() -> Directory {
     let bob = User {
         account: AccountId(7),
         name: "bob".to_owned(),
+        scram: None,
         password_phc: "$argon2id$…".to_owned(),
         quota_bytes: None,
         enabled: true,
@@ -47,12 +49,13 @@ fn requests_become_commands() {
             Request::UserAdd {
                 name: text("Carol@example.test"),
                 password_phc: phc(),
+                scram: None,
                 quota: Quota::Bytes(5),
             },
             Command::AddUser(new_user),
         ),
         (
-            Request::UserPasswd { name: text("bob"), password_phc: phc() },
+            Request::UserPasswd { name: text("bob"), password_phc: phc(), scram: None },
             Command::SetPassword { name: text("bob"), password_phc: phc() },
         ),
         (
@@ -79,8 +82,12 @@ fn requests_become_commands() {
 
 #[test]
 fn what_cannot_be_granted_is_said_before_anything_is_proposed() {
-    let user =
-        |name: &str| Request::UserAdd { name: text(name), password_phc: text("x"), quota: Quota::Default };
+    let user = |name: &str| Request::UserAdd {
+        name: text(name),
+        password_phc: text("x"),
+        scram: None,
+        quota: Quota::Default,
+    };
     assert!(refused(user("bob")).contains("exists already"));
     assert!(refused(user("bob@elsewhere.test")).contains("not a domain of this cluster"));
     for wrong in ["", "a b", "a+b", ".a", "a..b", &"x".repeat(65)] {
@@ -119,4 +126,30 @@ fn a_password_never_comes_back_out() {
         let shown = format!("{:?}", plan(request, &directory()).unwrap());
         assert!(shown.contains("bob") && !shown.contains("argon2id"), "{shown}");
     }
+}
+
+#[test]
+fn what_scram_needs_is_kept_unless_the_operator_does_not_want_it() {
+    let keys = NewScramKeys::of(b"secret", |octets| octets.fill(7)).unwrap();
+    let add = || Request::UserAdd {
+        name: "carol".to_owned(),
+        password_phc: "x".to_owned(),
+        scram: Some(keys.clone()),
+        quota: Quota::Default,
+    };
+    let passwd = || Request::UserPasswd {
+        name: "bob".to_owned(),
+        password_phc: "x".to_owned(),
+        scram: Some(keys.clone()),
+    };
+    let command = |request, directory: &Directory| match plan(request, directory) {
+        Ok(Plan::Propose { commands, .. }) => commands.into_iter().next().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let mut directory = directory();
+    assert!(matches!(command(add(), &directory), Command::AddUserWithScram { .. }));
+    assert!(matches!(command(passwd(), &directory), Command::SetPasswordWithScram { .. }));
+    directory.settings.insert("auth.scram".to_owned(), "false".to_owned());
+    assert!(matches!(command(add(), &directory), Command::AddUser(_)));
+    assert!(matches!(command(passwd(), &directory), Command::SetPassword { .. }));
 }

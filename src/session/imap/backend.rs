@@ -69,11 +69,15 @@ impl<R: Replica> ImapBackend<R> {
 
     async fn execute(&mut self, question: Question) -> Result<Answer, Fault> {
         Ok(match question {
-            Question::Login(credentials) => {
-                let login = self.logins.check(&credentials).await;
+            Question::Login(claim) => {
+                let login = self.logins.check(&claim).await;
+                if let Err(refused) = &login {
+                    tracing::info!("IMAP login as {:?}: {refused}", claim.login());
+                }
                 self.who = login.as_ref().ok().cloned();
                 Answer::Login(login)
             }
+            Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
             Question::Mailboxes(account) => Answer::Mailboxes(self.replica.mailboxes(account).await?),
             Question::Subscriptions(account) => Answer::Names(self.replica.subscriptions(account).await?),
             Question::Mailbox(account, name) => Answer::Mailbox(self.replica.mailbox(account, &name).await?),
@@ -184,7 +188,12 @@ impl<R: Replica> ImapBackend<R> {
     }
 
     async fn reach(&mut self, account: AccountId, name: &str, needs: Rights) -> Result<Answer, Fault> {
-        let reached = self.replica.reach(account, name).await?;
+        let mut reached = self.replica.reach(account, name).await?;
+        if !reached.as_ref().is_some_and(|record| record.rights.has(needs)) {
+            // It may have been made, or shared, on the other node a moment ago; and beyond a cut nobody knows.
+            self.replica.refresh().await?;
+            reached = self.replica.reach(account, name).await?;
+        }
         self.reached = reached.as_ref().map(|record| (record.id, record.rights));
         Ok(match reached {
             Some(record) if record.rights.has(needs) => Answer::Mailbox(Some(record)),

@@ -1,6 +1,7 @@
 //! What the server says it can do, at each stage of a session.
 
 use super::limits::APPEND_MESSAGES_MAX;
+use crate::session::sasl::Mechanism;
 
 /// What stands in CAPABILITY at every stage.
 const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE";
@@ -11,14 +12,14 @@ const LOGGED_IN: &str = "ACL BINARY CATENATE CHILDREN COMPRESS=DEFLATE CONDSTORE
     THREAD=REFS UIDONLY UIDPLUS UNSELECT UTF8=ACCEPT WITHIN";
 
 /// How far a session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     LoggedIn {
         /// RFC 7889: one bound for all mailboxes.
         append_bytes_max: u64,
     },
-    /// `login_allowed`: passwords may be sent on this connection as it is.
-    Greeting { starttls: bool, login_allowed: bool },
+    /// `mechanisms`: none where passwords may not be sent on this connection as it is.
+    Greeting { starttls: bool, mechanisms: Vec<Mechanism> },
 }
 
 /// The capabilities, space-separated.
@@ -28,11 +29,12 @@ pub fn capabilities(stage: Stage) -> String {
         Stage::LoggedIn { append_bytes_max } => {
             format!("{ALWAYS} APPENDLIMIT={append_bytes_max} {LOGGED_IN} SAVELIMIT={APPEND_MESSAGES_MAX}")
         }
-        Stage::Greeting { starttls, login_allowed } => {
+        Stage::Greeting { starttls, mechanisms } => {
             // RFC 3501 6.2.3: LOGINDISABLED while passwords would go in the clear.
             let starttls = if starttls { " STARTTLS" } else { "" };
-            let login = if login_allowed { " AUTH=PLAIN AUTH=LOGIN" } else { " LOGINDISABLED" };
-            format!("{ALWAYS}{starttls}{login}")
+            let disabled = if mechanisms.is_empty() { " LOGINDISABLED" } else { "" };
+            let login: String = mechanisms.iter().map(|one| format!(" AUTH={}", one.name())).collect();
+            format!("{ALWAYS}{starttls}{disabled}{login}")
         }
     }
 }

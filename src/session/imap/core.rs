@@ -16,6 +16,7 @@ use super::write;
 use crate::clock::Clock;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, MailboxId};
+use crate::session::channel::ChannelBindings;
 use crate::session::login::Authenticated;
 use crate::session::machine::Peer;
 use crate::state::command::Command;
@@ -30,6 +31,8 @@ pub struct Terms {
     pub starttls: bool,
     /// The setting auth.plaintext_without_tls.
     pub plaintext_without_tls: bool,
+    /// The setting auth.scram.
+    pub scram: bool,
     /// Octets of an APPENDed message, as the setting is now: it may change while a session lasts.
     pub message_bytes_max: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Seconds of silence before login.
@@ -49,6 +52,8 @@ impl Terms {
 pub struct Core {
     pub terms: Terms,
     pub peer: Peer,
+    /// What names the TLS below.
+    pub bindings: ChannelBindings,
     pub login: Option<Authenticated>,
     pub selected: Option<Selected>,
     /// RFC 7162 3.1: the client has shown that it knows mod-sequences.

@@ -94,6 +94,9 @@ impl Core {
             | Command::RemoveDomain { .. }
             | Command::AddUser(_)
             | Command::SetPassword { .. }
+            | Command::AddUserWithScram { .. }
+            | Command::SetPasswordWithScram { .. }
+            | Command::AddScramKeys { .. }
             | Command::SetQuota { .. }
             | Command::SetUserEnabled { .. }
             | Command::RemoveUser { .. }

@@ -14,7 +14,7 @@ use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid, UidValidity};
 use crate::mail::mime::recode::Unservable;
 use crate::mail::rights::Rights;
-use crate::session::login::{Authenticated, Credentials, LoginRefused};
+use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
@@ -24,7 +24,9 @@ use crate::state::view::SharedView;
 #[derive(Debug)]
 pub enum Question {
     /// Answered by [`Answer::Login`].
-    Login(Credentials),
+    Login(Claim),
+    /// What SCRAM goes on with for this login. Answered by [`Answer::Keys`].
+    Keys(String),
     /// All mailboxes of the account, ascending by name. Answered by [`Answer::Mailboxes`].
     Mailboxes(AccountId),
     /// The names the account has subscribed to, ascending. Answered by [`Answer::Names`].
@@ -84,6 +86,7 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Answer {
     Login(Result<Authenticated, LoginRefused>),
+    Keys(Keys),
     Mailboxes(Vec<MailboxRecord>),
     Names(Vec<String>),
     Mailbox(Option<MailboxRecord>),

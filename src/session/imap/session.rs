@@ -13,7 +13,9 @@ use super::reader::{AppendText, Read, Reader};
 use super::selected::{Expunges, Selected};
 use super::telling::{self, Manner};
 use crate::clock::Clock;
+use crate::session::channel::ChannelBindings;
 use crate::session::machine::{Machine, Peer, Step};
+use crate::session::sasl;
 use crate::state::outcome::Outcome;
 
 /// One IMAP session.
@@ -54,6 +56,7 @@ impl Session {
         let core = Core {
             terms,
             peer,
+            bindings: ChannelBindings::default(),
             login: None,
             selected: None,
             condstore: false,
@@ -312,6 +315,10 @@ impl Machine for Session {
         self.answer = Some(answer);
     }
 
+    fn bind_channel(&mut self, bindings: ChannelBindings) {
+        self.core.bindings = bindings;
+    }
+
     fn tls_started(&mut self) {
         // RFC 3501 6.2.1: what was known before is forgotten.
         self.core.peer.tls = true;
@@ -368,9 +375,15 @@ impl Core {
     pub fn stage(&self) -> Stage {
         match self.login {
             Some(_) => Stage::LoggedIn { append_bytes_max: self.terms.append_bytes_max() },
-            None => {
-                Stage::Greeting { starttls: self.terms.starttls, login_allowed: self.may_send_password() }
-            }
+            None => Stage::Greeting { starttls: self.terms.starttls, mechanisms: self.mechanisms() },
+        }
+    }
+
+    /// None where passwords may not be sent. The same for SCRAM: what would follow it in the clear is no less secret.
+    pub fn mechanisms(&self) -> Vec<sasl::Mechanism> {
+        match self.may_send_password() {
+            true => sasl::offered(self.terms.scram, &self.bindings),
+            false => Vec::new(),
         }
     }
 

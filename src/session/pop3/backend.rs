@@ -9,7 +9,7 @@ use super::machine::{Answer, Maildrop, NoEntry, Pop3, Question};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::{AccountId, MailboxId, Uid};
 use crate::session::driver::Backend;
-use crate::session::login::{Authenticated, Credentials, Logins, Standing};
+use crate::session::login::{Authenticated, Claim, Logins, Standing};
 use crate::session::reading::ReadingRoom;
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
@@ -29,8 +29,8 @@ impl<R: Replica> Pop3Backend<R> {
         Self { replica, logins, reading, inbox: None, who: None }
     }
 
-    async fn log_in(&mut self, credentials: &Credentials) -> Result<(Authenticated, Maildrop), NoEntry> {
-        let who = self.logins.check(credentials).await.map_err(NoEntry::Refused)?;
+    async fn log_in(&mut self, claim: &Claim) -> Result<(Authenticated, Maildrop), NoEntry> {
+        let who = self.logins.check(claim).await.map_err(NoEntry::Refused)?;
         let opened = self.open_inbox(&who).await.map_err(NoEntry::Fault)?;
         self.who = Some(who.clone());
         Ok((who, opened))
@@ -99,17 +99,18 @@ impl<R: Replica> Backend<Pop3> for Pop3Backend<R> {
 
     async fn answer(&mut self, question: Question) -> Answer {
         match question {
-            Question::Login(credentials) => {
-                let login = self.log_in(&credentials).await;
+            Question::Login(claim) => {
+                let login = self.log_in(&claim).await;
                 match &login {
                     Ok(_) => {}
                     Err(NoEntry::Refused(refused)) => {
-                        info!("POP3 login as {:?}: {refused}", credentials.login);
+                        info!("POP3 login as {:?}: {refused}", claim.login());
                     }
                     Err(NoEntry::Fault(fault)) => warn!("POP3, opening INBOX: {fault}"),
                 }
                 Answer::Login(login)
             }
+            Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
             Question::Body(uid) => Answer::Body(log_fault("reading a message", self.body(uid).await)),
             Question::Delete(uids) => Answer::Deleted(log_fault("deleting", self.delete(uids).await)),
         }

@@ -1,4 +1,4 @@
-//! POP3 (RFC 1939) with STLS (2595), CAPA and RESP-CODES (2449), SASL PLAIN (5034), AUTH-RESP-CODE (3206).
+//! POP3 (RFC 1939) with STLS (2595), CAPA and RESP-CODES (2449), SASL (5034), AUTH-RESP-CODE (3206).
 //!
 //! The maildrop is INBOX as it was at login. It is not locked: IMAP sessions mirror the same mailbox, and
 //! a message that another session expunged meanwhile is answered with `-ERR`. UIDL is
@@ -25,6 +25,8 @@ pub struct Policy {
     pub tls_forced: bool,
     /// USER, PASS and AUTH are taken in the clear (requirement 14).
     pub login_without_tls: bool,
+    /// The setting auth.scram.
+    pub scram: bool,
     pub idle_seconds_max: u64,
     pub login_seconds_max: u64,
 }
@@ -38,6 +40,7 @@ impl Policy {
             banner: settings.pop3_banner(),
             tls_offered,
             tls_forced,
+            scram: settings.auth_scram(),
             login_without_tls: settings.auth_plaintext_without_tls() && !tls_forced,
             idle_seconds_max: settings.pop3_idle_seconds_max(),
             login_seconds_max: settings.login_seconds_max(),

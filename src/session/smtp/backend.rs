@@ -226,14 +226,15 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
 
     async fn answer(&mut self, question: Question) -> Answer {
         match question {
-            Question::Login(credentials) => {
-                let login = self.logins.check(&credentials).await;
+            Question::Login(claim) => {
+                let login = self.logins.check(&claim).await;
                 if let Err(refused) = &login {
-                    info!("SMTP login as {:?}: {refused}", credentials.login);
+                    info!("SMTP login as {:?}: {refused}", claim.login());
                 }
                 self.who = login.as_ref().ok().cloned();
                 Answer::Login(login)
             }
+            Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
             Question::Recipient { path, size, authenticated } => {
                 let verdict = self.recipient(&path, size, authenticated).await;
                 Answer::Recipient(log_fault("looking up a recipient", verdict))

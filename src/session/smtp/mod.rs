@@ -47,6 +47,8 @@ pub struct Policy {
     pub auth_required: bool,
     /// AUTH is taken in the clear.
     pub auth_without_tls: bool,
+    /// The setting auth.scram.
+    pub scram: bool,
     pub idle_seconds_max: u64,
 }
 
@@ -77,6 +79,7 @@ impl Policy {
             tls_forced: listener.tls == TlsMode::Forced && flavor != Flavor::Mx && tls_offered,
             auth_required: listener.auth_required && flavor == Flavor::Submission,
             auth_without_tls: settings.auth_plaintext_without_tls(),
+            scram: settings.auth_scram(),
             idle_seconds_max: settings.smtp_idle_seconds_max(),
         }
     }

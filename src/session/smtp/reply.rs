@@ -28,14 +28,12 @@ pub const VRFY: Reply = reply(252, "2.0.0", "Cannot verify; send some mail, I wi
 pub const GO_AHEAD: Reply = reply(354, "", "End data with <CR><LF>.<CR><LF>");
 pub const TLS_READY: Reply = reply(220, "2.0.0", "Ready to start TLS");
 pub const LOGGED_IN: Reply = reply(235, "2.7.0", "Authentication successful");
-pub const SASL_EMPTY: Reply = reply(334, "", "");
-pub const SASL_NAME: Reply = reply(334, "", "VXNlcm5hbWU6");
-pub const SASL_PASSWORD: Reply = reply(334, "", "UGFzc3dvcmQ6");
 
 pub const STOPPING: Reply = reply(421, "4.3.2", "This node is stopping, try again");
 pub const IDLE: Reply = reply(421, "4.4.2", "Silent for too long");
 pub const LOGIN_ENDED: Reply = reply(421, "4.7.0", "This account is not open to you any more");
 pub const TOO_MANY_ERRORS: Reply = reply(421, "4.7.0", "Too many errors");
+pub const LOGIN_BROKEN_OFF: Reply = reply(421, "4.7.0", "The login was broken off");
 pub const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed logins");
 
 pub const UNAVAILABLE: Reply = reply(451, "4.3.0", "Temporarily unable, try again");

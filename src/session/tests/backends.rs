@@ -7,7 +7,7 @@ use crate::cluster::replica::{Fault, Replica};
 use crate::mail::address::{Address, ForwardPath};
 use crate::mail::ids::Uid;
 use crate::session::driver::Backend;
-use crate::session::login::{Credentials, LoginBounds, Logins};
+use crate::session::login::{Claim, Credentials, LoginBounds, Logins};
 use crate::session::pop3::Pop3Backend;
 use crate::session::pop3::machine::{Answer as PopAnswer, Question as PopQuestion};
 use crate::session::smtp::SmtpBackend;
@@ -17,7 +17,7 @@ use crate::state::routing::LocalTarget;
 
 fn logins(replica: &MemoryReplica) -> Arc<Logins> {
     let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
-    Arc::new(Logins::new(replica.watch_directory(), replica.clock(), bounds))
+    Arc::new(Logins::new(replica.clone(), bounds))
 }
 
 fn smtp(replica: &MemoryReplica) -> SmtpBackend<MemoryReplica> {
@@ -159,7 +159,7 @@ async fn a_maildrop_is_inbox_at_login_and_deletions_are_one_command() {
         deliver(&mut smtp, &[text], vec![vec![target(&replica, "alice")]]).await.unwrap();
     }
     let mut pop3 = Pop3Backend::new(replica.clone(), logins(&replica), Arc::default());
-    let claim = Credentials::new(b"alice@example.test", b"secret").unwrap();
+    let claim = Claim::Password(Credentials::new(b"alice@example.test", b"secret").unwrap());
     let PopAnswer::Login(Ok((_, drop))) = pop3.answer(PopQuestion::Login(claim)).await else { panic!() };
     let uids: Vec<Uid> = drop.messages.iter().map(|(uid, _)| *uid).collect();
     assert_eq!(drop.messages.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [5, 6, 7]);

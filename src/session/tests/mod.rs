@@ -12,10 +12,12 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use super::tls::TlsStore;
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
+use crate::cluster::replica::Replica;
 use crate::mail::ids::AccountId;
 use crate::state::command::{Command, NewUser};
 use crate::state::outcome::Outcome;
 use crate::state::password;
+use crate::state::scram_keys::NewScramKeys;
 
 /// example.test and example.org, with alice and bob, each with the password `secret`.
 fn replica() -> MemoryReplica {
@@ -40,8 +42,15 @@ fn set(replica: &MemoryReplica, key: &str, value: &str) {
     run(replica, Command::SetSettings { changes: vec![change] });
 }
 
+/// With what SCRAM needs of it.
+fn set_password(replica: &MemoryReplica, name: &str, password: &str) {
+    let password_phc = password::hash(password.as_bytes(), b"sixteen bytes...");
+    let keys = NewScramKeys::of(password.as_bytes(), |octets| replica.clock().fill(octets)).unwrap();
+    let keys = Box::new(keys);
+    run(replica, Command::SetPasswordWithScram { name: name.to_owned(), password_phc, keys });
+}
+
 fn account(replica: &MemoryReplica, name: &str) -> AccountId {
-    use crate::cluster::replica::Replica;
     replica.directory().users[name].account
 }
 

@@ -3,7 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -12,6 +15,7 @@ use super::*;
 use crate::session::driver::Bounds;
 use crate::session::listener::{Place, ServiceState};
 use crate::session::login::LoginBounds;
+use crate::session::scram::client::Client;
 use crate::session::services::{Services, ServicesConfig};
 use crate::state::settings::ListenerName;
 
@@ -249,4 +253,58 @@ async fn garbage_on_any_port_takes_nothing_down() {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap_or_else(|_| panic!("{name} is gone"));
     }
     assert!(all());
+}
+
+/// By what TLS 1.3 exports, and by the certificate on TLS 1.2, where nothing better is to be had.
+#[tokio::test]
+async fn scram_is_bound_to_the_tls_connection_that_it_goes_over() {
+    let (replica, (dir, store, trust)) = (replica(), tls());
+    set_password(&replica, "alice", "secret");
+    let port = free_port().await;
+    let services = start(&replica, Some(store), &[("pop3s", port)]).await;
+    until_state(&services, ListenerName::Pop3s, |state| *state == ServiceState::Listening).await;
+    let certificate = CertificateDer::from_pem_file(dir.path().join("cert.pem")).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let old = rustls::ClientConfig::builder_with_provider(trust.crypto_provider().clone())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let of_the_certificate = ring::digest::digest(&ring::digest::SHA256, &certificate).as_ref().to_vec();
+
+    let exported: fn(&rustls::ClientConnection) -> Vec<u8> = |connection| {
+        let label = b"EXPORTER-Channel-Binding";
+        connection.export_keying_material([0; 32], label, Some(b"")).unwrap().to_vec()
+    };
+    for (config, header, named, lets_in) in [
+        (&trust, "p=tls-exporter,,", None, true),
+        (&trust, "p=tls-server-end-point,,", Some(of_the_certificate.clone()), true),
+        (&trust, "p=tls-exporter,,", Some(vec![0; 32]), false),
+        (&Arc::new(old.clone()), "p=tls-server-end-point,,", Some(of_the_certificate.clone()), true),
+        (&Arc::new(old.clone()), "p=tls-exporter,,", None, false),
+        (&trust, "p=tls-unique,,", Some(vec![0; 12]), false),
+    ] {
+        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, socket).await.unwrap();
+        let binding = named.unwrap_or_else(|| exported(stream.get_ref().1));
+        let client = Client { header, binding, ..Client::new("alice", "secret") };
+        let mut pop3 = BufStream::new(stream);
+        assert!(line(&mut pop3).await.starts_with("+OK"));
+        let first = format!("AUTH SCRAM-SHA-256-PLUS {}", STANDARD.encode(client.first()));
+        let mut told = ask(&mut pop3, &first).await;
+        if let Some(challenge) = told.strip_prefix("+ ") {
+            let server_first = String::from_utf8(STANDARD.decode(challenge).unwrap()).unwrap();
+            let (last, wanted) = client.last(&server_first);
+            told = ask(&mut pop3, &STANDARD.encode(last)).await;
+            if lets_in {
+                assert_eq!(told, format!("+ {}", STANDARD.encode(wanted)));
+                told = ask(&mut pop3, "").await;
+            }
+        }
+        assert_eq!(told.starts_with("+OK alice has "), lets_in, "{header}: {told}");
+        assert_eq!(told.starts_with("-ERR [AUTH]"), !lets_in, "{header}: {told}");
+    }
+    services.stop(Duration::from_secs(10)).await;
 }

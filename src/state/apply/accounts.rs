@@ -31,7 +31,7 @@ const SPECIAL: [(&str, SpecialUse); 5] = [
     ("Trash", SpecialUse::Trash),
 ];
 
-fn directory_changed(tx: &mut Transaction) -> Result<Outcome, Stop> {
+pub(super) fn directory_changed(tx: &mut Transaction) -> Result<Outcome, Stop> {
     tx.changes.push(Change::Directory);
     Ok(Outcome::Done)
 }
@@ -112,6 +112,8 @@ fn change_user(tx: &mut Transaction, name: &str, change: impl FnOnce(&mut UserRo
 
 pub fn set_password(tx: &mut Transaction, name: &str, phc: &str) -> Result<Outcome, Stop> {
     check_phc(phc)?;
+    // They are of the password before.
+    tx.delete(keys::scram(&names::local(name)?));
     change_user(tx, name, |row| row.password_phc = phc.to_owned())
 }
 
@@ -126,11 +128,12 @@ pub fn set_enabled(tx: &mut Transaction, name: &str, enabled: bool) -> Result<Ou
 /// The account is gone at once: without its row nothing of it can be read. Its rows are swept later.
 pub fn remove_user(tx: &mut Transaction, name: &str) -> Result<Outcome, Stop> {
     let name = names::local(name)?;
-    let key = keys::user(&name);
+    let (key, scram) = (keys::user(&name), keys::scram(&name));
     let row: UserRow = tx.get(&key)?.ok_or(Refusal::NotFound(name))?;
     let account = row.account;
     tx.meta.users = tx.meta.users.saturating_sub(1);
     tx.delete(key);
+    tx.delete(scram);
     for mailbox in mailboxes_of(tx, account)? {
         tx.changes.push(Change::MailboxDeleted { mailbox });
     }

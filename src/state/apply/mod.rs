@@ -19,6 +19,7 @@ mod overlay;
 mod rename;
 mod replace;
 mod replicas;
+mod scram;
 mod sweep;
 mod transaction;
 mod transfer;
@@ -107,6 +108,11 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::SetAcl(set) => acl::set(tx, set),
         Command::AsGuest { guest, command } => guest::run(tx, *guest, command),
         Command::Replace(replace) => replace::replace(tx, replace, Flags::ALL),
+        Command::AddUserWithScram { user, keys } => scram::add_user(tx, user, keys),
+        Command::SetPasswordWithScram { name, password_phc, keys } => {
+            scram::set_password(tx, name, password_phc, keys)
+        }
+        Command::AddScramKeys { name, password_phc, keys } => scram::add_keys(tx, name, password_phc, keys),
     }
 }
 

@@ -114,6 +114,8 @@ records! {
     34 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX Acl;
     35 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GrantRow;
     36 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GrantsRow;
+    37 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX ScramRow;
+    38 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StandInRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

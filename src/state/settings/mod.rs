@@ -208,6 +208,11 @@ impl<'a> Settings<'a> {
         self.flag("auth.plaintext_without_tls")
     }
 
+    /// Whether SCRAM is offered, and what it needs of passwords kept.
+    pub fn auth_scram(&self) -> bool {
+        self.flag("auth.scram")
+    }
+
     pub fn cluster_degraded_ack(&self) -> DegradedAck {
         match self.get("cluster.degraded_ack") {
             "refuse" => DegradedAck::Refuse,

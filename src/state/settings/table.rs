@@ -230,6 +230,11 @@ pub const TABLE: &[Setting] = &[
         "false",
         "Whether passwords are taken on connections that are not protected by TLS (row 14). Unsafe.",
     ),
+    flag(
+        "auth.scram",
+        "true",
+        "Whether SCRAM-SHA-256 is offered, and what it needs of passwords is kept beside their argon2id hashes.",
+    ),
     setting(
         QUOTA_DEFAULT,
         Kind::BytesOrUnlimited { min: MIB, max: 1 << 50 },

@@ -1,4 +1,4 @@
-//! STARTTLS, AUTHENTICATE and LOGIN (RFC 3501 6.2, RFC 4959, RFC 4616).
+//! STARTTLS, AUTHENTICATE and LOGIN (RFC 3501 6.2, RFC 4959).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,8 @@ use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::limits::REFUSED_LOGINS_MAX;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::reader::Read;
-use crate::session::login::{Credentials, LoginRefused};
+use crate::session::login::{Authenticated, Claim, Credentials, LoginRefused};
+use crate::session::sasl::{self, Exchange, Mechanism, Why};
 
 pub struct StartTls;
 
@@ -34,55 +35,75 @@ impl Task for Login {
         match answer {
             Some(answer) => heard(core, answer, io),
             None if !core.may_send_password() => privacy_required(),
-            None => check(core, Credentials::new(&self.name, &self.password), io),
+            None => match Credentials::new(&self.name, &self.password) {
+                Some(credentials) => Next::Ask(Question::Login(Claim::Password(credentials))),
+                None => refused(Reply::no("AUTHENTICATIONFAILED", WRONG), core, io),
+            },
         }
     }
-}
-
-/// What a SASL exchange waits for.
-enum Waits {
-    Nothing,
-    Plain,
-    LoginName,
-    LoginPassword(Vec<u8>),
-    Verdict,
 }
 
 pub struct Authenticate {
     mechanism: String,
     initial: Option<Vec<u8>>,
-    waits: Waits,
+    exchange: Option<Exchange>,
+    /// Accepted; with SCRAM the client is still to say that it has heard our proof.
+    who: Option<Authenticated>,
 }
 
 impl Authenticate {
     pub fn new(mechanism: String, initial: Option<Vec<u8>>) -> Self {
-        Self { mechanism, initial, waits: Waits::Nothing }
+        Self { mechanism, initial, exchange: None, who: None }
     }
 
     fn begin(&mut self, core: &mut Core, io: &mut Io) -> Next {
-        let (waits, challenge) = match self.mechanism.as_str() {
-            "PLAIN" => (Waits::Plain, "+ \r\n"),
-            // "Username:"
-            "LOGIN" => (Waits::LoginName, "+ VXNlcm5hbWU6\r\n"),
-            _ => return Next::Done(Reply::no("CANNOT", "The mechanism is not supported")),
+        let named = |mechanism: &Mechanism| mechanism.name() == self.mechanism;
+        let Some(mechanism) = core.mechanisms().into_iter().find(named) else {
+            let known = core.may_send_password() || !Mechanism::ALL.iter().any(named);
+            return if known {
+                Next::Done(Reply::no("CANNOT", "The mechanism is not supported"))
+            } else {
+                privacy_required()
+            };
         };
-        if !core.may_send_password() {
-            return privacy_required();
-        }
-        self.waits = waits;
-        match self.initial.take() {
-            Some(response) => self.respond(core, &response, io),
-            None => {
-                io.out.extend_from_slice(challenge.as_bytes());
+        let (exchange, next) = Exchange::begin(mechanism, self.initial.as_deref(), core.bindings.clone());
+        self.exchange = Some(exchange);
+        self.go_on(next, core, io)
+    }
+
+    fn go_on(&mut self, next: sasl::Next, core: &mut Core, io: &mut Io) -> Next {
+        match next {
+            sasl::Next::Challenge(message) => {
+                io.out.extend_from_slice(format!("+ {}\r\n", STANDARD.encode(message)).as_bytes());
                 self.read(core, io)
+            }
+            sasl::Next::Keys(login) => Next::Ask(Question::Keys(login)),
+            sasl::Next::Login(claim) => Next::Ask(Question::Login(claim)),
+            sasl::Next::Done => match self.who.take() {
+                Some(who) => logged_in(who, core),
+                None => Next::Done(Reply::unexpected(None)),
+            },
+            sasl::Next::Failed(Why::Cancelled) => Next::Done(Reply::bad("Cancelled")),
+            sasl::Next::Failed(Why::NotBase64) => Next::Done(Reply::bad("The response is not base64")),
+            sasl::Next::Failed(Why::Malformed | Why::Refused) => {
+                refused(Reply::no("AUTHENTICATIONFAILED", WRONG), core, io)
+            }
+            sasl::Next::Failed(Why::Unconfirmed) => {
+                io.out.extend_from_slice(b"* BYE The login was broken off\r\n");
+                Next::Close(Reply::bad("The login was broken off"))
             }
         }
     }
 
     fn read(&mut self, core: &mut Core, io: &mut Io) -> Next {
         match io.reader.read_line(io.input) {
-            Read::Command(line) if line == b"*" => Next::Done(Reply::bad("Cancelled")),
-            Read::Command(line) => self.respond(core, &line, io),
+            Read::Command(line) => match &mut self.exchange {
+                Some(exchange) => {
+                    let next = exchange.respond(&line);
+                    self.go_on(next, core, io)
+                }
+                None => Next::Done(Reply::unexpected(None)),
+            },
             Read::Nothing => Next::NeedInput,
             _ => {
                 io.out.extend_from_slice(b"* BYE The line is too long\r\n");
@@ -90,58 +111,34 @@ impl Authenticate {
             }
         }
     }
-
-    fn respond(&mut self, core: &mut Core, response: &[u8], io: &mut Io) -> Next {
-        match std::mem::replace(&mut self.waits, Waits::Verdict) {
-            Waits::Plain => {
-                if STANDARD.decode(response).is_err() {
-                    return not_base64();
-                }
-                check(core, Credentials::from_sasl_plain(response), io)
-            }
-            Waits::LoginName => {
-                let Ok(name) = STANDARD.decode(response) else { return not_base64() };
-                self.waits = Waits::LoginPassword(name);
-                // "Password:"
-                io.out.extend_from_slice(b"+ UGFzc3dvcmQ6\r\n");
-                self.read(core, io)
-            }
-            Waits::LoginPassword(name) => match STANDARD.decode(response) {
-                Ok(password) => check(core, Credentials::new(&name, &password), io),
-                Err(_) => not_base64(),
-            },
-            Waits::Nothing | Waits::Verdict => Next::Done(Reply::unexpected(None)),
-        }
-    }
 }
 
 impl Task for Authenticate {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        match (answer, &self.waits) {
+        match (answer, &mut self.exchange) {
+            (None, None) => self.begin(core, io),
+            (None, Some(_)) => self.read(core, io),
+            (Some(Answer::Keys(keys)), Some(exchange)) => {
+                let next = exchange.hears_keys(keys);
+                self.go_on(next, core, io)
+            }
+            (Some(Answer::Login(Ok(who))), Some(exchange)) => {
+                self.who = Some(who);
+                let next = exchange.accepted();
+                self.go_on(next, core, io)
+            }
             (Some(answer), _) => heard(core, answer, io),
-            (None, Waits::Nothing) => self.begin(core, io),
-            (None, _) => self.read(core, io),
         }
     }
 }
 
-fn not_base64() -> Next {
-    Next::Done(Reply::bad("The response is not base64"))
-}
+const WRONG: &str = "The name or the password is wrong";
 
 fn privacy_required() -> Next {
     Next::Done(Reply::no("PRIVACYREQUIRED", "Passwords are taken only over TLS"))
 }
 
-fn check(core: &mut Core, credentials: Option<Credentials>, io: &mut Io) -> Next {
-    match credentials {
-        Some(credentials) => Next::Ask(Question::Login(credentials)),
-        None => refused(core, io),
-    }
-}
-
-fn refused(core: &mut Core, io: &mut Io) -> Next {
-    let reply = Reply::no("AUTHENTICATIONFAILED", "The name or the password is wrong");
+fn refused(reply: Reply, core: &mut Core, io: &mut Io) -> Next {
     core.refused_logins += 1;
     if core.refused_logins < REFUSED_LOGINS_MAX {
         return Next::Done(reply);
@@ -150,17 +147,25 @@ fn refused(core: &mut Core, io: &mut Io) -> Next {
     Next::Close(reply)
 }
 
+fn logged_in(who: Authenticated, core: &mut Core) -> Next {
+    core.login = Some(who);
+    let capabilities = capabilities(core.stage());
+    Next::Done(Reply::ok("Logged in").with_code(format!("CAPABILITY {capabilities}")))
+}
+
 fn heard(core: &mut Core, answer: Answer, io: &mut Io) -> Next {
     match answer {
-        Answer::Login(Ok(who)) => {
-            core.login = Some(who);
-            let capabilities = capabilities(core.stage());
-            Next::Done(Reply::ok("Logged in").with_code(format!("CAPABILITY {capabilities}")))
-        }
+        Answer::Login(Ok(who)) => logged_in(who, core),
         Answer::Login(Err(LoginRefused::Busy)) => {
             Next::Done(Reply::no("UNAVAILABLE", "Logins cannot be checked now, try again later"))
         }
-        Answer::Login(Err(LoginRefused::Wrong)) => refused(core, io),
+        Answer::Login(Err(LoginRefused::Unsure)) => {
+            let text = "This is not known here, and the cluster cannot be asked now; try again later";
+            refused(Reply::no("UNAVAILABLE", text), core, io)
+        }
+        Answer::Login(Err(LoginRefused::Wrong)) => {
+            refused(Reply::no("AUTHENTICATIONFAILED", WRONG), core, io)
+        }
         other => Next::Done(Reply::unexpected(Some(other))),
     }
 }

@@ -19,6 +19,7 @@ use crate::session::login::{LoginBounds, Logins};
 use crate::session::machine::{Machine, Peer, Step};
 use crate::state::command::{Command, Deliver, DeliverTo, NewUser};
 use crate::state::outcome::Outcome;
+use crate::state::scram_keys::{ITERATIONS_MIN, NewScramKeys, ScramKeys};
 
 pub const MESSAGE_BYTES_MAX: u64 = 100_000;
 
@@ -34,16 +35,17 @@ impl House {
         let clock = Clock::fixed(Timestamp(1_700_000_000_000));
         let replica = MemoryReplica::new(clock.clone());
         let added = ["alice", "bob"].map(|name| {
-            let password_phc = phc(&format!("demo-{name}"));
-            replica
-                .run(Command::AddUser(NewUser { name: name.into(), password_phc, quota_bytes: None }))
-                .unwrap()
+            let clear = format!("demo-{name}");
+            let user = NewUser { name: name.into(), password_phc: phc(&clear), quota_bytes: None };
+            let keys = ScramKeys::derive(&clear, [1; 16], ITERATIONS_MIN);
+            let keys = Box::new(NewScramKeys { keys, stand_in_secret: [2; 32] });
+            replica.run(Command::AddUserWithScram { user, keys }).unwrap()
         });
         let Outcome::UserAdded { account } = added[0] else { panic!("{added:?}") };
         let setting = ("smtp.message_bytes_max".to_owned(), Some(MESSAGE_BYTES_MAX.to_string()));
         replica.run(Command::SetSettings { changes: vec![setting] }).unwrap();
         let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
-        let logins = Arc::new(Logins::new(replica.watch_directory(), &clock, bounds));
+        let logins = Arc::new(Logins::new(replica.clone(), bounds));
         Self { replica, account, logins, summaries: Arc::new(SummaryCache::new()) }
     }
 
@@ -64,6 +66,7 @@ impl House {
             banner: "Pollux ready".into(),
             starttls: !tls,
             plaintext_without_tls: false,
+            scram: true,
             message_bytes_max: Arc::new(move || directory.borrow().settings().smtp_message_bytes_max()),
             login_seconds_max: 180,
             idle_seconds_max: 1_800,

@@ -8,4 +8,5 @@ mod hostile;
 mod notify;
 mod pipelining;
 mod recent;
+mod scram;
 mod transcripts;

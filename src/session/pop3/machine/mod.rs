@@ -14,7 +14,10 @@ use self::transaction::Session;
 use super::Policy;
 use super::command::{Bad, Command, SASL_LINE_BYTES_MAX, parse};
 use crate::mail::lines::{Line, LineReader};
+use crate::session::channel::ChannelBindings;
+use crate::session::login::Authenticated;
 use crate::session::machine::{Machine, Peer, Step};
+use crate::session::sasl::{Exchange, Mechanism};
 
 pub use question::{Answer, Maildrop, NoEntry, Question};
 
@@ -25,6 +28,8 @@ pub const INPUT_BYTES_MAX: usize = 16 * 1024;
 pub struct Pop3 {
     policy: Policy,
     peer: Peer,
+    /// What names the TLS below.
+    bindings: ChannelBindings,
     phase: Phase,
     lines: LineReader,
     bad_commands: u32,
@@ -35,15 +40,19 @@ enum Phase {
     Authorization {
         user: Option<String>,
     },
-    /// The next line is the SASL PLAIN response.
-    Sasl,
-    LoggingIn,
+    /// The next line is a SASL response. With one who is accepted it is the last.
+    Sasl(Box<(Exchange, Option<Entry>)>),
+    /// Without an exchange: by PASS.
+    LoggingIn(Option<Exchange>),
     Transaction(Box<Session>),
     Fetching(Box<Session>, TextBound),
     Sending(Box<Session>, Long),
     Updating,
     Closing,
 }
+
+/// Whom to let in, and to what.
+type Entry = (Authenticated, Maildrop);
 
 type Asked = Step<Question>;
 
@@ -52,6 +61,7 @@ impl Pop3 {
         Self {
             policy,
             peer,
+            bindings: ChannelBindings::default(),
             phase: Phase::Authorization { user: None },
             lines: LineReader::default(),
             bad_commands: 0,
@@ -66,9 +76,15 @@ impl Pop3 {
             Line::Whole(line) => Some(line),
             Line::TooLong => None,
         };
-        if let Phase::Sasl = self.phase {
-            self.phase = Phase::Authorization { user: None };
-            return self.on_sasl(&line.unwrap_or_default(), out);
+        if let Phase::Sasl(_) = self.phase {
+            let Phase::Sasl(sasl) = std::mem::replace(&mut self.phase, Phase::Authorization { user: None })
+            else {
+                return None;
+            };
+            return match line {
+                Some(line) => self.on_sasl(*sasl, &line, out),
+                None => self.bad("line too long", out),
+            };
         }
         let parsed = line.map_or(Err(Bad::TooLong), |line| parse(&line));
         match parsed {
@@ -103,7 +119,8 @@ impl Pop3 {
             out.extend_from_slice(b"STLS\r\n");
         }
         if !in_authorization || self.takes_logins() {
-            out.extend_from_slice(b"USER\r\nSASL PLAIN\r\n");
+            let names: Vec<&str> = self.mechanisms().into_iter().map(Mechanism::name).collect();
+            line(out, format_args!("USER\r\nSASL {}", names.join(" ")));
         }
         out.extend_from_slice(b"EXPIRE NEVER\r\nIMPLEMENTATION Pollux\r\n.\r\n");
         None
@@ -142,13 +159,13 @@ impl Machine for Pop3 {
     fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Asked {
         loop {
             let step = match self.phase {
-                Phase::Authorization { .. } | Phase::Sasl | Phase::Transaction(_) => {
+                Phase::Authorization { .. } | Phase::Sasl(_) | Phase::Transaction(_) => {
                     self.step_line(input, out)
                 }
                 Phase::Sending(..) => self.step_sending(out),
                 Phase::Closing => Some(Step::Close),
                 // The answer is awaited; the driver does not step meanwhile.
-                Phase::LoggingIn | Phase::Fetching(..) | Phase::Updating => Some(Step::NeedInput),
+                Phase::LoggingIn(_) | Phase::Fetching(..) | Phase::Updating => Some(Step::NeedInput),
             };
             if let Some(step) = step {
                 return step;
@@ -159,9 +176,14 @@ impl Machine for Pop3 {
     fn answer(&mut self, answer: Answer, out: &mut BytesMut) {
         match answer {
             Answer::Login(login) => self.on_login(login, out),
+            Answer::Keys(keys) => self.on_keys(keys, out),
             Answer::Body(body) => self.on_body(body, out),
             Answer::Deleted(deleted) => self.on_deleted(deleted, out),
         }
+    }
+
+    fn bind_channel(&mut self, bindings: ChannelBindings) {
+        self.bindings = bindings;
     }
 
     fn tls_started(&mut self) {
@@ -185,7 +207,9 @@ impl Machine for Pop3 {
 
     fn idle_seconds_max(&self) -> u64 {
         match self.phase {
-            Phase::Authorization { .. } | Phase::Sasl | Phase::LoggingIn => self.policy.login_seconds_max,
+            Phase::Authorization { .. } | Phase::Sasl(_) | Phase::LoggingIn(_) => {
+                self.policy.login_seconds_max
+            }
             _ => self.policy.idle_seconds_max,
         }
     }

@@ -4,12 +4,14 @@ use bytes::Bytes;
 
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{Uid, UidValidity};
-use crate::session::login::{Authenticated, Credentials, LoginRefused};
+use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 
 #[derive(Debug)]
 pub enum Question {
     /// Check the login, then open its INBOX.
-    Login(Credentials),
+    Login(Claim),
+    /// What SCRAM goes on with for this login.
+    Keys(String),
     /// The raw message.
     Body(Uid),
     /// Expunge these. Up to 50,000 all or none, in one commit; more in portions.
@@ -19,6 +21,7 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Answer {
     Login(Result<(Authenticated, Maildrop), NoEntry>),
+    Keys(Keys),
     /// `None`: another session has expunged it.
     Body(Result<Option<Bytes>, Fault>),
     Deleted(Result<(), Fault>),

@@ -7,9 +7,10 @@ use super::command::{COMMAND_LINE_BYTES_MAX, SASL_LINE_BYTES_MAX};
 use super::machine::{Answer, BAD_COMMANDS_MAX, Maildrop, NoEntry, Pop3, Question};
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, Uid, UidValidity};
-use crate::session::login::{Authenticated, LoginRefused};
+use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::machine::Peer;
 use crate::session::transcript::{Pace, Player};
+use crate::state::scram_keys::ScramKeys;
 
 fn policy() -> Policy {
     Policy {
@@ -17,9 +18,17 @@ fn policy() -> Policy {
         tls_offered: true,
         tls_forced: false,
         login_without_tls: false,
+        scram: false,
         idle_seconds_max: 600,
         login_seconds_max: 180,
     }
+}
+
+/// RFC 7677 3.
+fn keys_of_the_rfc() -> Keys {
+    let salt = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, "W22ZaJ0SNY7soEsUEjb6gQ==");
+    let keys = ScramKeys::derive("pencil", salt.unwrap().try_into().unwrap(), 4096);
+    Keys::unchecked(keys, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")
 }
 
 fn peer(tls: bool) -> Peer {
@@ -33,26 +42,24 @@ const SECOND: &str = "Subject: two\r\n\r\nno end";
 /// Alice has three messages with the UIDs 3, 5, 9; the last was expunged by another session since.
 fn answer(question: Question, deleted: &mut Vec<Vec<u32>>) -> Answer {
     match question {
-        Question::Login(claim) => Answer::Login(match (claim.login.as_str(), &claim.password[..]) {
-            ("alice", b"secret with blanks" | b"secret") => Ok((
-                Authenticated::unchecked(AccountId(1), "alice"),
-                Maildrop {
-                    uid_validity: UidValidity(77),
-                    messages: vec![
-                        (Uid(3), FIRST.len() as u32),
-                        (Uid(5), SECOND.len() as u32),
-                        (Uid(9), 1000),
-                    ],
-                },
-            )),
-            ("empty", _) => Ok((
-                Authenticated::unchecked(AccountId(2), "empty"),
-                Maildrop { uid_validity: UidValidity(78), messages: Vec::new() },
-            )),
-            ("busy", _) => Err(NoEntry::Refused(LoginRefused::Busy)),
-            ("fault", _) => Err(NoEntry::Fault(Fault::NoQuorum)),
-            _ => Err(NoEntry::Refused(LoginRefused::Wrong)),
+        Question::Keys(_) => Answer::Keys(keys_of_the_rfc()),
+        Question::Login(Claim::Proof(proof)) => Answer::Login(match proof.is_right() {
+            true => Ok(alice()),
+            false => Err(NoEntry::Refused(LoginRefused::Wrong)),
         }),
+        Question::Login(Claim::Password(claim)) => {
+            Answer::Login(match (&claim.login[..], &claim.password[..]) {
+                ("alice", b"secret with blanks" | b"secret") => Ok(alice()),
+                ("empty", _) => Ok((
+                    Authenticated::unchecked(AccountId(2), "empty"),
+                    Maildrop { uid_validity: UidValidity(78), messages: Vec::new() },
+                )),
+                ("unsure", _) => Err(NoEntry::Refused(LoginRefused::Unsure)),
+                ("busy", _) => Err(NoEntry::Refused(LoginRefused::Busy)),
+                ("fault", _) => Err(NoEntry::Fault(Fault::NoQuorum)),
+                _ => Err(NoEntry::Refused(LoginRefused::Wrong)),
+            })
+        }
         Question::Body(uid) => Answer::Body(match uid.0 {
             3 => Ok(Some(Bytes::from_static(FIRST.as_bytes()))),
             5 => Ok(Some(Bytes::from_static(SECOND.as_bytes()))),
@@ -63,6 +70,11 @@ fn answer(question: Question, deleted: &mut Vec<Vec<u32>>) -> Answer {
             Answer::Deleted(if uids.len() == 2 { Err(Fault::NoQuorum) } else { Ok(()) })
         }
     }
+}
+
+fn alice() -> (Authenticated, Maildrop) {
+    let messages = vec![(Uid(3), FIRST.len() as u32), (Uid(5), SECOND.len() as u32), (Uid(9), 1000)];
+    (Authenticated::unchecked(AccountId(1), "alice"), Maildrop { uid_validity: UidValidity(77), messages })
 }
 
 /// Plays at both paces; says what was deleted.
@@ -144,8 +156,18 @@ fn logins() {
 }
 
 #[test]
+fn logins_by_scram() {
+    run(script!("login_scram"), Policy { scram: true, ..policy() }, true);
+}
+
+#[test]
 fn three_wrong_logins_end_the_session() {
     run(script!("login_wrong"), policy(), true);
+}
+
+#[test]
+fn who_cannot_be_asked_about_hears_a_temporary_refusal_and_no_more_than_three() {
+    run(script!("login_unsure"), policy(), true);
 }
 
 #[test]

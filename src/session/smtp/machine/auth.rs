@@ -5,17 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
 use super::{Asked, Phase, Question, REFUSED_LOGINS_MAX, Smtp};
-use crate::session::login::{Authenticated, Credentials, LoginRefused};
+use crate::session::login::{Authenticated, Keys, LoginRefused};
 use crate::session::machine::Step;
+use crate::session::sasl::{self, Exchange, Mechanism, Next, Why};
 use crate::session::smtp::Flavor;
-use crate::session::smtp::reply;
-
-/// What the next line answers.
-pub(super) enum Sasl {
-    Plain,
-    LoginName,
-    LoginPassword(Vec<u8>),
-}
+use crate::session::smtp::reply::{self, Reply};
 
 impl Smtp {
     /// Requirement 14: no AUTH in the clear unless the policy says so.
@@ -45,65 +39,92 @@ impl Smtp {
         if !self.offers_auth() {
             return self.bad(reply::LOGIN_NEEDS_TLS, out);
         }
-        let (sasl, prompt) = match mechanism {
-            "PLAIN" => (Sasl::Plain, reply::SASL_EMPTY),
-            "LOGIN" => (Sasl::LoginName, reply::SASL_NAME),
-            _ => return self.bad(reply::BAD_MECHANISM, out),
+        let named = |offered: &Mechanism| offered.name() == mechanism;
+        let Some(mechanism) = self.mechanisms().into_iter().find(named) else {
+            return self.bad(reply::BAD_MECHANISM, out);
         };
-        match initial {
-            // RFC 4954 4: a single `=` is an empty initial response.
-            Some(initial) if initial == "=" => self.on_sasl(sasl, b"", out),
-            Some(initial) => self.on_sasl(sasl, initial.as_bytes(), out),
-            None => {
-                self.phase = Phase::Sasl(sasl);
-                self.say(prompt, out)
+        let initial = initial.as_deref().map(str::as_bytes);
+        let (exchange, next) = Exchange::begin(mechanism, initial, self.bindings.clone());
+        self.go_on(exchange, next, None, out)
+    }
+
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+        sasl::offered(self.policy.scram, &self.bindings)
+    }
+
+    pub(super) fn on_sasl(
+        &mut self,
+        mut exchange: Exchange,
+        who: Option<Authenticated>,
+        response: &[u8],
+        out: &mut BytesMut,
+    ) -> Option<Asked> {
+        let next = exchange.respond(response);
+        self.go_on(exchange, next, who, out)
+    }
+
+    fn go_on(
+        &mut self,
+        exchange: Exchange,
+        next: Next,
+        who: Option<Authenticated>,
+        out: &mut BytesMut,
+    ) -> Option<Asked> {
+        match next {
+            Next::Challenge(message) => {
+                self.phase = Phase::Sasl(exchange, who);
+                let text = STANDARD.encode(message).into();
+                self.say(Reply { code: 334, enhanced: "", text }, out)
             }
+            Next::Keys(login) => {
+                self.phase = Phase::LoggingIn(exchange);
+                Some(Step::Ask(Question::Keys(login)))
+            }
+            Next::Login(claim) => {
+                self.phase = Phase::LoggingIn(exchange);
+                Some(Step::Ask(Question::Login(claim)))
+            }
+            Next::Done => {
+                self.login = who;
+                self.say(reply::LOGGED_IN, out)
+            }
+            Next::Failed(Why::Cancelled) => self.bad(reply::CANCELLED, out),
+            Next::Failed(Why::NotBase64 | Why::Malformed) => self.bad(reply::BAD_BASE64, out),
+            Next::Failed(Why::Refused) => {
+                self.refuse_login(reply::WRONG_LOGIN, out);
+                None
+            }
+            Next::Failed(Why::Unconfirmed) => self.close(reply::LOGIN_BROKEN_OFF, out),
         }
     }
 
-    pub(super) fn on_sasl(&mut self, sasl: Sasl, response: &[u8], out: &mut BytesMut) -> Option<Asked> {
-        if response == b"*" {
-            return self.bad(reply::CANCELLED, out);
-        }
-        let credentials = match sasl {
-            Sasl::Plain => Credentials::from_sasl_plain(response),
-            Sasl::LoginName => match STANDARD.decode(response) {
-                Ok(name) => {
-                    self.phase = Phase::Sasl(Sasl::LoginPassword(name));
-                    return self.say(reply::SASL_PASSWORD, out);
-                }
-                Err(_) => None,
-            },
-            Sasl::LoginPassword(name) => {
-                STANDARD.decode(response).ok().and_then(|password| Credentials::new(&name, &password))
-            }
-        };
-        match credentials {
-            Some(credentials) => {
-                self.phase = Phase::LoggingIn;
-                Some(Step::Ask(Question::Login(credentials)))
-            }
-            None => self.bad(reply::BAD_BASE64, out),
-        }
+    pub(super) fn on_keys(&mut self, keys: Keys, out: &mut BytesMut) {
+        let Phase::LoggingIn(mut exchange) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        let next = exchange.hears_keys(keys);
+        // A challenge or a failure: nothing that is asked.
+        self.go_on(exchange, next, None, out);
     }
 
     pub(super) fn on_login(&mut self, login: Result<Authenticated, LoginRefused>, out: &mut BytesMut) {
-        self.phase = Phase::Ready;
+        let Phase::LoggingIn(mut exchange) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
         match login {
             Ok(who) => {
-                self.login = Some(who);
-                reply::LOGGED_IN.write(out);
+                let next = exchange.accepted();
+                self.go_on(exchange, next, Some(who), out);
             }
             Err(LoginRefused::Busy) => reply::LOGIN_BUSY.write(out),
-            Err(LoginRefused::Wrong) => {
-                self.refused_logins += 1;
-                if self.refused_logins >= REFUSED_LOGINS_MAX {
-                    reply::TOO_MANY_LOGINS.write(out);
-                    self.phase = Phase::Closing;
-                } else {
-                    reply::WRONG_LOGIN.write(out);
-                }
-            }
+            Err(LoginRefused::Unsure) => self.refuse_login(reply::LOGIN_BUSY, out),
+            Err(LoginRefused::Wrong) => self.refuse_login(reply::WRONG_LOGIN, out),
+        }
+    }
+
+    fn refuse_login(&mut self, reply: Reply, out: &mut BytesMut) {
+        self.refused_logins += 1;
+        if self.refused_logins >= REFUSED_LOGINS_MAX {
+            reply::TOO_MANY_LOGINS.write(out);
+            self.phase = Phase::Closing;
+        } else {
+            reply.write(out);
         }
     }
 }

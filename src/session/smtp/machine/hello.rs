@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use super::{Asked, Phase, Smtp};
 use crate::session::machine::Step;
+use crate::session::sasl::Mechanism;
 use crate::session::smtp::Flavor;
 use crate::session::smtp::command::HelloVerb;
 use crate::session::smtp::received::Hello;
@@ -30,7 +31,8 @@ impl Smtp {
             lines.push("STARTTLS".to_owned());
         }
         if self.offers_auth() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
+            let names: Vec<&str> = self.mechanisms().into_iter().map(Mechanism::name).collect();
+            lines.push(format!("AUTH {}", names.join(" ")));
         }
         lines.push("HELP".to_owned());
         let last = lines.len() - 1;

@@ -10,7 +10,6 @@ mod receiving;
 
 use bytes::BytesMut;
 
-use self::auth::Sasl;
 use self::receiving::{Framing, Receiving};
 use super::Policy;
 use super::command::{Command, SASL_LINE_BYTES_MAX, parse};
@@ -19,8 +18,10 @@ use super::received::Hello;
 use super::reply::{self, Reply};
 use crate::mail::address::ForwardPath;
 use crate::mail::lines::{Line, LineReader};
+use crate::session::channel::ChannelBindings;
 use crate::session::login::Authenticated;
 use crate::session::machine::{Machine, Peer, Step};
+use crate::session::sasl::Exchange;
 
 pub use question::{Answer, Question, Verdict};
 
@@ -36,6 +37,8 @@ const SWALLOWED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Smtp {
     policy: Policy,
     peer: Peer,
+    /// What names the TLS below.
+    bindings: ChannelBindings,
     hello: Option<Hello>,
     login: Option<Authenticated>,
     phase: Phase,
@@ -49,10 +52,10 @@ pub struct Smtp {
 enum Phase {
     Ready,
     Addressed(Box<Envelope>),
-    /// The next line is a SASL response.
-    Sasl(Sasl),
-    /// Waits for [`Answer::Login`].
-    LoggingIn,
+    /// The next line is a SASL response. With one who is accepted it is the last.
+    Sasl(Exchange, Option<Authenticated>),
+    /// Waits for [`Answer::Keys`] or [`Answer::Login`].
+    LoggingIn(Exchange),
     Judging(Box<Envelope>, ForwardPath, RcptParams),
     Beginning(Box<Envelope>, Framing),
     Receiving(Box<Receiving>),
@@ -74,6 +77,7 @@ impl Smtp {
         Self {
             policy,
             peer,
+            bindings: ChannelBindings::default(),
             hello: None,
             login: None,
             phase: Phase::Ready,
@@ -90,12 +94,12 @@ impl Smtp {
         if line == Line::Partial {
             return Some(Step::NeedInput);
         }
-        if let Phase::Sasl(_) = self.phase {
-            let Phase::Sasl(sasl) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+        if let Phase::Sasl(..) = self.phase {
+            let Phase::Sasl(exchange, who) = std::mem::replace(&mut self.phase, Phase::Ready) else {
                 return None;
             };
             return match line {
-                Line::Whole(line) => self.on_sasl(sasl, &line, out),
+                Line::Whole(line) => self.on_sasl(exchange, who, &line, out),
                 Line::TooLong | Line::Partial => self.bad(reply::LINE_TOO_LONG, out),
             };
         }
@@ -178,12 +182,12 @@ impl Machine for Smtp {
                 return Step::Ask(Question::AbandonBody);
             }
             let step = match self.phase {
-                Phase::Ready | Phase::Addressed(_) | Phase::Sasl(_) => self.step_line(input, out),
+                Phase::Ready | Phase::Addressed(_) | Phase::Sasl(..) => self.step_line(input, out),
                 Phase::Receiving(_) => self.step_receiving(input, out),
                 Phase::Skipping { .. } => self.step_skipping(input, out),
                 Phase::Closing => Some(Step::Close),
                 // The answer is awaited; the driver does not step meanwhile.
-                Phase::LoggingIn
+                Phase::LoggingIn(_)
                 | Phase::Judging(..)
                 | Phase::Beginning(..)
                 | Phase::Handing(_)
@@ -198,12 +202,17 @@ impl Machine for Smtp {
     fn answer(&mut self, answer: Answer, out: &mut BytesMut) {
         match answer {
             Answer::Login(login) => self.on_login(login, out),
+            Answer::Keys(keys) => self.on_keys(keys, out),
             Answer::Recipient(verdict) => self.on_verdict(verdict, out),
             Answer::Begun(begun) => self.on_begun(begun, out),
             Answer::Chunk(taken) => self.on_chunk(taken),
             Answer::Delivered(results) => self.on_delivered(results, out),
             Answer::Abandoned => {}
         }
+    }
+
+    fn bind_channel(&mut self, bindings: ChannelBindings) {
+        self.bindings = bindings;
     }
 
     fn tls_started(&mut self) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::cluster::replica::Fault;
 use crate::mail::address::ForwardPath;
-use crate::session::login::{Authenticated, Credentials, LoginRefused};
+use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::smtp::received::Stamp;
 use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
@@ -12,7 +12,9 @@ use crate::state::routing::LocalTarget;
 /// What the session needs from the world.
 #[derive(Debug)]
 pub enum Question {
-    Login(Credentials),
+    Login(Claim),
+    /// What SCRAM goes on with for this login.
+    Keys(String),
     Recipient {
         path: ForwardPath,
         size: Option<u64>,
@@ -33,6 +35,7 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Answer {
     Login(Result<Authenticated, LoginRefused>),
+    Keys(Keys),
     Recipient(Result<Verdict, Fault>),
     Begun(Result<Stamp, Fault>),
     Chunk(Result<(), Fault>),

@@ -16,11 +16,12 @@ use super::{Flavor, Policy};
 use crate::cluster::replica::Fault;
 use crate::mail::address::ForwardPath;
 use crate::mail::ids::{AccountId, Timestamp};
-use crate::session::login::{Authenticated, LoginRefused};
+use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::machine::Peer;
 use crate::session::transcript::Player;
 use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
+use crate::state::scram_keys::ScramKeys;
 
 fn policy(flavor: Flavor) -> Policy {
     Policy {
@@ -35,8 +36,16 @@ fn policy(flavor: Flavor) -> Policy {
         tls_forced: false,
         auth_required: flavor == Flavor::Submission,
         auth_without_tls: false,
+        scram: false,
         idle_seconds_max: 300,
     }
+}
+
+/// RFC 7677 3.
+fn keys_of_the_rfc() -> Keys {
+    let salt = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, "W22ZaJ0SNY7soEsUEjb6gQ==");
+    let keys = ScramKeys::derive("pencil", salt.unwrap().try_into().unwrap(), 4096);
+    Keys::unchecked(keys, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")
 }
 
 fn peer(tls: bool) -> Peer {
@@ -63,13 +72,21 @@ type Shared = Rc<RefCell<World>>;
 impl World {
     fn answer(&mut self, question: Question) -> Answer {
         match question {
-            Question::Login(claim) => Answer::Login(match (claim.login.as_str(), &claim.password[..]) {
-                ("alice" | "alice@example.test", b"secret") => {
-                    Ok(Authenticated::unchecked(AccountId(1), "alice"))
-                }
-                ("busy", _) => Err(LoginRefused::Busy),
-                _ => Err(LoginRefused::Wrong),
+            Question::Keys(_) => Answer::Keys(keys_of_the_rfc()),
+            Question::Login(Claim::Proof(proof)) => Answer::Login(match proof.is_right() {
+                true => Ok(Authenticated::unchecked(AccountId(1), "alice")),
+                false => Err(LoginRefused::Wrong),
             }),
+            Question::Login(Claim::Password(claim)) => {
+                Answer::Login(match (&claim.login[..], &claim.password[..]) {
+                    ("alice" | "alice@example.test", b"secret") => {
+                        Ok(Authenticated::unchecked(AccountId(1), "alice"))
+                    }
+                    ("busy", _) => Err(LoginRefused::Busy),
+                    ("unsure", _) => Err(LoginRefused::Unsure),
+                    _ => Err(LoginRefused::Wrong),
+                })
+            }
             Question::Recipient { path, authenticated, .. } => {
                 Answer::Recipient(verdict(&path, authenticated))
             }

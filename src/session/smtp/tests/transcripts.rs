@@ -57,6 +57,11 @@ fn logins_by_plain_and_login() {
 }
 
 #[test]
+fn logins_by_scram() {
+    run(script!("auth_scram"), Policy { scram: true, ..policy(Flavor::Mx) }, true);
+}
+
+#[test]
 fn three_wrong_logins_end_the_session() {
     run(script!("auth_wrong"), policy(Flavor::Mx), true);
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::state::apply::accounts::{ALIAS_TARGETS_MAX, SETTING_VALUE_BYTES_MAX};
 use crate::state::directory::Directory;
+use crate::state::scram_keys::{ITERATIONS_MAX, ITERATIONS_MIN, NewScramKeys, ScramKeys};
 use crate::state::settings::QUOTA_DEFAULT;
 
 fn directory(world: &World) -> Directory {
@@ -86,4 +87,70 @@ fn the_default_quota_is_for_those_without_one() {
     let Outcome::Delivered { results } = world.outcome(deliver(&[alice, bob], body(1, 51))) else { panic!() };
     assert_eq!(results[0], Err(Refusal::OverQuota));
     assert!(results[1].is_ok());
+}
+
+fn scram(mark: u8) -> Box<NewScramKeys> {
+    let keys = ScramKeys {
+        salt: [mark; 16],
+        iterations: ITERATIONS_MIN,
+        stored_key: [mark; 32],
+        server_key: [mark; 32],
+    };
+    Box::new(NewScramKeys { keys, stand_in_secret: [mark; 32] })
+}
+
+#[test]
+fn scram_keys_go_with_the_password_that_they_are_of() {
+    let mut world = World::new();
+    let user = NewUser { name: "Alice".into(), password_phc: "$one".into(), quota_bytes: None };
+    let alice = |world: &World| directory(world).users["alice"].scram.clone();
+    assert_eq!(directory(&world).stand_in_secret, None);
+    let added = world.outcome(Command::AddUserWithScram { user: user.clone(), keys: scram(1) });
+    assert!(matches!(added, Outcome::UserAdded { .. }), "{added:?}");
+    assert!(alice(&world) == Some(scram(1).keys));
+    let set = |phc: &str, mark| Command::SetPasswordWithScram {
+        name: "ALICE".into(),
+        password_phc: phc.into(),
+        keys: scram(mark),
+    };
+    world.done(set("$two", 2));
+    assert!(alice(&world) == Some(scram(2).keys));
+    world.done(Command::SetPassword { name: "alice".into(), password_phc: "$three".into() });
+    assert!(alice(&world).is_none(), "they would be of the password before");
+
+    let add = |phc: &str, mark| Command::AddScramKeys {
+        name: "alice".into(),
+        password_phc: phc.into(),
+        keys: scram(mark),
+    };
+    assert!(matches!(world.refusal(add("$two", 3)), Refusal::Invalid(_)), "of another password");
+    world.done(add("$three", 3));
+    assert!(matches!(world.refusal(add("$three", 4)), Refusal::Exists(_)), "the first stay");
+    assert!(alice(&world) == Some(scram(3).keys));
+    assert_eq!(directory(&world).stand_in_secret, Some([1; 32]), "the first stays for ever");
+
+    world.done(Command::RemoveUser { name: "alice".into() });
+    let gone = world.outcome(add("$three", 4));
+    assert!(matches!(gone, Outcome::Refused(Refusal::NotFound(_))), "{gone:?}");
+    world.outcome(Command::AddUser(user));
+    assert!(alice(&world).is_none(), "she is somebody else");
+}
+
+#[test]
+fn scram_keys_are_bounded_and_come_with_their_user_or_not_at_all() {
+    let mut world = World::new();
+    for (iterations, fits) in [
+        (ITERATIONS_MIN - 1, false),
+        (ITERATIONS_MIN, true),
+        (ITERATIONS_MAX, true),
+        (ITERATIONS_MAX + 1, false),
+    ] {
+        let name = format!("n{iterations}");
+        let user = NewUser { name: name.clone(), password_phc: "$x".into(), quota_bytes: None };
+        let mut keys = scram(1);
+        keys.keys.iterations = iterations;
+        let outcome = world.outcome(Command::AddUserWithScram { user, keys });
+        assert_eq!(matches!(outcome, Outcome::UserAdded { .. }), fits, "{iterations}: {outcome:?}");
+        assert_eq!(directory(&world).users.contains_key(&name), fits, "{iterations}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
 use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, Replace, SetAcl, SpecialUse};
 use crate::state::keys;
+use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::stored::{AccountRow, BodyRow, GrantRow, GrantsRow, MailboxRow, MessagesRow};
 
 fn text() -> impl Strategy<Value = String> {
@@ -43,6 +44,18 @@ fn placed() -> impl Strategy<Value = PlacedBody> {
     (0u8..4, size, on).prop_map(|(seed, size, on)| PlacedBody { on, ..body(seed, size) })
 }
 
+fn phc() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["$x", "$y"]).prop_map(str::to_owned)
+}
+
+fn scram() -> impl Strategy<Value = Box<NewScramKeys>> {
+    let iterations = prop_oneof![4 => Just(4_096), 1 => any::<u32>()];
+    (any::<[u8; 16]>(), iterations, any::<[u8; 32]>()).prop_map(|(salt, iterations, secret)| {
+        let keys = ScramKeys { salt, iterations, stored_key: secret, server_key: secret };
+        Box::new(NewScramKeys { keys, stand_in_secret: secret })
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let account = || (0u64..4).prop_map(AccountId);
     let mailbox = || prop_oneof![3 => Just(1u64), 5 => 0u64..16].prop_map(MailboxId);
@@ -72,6 +85,18 @@ fn command() -> impl Strategy<Value = Command> {
         text().prop_map(|name| Command::RemoveUser { name }),
         (text(), quota()).prop_map(|(name, quota_bytes)| Command::SetQuota { name, quota_bytes }),
         (text(), text()).prop_map(|(name, password_phc)| Command::SetPassword { name, password_phc }),
+        (text(), scram()).prop_map(|(name, keys)| {
+            let user = NewUser { name, password_phc: "$x".into(), quota_bytes: None };
+            Command::AddUserWithScram { user, keys }
+        }),
+        (text(), phc(), scram()).prop_map(|(name, password_phc, keys)| {
+            Command::SetPasswordWithScram { name, password_phc, keys }
+        }),
+        (text(), phc(), scram()).prop_map(|(name, password_phc, keys)| Command::AddScramKeys {
+            name,
+            password_phc,
+            keys
+        }),
         (text(), prop::collection::vec(text(), 0..40))
             .prop_map(|(address, targets)| Command::SetAlias { address, targets }),
         text().prop_map(|address| Command::RemoveAlias { address }),
