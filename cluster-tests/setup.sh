@@ -11,6 +11,11 @@ need ip iproute2
 need curl curl
 need swaks swaks
 need mbsync isync
+need gsasl gsasl
+need mpop mpop
+need offlineimap offlineimap3
+need fetchmail fetchmail
+need mutt mutt
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages="${packages:-} libfaketime"
 # swaks speaks TLS through it.
 perl -MNet::SSLeay -e 1 2>/dev/null || packages="${packages:-} libnet-ssleay-perl"

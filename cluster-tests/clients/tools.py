@@ -1,10 +1,13 @@
-"""Programs that people use: curl, swaks, mbsync, each when it is installed."""
+"""Programs that people use: curl, swaks, mbsync, offlineimap, fetchmail, mpop, mutt, each when it is installed."""
 
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import Counter
 
 from common import ok, password, real_mail, same
@@ -92,7 +95,7 @@ def mbsync(here, there, users):
                 file.write(MBSYNC.format(host=there.host, port=there.port(993), user=user, home=home,
                                          password=password(user), ca=there.ca))
             run_tool("mbsync", "-c", config, "-a", config={"HOME": home})
-            wanted, got = everything(here, user), pulled(os.path.join(home, "mail"))
+            wanted, got = everything(here, user), pulled(os.path.join(home, "mail"), TUID)
             # mbsync passes over a header with lone CRs, and mends CR CR LF.
             odd = {found for found in wanted if b"\r" in found[1]}
             missing = {found: count for found, count in (wanted - got).items() if found not in odd}
@@ -100,6 +103,30 @@ def mbsync(here, there, users):
             assert not missing and extra.total() <= len(odd), (
                 f"{user}: {sum(missing.values())} mails missing, {extra.total()} too many; for example "
                 f"{[(box, text[:300]) for box, text in [*missing, *extra][:2]]}")
+
+
+def all_there(what, wanted, got, regular=bytes, odd_max=0):
+    """Each mail is there once and as it was, but for what the client is known to mend: `regular` makes that the same, and
+    so many may be odder still."""
+    def regulars(found):
+        return Counter({(box, regular(text)): count for (box, text), count in found.items()})
+
+    assert wanted.total() == got.total(), f"{what}: {got.total()} mails, not {wanted.total()}"
+    wanted, got = regulars(wanted), regulars(got)
+    missing, extra = wanted - got, got - wanted
+    assert missing.total() <= odd_max, (
+        f"{what}: {missing.total()} mails missing; for example {[text[:300] for _, text in [*missing, *extra][:2]]}")
+
+
+def without(fields):
+    """Leaves lines out of the header: those that begin with one of `fields`."""
+    lines = re.compile(rb"^(%s)[^\n]*\n" % fields, re.IGNORECASE | re.MULTILINE)
+
+    def regular(text):
+        header, end, rest = text.partition(b"\n\n")
+        return lines.sub(b"", header + b"\n") + end + rest
+
+    return regular
 
 
 MBSYNC = """
@@ -132,12 +159,17 @@ SyncState {home}/
 
 
 def everything(node, user):
-    """Each mailbox's messages with LF for CRLF, as a Maildir holds them; without what mbsync passes over or mends:
-    a message with a lone CR or a NUL."""
+    """Each mailbox's messages with LF for CRLF, as a Maildir holds them."""
+    imap = node.imap(user)
+    names = [line.decode().rsplit(' "/" ', 1)[1] for line in ok(imap.list())]
+    imap.logout()
+    return everything_in(node, user, *names)
+
+
+def everything_in(node, user, *names):
     imap = node.imap(user)
     found = Counter()
-    for line in ok(imap.list()):
-        name = line.decode().rsplit(' "/" ', 1)[1]
+    for name in names:
         ok(imap.select(name, readonly=True))
         for part in ok(imap.fetch("1:*", "(BODY.PEEK[])")) if int(imap.untagged_responses["EXISTS"][-1]) else ():
             if isinstance(part, tuple):
@@ -150,15 +182,137 @@ def everything(node, user):
 TUID = re.compile(rb"X-TUID: \S{12}\n")
 
 
-def pulled(root):
+def pulled(root, added=None):
+    """What is in the Maildirs below `root`; `added` is what the client puts into each mail."""
     found = Counter()
     for place, _, names in os.walk(root):
         if os.path.basename(place) in ("cur", "new"):
             for name in names:
                 with open(os.path.join(place, name), "rb") as file:
-                    text = TUID.sub(b"", file.read(), count=1)
-                    found[(os.path.relpath(os.path.dirname(place), root), text)] += 1
+                    text = file.read()
+                if added:
+                    text = added.sub(b"", text, count=1)
+                found[(os.path.relpath(os.path.dirname(place), root), text)] += 1
     return found
+
+
+def offlineimap(here, there, users):
+    """As mbsync, compressed, and by a library of its own."""
+    for user in users:
+        with tempfile.TemporaryDirectory() as home:
+            config = os.path.join(home, "config")
+            with open(config, "w") as file:
+                file.write(OFFLINEIMAP.format(host=there.host, port=there.port(993), user=user, home=home,
+                                              password=password(user), ca=there.ca))
+            run_tool("offlineimap", "-c", config, "-o", "-1", "-u", "basic", config={"HOME": home})
+            wanted, got = everything(here, user), pulled(os.path.join(home, "mail"))
+            # It writes each mail anew by Python's own library, which knows better where blanks go, and what MIME is.
+            mended = without(b"From ")
+            all_there(f"offlineimap, {user}", wanted, got, lambda text: b"".join(mended(text).split()),
+                      wanted.total() // 10)
+
+
+OFFLINEIMAP = """
+[general]
+accounts = pollux
+metadata = {home}/state
+fsync = False
+
+[Account pollux]
+localrepository = near
+remoterepository = far
+
+[Repository near]
+type = Maildir
+localfolders = {home}/mail
+sep = /
+
+[Repository far]
+type = IMAP
+remotehost = {host}
+remoteport = {port}
+remoteuser = {user}
+remotepass = {password}
+ssl = yes
+sslcacertfile = {ca}
+usecompress = yes
+auth_mechanisms = PLAIN
+readonly = True
+"""
+
+
+def of_inbox(node, user):
+    """By POP3, with LF for CRLF, as Maildirs hold it."""
+    return Counter(("INBOX", text.replace(b"\r\n", b"\n")) for text in inbox(node, user))
+
+
+def fetchmail(here, there, user):
+    """POP3 with STLS, all mail kept on the server, each handed to a program."""
+    with tempfile.TemporaryDirectory() as home:
+        os.makedirs(os.path.join(home, "INBOX", "new"))
+        config = os.path.join(home, "config")
+        with open(config, "w") as file:
+            file.write(f'poll {there.host} protocol pop3 service {there.port(110)} auth password '
+                       f'user "{user}" password "{password(user)}" is root here sslproto tls1.2+ sslcertck '
+                       f'sslcertfile "{there.ca}" keep fetchall norewrite nodropstatus nomimedecode '
+                       f'mda "cat > {home}/INBOX/new/$(date +%s%N)"\n')
+        os.chmod(config, 0o600)
+        run_tool("fetchmail", "-f", config, "--pidfile", os.path.join(home, "pid"), "--invisible", "--nosyslog",
+                 config={"HOME": home, "FETCHMAILHOME": home})
+        # Some mails bring the line of an mbox within their header; fetchmail leaves it out, and ends a header that is none.
+        all_there("fetchmail", of_inbox(there, user), pulled(home), without(b"From "), 10)
+
+
+def mpop(here, there, user):
+    """POP3 over TLS from the start into a Maildir."""
+    with tempfile.TemporaryDirectory() as home:
+        for folder in ("cur", "new", "tmp"):
+            os.makedirs(os.path.join(home, "INBOX", folder))
+        run_tool("mpop", f"--host={there.host}", f"--port={there.port(995)}", "--tls=on", "--tls-starttls=off",
+                 f"--tls-trust-file={there.ca}", "--auth=plain", f"--user={user}", f"--passwordeval=echo {password(user)}",
+                 "--keep=on", "--received-header=off", f"--uidls-file={home}/uidls",
+                 f"--delivery=maildir,{home}/INBOX", config={"HOME": home})
+        all_there("mpop", of_inbox(there, user), pulled(home))
+
+
+def mutt(here, there, user):
+    """Compressed IMAP over TLS from the start; all of INBOX is copied into a Maildir."""
+    with tempfile.TemporaryDirectory() as home:
+        config = os.path.join(home, "config")
+        with open(config, "w") as file:
+            file.write(MUTT.format(host=there.host, port=there.port(993), user=user, password=password(user),
+                                   ca=there.ca, home=home))
+        at_a_terminal(["mutt", "-n", "-F", config], home)
+        # It writes some fields of its own, and mends a header that is none.
+        all_there("mutt", everything_in(here, user, "INBOX"), pulled(home),
+                  without(b"From |content-length:|lines:|status:|x-status:"), 10)
+
+
+MUTT = """
+set folder="imaps://{user}@{host}:{port}/" spoolfile="imaps://{user}@{host}:{port}/INBOX"
+set imap_user="{user}" imap_pass="{password}" imap_deflate=yes imap_authenticators="scram-sha-256:plain"
+set certificate_file="{home}/accepted" ssl_ca_certificates_file="{ca}"
+set mbox_type=Maildir confirmcreate=no confirmappend=no copy=no header_cache="" wait_key=no quit=yes
+push "<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>{home}/INBOX<enter><exit>"
+"""
+
+def at_a_terminal(command, home):
+    """Runs a program that wants one, to its end."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(HOME=home, TERM="vt100")
+        os.execvp(command[0], command)
+    said, until = b"", time.monotonic() + 120
+    while time.monotonic() < until:
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                said += os.read(terminal, 65536)
+            except OSError:  # it has ended
+                break
+    else:
+        os.kill(pid, 9)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, f"{command[0]}: status {status}\n{said[-3000:].decode(errors='replace')}"
 
 
 def run(here, there, user="carol", accounts=("alice", "bob", "carol")):
@@ -166,6 +320,10 @@ def run(here, there, user="carol", accounts=("alice", "bob", "carol")):
         "curl": lambda: curl(here, there, user),
         "swaks": lambda: swaks(here, there, user),
         "mbsync": lambda: mbsync(here, there, accounts),
+        "offlineimap": lambda: offlineimap(here, there, accounts),
+        "fetchmail": lambda: fetchmail(here, there, "bob"),
+        "mpop": lambda: mpop(here, there, "bob"),
+        "mutt": lambda: mutt(here, there, "bob"),
     }
     for name, tool in tools.items():
         if shutil.which(name):

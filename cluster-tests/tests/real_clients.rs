@@ -1,5 +1,5 @@
-//! Real clients against both nodes: Python's own libraries, curl, swaks and mbsync, over TLS and without. Every
-//! mail of the corpora arrives byte for byte, once, whichever way it comes and goes.
+//! Real clients against both nodes: Python's own libraries, curl, swaks, mbsync, offlineimap, fetchmail, mpop, mutt and gsasl, over TLS and
+//! without, compressed and not. Every mail of the corpora arrives byte for byte, once, whichever way it comes and goes.
 
 use std::path::Path;
 use std::process::Command;
