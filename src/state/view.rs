@@ -10,6 +10,7 @@ use super::acl::Acl;
 use super::change::MessagesChanged;
 use super::command::UidSet;
 use super::keys;
+use super::messages::Messages;
 use super::reading;
 use super::record::MessageRecord;
 use super::rows::{Rows, RowsError};
@@ -37,7 +38,7 @@ pub struct MailboxView {
     pub deleted: bool,
     pub acl: Arc<Acl>,
     /// Ascending by UID.
-    messages: Vec<MessageRecord>,
+    messages: Messages,
     /// `(modseq of the expunge, uid)`, ascending by modseq.
     expunged: VecDeque<(ModSeq, Uid)>,
     /// Expunges at or below this are no longer all remembered.
@@ -61,9 +62,11 @@ impl MailboxView {
         let Some(row) = reading::live_mailbox(rows, mailbox)?.filter(|row| !row.no_select) else {
             return Ok(None);
         };
-        let mut messages: Vec<MessageRecord> = Vec::with_capacity(row.messages as usize);
+        let mut messages = Messages::default();
         let span = keys::messages(row.account, mailbox);
-        reading::visit::<MessagesRow>(rows, &span, |_, row| messages.extend(row.messages))?;
+        reading::visit::<MessagesRow>(rows, &span, |_, row| {
+            row.messages.iter().for_each(|message| messages.put(message));
+        })?;
         let mut expunged = VecDeque::new();
         reading::visit::<ExpungedPartRow>(rows, &keys::expunged(mailbox), |key, part| {
             if let Some(modseq) = keys::modseq_of(key).filter(|modseq| *modseq <= row.highest_modseq) {
@@ -91,12 +94,12 @@ impl MailboxView {
         if account == self.account { Rights::ALL } else { self.acl.rights_of(account) }
     }
 
-    pub fn messages(&self) -> &[MessageRecord] {
+    pub fn messages(&self) -> &Messages {
         &self.messages
     }
 
-    pub fn get(&self, uid: Uid) -> Option<&MessageRecord> {
-        self.messages.binary_search_by_key(&uid, |message| message.uid).ok().map(|at| &self.messages[at])
+    pub fn get(&self, uid: Uid) -> Option<MessageRecord> {
+        self.messages.get(uid)
     }
 
     /// UIDs expunged after `modseq`, ascending; `None` when that is no longer remembered: compare whole.
@@ -113,8 +116,11 @@ impl MailboxView {
     /// Splits the messages that `uids` names into sets of at most [`MESSAGES_PER_COMMAND_MAX`] messages, for
     /// commands that may be done in portions (Store, Expunge); apply refuses larger ones.
     pub fn portions(&self, uids: &UidSet) -> Vec<UidSet> {
-        let named: Vec<Uid> =
-            self.messages.iter().map(|message| message.uid).filter(|uid| uids.contains(*uid)).collect();
+        let within = |(first, last): &(Uid, Uid)| {
+            let last = *last;
+            self.messages.uids_from(*first).take_while(move |uid| *uid <= last)
+        };
+        let named: Vec<Uid> = uids.ranges().iter().flat_map(within).collect();
         named
             .chunks(MESSAGES_PER_COMMAND_MAX)
             .map(|portion| UidSet::from_ascending(portion.iter().copied()))
@@ -130,7 +136,7 @@ impl MailboxView {
             return TakenIn::InOrder;
         }
         let in_order = change.modseq.0 == self.highest_modseq.0.saturating_add(1);
-        change.put.iter().for_each(|message| self.put(message));
+        change.put.iter().for_each(|message| self.messages.put(message));
         self.expunge(change.modseq, &change.expunged);
         if let Some(keywords) = &change.keywords {
             self.keywords = keywords.clone();
@@ -139,20 +145,9 @@ impl MailboxView {
         if in_order { TakenIn::InOrder } else { TakenIn::Gap }
     }
 
-    fn put(&mut self, message: &MessageRecord) {
-        match self.messages.binary_search_by_key(&message.uid, |known| known.uid) {
-            Ok(at) => self.messages[at] = *message,
-            Err(at) => self.messages.insert(at, *message),
-        }
-    }
-
     /// `uids` ascend.
     fn expunge(&mut self, modseq: ModSeq, uids: &[Uid]) {
-        let (Some(first), Some(last)) = (uids.first(), uids.last()) else {
-            return;
-        };
-        let gone = |uid: Uid| *first <= uid && uid <= *last && uids.binary_search(&uid).is_ok();
-        self.messages.retain(|message| !gone(message.uid));
+        self.messages.remove(uids);
         for uid in uids {
             if self.expunged.len() == EXPUNGES_REMEMBERED_MAX {
                 self.expunged_floor = self.expunged.pop_front().map_or(modseq, |(forgotten, _)| forgotten);

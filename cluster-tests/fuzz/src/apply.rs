@@ -253,7 +253,7 @@ fn check_mailbox(rows: &MemoryRows, id: MailboxId, row: &MailboxRow) {
     assert_eq!(row.messages as usize, messages.len());
     assert_eq!(row.bytes, messages.iter().map(|it| u64::from(it.size)).sum::<u64>());
     assert!(messages.iter().all(|it| it.uid < row.uid_next && it.modseq <= row.highest_modseq));
-    assert!(messages.windows(2).all(|two| two[0].uid < two[1].uid));
+    assert!(messages.uids().is_sorted_by(|one, next| one < next));
 }
 
 /// A view that heard the changes behind the snapshot is the view that is read from the rows.

@@ -340,7 +340,7 @@ async fn find<R: Replica>(
     let Some(view) = replica.view(mailbox.id).await? else { return Ok(None) };
     // The view may be a little behind the row.
     settle_until(&view, |view| view.uid_next >= mailbox.uid_next).await;
-    Ok(view.read(|view| view.get(uid).copied()))
+    Ok(view.read(|view| view.get(uid)))
 }
 
 /// Never, if there is nothing to watch.

@@ -235,7 +235,7 @@ impl Contexts {
                     }
                 }
                 None => {
-                    let record = selected.view().read(|view| view.get(uid).copied());
+                    let record = selected.view().read(|view| view.get(uid));
                     let Some(record) = record else { continue };
                     self.asked = Some(Asked::Body(uid, at));
                     let (body, size) = (record.body, record.size);
@@ -259,7 +259,7 @@ impl Contexts {
         let known = context.position(uid).is_some();
         let (Some(sequence), Some((record, keywords))) = (
             selected.sequence_of(uid),
-            selected.view().read(|view| Some((*view.get(uid)?, view.keywords.clone()))),
+            selected.view().read(|view| Some((view.get(uid)?, view.keywords.clone()))),
         ) else {
             return Some(known);
         };
@@ -284,7 +284,7 @@ impl Contexts {
         if context.position(uid).is_some() {
             return None;
         }
-        let record = selected.view().read(|view| view.get(uid).copied())?;
+        let record = selected.view().read(|view| view.get(uid))?;
         if facts.is_none() && context.needs_facts() {
             self.asked = Some(Asked::Facts(uid, at));
             return Some(Question::Facts(vec![record.body]));

@@ -49,7 +49,7 @@ impl<R: Replica> Pop3Backend<R> {
     }
 
     async fn body(&mut self, uid: Uid) -> Result<Option<Bytes>, Fault> {
-        let found = self.inbox.as_ref().and_then(|(_, view)| view.read(|view| view.get(uid).copied()));
+        let found = self.inbox.as_ref().and_then(|(_, view)| view.read(|view| view.get(uid)));
         let Some(message) = found else { return Ok(None) };
         let account = self.who.as_ref().map_or(AccountId(0), Authenticated::account);
         let wanted = (message.body, u64::from(message.size));

@@ -182,7 +182,7 @@ impl Fetch {
             }
             let Some(selected) = &core.selected else { return no_such_message() };
             let Some(message) = self.messages.pop_front() else { return self.finish(core) };
-            let Some(record) = selected.view().read(|view| view.get(message.uid).copied()) else {
+            let Some(record) = selected.view().read(|view| view.get(message.uid)) else {
                 self.missing = true;
                 continue;
             };
@@ -262,7 +262,7 @@ impl Task for Fetch {
                 let record = core
                     .selected
                     .as_ref()
-                    .and_then(|selected| selected.view().read(|view| view.get(message.uid).copied()));
+                    .and_then(|selected| selected.view().read(|view| view.get(message.uid)));
                 match record {
                     Some(record) => self.write(core, message, &record, &content),
                     None => self.missing = true,

@@ -71,10 +71,7 @@ pub fn must_count_recent(record: &MailboxRecord, items: &[StatusItem]) -> bool {
 
 pub fn count_recent(record: &MailboxRecord, view: &SharedView) -> usize {
     let recent_from = view.recent_from().max(record.recent_from);
-    view.read(|view| {
-        let messages = view.messages();
-        messages.len() - messages.partition_point(|message| message.uid < recent_from)
-    })
+    view.read(|view| view.messages().uids_from(recent_from).count())
 }
 
 pub fn write_status(

@@ -73,10 +73,10 @@ impl Store {
                     continue;
                 }
                 if !self.request.silent {
-                    selected.write_fetch(record, Some(&view.keywords), telling, io.out);
+                    selected.write_fetch(&record, Some(&view.keywords), telling, io.out);
                 } else if telling.modseq {
                     // RFC 7162 3.1.3: the mod-sequence is told even then.
-                    selected.write_fetch(record, None, telling, io.out);
+                    selected.write_fetch(&record, None, telling, io.out);
                 }
             }
             missing

@@ -133,7 +133,7 @@ impl Selected {
             rights_told: now.rights_of(account),
             // RFC 4314 5.2: where nothing may be changed.
             read_only: read_only || !now.rights_of(account).has_any(Rights::CHANGING),
-            uids: now.messages().iter().map(|message| message.uid).collect(),
+            uids: all_uids(now),
             recent: Vec::new(),
             knows_recent,
             next_uid: now.uid_next,
@@ -420,14 +420,13 @@ impl Selected {
         if view.uid_next == self.next_uid {
             return;
         }
-        let messages = view.messages();
-        let from = messages.partition_point(|message| message.uid < self.next_uid);
         let first = std::mem::replace(&mut self.next_uid, view.uid_next);
         self.take_recent(first, self.next_uid);
-        if from == messages.len() {
+        let known = self.uids.len();
+        self.uids.extend(view.messages().uids_from(first));
+        if self.uids.len() == known {
             return;
         }
-        self.uids.extend(messages[from..].iter().map(|message| message.uid));
         out.extend_from_slice(b"* ");
         write::number(self.uids.len() as u64, out);
         out.extend_from_slice(b" EXISTS\r\n");
@@ -457,20 +456,18 @@ impl Selected {
                 !own.silent && own.modseqs.contains(&message.modseq) && own.uids.contains(message.uid)
             })
         };
-        // What has come since the last telling is told by EXISTS alone.
-        let known = view.messages().partition_point(|message| message.uid < known_before);
         // Each command has a mod-sequence of its own. When it was but one, and it brought messages, or when all were
         // one's own, no other flag can have changed: the usual case, which must not cost a look at the whole mailbox.
         let changes = view.highest_modseq.0 - told.0;
-        let brought = view.messages().get(known).is_some_and(|message| message.uid < self.next_uid);
+        let came = view.messages().uids_from(known_before).next();
+        let brought = came.is_some_and(|uid| uid < self.next_uid);
         if changes == 1 && brought || own.as_ref().is_some_and(|own| own.count_after(told) == changes) {
             return;
         }
-        for message in &view.messages()[..known] {
-            if message.modseq <= told || is_own(message) {
-                continue;
-            }
-            self.write_fetch(message, Some(&view.keywords), telling, out);
+        // What has come since the last telling is told by EXISTS alone.
+        let changed = view.messages().changed_since(told).take_while(|message| message.uid < known_before);
+        for message in changed.filter(|message| !is_own(message)) {
+            self.write_fetch(&message, Some(&view.keywords), telling, out);
         }
     }
 
@@ -540,4 +537,11 @@ impl Selected {
         }
         out.extend_from_slice(b")\r\n");
     }
+}
+
+/// In one allocation: there may be a million.
+fn all_uids(view: &MailboxView) -> Vec<Uid> {
+    let mut uids = Vec::with_capacity(view.messages().len());
+    uids.extend(view.messages().uids());
+    uids
 }

@@ -247,7 +247,7 @@ fn check_counts(rows: &MemoryRows) {
         assert_eq!(row.deleted, count(&|flags| flags.has(SystemFlag::Deleted)));
         assert_eq!(row.bytes, view.messages().iter().map(|message| u64::from(message.size)).sum::<u64>());
         assert!(view.messages().iter().all(|it| it.uid < row.uid_next && it.modseq <= row.highest_modseq));
-        assert!(view.messages().windows(2).all(|two| two[0].uid < two[1].uid));
+        assert!(view.messages().uids().is_sorted_by(|one, next| one < next));
     }
     for (key, row) in all::<AccountRow>(rows, keys::ACCOUNT) {
         let account = AccountId(u64::from_be_bytes(key[1..].try_into().unwrap()));

@@ -43,7 +43,7 @@ impl Replaced {
                 false => Reply::bad("There is no such message"),
             });
         };
-        let record = selected.view().read(|view| view.get(uid).copied());
+        let record = selected.view().read(|view| view.get(uid));
         let Some(record) = record else {
             return Err(Reply::no("EXPUNGEISSUED", "The message is expunged already"));
         };

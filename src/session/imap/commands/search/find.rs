@@ -75,7 +75,7 @@ impl Finder {
     fn judge(&self, core: &Core, message: Numbered, raw: &[u8]) -> Verdict {
         let Some(selected) = &core.selected else { return Verdict::Miss };
         let record = selected.view().read(|view| {
-            let record = *view.get(message.uid)?;
+            let record = view.get(message.uid)?;
             Some((record, view.keywords.clone()))
         });
         let Some((record, keywords)) = record else { return Verdict::Miss };
@@ -113,7 +113,7 @@ impl Finder {
             for _ in 0..SEARCH_MESSAGES_PER_TURN {
                 let message = self.candidates.pop_front()?;
                 let Some(record) = view.get(message.uid) else { continue };
-                match self.judge_record((&scope, selected), message, record, None) {
+                match self.judge_record((&scope, selected), message, &record, None) {
                     Verdict::Hit(modseq) => self.hit(message, modseq),
                     Verdict::Miss => {}
                     Verdict::NeedsBody(body) => {

@@ -77,7 +77,7 @@ impl<T> Gatherer<T> {
             return Ok(None);
         }
         let records: Vec<(Found, MessageRecord)> = selected.view().read(|view| {
-            portion.into_iter().filter_map(|found| Some((found, *view.get(found.uid)?))).collect()
+            portion.into_iter().filter_map(|found| Some((found, view.get(found.uid)?))).collect()
         });
         if !self.needs_facts {
             let none = Arc::new(Facts::default());
