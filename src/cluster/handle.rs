@@ -162,6 +162,13 @@ impl Replica for ClusterHandle {
         self.data()?.bodies.body(id).await
     }
 
+    async fn bodies(&self, ids: &[BodyId]) -> Vec<Result<Bytes, Fault>> {
+        match self.data() {
+            Ok(data) => data.bodies.bodies(ids).await,
+            Err(fault) => ids.iter().map(|_| Err(fault.clone())).collect(),
+        }
+    }
+
     async fn view(&self, mailbox: MailboxId) -> Result<Option<Arc<SharedView>>, Fault> {
         let data = self.data()?;
         data.feed.view(data.tables.clone(), mailbox).await.map_err(disk)

@@ -155,6 +155,14 @@ impl Replica for MemoryReplica {
         self.healthy()?.bodies.get(&id).cloned().ok_or(Fault::BodyUnavailable(id))
     }
 
+    async fn bodies(&self, ids: &[BodyId]) -> Vec<Result<Bytes, Fault>> {
+        let mut bodies = Vec::with_capacity(ids.len());
+        for id in ids {
+            bodies.push(self.body(*id).await);
+        }
+        bodies
+    }
+
     async fn view(&self, mailbox: MailboxId) -> Result<Option<Arc<SharedView>>, Fault> {
         let mut state = self.healthy()?;
         if let Some(view) = state.views.get(&mailbox) {

@@ -64,6 +64,9 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// The raw message, from this disk or, failing that, from a peer.
     fn body(&self, id: BodyId) -> impl Future<Output = Result<Bytes, Fault>> + Send;
 
+    /// The same of several, in the order asked, for less than one by one. All are held at once: the caller bounds them.
+    fn bodies(&self, ids: &[BodyId]) -> impl Future<Output = Vec<Result<Bytes, Fault>>> + Send;
+
     /// The mailbox's shared view, loaded on first use. `None`: there is no such mailbox.
     fn view(&self, mailbox: MailboxId)
     -> impl Future<Output = Result<Option<Arc<SharedView>>, Fault>> + Send;

@@ -4,18 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::future::join_all;
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::arrange::Facts;
-use super::bodystructure::{Form, write_bodystructure};
-use super::envelope::write_envelope;
-use super::limits::{
-    APPEND_CHUNK_BYTES_MAX, FACTS_BODIES_AT_ONCE_MAX, NEWS_PACE_MS, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX,
-};
+use super::contents::Contents;
+use super::limits::{APPEND_CHUNK_BYTES_MAX, NEWS_PACE_MS, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX};
 use super::question::{Answer, Question};
+use super::search::Excerpt;
 use super::session::Session;
 use super::summary::{Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
@@ -125,7 +122,19 @@ impl<R: Replica> ImapBackend<R> {
             Question::Message { body, size, raw, summary } => {
                 self.message((body, size), raw, summary).await?
             }
-            Question::Facts(bodies) => Answer::Facts(facts(&self.replica, &self.summaries, &bodies).await),
+            Question::Summaries(messages) => Answer::Summaries(
+                self.contents().derived(&self.summaries.summaries, &messages, Summary::of).await,
+            ),
+            Question::Facts(messages) => {
+                Answer::Facts(self.contents().derived(&self.summaries.facts, &messages, Facts::of).await)
+            }
+            Question::Excerpts(messages) => {
+                let known = &self.summaries.excerpts;
+                let excerpts = self.contents().derived(known, &messages, Excerpt::of).await;
+                let text = |excerpt: Option<Arc<Excerpt>>| excerpt.map(|excerpt| excerpt.0.clone());
+                Answer::Texts(excerpts.into_iter().map(text).collect())
+            }
+            Question::Bodies(messages) => Answer::Texts(self.contents().bodies(&messages).await),
             Question::Arrange(arrangement) => {
                 let arranged = tokio::task::spawn_blocking(|| arrangement.arrange()).await;
                 Answer::Arranged(arranged.map_err(|error| Fault::Busy(error.to_string()))?)
@@ -297,9 +306,14 @@ impl<R: Replica> ImapBackend<R> {
         let summary = match (summary, known) {
             (false, _) => None,
             (true, Some(known)) => Some(known),
-            (true, None) => Some(self.summaries.summaries.put(body, summarise(&bytes))),
+            (true, None) => Some(self.summaries.summaries.put(body, Summary::of(&bytes))),
         };
         Ok(Answer::Message { raw: raw.then_some(bytes), summary })
+    }
+
+    fn contents(&self) -> Contents<'_, R> {
+        let account = self.who.as_ref().map_or(AccountId(0), Authenticated::account);
+        Contents { replica: &self.replica, reading: &self.reading, account }
     }
 }
 
@@ -391,41 +405,5 @@ async fn settle_until(view: &Arc<SharedView>, settled: impl Fn(&MailboxView) -> 
     };
     if timeout(Duration::from_millis(SETTLE_WAIT_MS_MAX), wait).await.is_err() {
         tracing::warn!("a mailbox view lags behind what was committed");
-    }
-}
-
-fn summarise(raw: &[u8]) -> Summary {
-    let structure = mime::parse(raw);
-    let mut out = BytesMut::new();
-    write_envelope(&raw[structure.root().header.clone()], &mut out);
-    let envelope = out.split().freeze();
-    write_bodystructure(raw, &structure, Form::Body, &mut out);
-    let body = out.split().freeze();
-    write_bodystructure(raw, &structure, Form::BodyStructure, &mut out);
-    let bodystructure = out.split().freeze();
-    // Copies, so that no spare capacity is kept for long.
-    let exact = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
-    Summary { envelope: exact(envelope), body: exact(body), bodystructure: exact(bodystructure) }
-}
-
-/// What headers say, in the order asked.
-async fn facts<R: Replica>(replica: &R, known: &SummaryCache, bodies: &[BodyId]) -> Vec<Option<Arc<Facts>>> {
-    let mut facts = Vec::with_capacity(bodies.len());
-    for some in bodies.chunks(FACTS_BODIES_AT_ONCE_MAX) {
-        facts.extend(join_all(some.iter().map(|body| facts_of(replica, known, *body))).await);
-    }
-    facts
-}
-
-async fn facts_of<R: Replica>(replica: &R, known: &SummaryCache, body: BodyId) -> Option<Arc<Facts>> {
-    if let Some(known) = known.facts.get(body) {
-        return Some(known);
-    }
-    match replica.body(body).await {
-        Ok(raw) => Some(known.facts.put(body, Facts::of(&raw))),
-        Err(fault) => {
-            tracing::warn!(%fault, "a message's header could not be read");
-            None
-        }
     }
 }

@@ -287,7 +287,7 @@ impl Contexts {
         let record = selected.view().read(|view| view.get(uid))?;
         if facts.is_none() && context.needs_facts() {
             self.asked = Some(Asked::Facts(uid, at));
-            return Some(Question::Facts(vec![record.body]));
+            return Some(Question::Facts(vec![(record.body, record.size)]));
         }
         let change = context.add(uid, &record, &facts.unwrap_or_default());
         self.news.extend(change.map(|change| (at, change)));

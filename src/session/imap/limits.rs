@@ -70,21 +70,26 @@ pub const TRY_WAIT_MS_MAX: u64 = 500;
 /// A view that lags behind what was committed is waited for this long, milliseconds.
 pub const SETTLE_WAIT_MS_MAX: u64 = 2_000;
 /// Bytes of message summaries remembered by a node.
-pub const SUMMARY_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const SUMMARY_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Part numbers in one section.
 pub const PART_LEVELS_MAX: usize = 100;
 /// Messages that SEARCH looks at while it holds the view and the runtime, of those that need no body.
 pub const SEARCH_MESSAGES_PER_TURN: usize = 4_096;
 /// Messages whose headers are asked for at a time, for SORT and THREAD.
 pub const FACTS_PER_QUESTION_MAX: usize = 128;
-/// Bodies that are read side by side for one such question.
-pub const FACTS_BODIES_AT_ONCE_MAX: usize = 8;
+/// Messages of which is asked at a time what a listing shows, or what a search needs of the header.
+pub const MESSAGES_PER_QUESTION_MAX: usize = 128;
+/// Messages that are read in one go for such a question, and their bytes, unless one alone is larger.
+pub const READ_TOGETHER_MAX: usize = 32;
+pub const READ_TOGETHER_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of what SORT and THREAD compare by, for one command; beyond it: `NO [LIMIT]`.
 pub const SORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Criteria of one SORT.
 pub const SORT_CRITERIA_MAX: usize = 16;
 /// Bytes of what is remembered of headers by a node, for SORT and THREAD.
-pub const FACTS_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const FACTS_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same, for searches.
+pub const EXCERPT_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Results that a session has kept current (RFC 5267); beyond it: NOUPDATE.
 pub const CONTEXTS_MAX: usize = 8;
 /// Bytes of one such result; beyond it: NOUPDATE.

@@ -10,6 +10,7 @@ pub mod backend;
 pub mod bodystructure;
 pub mod capability;
 mod commands;
+mod contents;
 mod contexts;
 mod core;
 pub mod envelope;

@@ -9,6 +9,7 @@ use super::arrange::Facts;
 use super::arrange::sort::{self, Criterion, Sortable};
 use super::arrange::thread::{self, Algorithm, Threadable};
 use super::commands::Found;
+use super::limits::{READ_TOGETHER_BYTES_MAX, READ_TOGETHER_MAX};
 use super::summary::Summary;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid, UidValidity};
@@ -20,6 +21,31 @@ use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::SharedView;
+
+/// A message's body, and its size in octets. Of many at a time, at most
+/// [`MESSAGES_PER_QUESTION_MAX`](super::limits::MESSAGES_PER_QUESTION_MAX) are asked for; bodies that are wanted whole, as
+/// many as [`Together`] lets.
+pub type Stored = (BodyId, u32);
+
+/// Counts what may be read in one go: few messages, of few bytes, or a single one that is larger.
+#[derive(Debug, Default)]
+pub struct Together {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Together {
+    /// Whether one more of `size` octets may join; then it has.
+    pub fn takes(&mut self, size: u32) -> bool {
+        let bytes = self.bytes + size as usize;
+        let fits = self.messages < READ_TOGETHER_MAX && bytes <= READ_TOGETHER_BYTES_MAX;
+        if self.messages > 0 && !fits {
+            return false;
+        }
+        (self.messages, self.bytes) = (self.messages + 1, bytes);
+        true
+    }
+}
 
 #[derive(Debug)]
 pub enum Question {
@@ -62,9 +88,15 @@ pub enum Question {
     Try(Command),
     /// A message: its bytes, or what a listing shows of it, or both. Answered by [`Answer::Message`].
     Message { body: BodyId, size: u32, raw: bool, summary: bool },
-    /// What the headers of these bodies say, for SORT and THREAD; at most
-    /// [`FACTS_PER_QUESTION_MAX`](super::limits::FACTS_PER_QUESTION_MAX). Answered by [`Answer::Facts`].
-    Facts(Vec<BodyId>),
+    /// What a listing shows of these messages. Answered by [`Answer::Summaries`].
+    Summaries(Vec<Stored>),
+    /// What the headers of these messages say, for SORT and THREAD, at most
+    /// [`FACTS_PER_QUESTION_MAX`](super::limits::FACTS_PER_QUESTION_MAX) of them. Answered by [`Answer::Facts`].
+    Facts(Vec<Stored>),
+    /// What a search needs of these headers. Answered by [`Answer::Texts`].
+    Excerpts(Vec<Stored>),
+    /// These messages whole. Answered by [`Answer::Texts`].
+    Bodies(Vec<Stored>),
     /// Work that may take long, to be done off the runtime. Answered by [`Answer::Arranged`].
     Arrange(Arrangement),
     /// Others' turn, in a command that takes long. Answered by [`Answer::Done`].
@@ -101,8 +133,10 @@ pub enum Answer {
         raw: Option<Bytes>,
         summary: Option<Arc<Summary>>,
     },
-    /// In the order asked; `None` for a body that cannot be read now.
+    /// In the order asked, as in all of these; `None` for a message that cannot be read now.
+    Summaries(Vec<Option<Arc<Summary>>>),
     Facts(Vec<Option<Arc<Facts>>>),
+    Texts(Vec<Option<Bytes>>),
     Arranged(Arranged),
     Placed(PlacedBody),
     Recoded(Result<PlacedBody, Unservable>),

@@ -28,12 +28,13 @@ pub fn write_nstring(text: Option<&[u8]>, out: &mut BytesMut) {
 fn write_quoted(text: &[u8], out: &mut BytesMut) {
     out.reserve(text.len() + 2);
     out.put_u8(b'"');
-    for &byte in text {
-        if matches!(byte, b'"' | b'\\') {
-            out.put_u8(b'\\');
-        }
-        out.put_u8(byte);
+    let mut rest = text;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        out.put_slice(&rest[..at]);
+        out.put_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
     }
+    out.put_slice(rest);
     out.put_u8(b'"');
 }
 

@@ -1,23 +1,53 @@
-//! What a listing shows of a message: its ENVELOPE and structure, as they go over the wire; and what SORT and THREAD
-//! read of its header. Derived from the body alone, which never changes, so both are remembered by body id (and could
+//! What a listing shows of a message: its ENVELOPE and structure, as they go over the wire; what SORT and THREAD
+//! read of its header, and what searches ask of it. Derived from the body alone, which never changes, so both are remembered by body id (and could
 //! be stored).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use super::arrange::Facts;
-use super::limits::{FACTS_CACHE_BYTES_MAX, SUMMARY_CACHE_BYTES_MAX};
+use super::bodystructure::{Form, write_bodystructure};
+use super::envelope::write_envelope;
+use super::limits::{EXCERPT_CACHE_BYTES_MAX, FACTS_CACHE_BYTES_MAX, SUMMARY_CACHE_BYTES_MAX};
+use super::search::Excerpt;
 use crate::mail::ids::BodyId;
+use crate::mail::mime;
 
-/// Rendered once per body.
+/// Rendered once per body; one text behind the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    pub envelope: Bytes,
+    texts: Box<[u8]>,
+    body_at: usize,
+    bodystructure_at: usize,
+}
+
+impl Summary {
+    /// Of a raw message.
+    pub fn of(raw: &[u8]) -> Self {
+        let structure = mime::parse(raw);
+        let mut out = BytesMut::new();
+        write_envelope(&raw[structure.root().header.clone()], &mut out);
+        let body_at = out.len();
+        write_bodystructure(raw, &structure, Form::Body, &mut out);
+        let bodystructure_at = out.len();
+        write_bodystructure(raw, &structure, Form::BodyStructure, &mut out);
+        Self { texts: out[..].into(), body_at, bodystructure_at }
+    }
+
+    pub fn envelope(&self) -> &[u8] {
+        &self.texts[..self.body_at]
+    }
+
     /// BODY: without extension data.
-    pub body: Bytes,
-    pub bodystructure: Bytes,
+    pub fn body(&self) -> &[u8] {
+        &self.texts[self.body_at..self.bodystructure_at]
+    }
+
+    pub fn bodystructure(&self) -> &[u8] {
+        &self.texts[self.bodystructure_at..]
+    }
 }
 
 /// What a node remembers of messages.
@@ -25,6 +55,7 @@ pub struct Summary {
 pub struct SummaryCache {
     pub summaries: Remembered<Summary>,
     pub facts: Remembered<Facts>,
+    pub excerpts: Remembered<Excerpt>,
 }
 
 impl Default for SummaryCache {
@@ -32,6 +63,7 @@ impl Default for SummaryCache {
         Self {
             summaries: Remembered::new(SUMMARY_CACHE_BYTES_MAX),
             facts: Remembered::new(FACTS_CACHE_BYTES_MAX),
+            excerpts: Remembered::new(EXCERPT_CACHE_BYTES_MAX),
         }
     }
 }
@@ -49,7 +81,13 @@ pub trait Weighed {
 
 impl Weighed for Summary {
     fn bytes(&self) -> usize {
-        self.envelope.len() + self.body.len() + self.bodystructure.len()
+        self.texts.len()
+    }
+}
+
+impl Weighed for Excerpt {
+    fn bytes(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -75,7 +113,7 @@ struct Generations<T> {
 }
 
 /// What an entry costs besides its text, bytes.
-const ENTRY_BYTES: usize = 256;
+const ENTRY_BYTES: usize = 160;
 
 impl<T: Weighed> Remembered<T> {
     fn new(bytes_max: usize) -> Self {
@@ -133,11 +171,10 @@ mod tests {
     #[test]
     fn the_cache_is_bounded_and_keeps_what_is_used() {
         let cache = SummaryCache::new().summaries;
-        let text = Bytes::from(vec![b'x'; 1024 * 1024]);
-        let summary = |_| Summary { envelope: text.clone(), body: Bytes::new(), bodystructure: Bytes::new() };
+        let summary = || Summary { texts: vec![b'x'; 1024 * 1024].into(), body_at: 0, bodystructure_at: 0 };
         let id = |number: u8| BodyId([number; 32]);
-        for number in 0..20 {
-            cache.put(id(number), summary(number));
+        for number in 0..80 {
+            cache.put(id(number), summary());
             cache.get(id(0));
         }
         let held = {
@@ -147,6 +184,6 @@ mod tests {
         assert!(held * 1024 * 1024 <= SUMMARY_CACHE_BYTES_MAX, "{held}");
         assert!(cache.get(id(0)).is_some(), "what is used stays");
         assert!(cache.get(id(1)).is_none(), "what is not used goes");
-        assert!(cache.get(id(19)).is_some());
+        assert!(cache.get(id(79)).is_some());
     }
 }

@@ -196,7 +196,7 @@ impl Bodies {
         let mut missed = None;
         while let Some(at) = core.index.get(&id)? {
             match read_body(&segment_path(&core.dir, at.segment), at.offset, &id, at.length) {
-                Ok(Some(body)) => return Ok(Some(body.into())),
+                Ok(Some(body)) => return Ok(Some(body)),
                 // A compaction may have moved it between the two look-ups: look again, once for each place.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && missed != Some(at) => {
                     missed = Some(at)
@@ -269,7 +269,7 @@ impl Bodies {
                 continue;
             }
             match read_body(&path, offset, &id, header.length).map_err(io_error)? {
-                Some(body) => core.ask(|answer| Job::Move { id, from, bytes: body.into(), answer })?,
+                Some(body) => core.ask(|answer| Job::Move { id, from, bytes: body, answer })?,
                 None => core.ask(|answer| Job::DropCorrupt(id, from, answer))?,
             }
             unpaced_bytes += header.length;

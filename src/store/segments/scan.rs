@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::record::{HEADER_BYTES, Header, next_header};
 use crate::mail::ids::BodyId;
 use crate::store::files;
@@ -116,18 +118,17 @@ fn resync(file: &File, offset: u64, length: u64) -> io::Result<Option<u64>> {
 }
 
 /// The body at `offset`; `None`: it is not what `id` says.
-pub fn read_body(path: &Path, offset: u64, id: &BodyId, length: u64) -> io::Result<Option<Vec<u8>>> {
+pub fn read_body(path: &Path, offset: u64, id: &BodyId, length: u64) -> io::Result<Option<Bytes>> {
     let file = File::open(path)?;
     let expected = Header { id: *id, length };
-    let total = file.metadata()?.len();
-    if offset > total || header_at(&file, offset, total)? != Some(expected) {
+    if offset.saturating_add(expected.record_bytes()) > file.metadata()?.len() {
         return Ok(None);
     }
-    let end = offset.saturating_add(expected.record_bytes());
-    if end > total {
+    let mut record = vec![0; expected.record_bytes() as usize];
+    file.read_exact_at(&mut record, offset)?;
+    if Header::decode(&record) != Some(expected) {
         return Ok(None);
     }
-    let mut body = vec![0; length as usize];
-    file.read_exact_at(&mut body, offset + HEADER_BYTES as u64)?;
+    let body = Bytes::from(record).slice(HEADER_BYTES..);
     Ok((BodyId::of(&body) == *id).then_some(body))
 }

@@ -1,6 +1,7 @@
 //! FETCH (RFC 3501 6.4.5, RFC 7162 3.1.4): one message after the other, sent as it is made.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,10 +13,11 @@ use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{FetchRequest, PartialRange};
 use crate::session::imap::item::FetchItem;
-use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
-use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::limits::{MESSAGES_PER_QUESTION_MAX, OUTPUT_CHUNK_BYTES};
+use crate::session::imap::question::{Answer, Question, Stored};
 use crate::session::imap::selected::{Numbered, OwnChange};
 use crate::session::imap::sequence_set::SequenceSet;
+use crate::session::imap::summary::Summary;
 use crate::session::imap::write;
 use crate::state::command::{Command, FlagChange, StoreFlags, UidSet};
 use crate::state::outcome::Outcome;
@@ -28,6 +30,8 @@ enum Stage {
     Messages,
     /// The content of this message was asked for.
     Content(Numbered),
+    /// What a listing shows of these messages was asked for.
+    Summaries(Vec<Numbered>),
 }
 
 pub struct Fetch {
@@ -186,13 +190,70 @@ impl Fetch {
                 self.missing = true;
                 continue;
             };
-            if self.wants.raw || self.wants.summary {
-                self.stage = Stage::Content(message);
-                let (raw, summary) = (self.wants.raw, self.wants.summary);
-                let (body, size) = (record.body, record.size);
-                return Next::Ask(Question::Message { body, size, raw, summary });
+            match self.wants {
+                Wants { raw: true, summary, .. } => {
+                    self.stage = Stage::Content(message);
+                    let (body, size) = (record.body, record.size);
+                    return Next::Ask(Question::Message { body, size, raw: true, summary });
+                }
+                Wants { summary: true, .. } => return self.ask_summaries(core, message),
+                _ => self.write(core, message, &record, &Answer::Done),
             }
-            self.write(core, message, &record, &Answer::Done);
+        }
+    }
+
+    /// Of `first` and the messages behind it, a portion.
+    fn ask_summaries(&mut self, core: &Core, first: Numbered) -> Next {
+        let Some(selected) = &core.selected else { return no_such_message() };
+        let more = self.messages.len().min(MESSAGES_PER_QUESTION_MAX - 1);
+        let portion = std::iter::once(first).chain(self.messages.drain(..more));
+        let (asked, wanted): (Vec<Numbered>, Vec<Stored>) = selected.view().read(|view| {
+            portion
+                .filter_map(|message| match view.get(message.uid) {
+                    Some(record) => Some((message, (record.body, record.size))),
+                    None => {
+                        self.missing = true;
+                        None
+                    }
+                })
+                .unzip()
+        });
+        self.stage = Stage::Summaries(asked);
+        Next::Ask(Question::Summaries(wanted))
+    }
+
+    fn summaries(
+        &mut self,
+        core: &mut Core,
+        (asked, summaries): (Vec<Numbered>, Vec<Option<Arc<Summary>>>),
+        io: &mut Io,
+    ) -> Next {
+        for (message, summary) in asked.into_iter().zip(summaries) {
+            match summary {
+                Some(summary) => {
+                    let content = Answer::Message { raw: None, summary: Some(summary) };
+                    self.write_now(core, message, &content);
+                }
+                None => self.faulty(),
+            }
+        }
+        self.next_message(core, io)
+    }
+
+    /// As the message is by now.
+    fn write_now(&mut self, core: &Core, message: Numbered, content: &Answer) {
+        let selected = core.selected.as_ref();
+        match selected.and_then(|selected| selected.view().read(|view| view.get(message.uid))) {
+            Some(record) => self.write(core, message, &record, content),
+            None => self.missing = true,
+        }
+    }
+
+    /// A message cannot be read. After some of them no more are tried.
+    fn faulty(&mut self) {
+        self.faults += 1;
+        if self.faults >= super::FAULTS_PER_COMMAND_MAX {
+            self.messages.clear();
         }
     }
 
@@ -245,7 +306,7 @@ impl Fetch {
 
 impl Task for Fetch {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        match (&self.stage, answer) {
+        match (std::mem::replace(&mut self.stage, Stage::Messages), answer) {
             (Stage::Begin, None) => self.begin(core, io),
             (Stage::Seen, Some(answer)) => {
                 if let (Answer::Outcome(Outcome::Stored { modseq, .. }), Some(seen)) =
@@ -257,25 +318,17 @@ impl Task for Fetch {
             }
             (Stage::Messages, None) => self.next_message(core, io),
             (Stage::Content(message), Some(content @ Answer::Message { .. })) => {
-                let message = *message;
-                self.stage = Stage::Messages;
-                let record = core
-                    .selected
-                    .as_ref()
-                    .and_then(|selected| selected.view().read(|view| view.get(message.uid)));
-                match record {
-                    Some(record) => self.write(core, message, &record, &content),
-                    None => self.missing = true,
-                }
+                self.write_now(core, message, &content);
                 self.next_message(core, io)
             }
             (Stage::Content(_), Some(Answer::Fault(_))) => {
-                self.stage = Stage::Messages;
-                self.faults += 1;
-                if self.faults >= super::FAULTS_PER_COMMAND_MAX {
-                    self.messages.clear();
-                }
+                self.faulty();
                 self.next_message(core, io)
+            }
+            (Stage::Summaries(asked), Some(Answer::Summaries(summaries)))
+                if summaries.len() == asked.len() =>
+            {
+                self.summaries(core, (asked, summaries), io)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }

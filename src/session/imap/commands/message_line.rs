@@ -155,15 +155,15 @@ impl Line<'_> {
             }
             FetchItem::Envelope => {
                 out.extend_from_slice(b"ENVELOPE ");
-                out.extend_from_slice(summary.map_or(nil, |summary| &summary.envelope));
+                out.extend_from_slice(summary.map_or(nil, |summary| summary.envelope()));
             }
             FetchItem::Body => {
                 out.extend_from_slice(b"BODY ");
-                out.extend_from_slice(summary.map_or(nil, |summary| &summary.body));
+                out.extend_from_slice(summary.map_or(nil, |summary| summary.body()));
             }
             FetchItem::BodyStructure => {
                 out.extend_from_slice(b"BODYSTRUCTURE ");
-                out.extend_from_slice(summary.map_or(nil, |summary| &summary.bodystructure));
+                out.extend_from_slice(summary.map_or(nil, |summary| summary.bodystructure()));
             }
             // Those are cut from the message's bytes.
             FetchItem::Section(_) | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {}

@@ -1,6 +1,7 @@
 //! SEARCH keys (RFC 9051 6.4.4, RFC 5032, RFC 7162) and whether a message matches them.
 
 mod evaluate;
+mod excerpt;
 mod needle;
 mod text;
 
@@ -8,6 +9,7 @@ mod text;
 mod tests;
 
 pub use evaluate::{Candidate, Scope, matches};
+pub use excerpt::{Excerpt, Part};
 pub use needle::Needle;
 pub use text::Body;
 
@@ -77,40 +79,6 @@ pub fn bind(key: SearchKey, uids: &impl Fn(&SequenceSet, bool) -> Vec<(u32, u32)
 /// True when a message may come to match, or cease to, though nothing happens to it.
 pub fn depends_on_time(key: &SearchKey) -> bool {
     has(key, &|key| matches!(key, SearchKey::Younger(_) | SearchKey::Older(_)))
-}
-
-/// True when some message could need its bytes for an answer.
-pub fn needs_body(key: &SearchKey) -> bool {
-    match key {
-        SearchKey::And(keys) => keys.iter().any(needs_body),
-        SearchKey::Or(one, other) => needs_body(one) || needs_body(other),
-        SearchKey::Not(key) => needs_body(key),
-        SearchKey::SentBefore(_)
-        | SearchKey::SentOn(_)
-        | SearchKey::SentSince(_)
-        | SearchKey::Header(..)
-        | SearchKey::Body(_)
-        | SearchKey::Text(_) => true,
-        SearchKey::All
-        | SearchKey::Flag(_)
-        | SearchKey::Recent
-        | SearchKey::Keyword(_)
-        | SearchKey::Before(_)
-        | SearchKey::On(_)
-        | SearchKey::Since(_)
-        | SearchKey::Larger(_)
-        | SearchKey::Smaller(_)
-        | SearchKey::Younger(_)
-        | SearchKey::Older(_)
-        | SearchKey::SavedBefore(_)
-        | SearchKey::SavedOn(_)
-        | SearchKey::SavedSince(_)
-        | SearchKey::EmailId(_)
-        | SearchKey::SequenceSet(_)
-        | SearchKey::Uid(_)
-        | SearchKey::UidRanges(_)
-        | SearchKey::ModSeq(_) => false,
-    }
 }
 
 /// True when a key is MODSEQ: the answer then carries the highest mod-sequence found (RFC 7162 3.1.5).

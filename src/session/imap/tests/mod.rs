@@ -7,6 +7,7 @@ mod harness;
 mod hostile;
 mod notify;
 mod pipelining;
+mod portions;
 mod recent;
 mod scram;
 mod transcripts;

@@ -1,13 +1,13 @@
-//! Which messages match: metadata decides where it can; bodies come one at a time.
+//! Which messages match: metadata decides where it can; headers and bodies come a portion at a time.
 
 use std::collections::VecDeque;
 
-use crate::mail::ids::{BodyId, ModSeq, Uid};
+use crate::mail::ids::{ModSeq, Uid};
 use crate::session::imap::commands::FAULTS_PER_COMMAND_MAX;
 use crate::session::imap::core::Core;
-use crate::session::imap::limits::SEARCH_MESSAGES_PER_TURN;
-use crate::session::imap::question::{Answer, Question};
-use crate::session::imap::search::{Body, Candidate, Scope, SearchKey, bind, matches};
+use crate::session::imap::limits::{MESSAGES_PER_QUESTION_MAX, SEARCH_MESSAGES_PER_TURN};
+use crate::session::imap::question::{Answer, Question, Stored, Together};
+use crate::session::imap::search::{Body, Candidate, Part, Scope, SearchKey, bind, matches};
 use crate::session::imap::selected::{Numbered, Selected};
 use crate::state::record::MessageRecord;
 
@@ -29,9 +29,11 @@ impl Found {
 pub struct Finder {
     key: SearchKey,
     candidates: VecDeque<Numbered>,
-    /// The message whose bytes were asked for.
-    undecided: Option<Numbered>,
-    /// Ascending.
+    /// What decides where metadata do not.
+    part: Part,
+    /// Messages of which that was asked for.
+    asked: Vec<Numbered>,
+    /// Ascending once all is found.
     pub found: Vec<Found>,
     /// Messages that could not be read.
     pub faults: u32,
@@ -40,7 +42,7 @@ pub struct Finder {
 enum Verdict {
     Hit(ModSeq),
     Miss,
-    NeedsBody(BodyId),
+    Undecided,
 }
 
 impl Finder {
@@ -48,7 +50,8 @@ impl Finder {
     pub fn new(key: SearchKey, selected: &Selected) -> Self {
         let key = bind(key, &|set, uid| selected.uid_ranges(set, uid));
         let candidates = selected.numbered().collect();
-        Self { key, candidates, undecided: None, found: Vec::new(), faults: 0 }
+        let part = Part::needed_by(&key);
+        Self { key, candidates, part, asked: Vec::new(), found: Vec::new(), faults: 0 }
     }
 
     /// The key with its sets settled, for those who go on watching.
@@ -58,18 +61,27 @@ impl Finder {
 
     /// Goes on with what the last question brought. `Ok(None)`: all is found. `Err`: an answer to no question of ours.
     pub fn step(&mut self, core: &Core, answer: Option<Answer>) -> Result<Option<Question>, Option<Answer>> {
-        match (self.undecided.take(), answer) {
-            (Some(message), Some(Answer::Message { raw: Some(raw), .. })) => {
-                if let Verdict::Hit(modseq) = self.judge(core, message, &raw) {
-                    self.hit(message, modseq);
+        let asked = std::mem::take(&mut self.asked);
+        match answer {
+            Some(Answer::Texts(texts)) if texts.len() == asked.len() => {
+                for (message, text) in asked.into_iter().zip(texts) {
+                    match text.map(|text| self.judge(core, message, &text)) {
+                        Some(Verdict::Hit(modseq)) => self.hit(message, modseq),
+                        Some(Verdict::Miss | Verdict::Undecided) => {}
+                        None => self.faults += 1,
+                    }
                 }
             }
-            (Some(_), Some(Answer::Fault(_))) => self.faults += 1,
             // A pause is over.
-            (None, None | Some(Answer::Done)) => {}
-            (_, answer) => return Err(answer),
+            None | Some(Answer::Done) if asked.is_empty() => {}
+            answer => return Err(answer),
         }
-        Ok(if self.faults < FAULTS_PER_COMMAND_MAX { self.look(core) } else { None })
+        let question = if self.faults < FAULTS_PER_COMMAND_MAX { self.look(core) } else { None };
+        if question.is_none() {
+            // What was decided at once went before what was asked for.
+            self.found.sort_unstable();
+        }
+        Ok(question)
     }
 
     fn judge(&self, core: &Core, message: Numbered, raw: &[u8]) -> Verdict {
@@ -95,7 +107,7 @@ impl Finder {
         match matches(&self.key, scope, &candidate, body) {
             Some(true) => Verdict::Hit(record.modseq),
             Some(false) => Verdict::Miss,
-            None => Verdict::NeedsBody(record.body),
+            None => Verdict::Undecided,
         }
     }
 
@@ -103,28 +115,38 @@ impl Finder {
         self.found.push(Found { sequence: message.sequence, uid: message.uid, modseq });
     }
 
-    /// Looks through a part of the candidates, or until a body decides.
+    /// Looks through a part of the candidates, or until enough is to be asked for.
     fn look(&mut self, core: &Core) -> Option<Question> {
         let selected = core.selected.as_ref()?;
         let view = selected.view().clone();
+        let (mut wanted, mut together): (Vec<Stored>, _) = (Vec::new(), Together::default());
         // The view is locked, and the runtime kept, for a part of a large mailbox at a time.
-        let asked = view.read(|view| {
+        view.read(|view| {
             let scope = Scope::of(selected, &view.keywords, core.clock.now());
             for _ in 0..SEARCH_MESSAGES_PER_TURN {
-                let message = self.candidates.pop_front()?;
+                let Some(message) = self.candidates.pop_front() else { break };
                 let Some(record) = view.get(message.uid) else { continue };
                 match self.judge_record((&scope, selected), message, &record, None) {
                     Verdict::Hit(modseq) => self.hit(message, modseq),
                     Verdict::Miss => {}
-                    Verdict::NeedsBody(body) => {
-                        self.undecided = Some(message);
-                        let size = record.size;
-                        return Some(Question::Message { body, size, raw: true, summary: false });
+                    Verdict::Undecided if self.part == Part::Whole && !together.takes(record.size) => {
+                        self.candidates.push_front(message);
+                        break;
+                    }
+                    Verdict::Undecided => {
+                        self.asked.push(message);
+                        wanted.push((record.body, record.size));
                     }
                 }
+                if wanted.len() == MESSAGES_PER_QUESTION_MAX {
+                    break;
+                }
             }
-            None
         });
-        asked.or_else(|| (!self.candidates.is_empty()).then_some(Question::Pause))
+        match self.part {
+            Part::Excerpt if !wanted.is_empty() => Some(Question::Excerpts(wanted)),
+            _ if !wanted.is_empty() => Some(Question::Bodies(wanted)),
+            _ => (!self.candidates.is_empty()).then_some(Question::Pause),
+        }
     }
 }

@@ -86,7 +86,7 @@ impl<T> Gatherer<T> {
             }
             return Ok((!self.left.is_empty()).then_some(Question::Pause));
         }
-        let bodies = records.iter().map(|(_, record)| record.body).collect();
+        let bodies = records.iter().map(|(_, record)| (record.body, record.size)).collect();
         self.asked = records;
         Ok(Some(Question::Facts(bodies)))
     }
