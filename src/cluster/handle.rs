@@ -20,7 +20,7 @@ use crate::state::news::SharedNews;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
 use crate::state::reading;
-use crate::state::record::{MailboxRecord, ReplicaRecord};
+use crate::state::record::{MailboxRecord, Quota, ReplicaRecord};
 use crate::state::rows::RowsError;
 use crate::state::view::SharedView;
 use crate::store::tables::Tables;
@@ -215,8 +215,8 @@ impl Replica for ClusterHandle {
         self.read(move |rows| reading::subscriptions(rows, account)).await
     }
 
-    async fn used_bytes(&self, account: AccountId) -> Result<u64, Fault> {
-        self.read(move |rows| reading::used_bytes(rows, account)).await
+    async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {
+        self.read(move |rows| reading::quota(rows, account)).await
     }
 
     fn clock(&self) -> &Clock {

@@ -18,7 +18,7 @@ use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::prepare::prepare;
 use crate::state::reading;
-use crate::state::record::MailboxRecord;
+use crate::state::record::{MailboxRecord, Quota};
 use crate::state::rows::{MemoryRows, RowsError};
 use crate::state::view::{MailboxView, SharedView};
 
@@ -212,8 +212,8 @@ impl Replica for MemoryReplica {
         reading::subscriptions(&self.healthy()?.rows, account).map_err(disk)
     }
 
-    async fn used_bytes(&self, account: AccountId) -> Result<u64, Fault> {
-        reading::used_bytes(&self.healthy()?.rows, account).map_err(disk)
+    async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {
+        reading::quota(&self.healthy()?.rows, account).map_err(disk)
     }
 
     fn clock(&self) -> &Clock {

@@ -14,7 +14,7 @@ use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
-use crate::state::record::MailboxRecord;
+use crate::state::record::{MailboxRecord, Quota};
 use crate::state::view::SharedView;
 
 /// Ours, not the client's: the client hears 451, `NO [UNAVAILABLE]` or `-ERR [SYS/TEMP]`; the cause goes to the log.
@@ -113,8 +113,8 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// (RFC 3501 6.3.6: a subscription outlives its mailbox).
     fn subscriptions(&self, account: AccountId) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 
-    /// Bytes in all the account's mailboxes.
-    fn used_bytes(&self, account: AccountId) -> impl Future<Output = Result<u64, Fault>> + Send;
+    /// How much the account keeps and may keep, by this node's rows.
+    fn quota(&self, account: AccountId) -> impl Future<Output = Result<Quota, Fault>> + Send;
 
     fn clock(&self) -> &Clock;
 }

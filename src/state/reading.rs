@@ -9,8 +9,9 @@ use super::codec::{self, Record};
 use super::directory::{Directory, User};
 use super::keys::{self, Span};
 use super::namespace::{self, Place};
-use super::record::{MailboxRecord, ReplicaRecord};
+use super::record::{MailboxRecord, Quota, ReplicaRecord};
 use super::rows::{Rows, RowsError};
+use super::settings::QUOTA_DEFAULT;
 use super::stored::{
     AccountRow, AliasPartRow, BodyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
     ScramRow, SettingRow, StandInRow, UserRow,
@@ -129,9 +130,19 @@ pub fn named_acl(rows: &dyn Rows, mailbox: MailboxId) -> Result<Vec<(String, Rig
     Ok(named)
 }
 
-/// Bytes in all the account's mailboxes; 0 for an account that is gone.
-pub fn used_bytes(rows: &dyn Rows, account: AccountId) -> Result<u64, RowsError> {
-    Ok(get::<AccountRow>(rows, &keys::account(account))?.map_or(0, |row| row.used_bytes))
+/// By what apply goes when it refuses for want of room; nothing and no bound for an account that is gone.
+pub fn quota(rows: &dyn Rows, account: AccountId) -> Result<Quota, RowsError> {
+    let Some(owner) = get::<AccountRow>(rows, &keys::account(account))? else {
+        return Ok(Quota::default());
+    };
+    let own = get::<UserRow>(rows, &keys::user(&owner.user))?.and_then(|user| user.quota_bytes);
+    let bytes_max = match own {
+        Some(bytes) => Some(bytes),
+        None => {
+            get::<SettingRow>(rows, &keys::setting(QUOTA_DEFAULT))?.and_then(|row| row.value.parse().ok())
+        }
+    };
+    Ok(Quota { used_bytes: owner.used_bytes, bytes_max, mailboxes: owner.mailboxes })
 }
 
 /// The data nodes and their standing, ascending by node.

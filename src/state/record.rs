@@ -48,6 +48,23 @@ pub struct MessageRecord {
     pub saved_at: Timestamp,
 }
 
+/// What an account keeps, and how much of it it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// Bytes in all its mailboxes.
+    pub used_bytes: u64,
+    /// `None` is unlimited.
+    pub bytes_max: Option<u64>,
+    /// At most [`MAILBOXES_MAX`](super::apply::MAILBOXES_MAX).
+    pub mailboxes: u32,
+}
+
+impl Quota {
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.bytes_max.is_none_or(|bytes_max| self.used_bytes.saturating_add(bytes) <= bytes_max)
+    }
+}
+
 /// A data node's standing in the in-sync set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct ReplicaRecord {

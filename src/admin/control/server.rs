@@ -174,8 +174,8 @@ async fn answer<R: Replica, O: Operator>(
     match decided {
         Plan::Show(value) => Ok(value),
         Plan::ShowUser { account, mut shown } => {
-            let used_bytes = replica.used_bytes(account).await.map_err(fault)?;
-            shown["used_bytes"] = json!(used_bytes);
+            let quota = replica.quota(account).await.map_err(fault)?;
+            shown["used_bytes"] = json!(quota.used_bytes);
             Ok(shown)
         }
         Plan::Propose { commands, done } => {

@@ -143,6 +143,12 @@ impl<R: Replica> ImapBackend<R> {
                 tokio::task::yield_now().await;
                 Answer::Done
             }
+            Question::Quota(account) => {
+                // What another node has just committed counts. Without a majority, what is known here is told.
+                let wait = Duration::from_millis(TRY_WAIT_MS_MAX);
+                let _ = timeout(wait, self.replica.refresh()).await;
+                Answer::Quota(self.replica.quota(account).await?)
+            }
             Question::Place { owner, bytes } if bytes > 0 && !self.has_room(owner, bytes).await? => {
                 Answer::Outcome(Outcome::Refused(Refusal::OverQuota))
             }
@@ -223,18 +229,14 @@ impl<R: Replica> ImapBackend<R> {
         }
     }
 
-    /// Asked before a message is sent; the commit decides.
+    /// Asked before a message is sent; the commit decides. That there is no room is said by rows that are current:
+    /// another node may have made some.
     async fn has_room(&mut self, owner: AccountId, bytes: u64) -> Result<bool, Fault> {
-        let directory = self.replica.directory();
-        let own = self.who.as_ref().filter(|who| who.account() == owner);
-        let user = match own {
-            Some(who) => directory.users.get(who.name()),
-            None => directory.users.values().find(|user| user.account == owner),
-        };
-        let Some(user) = user else { return Ok(true) };
-        let quota = user.quota_bytes.or_else(|| directory.settings().quota_default_bytes());
-        let Some(quota) = quota else { return Ok(true) };
-        Ok(self.replica.used_bytes(user.account).await?.saturating_add(bytes) <= quota)
+        if self.replica.quota(owner).await?.has_room(bytes) {
+            return Ok(true);
+        }
+        self.replica.refresh().await?;
+        Ok(self.replica.quota(owner).await?.has_room(bytes))
     }
 
     async fn propose(&mut self, command: Command) -> Result<Outcome, Fault> {

@@ -34,6 +34,8 @@ pub const LIST_OPTIONS_MAX: usize = 8;
 pub const VANISHED_RANGES_PER_LINE: usize = 1_000;
 /// Bytes of an identifier in an access control list: a dash and a full address.
 pub const ACL_IDENTIFIER_BYTES_MAX: usize = 320;
+/// Resources in one SETQUOTA (RFC 9208).
+pub const QUOTA_RESOURCES_MAX: usize = 16;
 /// Patterns in one LIST.
 pub const LIST_PATTERNS_MAX: usize = 32;
 /// `%` and `*` in one LIST pattern, runs counted once.

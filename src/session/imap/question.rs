@@ -19,7 +19,7 @@ use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
-use crate::state::record::{MailboxRecord, MessageRecord};
+use crate::state::record::{MailboxRecord, MessageRecord, Quota};
 use crate::state::view::SharedView;
 
 /// A message's body, and its size in octets. Of many at a time, at most
@@ -101,6 +101,8 @@ pub enum Question {
     Arrange(Arrangement),
     /// Others' turn, in a command that takes long. Answered by [`Answer::Done`].
     Pause,
+    /// Answered by [`Answer::Quota`], by what all nodes have committed where that is known in time.
+    Quota(AccountId),
     /// Opens a body for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal when the quota of the
     /// mailbox's owner has no room for so many bytes more.
     Place { owner: AccountId, bytes: u64 },
@@ -138,6 +140,7 @@ pub enum Answer {
     Facts(Vec<Option<Arc<Facts>>>),
     Texts(Vec<Option<Bytes>>),
     Arranged(Arranged),
+    Quota(Quota),
     Placed(PlacedBody),
     Recoded(Result<PlacedBody, Unservable>),
     Done,

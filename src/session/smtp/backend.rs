@@ -74,7 +74,7 @@ impl<R: Replica> SmtpBackend<R> {
             return Ok(Verdict::Disabled);
         }
         for target in &enabled {
-            if let Some(full) = self.room(&directory, target.account, size.unwrap_or(0)).await? {
+            if let Some(full) = self.room(target.account, size.unwrap_or(0)).await? {
                 // One full mailbox behind an alias must not bounce for good what the others could take.
                 return Ok(if enabled.len() > 1 { Verdict::WouldNotFit } else { full });
             }
@@ -83,18 +83,12 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     /// `Some`: there is no room for `size` more bytes.
-    async fn room(
-        &mut self,
-        directory: &Directory,
-        account: AccountId,
-        size: u64,
-    ) -> Result<Option<Verdict>, Fault> {
-        let own = user_of(directory, account).and_then(|user| user.quota_bytes);
-        let Some(quota) = own.or_else(|| directory.settings().quota_default_bytes()) else { return Ok(None) };
-        let used = self.replica.used_bytes(account).await?;
-        Ok(if used >= quota {
+    async fn room(&mut self, account: AccountId, size: u64) -> Result<Option<Verdict>, Fault> {
+        let quota = self.replica.quota(account).await?;
+        let Some(bytes_max) = quota.bytes_max else { return Ok(None) };
+        Ok(if quota.used_bytes >= bytes_max {
             Some(Verdict::AlreadyFull)
-        } else if used.saturating_add(size) > quota {
+        } else if quota.used_bytes.saturating_add(size) > bytes_max {
             Some(Verdict::WouldNotFit)
         } else {
             None

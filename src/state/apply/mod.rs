@@ -24,6 +24,7 @@ mod sweep;
 mod transaction;
 mod transfer;
 
+pub use mailboxes::MAILBOXES_MAX;
 pub use overlay::Overlay;
 
 use super::change::Change;

@@ -13,6 +13,7 @@ mod mailboxes;
 mod message_line;
 mod message_parts;
 mod notify;
+mod quota;
 mod search;
 mod select;
 mod status;
@@ -94,6 +95,9 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
         | Lsub { .. }
         | Status { .. }
         | Acl(_)
+        | GetQuota(_)
+        | GetQuotaRoot(_)
+        | SetQuota
         | Idle
         | Notify(_) => core.login.is_none().then(|| Reply::bad("Log in first")),
         Check
@@ -189,6 +193,9 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::Lsub { reference, pattern } => Box::new(list::Lsub { reference, pattern }),
         Request::Status { mailbox, items } => Box::new(status::Status::new(mailbox, items)),
         Request::Acl(request) => Box::new(acl::Acl::new(request)),
+        Request::GetQuota(root) => Box::new(quota::GetQuota { root }),
+        Request::GetQuotaRoot(mailbox) => Box::new(quota::GetQuotaRoot(mailbox)),
+        Request::SetQuota => Box::new(quota::SetQuota),
         Request::Idle => Box::new(idle::Idle::default()),
         Request::Notify(request) => Box::new(notify::Notify::new(request)),
         Request::Close => Box::new(expunge::Close::default()),

@@ -1,7 +1,9 @@
-//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 7889, RFC 8438): one row, unless \Recent messages must be counted.
+//! STATUS (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 7889, RFC 8438, RFC 9208 4.1.4): one row, unless messages must be
+//! looked at.
 
 use bytes::BytesMut;
 
+use crate::mail::flags::SystemFlag;
 use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, StatusItem};
@@ -32,8 +34,8 @@ impl Status {
         }
     }
 
-    fn finish(&self, (record, recent): (&MailboxRecord, usize), core: &Core, out: &mut BytesMut) -> Next {
-        write_status((record, recent), &self.items, core, out);
+    fn finish(&self, (record, counted): (&MailboxRecord, Counted), core: &Core, out: &mut BytesMut) -> Next {
+        write_status((record, counted), &self.items, core, out);
         Next::Done(Reply::ok("That is how it stands"))
     }
 }
@@ -47,35 +49,52 @@ impl Task for Status {
                 Next::Done(Reply::no("CANNOT", "The mailbox cannot be selected"))
             }
             (None, Some(Answer::Mailbox(Some(record)))) => {
-                if !must_count_recent(&record, &self.items) {
-                    return self.finish((&record, 0), core, io.out);
+                if !must_count(&record, &self.items) {
+                    return self.finish((&record, Counted::default()), core, io.out);
                 }
                 let ask = Question::View(record.id);
                 self.record = Some(record);
                 Next::Ask(ask)
             }
             (Some(record), Some(Answer::View(view))) => {
-                let recent = view.map_or(0, |view| count_recent(&record, &view));
-                self.finish((&record, recent), core, io.out)
+                let counted = view.map_or(Counted::default(), |view| count(&record, &self.items, &view));
+                self.finish((&record, counted), core, io.out)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }
 }
 
-/// True when the mailbox's view must be looked at for `items`.
-pub fn must_count_recent(record: &MailboxRecord, items: &[StatusItem]) -> bool {
-    let unclaimed = record.recent_from < record.uid_next && record.messages > 0;
-    unclaimed && items.contains(&StatusItem::Recent)
+/// What the mailbox's row does not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    recent: usize,
+    /// Octets of the messages that are \Deleted.
+    deleted_bytes: u64,
 }
 
-pub fn count_recent(record: &MailboxRecord, view: &SharedView) -> usize {
+/// True when the mailbox's view must be looked at for `items`.
+pub fn must_count(record: &MailboxRecord, items: &[StatusItem]) -> bool {
+    let unclaimed = record.recent_from < record.uid_next && record.messages > 0;
+    (unclaimed && items.contains(&StatusItem::Recent)) || must_weigh_deleted(record, items)
+}
+
+fn must_weigh_deleted(record: &MailboxRecord, items: &[StatusItem]) -> bool {
+    record.deleted > 0 && items.contains(&StatusItem::DeletedStorage)
+}
+
+pub fn count(record: &MailboxRecord, items: &[StatusItem], view: &SharedView) -> Counted {
     let recent_from = view.recent_from().max(record.recent_from);
-    view.read(|view| view.messages().uids_from(recent_from).count())
+    view.read(|view| {
+        let recent = view.messages().uids_from(recent_from).count();
+        let weigh = must_weigh_deleted(record, items);
+        let deleted = view.messages().iter().filter(|it| weigh && it.flags.has(SystemFlag::Deleted));
+        Counted { recent, deleted_bytes: deleted.map(|message| u64::from(message.size)).sum() }
+    })
 }
 
 pub fn write_status(
-    (record, recent): (&MailboxRecord, usize),
+    (record, counted): (&MailboxRecord, Counted),
     items: &[StatusItem],
     core: &Core,
     out: &mut BytesMut,
@@ -90,10 +109,12 @@ pub fn write_status(
                 continue;
             }
             StatusItem::Messages => ("MESSAGES ", u64::from(record.messages)),
-            StatusItem::Recent => ("RECENT ", recent as u64),
+            StatusItem::Recent => ("RECENT ", counted.recent as u64),
             StatusItem::UidNext => ("UIDNEXT ", u64::from(record.uid_next.0)),
             StatusItem::UidValidity => ("UIDVALIDITY ", u64::from(record.uid_validity.0)),
             StatusItem::Unseen => ("UNSEEN ", u64::from(record.unseen)),
+            StatusItem::Deleted => ("DELETED ", u64::from(record.deleted)),
+            StatusItem::DeletedStorage => ("DELETED-STORAGE ", counted.deleted_bytes),
             StatusItem::Size => ("SIZE ", record.bytes),
             StatusItem::AppendLimit => ("APPENDLIMIT ", core.terms.append_bytes_max()),
             StatusItem::HighestModSeq => ("HIGHESTMODSEQ ", record.highest_modseq.0),

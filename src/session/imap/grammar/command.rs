@@ -5,6 +5,7 @@ use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, NameCoding, pattern};
 use super::notify::{NotifyRequest, notify};
+use super::quota::{get_quota, get_quota_root, set_quota};
 use super::search::{Charset, SearchRequest, search, sort, thread};
 use super::select::{Resync, select};
 use super::store::{StoreRequest, store};
@@ -63,6 +64,10 @@ pub enum Request {
         items: Vec<StatusItem>,
     },
     Acl(AclRequest),
+    /// The quota root, as the client wrote it.
+    GetQuota(Vec<u8>),
+    GetQuotaRoot(MailboxName),
+    SetQuota,
     Idle,
     Notify(NotifyRequest),
     Check,
@@ -144,6 +149,10 @@ pub enum StatusItem {
     MailboxId,
     /// RFC 7889.
     AppendLimit,
+    /// RFC 9208 4.1.4.
+    Deleted,
+    /// Octets.
+    DeletedStorage,
 }
 
 /// The tag at the front, if there is one.
@@ -190,7 +199,8 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         }
         "AUTHENTICATE" | "COMPRESS" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE"
         | "DELETE" | "CANCELUPDATE" | "NOTIFY" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB"
-        | "STATUS" | "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => cursor.space()?,
+        | "STATUS" | "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" | "GETQUOTA"
+        | "GETQUOTAROOT" | "SETQUOTA" => cursor.space()?,
         _ => return Err(Syntax::UnknownCommand),
     }
     let request = match name {
@@ -217,6 +227,9 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
             Request::Lsub { reference, pattern: list_pattern(cursor)? }
         }
         "STATUS" => status(cursor)?,
+        "GETQUOTA" => get_quota(cursor)?,
+        "GETQUOTAROOT" => get_quota_root(cursor)?,
+        "SETQUOTA" => set_quota(cursor)?,
         "CANCELUPDATE" => cancel_update(cursor)?,
         "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => Request::Acl(acl(name, cursor)?),
         "NOTIFY" => Request::Notify(notify(cursor)?),
@@ -437,6 +450,8 @@ fn status_items(cursor: &mut Cursor) -> Parsed<Vec<StatusItem>> {
             "SIZE" => StatusItem::Size,
             "MAILBOXID" => StatusItem::MailboxId,
             "APPENDLIMIT" => StatusItem::AppendLimit,
+            "DELETED" => StatusItem::Deleted,
+            "DELETED-STORAGE" => StatusItem::DeletedStorage,
             _ => return Err(Syntax::Malformed("the STATUS item is not known")),
         })
     })?;

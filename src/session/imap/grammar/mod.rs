@@ -8,6 +8,7 @@ mod cursor;
 mod fetch;
 mod mailbox_name;
 mod notify;
+mod quota;
 mod search;
 mod select;
 mod store;

@@ -207,8 +207,8 @@ fn the_owner_has_all_rights_and_pays() {
         it.refused(GuestCommand::Append(append(it.shared, NamedFlags::default()))),
         Refusal::OverQuota
     );
-    assert_eq!(reading::used_bytes(&it.world.rows, it.bob).unwrap(), 20);
-    assert_eq!(reading::used_bytes(&it.world.rows, it.alice).unwrap(), 0);
+    assert_eq!(reading::quota(&it.world.rows, it.bob).unwrap().used_bytes, 20);
+    assert_eq!(reading::quota(&it.world.rows, it.alice).unwrap().used_bytes, 0);
     // INBOX is nobody else's to rename or delete, whatever his rights.
     it.world.done(set_acl(it.bob, inbox, "alice", "lrswipkxtea"));
     let (owner, name) = (it.bob, || "INBOX".to_owned());

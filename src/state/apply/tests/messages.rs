@@ -4,6 +4,7 @@ use super::*;
 use crate::mail::ids::ModSeq;
 use crate::state::command::{Append, InternalDate, NewMessage};
 use crate::state::outcome::Delivered;
+use crate::state::record::Quota;
 use crate::state::view::EXPUNGES_REMEMBERED_MAX;
 
 fn append(mailbox: MailboxId, bodies: Vec<PlacedBody>, flags: NamedFlags) -> Command {
@@ -71,12 +72,39 @@ fn a_quota_counts_all_mailboxes_and_ends_at_its_last_byte() {
     world.deliver(alice, 2);
     let appended = world.outcome(append(sent, vec![body(9, 10)], NamedFlags::default()));
     assert!(matches!(appended, Outcome::Appended { .. }), "{appended:?}");
-    assert_eq!(reading::used_bytes(&world.rows, alice).unwrap(), 30);
+    assert_eq!(reading::quota(&world.rows, alice).unwrap().used_bytes, 30);
     assert_eq!(world.refusal(append(sent, vec![body(8, 1)], NamedFlags::default())), Refusal::OverQuota);
     let refused = world.outcome(deliver(&[alice], body(8, 1)));
     assert_eq!(refused, Outcome::Delivered { results: vec![Err(Refusal::OverQuota)] });
     world.run(Command::Expunge { mailbox: sent, uids: set(&[1]), only_deleted: false });
     world.deliver(alice, 1);
+}
+
+#[test]
+fn what_is_told_of_a_quota_is_what_apply_goes_by() {
+    let mut world = World::new();
+    let alice = world.add_user("alice", Some(30));
+    let bob = world.add_user("bob", None);
+    world.deliver(alice, 2);
+    let set_default = |value: Option<&str>| Command::SetSettings {
+        changes: vec![("quota.default_bytes".into(), value.map(str::to_owned))],
+    };
+    let told = |world: &World, account| reading::quota(&world.rows, account).unwrap();
+    let of_alice = Quota { used_bytes: 20, bytes_max: Some(30), mailboxes: 6 };
+    for (value, bytes_max) in [(None, None), (Some("9"), Some(9)), (Some("unlimited"), None)] {
+        world.done(set_default(value));
+        assert_eq!(told(&world, alice), of_alice, "her own counts");
+        assert_eq!(told(&world, bob), Quota { used_bytes: 0, bytes_max, mailboxes: 6 });
+        let delivered = world.outcome(deliver(&[bob], body(8, 10)));
+        let Outcome::Delivered { results } = delivered else { panic!("{delivered:?}") };
+        assert_eq!(results[0].is_ok(), told(&world, bob).has_room(0) && bytes_max.is_none());
+        let uids = UidSet::from_ranges([(Uid(1), Uid::MAX)]);
+        world.run(Command::Expunge { mailbox: world.mailbox(bob, "INBOX").id, uids, only_deleted: false });
+    }
+    let (full, almost) = (of_alice.has_room(10), of_alice.has_room(11));
+    assert!(full && !almost);
+    world.done(Command::RemoveUser { name: "alice".into() });
+    assert_eq!(told(&world, alice), Quota::default());
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn a_message_replaces_another_in_one_change() {
     assert_eq!(world.uids(inbox), [2, 3]);
     let new = world.view(inbox).get(Uid(3)).unwrap();
     assert!(new.flags.has(SystemFlag::Draft) && !new.flags.has(SystemFlag::Seen), "nothing is inherited");
-    assert_eq!(reading::used_bytes(&world.rows, alice).unwrap(), 60);
+    assert_eq!(reading::quota(&world.rows, alice).unwrap().used_bytes, 60);
 }
 
 #[test]

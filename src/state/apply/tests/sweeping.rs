@@ -29,7 +29,7 @@ fn a_deleted_mailbox_goes_row_by_row() {
     let deleted = world.run(Command::DeleteMailbox { account: alice, name: "old".into() });
     assert!(deleted.changes.contains(&Change::MailboxDeleted { mailbox: old }));
     assert!(MailboxView::load(&world.rows, old).unwrap().is_none());
-    assert_eq!(reading::used_bytes(&world.rows, alice).unwrap(), 0);
+    assert_eq!(reading::quota(&world.rows, alice).unwrap().used_bytes, 0);
     let uids = UidSet::from_ranges([(Uid(1), Uid::MAX)]);
     let expunge = world.outcome(Command::Expunge { mailbox: old, uids, only_deleted: false });
     assert!(matches!(expunge, Outcome::Refused(Refusal::NotFound(_))));

@@ -16,7 +16,7 @@ fn copies_get_new_uids_in_order_and_count_their_bodies() {
     assert_eq!(world.view(sent).get(Uid(2)).unwrap().flags.keywords, 1);
     assert_eq!(world.mailbox(alice, "Sent").unseen, 1);
     assert_eq!(reading::body_references(&world.rows, BodyId([2; 32])).unwrap(), 2);
-    assert_eq!(reading::used_bytes(&world.rows, alice).unwrap(), 50);
+    assert_eq!(reading::quota(&world.rows, alice).unwrap().used_bytes, 50);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_move_is_seen_in_one_place_and_costs_no_quota() {
     assert_eq!(messages_changed(&applied).len(), 2);
     assert!(!applied.changes.iter().any(|change| matches!(change, Change::BodyDropped { .. })));
     assert_eq!((world.uids(inbox), world.uids(sent)), (vec![], vec![1, 2, 3]));
-    assert_eq!(reading::used_bytes(&world.rows, alice).unwrap(), 30);
+    assert_eq!(reading::quota(&world.rows, alice).unwrap().used_bytes, 30);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub use self::lsub::Lsub;
 use self::names::Patterns;
 pub use self::names::{Names, superiors};
 use super::acl::write_my_rights;
-use super::status;
+use super::status::{self, Counted};
 use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{ListRequest, NameCoding, StatusItem};
@@ -26,7 +26,7 @@ enum Stage {
     Mailboxes,
     Subscriptions(Vec<MailboxRecord>),
     Telling,
-    /// The \Recent messages of the mailbox at the front are being counted.
+    /// Messages of the mailbox at the front are being counted.
     Counting,
 }
 
@@ -143,21 +143,21 @@ impl List {
                 return Next::Flush;
             }
             if let Some(record) = &listed.status_of
-                && status::must_count_recent(record, &self.request.status)
+                && status::must_count(record, &self.request.status)
             {
                 self.stage = Stage::Counting;
                 return Next::Ask(Question::View(record.id));
             }
-            self.tell_first(core, 0, out);
+            self.tell_first(core, Counted::default(), out);
         }
         Next::Done(Reply::ok("Listed"))
     }
 
-    fn tell_first(&mut self, core: &Core, recent: usize, out: &mut BytesMut) {
+    fn tell_first(&mut self, core: &Core, counted: Counted, out: &mut BytesMut) {
         let Some(listed) = self.listed.pop_front() else { return };
         out.extend_from_slice(&listed.line);
         if let Some(record) = listed.status_of {
-            status::write_status((&record, recent), &self.request.status, core, out);
+            status::write_status((&record, counted), &self.request.status, core, out);
         }
     }
 }
@@ -181,8 +181,8 @@ impl Task for List {
                 let record = self.listed.front().and_then(|listed| listed.status_of.as_ref());
                 match (record, view) {
                     (Some(record), Some(view)) => {
-                        let recent = status::count_recent(record, &view);
-                        self.tell_first(core, recent, io.out);
+                        let counted = status::count(record, &self.request.status, &view);
+                        self.tell_first(core, counted, io.out);
                     }
                     // It was deleted meanwhile.
                     _ => drop(self.listed.pop_front()),
