@@ -94,7 +94,8 @@ impl Place {
             ("domain".to_string(), text(&self.domain)),
             ("password".to_string(), text(&self.password)),
             ("mailbox".to_string(), text(MAILBOX)),
-            ("mailbox_url".to_string(), text(&format!("/{MAILBOX}"))),
+            // The scripts write the slash before it.
+            ("mailbox_url".to_string(), text(MAILBOX)),
         ]);
         for number in ["", "2", "3", "4"] {
             variables.insert(format!("user{number}"), text(&address));
