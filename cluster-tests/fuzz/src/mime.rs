@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use pollux::mail::mime::{self, DEPTH_MAX, PARTS_MAX, PartKind, Structure};
+use pollux::mail::preview::{PREVIEW_CHARS_MAX, preview};
 use pollux::session::imap::bodystructure::{Form, write_bodystructure};
 use pollux::session::imap::envelope::write_envelope;
 use pollux::session::imap::item::{Partial, Section, SectionText};
@@ -28,6 +29,8 @@ pub fn run(raw: &[u8]) {
         assert!(part.decoded(raw).len() <= part.body.len());
         let _ = part.text(raw);
     }
+    let previewed = preview(raw, &structure);
+    assert!(previewed.chars().count() <= PREVIEW_CHARS_MAX && !previewed.contains(char::is_control));
     let body = Body::new(raw);
     assert_eq!(body.structure(), &structure);
     let _ = Needle::new("x").is_in(&String::from_utf8_lossy(raw));

@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::arrange::Facts;
 use super::contents::Contents;
 use super::limits::{APPEND_CHUNK_BYTES_MAX, NEWS_PACE_MS, SETTLE_WAIT_MS_MAX, TRY_WAIT_MS_MAX};
-use super::question::{Answer, Question};
+use super::question::{Answer, Previewing, Question};
 use super::search::Excerpt;
 use super::session::Session;
-use super::summary::{Summary, SummaryCache};
+use super::summary::{Preview, Summary, SummaryCache};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
 use crate::mail::mime::{self, recode, recode::Unservable};
+use crate::mail::preview;
 use crate::mail::rights::Rights;
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
@@ -119,8 +120,8 @@ impl<R: Replica> ImapBackend<R> {
                 let wait = Duration::from_millis(TRY_WAIT_MS_MAX);
                 Answer::Outcome(timeout(wait, self.propose(command)).await.map_err(|_| Fault::NoQuorum)??)
             }
-            Question::Message { body, size, raw, summary } => {
-                self.message((body, size), raw, summary).await?
+            Question::Message { body, size, raw, summary, preview } => {
+                self.message((body, size), (raw, summary, preview)).await?
             }
             Question::Summaries(messages) => Answer::Summaries(
                 self.contents().derived(&self.summaries.summaries, &messages, Summary::of).await,
@@ -296,12 +297,16 @@ impl<R: Replica> ImapBackend<R> {
     async fn message(
         &mut self,
         (body, size): (BodyId, u32),
-        raw: bool,
-        summary: bool,
+        (raw, summary, preview): (bool, bool, Previewing),
     ) -> Result<Answer, Fault> {
         let known = if summary { self.summaries.summaries.get(body) } else { None };
-        if !raw && known.is_some() {
-            return Ok(Answer::Message { raw: None, summary: known });
+        let previewed = match preview {
+            Previewing::No => None,
+            Previewing::Lazy | Previewing::Wanted => self.summaries.previews.get(body),
+        };
+        let lacks_preview = preview == Previewing::Wanted && previewed.is_none();
+        if !raw && known.is_some() == summary && !lacks_preview {
+            return Ok(Answer::Message { raw: None, summary: known, preview: previewed });
         }
         let account = self.account();
         let bytes = self.reading.read(&self.replica, account, (body, size.into())).await?;
@@ -310,7 +315,16 @@ impl<R: Replica> ImapBackend<R> {
             (true, Some(known)) => Some(known),
             (true, None) => Some(self.summaries.summaries.put(body, Summary::of(&bytes))),
         };
-        Ok(Answer::Message { raw: raw.then_some(bytes), summary })
+        let preview = match (preview, previewed) {
+            (Previewing::No, _) => None,
+            (_, Some(previewed)) => Some(previewed),
+            // RFC 8970 4.1: with the message at hand it is no delay.
+            (Previewing::Lazy | Previewing::Wanted, None) => {
+                let text = preview::preview(&bytes, &mime::parse(&bytes));
+                Some(self.summaries.previews.put(body, Preview(text.into())))
+            }
+        };
+        Ok(Answer::Message { raw: raw.then_some(bytes), summary, preview })
     }
 
     fn contents(&self) -> Contents<'_, R> {

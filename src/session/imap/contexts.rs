@@ -13,7 +13,7 @@ use super::arrange::sort::{Criterion, Sortable, compare};
 use super::commands::write_runs;
 use super::item::FetchItem;
 use super::limits::{CONTEXT_BYTES_MAX, CONTEXTS_MAX};
-use super::question::{Answer, Question};
+use super::question::{Answer, Previewing, Question};
 use super::search::{Body, Candidate, Scope, SearchKey, depends_on_time, matches};
 use super::selected::Selected;
 use crate::mail::ids::{ModSeq, Timestamp, Uid};
@@ -239,7 +239,13 @@ impl Contexts {
                     let Some(record) = record else { continue };
                     self.asked = Some(Asked::Body(uid, at));
                     let (body, size) = (record.body, record.size);
-                    return Some(Question::Message { body, size, raw: true, summary: false });
+                    return Some(Question::Message {
+                        body,
+                        size,
+                        raw: true,
+                        summary: false,
+                        preview: Previewing::No,
+                    });
                 }
             }
         }

@@ -16,6 +16,10 @@ pub enum FetchItem {
     /// RFC 8474.
     EmailId,
     ThreadId,
+    /// RFC 8970; lazy: NIL where it is not at hand.
+    Preview {
+        lazy: bool,
+    },
     Envelope,
     /// `BODY` without a section: the structure without extension data.
     Body,

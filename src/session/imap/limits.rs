@@ -73,6 +73,8 @@ pub const TRY_WAIT_MS_MAX: u64 = 500;
 pub const SETTLE_WAIT_MS_MAX: u64 = 2_000;
 /// Bytes of message summaries remembered by a node.
 pub const SUMMARY_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of previews remembered by a node.
+pub const PREVIEW_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Part numbers in one section.
 pub const PART_LEVELS_MAX: usize = 100;
 /// Messages that SEARCH looks at while it holds the view and the runtime, of those that need no body.

@@ -10,7 +10,7 @@ use super::arrange::sort::{self, Criterion, Sortable};
 use super::arrange::thread::{self, Algorithm, Threadable};
 use super::commands::Found;
 use super::limits::{READ_TOGETHER_BYTES_MAX, READ_TOGETHER_MAX};
-use super::summary::Summary;
+use super::summary::{Preview, Summary};
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid, UidValidity};
 use crate::mail::mime::recode::Unservable;
@@ -86,8 +86,8 @@ pub enum Question {
     /// A command that reading does not depend on (\Recent, implicit \Seen): waited for only a moment.
     /// Answered by [`Answer::Outcome`], or a fault.
     Try(Command),
-    /// A message: its bytes, or what a listing shows of it, or both. Answered by [`Answer::Message`].
-    Message { body: BodyId, size: u32, raw: bool, summary: bool },
+    /// A message: its bytes, or what a listing shows of it, or all. Answered by [`Answer::Message`].
+    Message { body: BodyId, size: u32, raw: bool, summary: bool, preview: Previewing },
     /// What a listing shows of these messages. Answered by [`Answer::Summaries`].
     Summaries(Vec<Stored>),
     /// What the headers of these messages say, for SORT and THREAD, at most
@@ -134,6 +134,7 @@ pub enum Answer {
     Message {
         raw: Option<Bytes>,
         summary: Option<Arc<Summary>>,
+        preview: Option<Arc<Preview>>,
     },
     /// In the order asked, as in all of these; `None` for a message that cannot be read now.
     Summaries(Vec<Option<Arc<Summary>>>),
@@ -146,6 +147,15 @@ pub enum Answer {
     Done,
     /// Ours: the client hears `NO [UNAVAILABLE]`.
     Fault(Fault),
+}
+
+/// Whether a preview is wanted (RFC 8970).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Previewing {
+    No,
+    /// If it is at hand.
+    Lazy,
+    Wanted,
 }
 
 /// Messages to be put in order, or in threads.

@@ -1,6 +1,6 @@
-//! What a listing shows of a message: its ENVELOPE and structure, as they go over the wire; what SORT and THREAD
-//! read of its header, and what searches ask of it. Derived from the body alone, which never changes, so both are remembered by body id (and could
-//! be stored).
+//! What a listing shows of a message: its ENVELOPE and structure, as they go over the wire, and the beginning of its
+//! text; what SORT and THREAD read of its header, and what searches ask of it. Derived from the body alone, which never
+//! changes, so all are remembered by body id (and could be stored).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,7 +10,9 @@ use bytes::BytesMut;
 use super::arrange::Facts;
 use super::bodystructure::{Form, write_bodystructure};
 use super::envelope::write_envelope;
-use super::limits::{EXCERPT_CACHE_BYTES_MAX, FACTS_CACHE_BYTES_MAX, SUMMARY_CACHE_BYTES_MAX};
+use super::limits::{
+    EXCERPT_CACHE_BYTES_MAX, FACTS_CACHE_BYTES_MAX, PREVIEW_CACHE_BYTES_MAX, SUMMARY_CACHE_BYTES_MAX,
+};
 use super::search::Excerpt;
 use crate::mail::ids::BodyId;
 use crate::mail::mime;
@@ -50,9 +52,14 @@ impl Summary {
     }
 }
 
+/// See [`crate::mail::preview`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview(pub Box<str>);
+
 /// What a node remembers of messages.
 #[derive(Debug)]
 pub struct SummaryCache {
+    pub previews: Remembered<Preview>,
     pub summaries: Remembered<Summary>,
     pub facts: Remembered<Facts>,
     pub excerpts: Remembered<Excerpt>,
@@ -61,6 +68,7 @@ pub struct SummaryCache {
 impl Default for SummaryCache {
     fn default() -> Self {
         Self {
+            previews: Remembered::new(PREVIEW_CACHE_BYTES_MAX),
             summaries: Remembered::new(SUMMARY_CACHE_BYTES_MAX),
             facts: Remembered::new(FACTS_CACHE_BYTES_MAX),
             excerpts: Remembered::new(EXCERPT_CACHE_BYTES_MAX),
@@ -86,6 +94,12 @@ impl Weighed for Summary {
 }
 
 impl Weighed for Excerpt {
+    fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Weighed for Preview {
     fn bytes(&self) -> usize {
         self.0.len()
     }

@@ -14,7 +14,7 @@ use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{FetchRequest, PartialRange};
 use crate::session::imap::item::FetchItem;
 use crate::session::imap::limits::{MESSAGES_PER_QUESTION_MAX, OUTPUT_CHUNK_BYTES};
-use crate::session::imap::question::{Answer, Question, Stored};
+use crate::session::imap::question::{Answer, Previewing, Question, Stored};
 use crate::session::imap::selected::{Numbered, OwnChange};
 use crate::session::imap::sequence_set::SequenceSet;
 use crate::session::imap::summary::Summary;
@@ -191,10 +191,10 @@ impl Fetch {
                 continue;
             };
             match self.wants {
-                Wants { raw: true, summary, .. } => {
+                Wants { raw, summary, preview, .. } if raw || preview != Previewing::No => {
                     self.stage = Stage::Content(message);
                     let (body, size) = (record.body, record.size);
-                    return Next::Ask(Question::Message { body, size, raw: true, summary });
+                    return Next::Ask(Question::Message { body, size, raw, summary, preview });
                 }
                 Wants { summary: true, .. } => return self.ask_summaries(core, message),
                 _ => self.write(core, message, &record, &Answer::Done),
@@ -231,7 +231,7 @@ impl Fetch {
         for (message, summary) in asked.into_iter().zip(summaries) {
             match summary {
                 Some(summary) => {
-                    let content = Answer::Message { raw: None, summary: Some(summary) };
+                    let content = Answer::Message { raw: None, summary: Some(summary), preview: None };
                     self.write_now(core, message, &content);
                 }
                 None => self.faulty(),

@@ -8,9 +8,10 @@ use super::message_parts::{Raw, write_binary};
 use crate::mail::date::{DateTime, format_imap_date_time};
 use crate::session::imap::item::{BinaryItem, FetchItem, write_part};
 use crate::session::imap::object_id::email_id;
-use crate::session::imap::question::Answer;
+use crate::session::imap::question::{Answer, Previewing};
 use crate::session::imap::selected::Numbered;
-use crate::session::imap::summary::Summary;
+use crate::session::imap::string::write_nstring;
+use crate::session::imap::summary::{Preview, Summary};
 use crate::session::imap::write;
 use crate::state::record::MessageRecord;
 
@@ -19,6 +20,7 @@ use crate::state::record::MessageRecord;
 pub struct Wants {
     pub raw: bool,
     pub summary: bool,
+    pub preview: Previewing,
     /// RFC 3501 6.4.5: the fetch sets \Seen.
     pub marks_seen: bool,
 }
@@ -32,8 +34,17 @@ impl Wants {
         Self {
             raw: items.iter().any(FetchItem::needs_raw),
             summary: items.iter().any(FetchItem::needs_summary),
+            preview: items.iter().map(previewing).max().unwrap_or(Previewing::No),
             marks_seen: items.iter().any(FetchItem::marks_seen),
         }
+    }
+}
+
+fn previewing(item: &FetchItem) -> Previewing {
+    match item {
+        FetchItem::Preview { lazy: true } => Previewing::Lazy,
+        FetchItem::Preview { lazy: false } => Previewing::Wanted,
+        _ => Previewing::No,
     }
 }
 
@@ -61,9 +72,11 @@ impl Line<'_> {
         content: &Answer,
         pieces: &mut VecDeque<Bytes>,
     ) -> Result<(), UnknownEncoding> {
-        let (raw, summary) = match content {
-            Answer::Message { raw, summary } => (raw.as_ref(), summary.as_deref()),
-            _ => (None, None),
+        let (raw, summary, preview) = match content {
+            Answer::Message { raw, summary, preview } => {
+                (raw.as_ref(), summary.as_deref(), preview.as_deref())
+            }
+            _ => (None, None, None),
         };
         let mut raw = raw.map(Raw::new);
         let mut all_known = Ok(());
@@ -98,7 +111,7 @@ impl Line<'_> {
                     // A part that is not there is NIL, and that has no octets.
                     write::number(binary.map_or(0, |bytes| bytes.len() as u64), &mut out);
                 }
-                (item, _) => self.write_item(item, summary, &mut out),
+                (item, _) => self.write_item(item, (summary, preview), &mut out),
             }
         }
         if !first {
@@ -119,7 +132,12 @@ impl Line<'_> {
         all
     }
 
-    fn write_item(&self, item: &FetchItem, summary: Option<&Summary>, out: &mut BytesMut) {
+    fn write_item(
+        &self,
+        item: &FetchItem,
+        (summary, preview): (Option<&Summary>, Option<&Preview>),
+        out: &mut BytesMut,
+    ) {
         let nil: &[u8] = b"NIL";
         match item {
             FetchItem::Flags => {
@@ -152,6 +170,10 @@ impl Line<'_> {
             }
             FetchItem::ModSeq => {
                 out.extend_from_slice(format!("MODSEQ ({})", self.record.modseq).as_bytes());
+            }
+            FetchItem::Preview { .. } => {
+                out.extend_from_slice(b"PREVIEW ");
+                write_nstring(preview.map(|preview| preview.0.as_bytes()), out);
             }
             FetchItem::Envelope => {
                 out.extend_from_slice(b"ENVELOPE ");

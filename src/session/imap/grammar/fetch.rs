@@ -108,6 +108,7 @@ fn item(cursor: &mut Cursor) -> Parsed<FetchItem> {
         "SAVEDATE" => FetchItem::SaveDate,
         "EMAILID" => FetchItem::EmailId,
         "THREADID" => FetchItem::ThreadId,
+        "PREVIEW" => FetchItem::Preview { lazy: lazy(cursor)? },
         "ENVELOPE" => FetchItem::Envelope,
         "BODY" => FetchItem::Body,
         "BODYSTRUCTURE" => FetchItem::BodyStructure,
@@ -116,6 +117,25 @@ fn item(cursor: &mut Cursor) -> Parsed<FetchItem> {
         "RFC822.TEXT" => FetchItem::Section(SectionItem::rfc822_text()),
         _ => return Err(Syntax::Malformed("the FETCH item is not known")),
     })
+}
+
+/// ` (LAZY)` (RFC 8970 6), if it is there; modifiers of FETCH may stand there, too.
+fn lazy(cursor: &mut Cursor) -> Parsed<bool> {
+    let mut ahead = *cursor;
+    if !(ahead.take(b' ') && ahead.peek() == Some(b'(')) {
+        return Ok(false);
+    }
+    let mut is_lazy = |cursor: &mut Cursor| match cursor.take_word("LAZY") {
+        true => Ok(()),
+        false => Err(Syntax::Malformed("the PREVIEW modifier is not known")),
+    };
+    match ahead.list(MODIFIERS_MAX, &mut is_lazy) {
+        Ok(modifiers) if !modifiers.is_empty() => {
+            *cursor = ahead;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 fn section_item(cursor: &mut Cursor, peek: bool) -> Parsed<SectionItem> {

@@ -10,7 +10,7 @@ use crate::mail::mime;
 use crate::session::imap::core::{Core, Io, Next, Reply};
 use crate::session::imap::grammar::MessageUrl;
 use crate::session::imap::limits::{APPEND_CHUNK_BYTES_MAX, BADURL_BYTES_MAX};
-use crate::session::imap::question::{Answer, Question};
+use crate::session::imap::question::{Answer, Previewing, Question};
 use crate::session::imap::section::{is_top_level, section_bytes, top_level_bytes};
 
 /// What is known of the part under way.
@@ -57,7 +57,13 @@ impl Append {
                 self.source.message = Some((record.body, Bytes::new()));
                 self.stage = Stage::Source;
                 let (body, size) = (record.body, record.size);
-                Next::Ask(Question::Message { body, size, raw: true, summary: false })
+                Next::Ask(Question::Message {
+                    body,
+                    size,
+                    raw: true,
+                    summary: false,
+                    preview: Previewing::No,
+                })
             }
             Some(Answer::Message { raw: Some(raw), .. }) => {
                 if let Some((_, bytes)) = &mut self.source.message {
