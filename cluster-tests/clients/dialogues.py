@@ -64,7 +64,7 @@ def opening(node, user):
     capabilities = raw.says("CAPABILITY")[0].split()
     assert {"IMAP4rev1", "IDLE", "UIDPLUS", "MOVE", "NAMESPACE", "SPECIAL-USE", "CONDSTORE"} <= set(capabilities)
     assert raw.says('ID ("name" "Thunderbird" "version" "115")')[0].startswith("* ID (")
-    assert raw.says("NAMESPACE") == ['* NAMESPACE (("" "/")) NIL NIL']
+    assert raw.says("NAMESPACE") == ['* NAMESPACE (("" "/")) (("user/" "/")) NIL']
     assert raw.says('LIST "" ""') == ['* LIST (\\Noselect) "/" ""']
     listed = raw.says('LIST "" "*" RETURN (SPECIAL-USE)')
     for name, use in (("Drafts", "\\Drafts"), ("Sent", "\\Sent"), ("Trash", "\\Trash"), ("Junk", "\\Junk")):
@@ -78,8 +78,9 @@ def opening(node, user):
     heads = raw.says(f"UID FETCH 1:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS ({fields})])")
     assert len(heads) == count > 0 and all(f"BODY[HEADER.FIELDS ({fields})]" in head for head in heads), heads
     raw.says("STATUS Drafts (UIDNEXT MESSAGES UNSEEN RECENT HIGHESTMODSEQ)")
+    assert raw.says("GETQUOTAROOT INBOX")[0] == '* QUOTAROOT "INBOX" "User quota"'
     # Programs try what is not there, and go on.
-    raw.says("GETQUOTAROOT INBOX", "BAD")
+    raw.says('XLIST "" "*"', "BAD")
     raw.says('CREATE "Sent"', "NO")
     raw.says("UID FETCH 4294967295:* FLAGS")
     raw.says("LOGOUT")
