@@ -37,8 +37,8 @@ pub struct ImapBackend<R: Replica> {
     placing: Option<R::Placing>,
     /// The mailbox that the session selected last: what is committed to it must show before the client hears of it.
     open: Option<(MailboxId, Arc<SharedView>)>,
-    /// The mailbox that was reached last, and the session's rights there.
-    reached: Option<(MailboxId, Rights)>,
+    /// The mailbox that was reached last, by whom, and his rights there.
+    reached: Option<(MailboxId, AccountId, Rights)>,
     news: Option<watch::Receiver<u64>>,
     account_news: Option<PacedNews>,
     who: Option<Authenticated>,
@@ -210,7 +210,7 @@ impl<R: Replica> ImapBackend<R> {
             self.replica.refresh().await?;
             reached = self.replica.reach(account, name).await?;
         }
-        self.reached = reached.as_ref().map(|record| (record.id, record.rights));
+        self.reached = reached.as_ref().map(|record| (record.id, account, record.rights));
         Ok(match reached {
             Some(record) if record.rights.has(needs) => Answer::Mailbox(Some(record)),
             Some(record) if record.rights.has(Rights::LOOKUP) => {
@@ -222,8 +222,7 @@ impl<R: Replica> ImapBackend<R> {
 
     /// Rights that the rows have given show in the view a moment later.
     async fn settle_rights(&mut self, mailbox: MailboxId, view: &Arc<SharedView>) {
-        let account = self.account();
-        if let Some((reached, rights)) = self.reached.take()
+        if let Some((reached, account, rights)) = self.reached.take()
             && reached == mailbox
         {
             settle_until(view, |view| view.rights_of(account).has(rights)).await;
