@@ -13,7 +13,7 @@ use crate::cluster::membership::Files;
 use crate::cluster::network::roster_of;
 use crate::cluster::transport::hello::not_a_member;
 use crate::cluster::transport::{Lane, PeerAddress};
-use crate::cluster::types::{LogId, StoredMembership};
+use crate::cluster::types::StoredMembership;
 use crate::mail::ids::NodeId;
 
 /// For how long all that can be reached must call this node a stranger, while none of them knows for certain.
@@ -31,12 +31,11 @@ pub async fn follow_membership(local: Arc<Local>) {
     let mut committed = BTreeSet::new();
     loop {
         let newer = heard.borrow_and_update().clone();
-        let (at, roster, mut peers, now, upto) = {
+        let (roster, mut peers, now, upto) = {
             let metrics = metrics.borrow_and_update();
             let roster = roster_of(&metrics.membership_config);
             let now = members(&metrics.committed_membership_config);
-            let peers = logged(local.id, &metrics, &told);
-            (places(&metrics), roster, peers, now, committed_index(&metrics))
+            (roster, logged(local.id, &metrics, &told), now, committed_index(&metrics))
         };
         if !roster.is_empty() && *local.roster.load_full() != roster {
             local.roster.store(Arc::new(roster));
@@ -53,23 +52,15 @@ pub async fn follow_membership(local: Arc<Local>) {
             let files = files.clone();
             write(move || files.write_peers(&peers)).await;
         }
-        // Raft's figures change with every entry, who the members are hardly ever.
-        while places(&metrics.borrow_and_update()) == at && heard.borrow().index == newer.index {
-            let changed = tokio::select! {
-                biased;
-                changed = metrics.changed() => changed.is_ok(),
-                changed = heard.changed() => changed.is_ok(),
-            };
-            if !changed {
-                return;
-            }
+        let changed = tokio::select! {
+            biased;
+            changed = metrics.changed() => changed.is_ok(),
+            changed = heard.changed() => changed.is_ok(),
+        };
+        if !changed {
+            return;
         }
     }
-}
-
-/// Where in the log the memberships stand, the effective and the committed one: what tells them apart from others.
-fn places(metrics: &Metrics) -> [Option<LogId>; 2] {
-    [&metrics.membership_config, &metrics.committed_membership_config].map(|stored| *stored.log_id())
 }
 
 /// Whom this node talks to as it starts; `told`: as its file says. From then on [`follow_membership`] keeps that true.
