@@ -26,7 +26,7 @@ test: tools
 	POLLUX_SIM_COUNT=1000 $(CARGO) nextest run --workspace --no-fail-fast
 
 # Whole clusters in simulated time (src/cluster/tests/sim): SCHEDULES fixed seeds and FRESH ones that nobody has tried.
-# OPT_LEVEL=1 makes each four times as fast, and pays for its build beyond a thousand or so.
+# OPT_LEVEL=1 makes each quicker; its build costs minutes, so that it pays for many thousands alone.
 simulate: SCHEDULES ?= 1000
 simulate: FRESH ?= 50
 simulate: OPT_LEVEL ?= 0
