@@ -4,7 +4,6 @@
 use cluster_tests::nemesis::{self, Fault, Plan, Step, Target};
 
 #[test]
-#[ignore = "an open defect: in some runs the cluster does not become whole again, see docs/reliability.md, known and not mended"]
 fn replaced_boxes() {
     let step = |fault| Step { faults: vec![fault], hold_ms: 1_500 };
     let steps = [

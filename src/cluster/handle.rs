@@ -55,9 +55,10 @@ impl ClusterHandle {
         self.local.transfer(to).await
     }
 
-    /// Takes a node out of the cluster; its id is never used again, its certificate is worth nothing any longer.
-    pub async fn remove(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.local.remove(node).await
+    /// Takes a node out of the cluster; its id is never used again, its certificate is worth nothing any longer. What no
+    /// other node has goes with it only if its disk is `lost`.
+    pub async fn remove(&self, node: NodeId, lost: bool) -> Result<(), ClusterError> {
+        self.local.remove(node, lost).await
     }
 
     /// A token that lets one node in, through this node, within `ttl_ms`.

@@ -425,6 +425,7 @@ fn spawn_tasks(
             tokio::spawn(keeper::check_named(local.clone(), data.clone(), news.named)),
             tokio::spawn(keeper::forget_bodies(local.clone(), data.clone(), news.dropped)),
             tokio::spawn(keeper::scrub_bodies(local.clone(), data.clone())),
+            tokio::spawn(keeper::recount_missing(local.clone(), data.clone())),
         ]),
         None => tasks.extend([
             runtime.spawn(witness::keep_log(local.clone())),

@@ -55,8 +55,8 @@ impl Operator for Bound {
         self.cluster.transfer(to).await.map_err(failure)
     }
 
-    async fn remove(&self, node: NodeId) -> Result<(), Failure> {
-        self.cluster.remove(node).await.map_err(failure)
+    async fn remove(&self, node: NodeId, lost: bool) -> Result<(), Failure> {
+        self.cluster.remove(node, lost).await.map_err(failure)
     }
 
     fn shutdown(&self) {

@@ -51,7 +51,7 @@ impl Operator for Alone {
         Err(Failure::refused("no others here"))
     }
 
-    async fn remove(&self, _node: NodeId) -> Result<(), Failure> {
+    async fn remove(&self, _node: NodeId, _lost: bool) -> Result<(), Failure> {
         Err(Failure::refused("no others here"))
     }
 

@@ -167,6 +167,20 @@ pub enum Command {
         password_phc: String,
         keys: Box<NewScramKeys>,
     },
+
+    // Replication of bodies again.
+    /// The first step of the removal of a data node: from here on a body that lies on no other data node is not
+    /// placed. Refused (`Refusal::LastCopies`) while no other is in sync, unless the node's disk is `lost`.
+    RetireReplica {
+        node: NodeId,
+        lost: bool,
+    },
+    /// The removal came to nothing: the node counts again, at first behind. Only as long as what retired it is the
+    /// entry at `retired_at`.
+    ReinstateReplica {
+        node: NodeId,
+        retired_at: LogIndex,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -13,6 +13,7 @@ pub const META: u8 = 0x01;
 pub const REPLICAS: u8 = 0x02;
 pub const NODE_IDS: u8 = 0x03;
 pub const STAND_IN: u8 = 0x04;
+pub const RETIRED: u8 = 0x05;
 pub const DOMAIN: u8 = 0x10;
 pub const USER: u8 = 0x11;
 pub const ACCOUNT: u8 = 0x12;
@@ -73,6 +74,10 @@ pub fn replicas() -> Vec<u8> {
 
 pub fn node_ids() -> Vec<u8> {
     vec![NODE_IDS]
+}
+
+pub fn retired() -> Vec<u8> {
+    vec![RETIRED]
 }
 
 pub fn stand_in() -> Vec<u8> {

@@ -89,13 +89,20 @@ pub enum Refusal {
     /// RFC 4314 4: who asks sees the mailbox, and has not the right.
     #[error("the access control list does not allow it")]
     NotPermitted,
+    /// Without this data node, bodies that were acknowledged would be gone.
+    #[error("node {0} alone has all message bodies")]
+    LastCopies(NodeId),
 }
 
 impl Refusal {
     /// True when the same request may well succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Refusal::OverQuota | Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => true,
+            Refusal::OverQuota
+            | Refusal::NotPlaced
+            | Refusal::StillBehind
+            | Refusal::Expired
+            | Refusal::LastCopies(_) => true,
             Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
             Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted => false,
         }

@@ -14,7 +14,7 @@ use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::stored::{
     AccountRow, AliasPartRow, BodyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
-    ScramRow, SettingRow, StandInRow, UserRow,
+    Retired, RetiredRow, ScramRow, SettingRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -148,6 +148,11 @@ pub fn quota(rows: &dyn Rows, account: AccountId) -> Result<Quota, RowsError> {
 /// The data nodes and their standing, ascending by node.
 pub fn replicas(rows: &dyn Rows) -> Result<Vec<ReplicaRecord>, RowsError> {
     Ok(get::<ReplicasRow>(rows, &keys::replicas())?.unwrap_or_default().replicas)
+}
+
+/// The data nodes that are to be removed, ascending by node.
+pub fn retired(rows: &dyn Rows) -> Result<Vec<Retired>, RowsError> {
+    Ok(get::<RetiredRow>(rows, &keys::retired())?.unwrap_or_default().retired)
 }
 
 /// The version all replicas agreed to write (design 7); 0 before the first `SetClusterVersion`.

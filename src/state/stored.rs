@@ -32,6 +32,20 @@ pub struct ReplicasRow {
     pub replicas: Vec<ReplicaRecord>,
 }
 
+/// Data nodes that are to be removed, ascending by node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct RetiredRow {
+    pub retired: Vec<Retired>,
+}
+
+/// What lies on this node alone does not count as placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Retired {
+    pub node: NodeId,
+    /// The entry that said so.
+    pub at: LogIndex,
+}
+
 /// Of all nodes that ever were.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NodeIdsRow {

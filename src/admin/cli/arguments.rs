@@ -144,7 +144,12 @@ pub enum Cluster {
     /// Hand leadership to NODE
     Transfer { node: String },
     /// Take NODE out of the cluster for good
-    Remove { node: String },
+    Remove {
+        node: String,
+        /// Its disk is lost, and with it what no other node has; refused while it answers
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

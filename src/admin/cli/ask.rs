@@ -71,7 +71,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Cluster(Cluster::Status { json, .. }) => (Request::Status, form(json, Form::Status)),
         Command::Cluster(Cluster::Members { json }) => (Request::Status, form(json, Form::Members)),
         Command::Cluster(Cluster::Transfer { node }) => (Request::Transfer { node }, Form::Done),
-        Command::Cluster(Cluster::Remove { node }) => (Request::Remove { node }, Form::Done),
+        Command::Cluster(Cluster::Remove { node, lost }) => (Request::Remove { node, lost }, Form::Done),
         Command::Domain(Domain::Add { name }) => (Request::DomainAdd { name }, Form::Done),
         Command::Domain(Domain::List { json }) => (Request::DomainList, form(json, Form::Domains)),
         Command::Domain(Domain::Remove { name }) => (Request::DomainRemove { name }, Form::Done),

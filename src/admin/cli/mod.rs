@@ -131,6 +131,7 @@ mod tests {
             "pollux cluster members --json",
             "pollux cluster transfer node2",
             "pollux cluster remove 3",
+            "pollux cluster remove node2 --lost",
             "pollux domain add example.com",
             "pollux domain list --json",
             "pollux user add bob --password-stdin --quota 5G",

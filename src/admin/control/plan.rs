@@ -41,7 +41,7 @@ pub enum Operation {
     Check,
     JoinToken { role: Role, ttl_ms: u64 },
     Transfer { node: String },
-    Remove { node: String },
+    Remove { node: String, lost: bool },
     Shutdown,
 }
 
@@ -52,7 +52,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Check => Ok(Plan::Operate(Operation::Check)),
         Request::JoinToken { role, ttl_seconds } => join_token(role, ttl_seconds),
         Request::Transfer { node } => Ok(Plan::Operate(Operation::Transfer { node })),
-        Request::Remove { node } => Ok(Plan::Operate(Operation::Remove { node })),
+        Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
         Request::Shutdown => Ok(Plan::Operate(Operation::Shutdown)),
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
             domain(request, directory)

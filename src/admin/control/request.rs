@@ -32,8 +32,10 @@ pub enum Request {
     Transfer {
         node: String,
     },
+    /// `lost`: its disk is, and what only that node has is given up.
     Remove {
         node: String,
+        lost: bool,
     },
     Shutdown,
 

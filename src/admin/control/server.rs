@@ -38,7 +38,7 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn findings(&self) -> impl Future<Output = Vec<Finding>> + Send;
     fn join_token(&self, role: Role, ttl_ms: u64) -> impl Future<Output = Result<String, Failure>> + Send;
     fn transfer(&self, to: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
-    fn remove(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Begins the orderly stop and returns at once.
     fn shutdown(&self);
 }
@@ -202,9 +202,9 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             operator.transfer(id).await?;
             Ok(json!({ "done": format!("{name} leads") }))
         }
-        Operation::Remove { node } => {
+        Operation::Remove { node, lost } => {
             let (id, name) = find_node(&node, &operator.status().await)?;
-            operator.remove(id).await?;
+            operator.remove(id, lost).await?;
             Ok(json!({ "done": format!("{name} is removed; its certificate no longer opens anything") }))
         }
         Operation::Shutdown => {

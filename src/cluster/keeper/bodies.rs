@@ -27,6 +27,9 @@ use crate::store::segments::ScrubProgress;
 const UNNAMED_IDS_MAX: usize = 100_000;
 /// Between two stretches of a sweep.
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+/// How soon, and how seldom at the end, all bodies are looked for again while some are missing.
+const RECOUNT_MIN: Duration = Duration::from_secs(1);
+const RECOUNT_MAX: Duration = Duration::from_secs(600);
 /// How often the named bodies that gathered are looked for on the disk.
 const LOOK_FOR_NAMED: Duration = Duration::from_secs(1);
 
@@ -55,7 +58,9 @@ pub async fn check_named(local: Arc<Local>, data: DataParts, mut named: mpsc::Re
     }
 }
 
-async fn look_for(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Result<(), Fault> {
+/// Those that a message names still: one that was removed meanwhile may be gone everywhere.
+pub async fn look_for(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Result<(), Fault> {
+    let ids = referred(data, ids, Reference::Some).await?;
     let ids = futures_util::stream::iter(ids.into_iter().map(Ok));
     settle(local, data.bodies.fetch_missing(ids).await?).await
 }
@@ -78,6 +83,27 @@ async fn settle(local: &Arc<Local>, done: CaughtUp) -> Result<(), Fault> {
         local.propose(Command::MarkBehind { node: local.id }).await?;
     }
     Ok(())
+}
+
+/// While bodies are counted as missing, all are looked for again, ever more seldom: one may turn up, or be named by no
+/// message any longer, and the count of those that cannot be had is to be true.
+pub async fn recount_missing(local: Arc<Local>, data: DataParts) {
+    let mut waits = RECOUNT_MIN;
+    loop {
+        sleep(waits).await;
+        if data.bodies.counts().missing == 0 {
+            waits = RECOUNT_MIN;
+            continue;
+        }
+        waits = (waits * 2).min(RECOUNT_MAX);
+        match verify(&local, &data).await {
+            Ok(()) => {}
+            Err(Fault::ShuttingDown) => return,
+            Err(fault) => {
+                tracing::warn!("the bodies that node {} misses could not be counted: {fault}", local.id);
+            }
+        }
+    }
 }
 
 /// Drops the bodies that no message names any longer, and gives their space back.
@@ -156,23 +182,34 @@ async fn forget(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Resul
     // Its answer means that all that was committed before it is applied here: a proposal that names one of
     // these was made within seconds of its placing, and stands before. It changes nothing: always refused.
     local.propose(Command::MarkInSync { node: local.id, complete_to: LogIndex(0) }).await?;
-    let unnamed = unnamed_of(data, ids).await?;
+    let unnamed = referred(data, ids, Reference::None).await?;
     match unnamed.is_empty() {
         true => Ok(Vec::new()),
         false => data.bodies.forget(unnamed).await,
     }
 }
 
-async fn unnamed_of(data: &DataParts, ids: Vec<BodyId>) -> Result<Vec<BodyId>, Fault> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reference {
+    None,
+    Some,
+}
+
+/// Those of `ids` that messages name, or those that none does.
+async fn referred(data: &DataParts, ids: Vec<BodyId>, wanted: Reference) -> Result<Vec<BodyId>, Fault> {
     let tables = data.tables.clone();
     let look = move || {
-        let mut unnamed = Vec::new();
+        let mut found = Vec::new();
         for id in ids {
-            if reading::body_references(&tables, id)? == 0 {
-                unnamed.push(id);
+            let reference = match reading::body_references(&tables, id)? {
+                0 => Reference::None,
+                _ => Reference::Some,
+            };
+            if reference == wanted {
+                found.push(id);
             }
         }
-        Ok(unnamed)
+        Ok(found)
     };
     crate::cluster::blocking::blocking(look).await.map_err(|_| Fault::ShuttingDown)?.map_err(disk)
 }
@@ -185,7 +222,7 @@ async fn sweep(data: &DataParts, unnamed: &mut Unnamed) -> Result<(), Fault> {
         let Some(last) = ids.last() else { return Ok(()) };
         after = Some(*last);
         let now = Instant::now();
-        unnamed_of(data, ids).await?.into_iter().for_each(|id| unnamed.add(id, now));
+        referred(data, ids, Reference::None).await?.into_iter().for_each(|id| unnamed.add(id, now));
         sleep(SWEEP_PAUSE).await;
     }
     Ok(())

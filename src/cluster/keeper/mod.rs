@@ -8,7 +8,9 @@ mod members;
 mod roster;
 mod sync;
 
-pub use self::bodies::{check_named, forget_bodies, scrub_bodies};
+#[cfg(test)]
+pub use self::bodies::look_for;
+pub use self::bodies::{check_named, forget_bodies, recount_missing, scrub_bodies};
 pub use self::identity::renew_identity;
 pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};
@@ -23,8 +25,8 @@ use openraft::ChangeMembers;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::local::{Local, Metrics};
+use super::replica::Fault;
 use super::types::Role;
-use crate::mail::ids::NodeId;
 use crate::store::segments::Bodies;
 
 /// How often the slower duties look again.
@@ -102,7 +104,8 @@ fn disk_trouble(
     })
 }
 
-/// The leader makes learners voters once they have the log, and ends what an earlier leader left half done.
+/// The leader makes learners voters once they have the log, ends what an earlier leader left half done, and takes back
+/// what came to nothing.
 pub async fn promote_learners(local: Arc<Local>) {
     let mut ticks = ticking(LOOK_AGAIN);
     loop {
@@ -113,6 +116,11 @@ pub async fn promote_learners(local: Arc<Local>) {
         if is_half_changed(&local) {
             end_change(&local).await;
             continue;
+        }
+        match local.reinstate().await {
+            Ok(()) => {}
+            Err(Fault::ShuttingDown) => return,
+            Err(fault) => tracing::debug!("a removal that came to nothing is not taken back yet: {fault}"),
         }
         let Some(learner) = ready_learner(&local) else { continue };
         let _turn = local.changing.lock().await;
@@ -137,29 +145,10 @@ async fn end_change(local: &Local) {
     if !local.leads() || !is_half_changed(local) {
         return;
     }
-    // Much may have happened since the first step was allowed: who leaves may have the only copies by now.
-    for node in leaving(local) {
-        if let Err(why) = local.may_leave(node).await {
-            tracing::info!("a change of the membership stays half done for now: {why}");
-            return;
-        }
-    }
     match local.raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::new()), false).await {
         Ok(_) => tracing::info!("a change of the membership that was left half done is ended"),
         Err(error) => tracing::debug!("a change of the membership is still half done: {error}"),
     }
-}
-
-/// The data nodes that vote by the old members alone.
-fn leaving(local: &Local) -> Vec<NodeId> {
-    let gone: BTreeSet<u64> = local.look(|metrics| {
-        let configs = metrics.membership_config.membership().get_joint_config();
-        let staying = configs.last().cloned().unwrap_or_default();
-        configs.iter().flatten().filter(|id| !staying.contains(id)).copied().collect()
-    });
-    let roster = local.roster.load();
-    let data = roster.iter().filter(|entry| entry.member.role == Role::Data && gone.contains(&entry.id));
-    data.map(|entry| NodeId(entry.id)).collect()
 }
 
 fn ready_learner(local: &Local) -> Option<u64> {

@@ -27,10 +27,11 @@ use super::token::{JoinToken, Role, Secret};
 use super::transport::{CallError, Lane};
 use super::types::{Member, Vote, log_id};
 use super::wire;
-use crate::mail::ids::{LogIndex, NodeId, Timestamp};
+use crate::mail::ids::{NodeId, Timestamp};
 use crate::state::command::Command;
-use crate::state::outcome::Outcome;
-use crate::state::record::ReplicaRecord;
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::reading;
+use crate::state::stored::Retired;
 
 /// How long a change of the membership may take, finding the leader included.
 const CHANGE_MAX: Duration = Duration::from_secs(15);
@@ -69,8 +70,10 @@ pub enum MembershipCall {
         control: String,
         bulk: String,
     },
+    /// `lost`: its disk is, as its operator says: what only that node has is given up.
     Remove {
         node: NodeId,
+        lost: bool,
     },
     Transfer {
         to: NodeId,
@@ -94,10 +97,11 @@ impl Local {
         }
     }
 
-    pub async fn remove(self: &Arc<Self>, node: NodeId) -> Result<(), ClusterError> {
+    /// `lost`: the node's disk is lost, and what only it has is given up.
+    pub async fn remove(self: &Arc<Self>, node: NodeId, lost: bool) -> Result<(), ClusterError> {
         let role = self.member(node).map(|entry| entry.member.role);
         let role = role.ok_or_else(|| ClusterError::refused(format!("there is no node {node}")))?;
-        self.at_leader(MembershipCall::Remove { node }).await?;
+        self.at_leader(MembershipCall::Remove { node, lost }).await?;
         if role == Role::Data {
             self.propose(Command::RemoveReplica { node }).await.map_err(|_| ClusterError::NoQuorum)?;
         }
@@ -202,7 +206,7 @@ impl Local {
             MembershipCall::Admit { node, name, role, control, bulk } => {
                 self.admit_here(node, Member { name, role, control, bulk }).await
             }
-            MembershipCall::Remove { node } => self.remove_here(node).await,
+            MembershipCall::Remove { node, lost } => self.remove_here(node, lost).await,
             MembershipCall::Transfer { to } => self.transfer_here(to).await,
         }
     }
@@ -222,10 +226,15 @@ impl Local {
         Ok(node.0)
     }
 
-    async fn remove_here(self: &Arc<Self>, node: NodeId) -> Result<u64, Tried> {
+    async fn remove_here(self: &Arc<Self>, node: NodeId, lost: bool) -> Result<u64, Tried> {
         let Some(entry) = self.member(node) else { return Ok(0) };
+        if lost && self.report_of(node).await.is_some() {
+            return Err(Tried::Refused(format!(
+                "node {node} answers: stop it first if its disk is lost, or remove it without --lost"
+            )));
+        }
         if entry.member.role == Role::Data {
-            self.others_have_all_bodies(node).await?;
+            self.retire(node, lost).await?;
         }
         if node == self.id {
             let Some(heir) = self.best_heir() else {
@@ -244,32 +253,38 @@ impl Local {
         Ok(0)
     }
 
-    /// The last data node that has every body must not be removed while it could still give them. One that does not
-    /// answer may be: its box is lost, and its operator says so.
-    async fn others_have_all_bodies(&self, node: NodeId) -> Result<(), Tried> {
-        let Some(data) = &self.data else { return Err(Tried::NotLeader) };
-        // This leader may have led for a moment only: its rows are to know what was committed before.
-        let last = self.look(|metrics| metrics.last_log_index).unwrap_or(0);
-        let applied = self.applied(LogIndex(last), Instant::now() + TRANSFER_MAX).await;
-        applied.map_err(|_| Tried::NotLeader)?;
-        if !is_last_in_sync(node, &data.feed.replicas().borrow()) {
-            return Ok(());
-        }
-        match self.report_of(node).await {
-            None => Ok(()),
-            Some(_) => Err(Tried::Refused(format!(
-                "node {node} alone has all message bodies: wait until another data node is in sync (pollux cluster \
-                 status), or stop node {node} first if its disk is lost"
+    /// Before its removal: what is acknowledged from then on lies on nodes that stay, however long the removal takes
+    /// and whoever ends it.
+    async fn retire(self: &Arc<Self>, node: NodeId, lost: bool) -> Result<(), Tried> {
+        match self.propose(Command::RetireReplica { node, lost }).await {
+            Ok(Outcome::Refused(refusal @ Refusal::LastCopies(_))) => Err(Tried::Refused(format!(
+                "{refusal}: wait until another data node is in sync (pollux cluster status); if its disk is lost, stop \
+                 it and remove it with --lost"
             ))),
+            Ok(Outcome::Refused(refusal)) => Err(Tried::Refused(refusal.to_string())),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Tried::NotLeader),
         }
     }
 
-    /// `Err` says why a data node must stay for now.
-    pub async fn may_leave(&self, node: NodeId) -> Result<(), String> {
-        self.others_have_all_bodies(node).await.map_err(|tried| match tried {
-            Tried::Refused(why) => why,
-            Tried::NotLeader => "this node does not know yet what was committed".into(),
-        })
+    /// As the leader: data nodes whose removal came to nothing count again.
+    pub async fn reinstate(self: &Arc<Self>) -> Result<(), Fault> {
+        let Some(data) = &self.data else { return Ok(()) };
+        // A removal under way ends first, or is begun after this.
+        let _turn = self.changing.lock().await;
+        let tables = data.tables.clone();
+        let retired = super::blocking::blocking(move || reading::retired(&tables)).await;
+        let retired = retired.map_err(|_| Fault::ShuttingDown)?.map_err(|error| Fault::Disk(error.0))?;
+        for Retired { node, at } in retired {
+            // Not yet committed, or half done: it may be removed still.
+            if !self.leads() || !self.look(|metrics| stays_a_member(metrics, node)) {
+                continue;
+            }
+            if let Outcome::Done = self.propose(Command::ReinstateReplica { node, retired_at: at }).await? {
+                tracing::info!("node {node} was to be removed and is a member still: it counts again");
+            }
+        }
+        Ok(())
     }
 
     async fn change_raft(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), Tried> {
@@ -341,10 +356,12 @@ impl Local {
     }
 }
 
-/// Whether there are other data nodes, and none of them has every body.
-fn is_last_in_sync(node: NodeId, replicas: &[ReplicaRecord]) -> bool {
-    let others = || replicas.iter().filter(|replica| replica.node != node);
-    others().next().is_some() && others().all(|replica| !replica.in_sync)
+/// Whether the members that are committed are the last this node knows of, `node` among them.
+fn stays_a_member(metrics: &Metrics, node: NodeId) -> bool {
+    let (known, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+    known.log_id() == committed.log_id()
+        && known.membership().get_joint_config().len() == 1
+        && known.membership().get_node(&node.0).is_some()
 }
 
 /// `Err` is one line for who wants to join.
@@ -361,26 +378,4 @@ fn may_join(members: &[RosterEntry], member: &Member) -> Result<(), String> {
 /// The index up to which a peer has this leader's log.
 pub fn matched(metrics: &Metrics, node: NodeId) -> Option<u64> {
     metrics.replication.as_ref()?.get(&node.0)?.as_ref().map(|id| id.index)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_node_with_all_bodies_is_known() {
-        let replica = |node, in_sync| ReplicaRecord {
-            node: NodeId(node),
-            in_sync,
-            since: Timestamp(0),
-            missed_at: LogIndex(0),
-        };
-        assert!(is_last_in_sync(NodeId(1), &[replica(1, true), replica(2, false)]));
-        assert!(
-            !is_last_in_sync(NodeId(2), &[replica(1, true), replica(2, false)]),
-            "the one that is behind"
-        );
-        assert!(!is_last_in_sync(NodeId(1), &[replica(1, true), replica(2, true)]), "a whole pair");
-        assert!(!is_last_in_sync(NodeId(1), &[replica(1, true)]), "alone: that is refused elsewhere");
-    }
 }

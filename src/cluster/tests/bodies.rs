@@ -12,6 +12,7 @@ use super::three::{pair_and_witness, pair_and_witness_with};
 use crate::cluster::codec::normal_payload;
 use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::handle::ClusterHandle;
+use crate::cluster::keeper::look_for;
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{AccountId, BodyId, LogIndex, NodeId};
 use crate::state::codec::encode_proposal;
@@ -202,6 +203,26 @@ async fn what_is_missing_or_corrupt_on_a_running_node_comes_back_from_the_peer()
     until_forgotten(&b, lost).await;
     until_has(&b, lost, true).await;
     b.until_in_sync(NodeId(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_no_message_names_any_longer_is_not_missed() {
+    let [_a, b, _w] = pair_and_witness(Retention::default()).await;
+    let (local, data) = (&b.handle().local, b.data());
+    // As it is with a mail that was removed before this node had looked for its body.
+    let gone = BodyId::of(&raw("gone"));
+    look_for(local, &data, vec![gone]).await.unwrap();
+    assert_eq!(data.bodies.counts().missing, 0);
+    // As it is when it was removed just after the look at the rows.
+    let ids = futures_util::stream::iter([Ok(gone)]);
+    assert_eq!(data.bodies.fetch_missing(ids).await.unwrap().lost, 1);
+    assert_eq!(data.bodies.counts().missing, 1);
+    let until = Instant::now() + PATIENCE;
+    while data.bodies.counts().missing > 0 {
+        assert!(Instant::now() < until, "it stays counted as missing");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(b.set().in_sync.contains(&b.handle().node()));
 }
 
 /// Flips a bit in the middle of `body` in the one segment that holds it.

@@ -18,7 +18,7 @@ async fn a_node_that_was_away_catches_up_from_one_that_it_has_never_heard_of() {
     let c_id = c.handle().node();
     a.until_in_sync(c_id).await;
     a.handle().transfer(c_id).await.unwrap();
-    c.handle().remove(a_id).await.unwrap();
+    c.handle().remove(a_id, false).await.unwrap();
     a.stop().await;
     c.add_domain("by-c.test").await;
     w.until("it knows that c took the place of a", |metrics| {

@@ -168,7 +168,7 @@ async fn leadership_is_handed_over_and_a_node_is_removed() {
         assert_eq!(offered, [vec![], vec!["imap:143".to_owned()], vec![]], "as {} says", node.config.name);
     }
     w.stop().await;
-    a.handle().remove(NodeId(3)).await.unwrap();
+    a.handle().remove(NodeId(3), false).await.unwrap();
     a.until("the witness is gone", |metrics| metrics.membership_config.membership().nodes().count() == 2)
         .await;
     let again = Node::joined("w2", Role::Witness, &a).await;
@@ -183,7 +183,7 @@ async fn a_node_that_was_away_gives_no_id_of_a_node_that_came_and_went_meanwhile
     b.stop().await;
     let guest = Node::joined("guest", Role::Data, &a).await;
     assert_eq!(guest.handle().node(), NodeId(4));
-    a.handle().remove(NodeId(4)).await.unwrap();
+    a.handle().remove(NodeId(4), false).await.unwrap();
     for at in 0..60 {
         a.add_domain(&format!("d{at}.test")).await;
     }
@@ -192,7 +192,7 @@ async fn a_node_that_was_away_gives_no_id_of_a_node_that_came_and_went_meanwhile
     b.until_domain("d59.test").await;
     a.handle().transfer(b.handle().node()).await.unwrap();
     w.stop().await;
-    b.handle().remove(NodeId(3)).await.unwrap();
+    b.handle().remove(NodeId(3), false).await.unwrap();
     let witness = Node::joined("w2", Role::Witness, &b).await;
     assert_eq!(witness.handle().node(), NodeId(5), "4 was given while b was away");
 }
@@ -299,7 +299,7 @@ async fn lost_rows_are_built_anew_from_the_peer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_removed_stops_and_says_so() {
     let [a, b, w] = pair_and_witness(Retention::default()).await;
-    a.handle().remove(b.handle().node()).await.unwrap();
+    a.handle().remove(b.handle().node(), false).await.unwrap();
     let why = tokio::time::timeout(PATIENCE, b.running.as_ref().unwrap().0.failed()).await.unwrap();
     assert!(why.contains("removed from the cluster") && why.contains("join anew"), "{why}");
     assert_eq!(why.lines().count(), 1);
@@ -313,7 +313,7 @@ async fn a_node_that_was_removed_while_it_was_away_is_told_so_also_by_one_that_w
     let [mut a, mut b, mut w] = pair_and_witness(Retention::default()).await;
     let id = b.handle().node();
     b.stop().await;
-    a.handle().remove(id).await.unwrap();
+    a.handle().remove(id, false).await.unwrap();
     w.until("it has heard of it", |metrics| metrics.committed_membership_config.nodes().count() == 2).await;
     for node in [&mut a, &mut w] {
         let removed = || Files::new(&node.config.dir).read_removed();

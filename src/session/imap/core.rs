@@ -261,7 +261,7 @@ impl Reply {
             Refusal::Limit(what) => Self::no("LIMIT", format!("A limit is reached: {}", one_line(what))),
             Refusal::NotAllowed => Self::no("CANNOT", "This is not allowed for this mailbox"),
             Refusal::NotPermitted => Self::no("NOPERM", "You have no right to do this"),
-            Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => {
+            Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired | Refusal::LastCopies(_) => {
                 Self::no("UNAVAILABLE", "Try again later")
             }
         }

@@ -108,6 +108,8 @@ impl Core {
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }
             | Command::MarkInSync { .. }
+            | Command::RetireReplica { .. }
+            | Command::ReinstateReplica { .. }
             | Command::SetClusterVersion { .. }
             | Command::GiveNodeId { .. } => false,
         }

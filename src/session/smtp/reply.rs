@@ -93,7 +93,9 @@ impl Reply {
         match refusal {
             Refusal::OverQuota => FULL,
             Refusal::NotFound(_) => NO_SUCH_USER,
-            Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired => UNAVAILABLE,
+            Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired | Refusal::LastCopies(_) => {
+                UNAVAILABLE
+            }
             Refusal::Exists(_)
             | Refusal::Invalid(_)
             | Refusal::Limit(_)

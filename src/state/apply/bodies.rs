@@ -2,11 +2,12 @@
 
 use super::replicas;
 use super::transaction::{Stop, Transaction};
-use crate::mail::ids::BodyId;
+use crate::mail::ids::{BodyId, NodeId};
 use crate::state::change::Change;
 use crate::state::command::PlacedBody;
 use crate::state::keys;
 use crate::state::outcome::Refusal;
+use crate::state::record::ReplicaRecord;
 use crate::state::rows::RowsError;
 use crate::state::stored::BodyRow;
 
@@ -14,14 +15,30 @@ use crate::state::stored::BodyRow;
 /// notes which data nodes lack it.
 pub fn admit(tx: &mut Transaction, body: &PlacedBody) -> Result<(), Stop> {
     let replicas = replicas::load(tx)?;
-    let covered = replicas.iter().filter(|replica| replica.in_sync).all(|it| body.on.contains(&it.node));
-    if body.on.is_empty() || !covered {
+    let mut in_sync = replicas.iter().filter(|replica| replica.in_sync).peekable();
+    let stays = match in_sync.peek() {
+        Some(_) => in_sync.all(|it| body.on.contains(&it.node)),
+        None => is_on_one_that_stays(tx, &replicas, body)?,
+    };
+    if body.on.is_empty() || !stays {
         return Err(Refusal::NotPlaced.into());
     }
     if replicas.iter().any(|replica| !body.on.contains(&replica.node)) {
         replicas::missed(tx, replicas, &body.on)?;
     }
     Ok(())
+}
+
+/// Not only on nodes that are to be removed, or were. Those in sync are none of these.
+fn is_on_one_that_stays(
+    tx: &Transaction,
+    replicas: &[ReplicaRecord],
+    body: &PlacedBody,
+) -> Result<bool, RowsError> {
+    let retired = replicas::retired(tx)?;
+    let stays = |node: NodeId| !retired.iter().any(|it| it.node == node);
+    let has = |replica: &ReplicaRecord| body.on.contains(&replica.node) && stays(replica.node);
+    Ok(replicas.is_empty() || replicas.iter().any(has))
 }
 
 pub fn refer(tx: &mut Transaction, body: BodyId, times: u64) -> Result<(), RowsError> {

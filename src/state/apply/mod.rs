@@ -114,6 +114,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
             scram::set_password(tx, name, password_phc, keys)
         }
         Command::AddScramKeys { name, password_phc, keys } => scram::add_keys(tx, name, password_phc, keys),
+        Command::RetireReplica { node, lost } => replicas::retire(tx, *node, *lost),
+        Command::ReinstateReplica { node, retired_at } => replicas::reinstate(tx, *node, *retired_at),
     }
 }
 

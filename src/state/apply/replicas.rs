@@ -7,13 +7,25 @@ use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::record::ReplicaRecord;
 use crate::state::rows::RowsError;
-use crate::state::stored::ReplicasRow;
+use crate::state::stored::{ReplicasRow, Retired, RetiredRow};
 
 /// Data nodes of one cluster.
 pub const REPLICAS_MAX: usize = 64;
 
 pub fn load(tx: &Transaction) -> Result<Vec<ReplicaRecord>, RowsError> {
     Ok(tx.get::<ReplicasRow>(&keys::replicas())?.unwrap_or_default().replicas)
+}
+
+pub fn retired(tx: &Transaction) -> Result<Vec<Retired>, RowsError> {
+    Ok(tx.get::<RetiredRow>(&keys::retired())?.unwrap_or_default().retired)
+}
+
+fn save_retired(tx: &mut Transaction, retired: Vec<Retired>) -> Result<(), RowsError> {
+    match retired.is_empty() {
+        true => tx.delete(keys::retired()),
+        false => tx.put(keys::retired(), &RetiredRow { retired })?,
+    }
+    Ok(())
 }
 
 fn save(tx: &mut Transaction, replicas: Vec<ReplicaRecord>) -> Result<(), RowsError> {
@@ -40,6 +52,48 @@ pub fn remove(tx: &mut Transaction, node: NodeId) -> Result<Outcome, Stop> {
     let mut replicas = load(tx)?;
     let place = position(&replicas, node)?;
     replicas.remove(place);
+    let mut retired = retired(tx)?;
+    retired.retain(|it| it.node != node);
+    save_retired(tx, retired)?;
+    save(tx, replicas)?;
+    Ok(Outcome::Done)
+}
+
+/// Whatever is committed from now on lies on nodes that stay, and at this entry one of them has all that was before.
+pub fn retire(tx: &mut Transaction, node: NodeId, lost: bool) -> Result<Outcome, Stop> {
+    let replicas = load(tx)?;
+    let others = replicas.iter().any(|it| it.in_sync && it.node != node);
+    // One that is not known yet was never sent mail.
+    if !lost && !others && position(&replicas, node).is_ok() {
+        return Err(Refusal::LastCopies(node).into());
+    }
+    add(tx, node)?;
+    let mut replicas = load(tx)?;
+    let mut retired = retired(tx)?;
+    retired.retain(|it| it.node != node);
+    let place = retired.partition_point(|it| it.node < node);
+    retired.insert(place, Retired { node, at: tx.index });
+    save_retired(tx, retired)?;
+    let place = position(&replicas, node)?;
+    if replicas[place].in_sync {
+        replicas[place].in_sync = false;
+        replicas[place].since = tx.at;
+        save(tx, replicas)?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub fn reinstate(tx: &mut Transaction, node: NodeId, retired_at: LogIndex) -> Result<Outcome, Stop> {
+    let mut replicas = load(tx)?;
+    let place = position(&replicas, node)?;
+    let mut retired = retired(tx)?;
+    let is_it = |it: &Retired| it.node == node && it.at == retired_at;
+    if !retired.iter().any(is_it) {
+        return Err(Refusal::NotFound(format!("retirement of node {node} by entry {retired_at}")).into());
+    }
+    retired.retain(|it| !is_it(it));
+    save_retired(tx, retired)?;
+    replicas[place].missed_at = tx.index;
     save(tx, replicas)?;
     Ok(Outcome::Done)
 }
@@ -59,7 +113,8 @@ pub fn mark_behind(tx: &mut Transaction, node: NodeId) -> Result<Outcome, Stop> 
 pub fn mark_in_sync(tx: &mut Transaction, node: NodeId, complete_to: LogIndex) -> Result<Outcome, Stop> {
     let mut replicas = load(tx)?;
     let place = position(&replicas, node)?;
-    if replicas[place].missed_at > complete_to {
+    let is_retired = retired(tx)?.iter().any(|it| it.node == node);
+    if is_retired || replicas[place].missed_at > complete_to {
         return Err(Refusal::StillBehind.into());
     }
     if !replicas[place].in_sync {

@@ -116,6 +116,7 @@ records! {
     36 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GrantsRow;
     37 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX ScramRow;
     38 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StandInRow;
+    39 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RetiredRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

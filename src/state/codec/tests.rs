@@ -91,6 +91,8 @@ fn commands() -> Vec<Command> {
         Command::AddUserWithScram { user: user.clone(), keys: scram() },
         Command::SetPasswordWithScram { name: name(), password_phc: "$p".into(), keys: scram() },
         Command::AddScramKeys { name: name(), password_phc: "$p".into(), keys: scram() },
+        Command::RetireReplica { node: NodeId(2), lost: true },
+        Command::ReinstateReplica { node: NodeId(2), retired_at: LogIndex(9) },
     ]
 }
 
@@ -128,6 +130,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::StillBehind,
         Refusal::Expired,
         Refusal::NotPermitted,
+        Refusal::LastCopies(NodeId(2)),
     ]
 }
 
@@ -196,6 +199,8 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
         ReplicaRecord { node: NodeId(1), in_sync: true, since: Timestamp(1 << 40), missed_at: LogIndex(3) };
     add(golden, written, "row.Replicas", &ReplicasRow { replicas: vec![standing] });
     add(golden, written, "row.NodeIds", &NodeIdsRow { last_given: NodeId(300) });
+    let retired = vec![Retired { node: NodeId(2), at: LogIndex(300) }];
+    add(golden, written, "row.Retired", &RetiredRow { retired });
     add(golden, written, "row.Domain", &DomainRow {});
     let user = UserRow { account, password_phc: "$p".into(), quota_bytes: Some(9), enabled: true };
     add(golden, written, "row.User", &user);
@@ -362,7 +367,7 @@ fn sizes_end_at_their_bounds() {
 
 proptest! {
     #[test]
-    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..39) {
+    fn hostile_bytes_are_refused_quietly(mut bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..40) {
         let length = bytes.len().saturating_sub(HEADER_BYTES) as u8;
         for (at, byte) in [0, kind, 0, 1, 0, 0, 0, length].into_iter().enumerate() {
             if let Some(place) = bytes.get_mut(at) {

@@ -1,6 +1,5 @@
 //! What goes wrong, as the dice fall.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -42,8 +41,8 @@ impl Faults {
         Self { dice, trace, net, later: Vec::new(), next, done: 0 }
     }
 
-    /// Undoes what is due, then perhaps does something new, which does not touch who is spared.
-    pub async fn step(&mut self, nodes: &mut [Node], spared: &BTreeSet<u64>) {
+    /// Undoes what is due, then perhaps does something new.
+    pub async fn step(&mut self, nodes: &mut [Node]) {
         let now = Instant::now();
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|later| later.at <= now);
         self.later = later;
@@ -57,7 +56,7 @@ impl Faults {
         }
         if now >= self.next {
             self.next = now + self.dice.ms(100, 2_500);
-            self.one(nodes, spared);
+            self.one(nodes);
         }
     }
 
@@ -83,16 +82,6 @@ impl Faults {
         self.after(50, 6_000, Undo::Restart(at));
     }
 
-    /// Whether something is wrong with one of these just now.
-    pub fn trouble(&self, whom: &BTreeSet<u64>, nodes: &[Node]) -> bool {
-        let one = |at: &usize| whom.contains(&nodes[*at].id.0);
-        self.later.iter().any(|later| match &later.what {
-            Undo::Restart(at) | Undo::Pace(at) | Undo::Thaw(at) => one(at),
-            Undo::Open(ways) => ways.iter().any(|(from, to)| whom.contains(from) || whom.contains(to)),
-            Undo::Weather => true,
-        })
-    }
-
     fn after(&mut self, ms_min: u64, ms_max: u64, what: Undo) {
         self.later.push(Later { at: Instant::now() + self.dice.ms(ms_min, ms_max), what });
     }
@@ -111,24 +100,13 @@ impl Faults {
         }
     }
 
-    fn one(&mut self, nodes: &mut [Node], spared: &BTreeSet<u64>) {
+    fn one(&mut self, nodes: &mut [Node]) {
         let at = self.dice.below(nodes.len() as u64) as usize;
         let id = nodes[at].id.0;
         let others: Vec<u64> = nodes.iter().map(|node| node.id.0).filter(|other| *other != id).collect();
         let other = self.dice.pick(&others).unwrap_or(id);
-        let (fault, spares) = (self.dice.below(100), |id: u64| spared.contains(&id));
-        let touches_spared = match fault {
-            // Those that touch all nodes.
-            25..42 | 62..68 | 81..86 => !spared.is_empty(),
-            42..62 | 91..96 => spares(id) || spares(other),
-            86..91 | 96.. => false,
-            _ => spares(id),
-        };
-        if touches_spared {
-            return;
-        }
         self.done += 1;
-        match fault {
+        match self.dice.below(100) {
             0..25 => self.crash(at, nodes),
             25..30 => {
                 // The power of the whole place.

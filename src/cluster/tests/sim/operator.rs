@@ -1,8 +1,9 @@
 //! What an operator does while things go wrong: boxes are replaced, one after another. Each time a node is removed, its
 //! disk emptied, and the box joins as a new node with a new id, which learns and then votes; by the real `membership`
-//! and `keeper`. Nothing that the operator does is a second loss: a data node goes only while the others have all.
+//! and `keeper`. Faults strike meanwhile as ever: a data node that answers goes only while another has all that was
+//! acknowledged, and one whose disk is lost is the one loss.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -32,9 +33,8 @@ pub struct Operator {
 struct Work {
     /// Its place among the nodes.
     at: usize,
+    lost: bool,
     stage: Stage,
-    /// No faults for these meanwhile.
-    spared: BTreeSet<u64>,
     /// Whoever leads then, dies.
     strike: Option<Instant>,
 }
@@ -56,10 +56,6 @@ impl Operator {
         Self { world: world.clone(), dice, next, work: None, replaced: 0 }
     }
 
-    pub fn spared(&self) -> BTreeSet<u64> {
-        self.work.as_ref().map(|work| work.spared.clone()).unwrap_or_default()
-    }
-
     pub fn is_at_work(&self) -> bool {
         self.work.is_some()
     }
@@ -68,18 +64,18 @@ impl Operator {
     pub async fn step(&mut self, nodes: &mut [Node], faults: &mut Faults, calm: bool) {
         match self.work.take() {
             None if calm || Instant::now() < self.next => {}
-            None => self.work = self.begin(nodes, faults),
+            None => self.work = self.begin(nodes),
             Some(mut work) => {
                 if work.strike.is_some_and(|at| at <= Instant::now()) && !calm {
                     work.strike = None;
-                    strike(&work, nodes, faults);
+                    strike(nodes, faults);
                 }
                 self.work = self.go_on(work, nodes).await;
             }
         }
     }
 
-    fn begin(&mut self, nodes: &mut [Node], faults: &Faults) -> Option<Work> {
+    fn begin(&mut self, nodes: &mut [Node]) -> Option<Work> {
         let check = &self.world.check;
         if !check.is_whole(&boxes(nodes)) {
             return None;
@@ -87,19 +83,6 @@ impl Operator {
         let at = self.dice.below(nodes.len() as u64) as usize;
         let id = nodes[at].id.0;
         let lost = self.dice.chance(50);
-        let mut spared = BTreeSet::new();
-        if nodes[at].role == Role::Data && !lost {
-            // It has the last copy if the others fall behind meanwhile: it is not removed, while it answers. So
-            // either it does, or the others do not fall behind.
-            let others = nodes.iter().filter(|node| node.role == Role::Data).map(|node| node.id.0);
-            spared = others.filter(|other| *other != id).collect();
-            if faults.trouble(&spared, nodes) || faults.trouble(&[id].into(), nodes) {
-                return None;
-            }
-            if self.dice.chance(50) {
-                spared = [id].into();
-            }
-        }
         if lost && !check.is_quiet() {
             return None;
         }
@@ -111,7 +94,7 @@ impl Operator {
             nodes[at].retired = true;
             nodes[at].crash();
         }
-        Some(Work { at, stage: Stage::Removing(None), spared, strike: self.strike() })
+        Some(Work { at, lost, stage: Stage::Removing(None), strike: self.strike() })
     }
 
     /// In some of the changes whoever leads dies half way.
@@ -120,7 +103,7 @@ impl Operator {
     }
 
     async fn go_on(&mut self, mut work: Work, nodes: &mut [Node]) -> Option<Work> {
-        let (at, id) = (work.at, nodes[work.at].id);
+        let (at, id, lost) = (work.at, nodes[work.at].id, work.lost);
         work.stage = match work.stage {
             Stage::Removing(Some(task)) if !task.is_finished() => Stage::Removing(Some(task)),
             Stage::Removing(_) if self.world.check.was_removed(id.0) => {
@@ -136,13 +119,12 @@ impl Operator {
                     }
                     _ => {}
                 }
-                work.spared.clear();
                 work.strike = self.strike();
                 Stage::Joining(None)
             }
             Stage::Removing(_) => Stage::Removing(self.through(nodes, None).map(|through| {
                 tokio::spawn(async move {
-                    let _ = timeout(PATIENCE, through.remove(id)).await;
+                    let _ = timeout(PATIENCE, through.remove(id, lost)).await;
                     sleep(AGAIN).await;
                 })
             })),
@@ -193,8 +175,8 @@ pub fn boxes(nodes: &[Node]) -> BTreeMap<u64, Role> {
     nodes.iter().map(|node| (node.id.0, node.role)).collect()
 }
 
-fn strike(work: &Work, nodes: &mut [Node], faults: &mut Faults) {
-    let leader = nodes.iter().position(|node| node.leads() && !work.spared.contains(&node.id.0));
+fn strike(nodes: &mut [Node], faults: &mut Faults) {
+    let leader = nodes.iter().position(Node::leads);
     if let Some(leader) = leader {
         faults.crash(leader, nodes);
     }
@@ -206,7 +188,7 @@ async fn admit(through: ClusterHandle, member: Member) -> Option<Joined> {
         let named =
             through.local.roster.load().iter().find(|entry| entry.member.name == member.name).cloned();
         if let Some(left) = named {
-            through.remove(NodeId(left.id)).await.ok()?;
+            through.remove(NodeId(left.id), false).await.ok()?;
         }
         let id = through.local.admit(member.clone()).await.ok()?.0;
         let roster = through.local.roster.load();

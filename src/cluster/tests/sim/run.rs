@@ -120,7 +120,7 @@ async fn play(schedule: Schedule) -> Verdict {
     while Instant::now() < until && check.violation().is_none() {
         step(&nodes).await;
         operator.step(&mut nodes, &mut faults, false).await;
-        faults.step(&mut nodes, &operator.spared()).await;
+        faults.step(&mut nodes).await;
     }
     if check.violation().is_none() {
         faults.heal(&mut nodes).await;
