@@ -54,13 +54,13 @@ soak: tools
 ifdef HOURS
 	$${CARGO_TARGET_DIR:-target}/debug/soak $(HOURS)
 else ifdef FLAT_MINUTES
-	POLLUX_FLAT_MINUTES=$(FLAT_MINUTES) $(CARGO) test -p cluster-tests --test steady_traffic_stays_flat -- --nocapture
+	POLLUX_FLAT_MINUTES=$(FLAT_MINUTES) $(CARGO) nextest run --workspace --test steady_traffic_stays_flat --no-capture
 else ifdef SCHEDULES
 	$(MAKE) simulate SCHEDULES=0 FRESH=$(SCHEDULES) OPT_LEVEL=1
 else
-	$(if $(STORIES),,POLLUX_CRASH_EFFORT=20 $(CARGO) nextest run -p cluster-tests --test store_crash)
+	$(if $(STORIES),,POLLUX_CRASH_EFFORT=20 $(CARGO) nextest run --workspace --test store_crash)
 	for round in $$(seq 1 $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
-	  $(CARGO) nextest run -p cluster-tests --no-fail-fast $(if $(STORIES),-E '$(STORIES)') || exit 1; done
+	  $(CARGO) nextest run --workspace --no-fail-fast -E 'package(cluster-tests)$(if $(STORIES), & ($(STORIES)))' || exit 1; done
 endif
 
 # Proof that the stories bite: each patch in cluster-tests/sabotage breaks a copy of the tree, and must be reported. NAMES="..." for some.
