@@ -16,6 +16,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, GuestCommand};
 use crate::state::directory::Directory;
+use crate::state::metadata::{self, Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
@@ -214,6 +215,10 @@ impl Replica for ClusterHandle {
 
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Fault> {
         self.read(move |rows| reading::subscriptions(rows, account)).await
+    }
+
+    async fn metadata(&self, place: Place, wanted: Vec<Wanted>) -> Result<Vec<Annotation>, Fault> {
+        self.read(move |rows| metadata::read(rows, place, &wanted)).await
     }
 
     async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {

@@ -14,6 +14,7 @@ use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
 use crate::state::directory::Directory;
+use crate::state::metadata::{self, Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::prepare::prepare;
@@ -210,6 +211,10 @@ impl Replica for MemoryReplica {
 
     async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Fault> {
         reading::subscriptions(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    async fn metadata(&self, place: Place, wanted: Vec<Wanted>) -> Result<Vec<Annotation>, Fault> {
+        metadata::read(&self.healthy()?.rows, place, &wanted).map_err(disk)
     }
 
     async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {

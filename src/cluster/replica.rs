@@ -12,6 +12,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
+use crate::state::metadata::{Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, Quota};
@@ -112,6 +113,14 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// The names the account has subscribed to, ascending, whether or not such a mailbox exists
     /// (RFC 3501 6.3.6: a subscription outlives its mailbox).
     fn subscriptions(&self, account: AccountId) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
+    /// The annotations that are there of those wanted, ascending by name (RFC 5464). Those that settings make are not
+    /// among them.
+    fn metadata(
+        &self,
+        place: Place,
+        wanted: Vec<Wanted>,
+    ) -> impl Future<Output = Result<Vec<Annotation>, Fault>> + Send;
 
     /// How much the account keeps and may keep, by this node's rows.
     fn quota(&self, account: AccountId) -> impl Future<Output = Result<Quota, Fault>> + Send;

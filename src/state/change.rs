@@ -37,8 +37,8 @@ pub enum Change {
     },
 }
 
-/// What one command did to one mailbox. Each has a mod-sequence of its own, one above the one before,
-/// except a claim of \Recent, which repeats the mailbox's highest and puts and expunges nothing.
+/// What one command did to one mailbox; an annotation of it puts and expunges nothing. Each has a mod-sequence of its
+/// own, one above the one before, except a claim of \Recent, which repeats the mailbox's highest and changes nothing else.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessagesChanged {
     pub account: AccountId,

@@ -181,6 +181,8 @@ pub enum Command {
         node: NodeId,
         retired_at: LogIndex,
     },
+    // Annotations (RFC 5464).
+    SetMetadata(SetMetadata),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -320,6 +322,24 @@ pub enum FlagChange {
     Replace,
     Add,
     Remove,
+}
+
+/// Annotations of a mailbox or of the server (RFC 5464), all or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SetMetadata {
+    /// Whose private entries are meant.
+    pub account: AccountId,
+    /// `None`: what the account keeps with the server, which is private.
+    pub mailbox: Option<MailboxId>,
+    pub entries: Vec<MetadataEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MetadataEntry {
+    /// See [`super::metadata::entry_name`].
+    pub name: String,
+    /// `None` removes it.
+    pub value: Option<Vec<u8>>,
 }
 
 /// UIDs as inclusive ranges, ascending, not touching. Bounded at [`UidSet::RANGES_MAX`].

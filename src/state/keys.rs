@@ -27,6 +27,9 @@ pub const EXPUNGED: u8 = 0x23;
 pub const ACL: u8 = 0x24;
 pub const GRANT: u8 = 0x25;
 pub const GRANTS: u8 = 0x26;
+pub const METADATA: u8 = 0x27;
+pub const METADATA_TALLY: u8 = 0x28;
+pub const METADATA_GUEST: u8 = 0x29;
 pub const MESSAGES: u8 = 0x30;
 pub const BODY: u8 = 0x40;
 pub const SLOT: u8 = 0x50;
@@ -154,7 +157,7 @@ pub fn expunged(mailbox: MailboxId) -> Span {
 
 /// The mod-sequence within an [`expunged_part`] key.
 pub fn modseq_of(key: &[u8]) -> Option<ModSeq> {
-    Some(ModSeq(u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+    id_at(key, 9).map(ModSeq)
 }
 
 pub fn acl(mailbox: MailboxId) -> Vec<u8> {
@@ -181,12 +184,83 @@ pub fn grants_of(whom: Grantee) -> Span {
 
 /// The mailbox within a [`grant`] key.
 pub fn granted_of(key: &[u8]) -> Option<MailboxId> {
-    Some(MailboxId(u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+    id_at(key, 9).map(MailboxId)
 }
 
 /// How many of them there are.
 pub fn grants(whom: Grantee) -> Vec<u8> {
     key(GRANTS, &[&grantee(whom)])
+}
+
+/// A part of the value of an annotation. `mailbox` 0 is the server, `account` 0 is shared; NUL stands in no name.
+pub fn metadata_part(mailbox: MailboxId, account: AccountId, entry: &str, part: u16) -> Vec<u8> {
+    [metadata_prefix(mailbox, account, entry), vec![0], part.to_be_bytes().to_vec()].concat()
+}
+
+/// One annotation.
+pub fn metadata_entry(mailbox: MailboxId, account: AccountId, entry: &str) -> Span {
+    under([metadata_prefix(mailbox, account, entry), vec![0]].concat())
+}
+
+/// The annotations below `entry` in its hierarchy.
+pub fn metadata_below(mailbox: MailboxId, account: AccountId, entry: &str) -> Span {
+    under([metadata_prefix(mailbox, account, entry), vec![b'/']].concat())
+}
+
+/// All annotations of a mailbox, private and shared.
+pub fn metadata(mailbox: MailboxId) -> Span {
+    under(key(METADATA, &[&mailbox.0.to_be_bytes()]))
+}
+
+/// The private annotations of one account, of a mailbox or of the server.
+pub fn private_metadata(mailbox: MailboxId, account: AccountId) -> Span {
+    under(metadata_prefix(mailbox, account, ""))
+}
+
+fn metadata_prefix(mailbox: MailboxId, account: AccountId, entry: &str) -> Vec<u8> {
+    key(METADATA, &[&mailbox.0.to_be_bytes(), &account.0.to_be_bytes(), entry.as_bytes()])
+}
+
+/// The name of the annotation within a [`metadata_part`] key.
+pub fn metadata_entry_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(17..key.len().checked_sub(3)?)?).ok()
+}
+
+/// Of the parts of an annotation's value there is always a first.
+pub fn is_first_metadata_part(key: &[u8]) -> bool {
+    key.ends_with(&[0, 0, 0])
+}
+
+/// Whose annotation it is, within a [`metadata_part`] key; 0: it is shared.
+pub fn metadata_account_of(key: &[u8]) -> Option<AccountId> {
+    id_at(key, 9).map(AccountId)
+}
+
+/// The [`metadata_part`] key of the same part in another mailbox.
+pub fn metadata_part_in(mailbox: MailboxId, key: &[u8]) -> Vec<u8> {
+    [self::metadata(mailbox).from.as_slice(), key.get(9..).unwrap_or_default()].concat()
+}
+
+/// Says that `account` has private annotations of another's mailbox.
+pub fn metadata_guest(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    key(METADATA_GUEST, &[&account.0.to_be_bytes(), &mailbox.0.to_be_bytes()])
+}
+
+pub fn metadata_guests(account: AccountId) -> Span {
+    under(key(METADATA_GUEST, &[&account.0.to_be_bytes()]))
+}
+
+/// The mailbox within a [`metadata_guest`] key.
+pub fn metadata_guest_mailbox(key: &[u8]) -> Option<MailboxId> {
+    id_at(key, 9).map(MailboxId)
+}
+
+pub fn mailbox_metadata_tally(mailbox: MailboxId) -> Vec<u8> {
+    key(METADATA_TALLY, &[&[0], &mailbox.0.to_be_bytes()])
+}
+
+pub fn account_metadata_tally(account: AccountId) -> Vec<u8> {
+    key(METADATA_TALLY, &[&[1], &account.0.to_be_bytes()])
 }
 
 /// The row that holds `uid`, with up to seven neighbours.
@@ -230,6 +304,10 @@ pub fn sweep(number: u64) -> Vec<u8> {
     key(SWEEP, &[&number.to_be_bytes()])
 }
 
+fn id_at(key: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +329,23 @@ mod tests {
         assert!(at(255) < at(256));
         let last = messages_between(AccountId(1), MailboxId(2), Uid(1), Uid::MAX);
         assert!(at(u32::MAX) < last.to && last.to <= messages(AccountId(1), MailboxId(2)).to);
+    }
+
+    #[test]
+    fn an_annotation_has_no_other_within_its_span() {
+        let (mailbox, account) = (MailboxId(u64::MAX), AccountId(u64::MAX));
+        let part = |entry, part| metadata_part(mailbox, account, entry, part);
+        let one = metadata_entry(mailbox, account, "/private/a");
+        assert!(one.from <= part("/private/a", 0) && part("/private/a", u16::MAX) < one.to);
+        let below = metadata_below(mailbox, account, "/private/a");
+        for (other, is_below) in [("/private/a/b", true), ("/private/a-b", false), ("/private/ab", false)] {
+            let key = part(other, 7);
+            assert!(key < one.from || one.to <= key, "{other}");
+            assert_eq!(below.from <= key && key < below.to, is_below, "{other}");
+            assert_eq!(metadata_entry_of(&key), Some(other));
+            assert_eq!(metadata_account_of(&key), Some(account));
+            assert_eq!(metadata_part_in(MailboxId(9), &key), metadata_part(MailboxId(9), account, other, 7));
+        }
     }
 
     #[test]

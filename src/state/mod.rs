@@ -12,6 +12,7 @@ pub mod command;
 pub mod directory;
 pub mod keys;
 pub mod messages;
+pub mod metadata;
 pub mod namespace;
 pub mod news;
 pub mod outcome;

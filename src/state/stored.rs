@@ -193,6 +193,25 @@ pub enum SweepRow {
     Account { account: AccountId },
 }
 
+/// A piece of the value of an annotation; an empty value has one.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MetadataPartRow {
+    pub bytes: Vec<u8>,
+}
+
+/// How many annotations there are, and how much they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct MetadataTallyRow {
+    /// Of a mailbox, all; of an account, those that it keeps with the server.
+    pub entries: u32,
+    /// Of names and values: of a mailbox, or of all that an account has.
+    pub bytes: u64,
+}
+
+/// An account has private annotations of another's mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MetadataGuestRow {}
+
 impl MailboxRow {
     /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {

@@ -24,6 +24,8 @@ use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::reading::ReadingRoom;
 use crate::state::command::{Command, GuestCommand, PlacedBody};
+use crate::state::directory::Directory;
+use crate::state::metadata::{Annotation, Wanted};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::{MailboxView, SharedView};
@@ -143,6 +145,15 @@ impl<R: Replica> ImapBackend<R> {
             Question::Pause => {
                 tokio::task::yield_now().await;
                 Answer::Done
+            }
+            Question::Metadata(place, wanted) => {
+                let of_settings = match place.mailbox {
+                    Some(_) => Vec::new(),
+                    None => server_annotations(&self.replica.directory(), &wanted),
+                };
+                let mut found = self.replica.metadata(place, wanted).await?;
+                found.extend(of_settings);
+                Answer::Metadata(found)
             }
             Question::Quota(account) => {
                 // What another node has just committed counts. Without a majority, what is known here is told.
@@ -407,6 +418,19 @@ impl PacedNews {
         account.waiting = false;
         account.next = Instant::now() + Duration::from_millis(NEWS_PACE_MS);
     }
+}
+
+/// RFC 5464 3.2.1.1: what clients can read and the administrator sets.
+fn server_annotations(directory: &Directory, wanted: &[Wanted]) -> Vec<Annotation> {
+    let settings = directory.settings();
+    let all = [
+        ("/shared/admin", settings.imap_server_admin()),
+        ("/shared/comment", settings.imap_server_comment()),
+    ];
+    let is_told =
+        |(name, value): &(&str, &str)| !value.is_empty() && wanted.iter().any(|wanted| wanted.means(name));
+    let annotation = |(name, value): (&str, &str)| Annotation { name: name.to_owned(), value: value.into() };
+    all.into_iter().filter(is_told).map(annotation).collect()
 }
 
 async fn settle_until(view: &Arc<SharedView>, settled: impl Fn(&MailboxView) -> bool + Send) {

@@ -88,6 +88,7 @@ impl Core {
             Command::Replace(replace) => !self.is_anothers(replace.from) && !self.is_anothers(replace.to),
             // Apply looks at the rights of whom they name.
             Command::SetAcl(set) => own(set.by),
+            Command::SetMetadata(set) => own(set.account),
             Command::AsGuest { guest, .. } => own(*guest),
             // An operator's, a mail's way in, or a node's: no session proposes them.
             Command::AddDomain { .. }

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::string::write_string;
+use super::string::write_astring;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchItem {
@@ -158,7 +158,6 @@ impl Section {
     }
 }
 
-/// A name is an astring: bare where it is an atom, else quoted or a literal.
 fn write_names(label: &str, names: &[Vec<u8>], out: &mut BytesMut) {
     out.put_slice(label.as_bytes());
     out.put_slice(b" (");
@@ -166,12 +165,7 @@ fn write_names(label: &str, names: &[Vec<u8>], out: &mut BytesMut) {
         if at > 0 {
             out.put_u8(b' ');
         }
-        let atom = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"]".contains(byte) && *byte != b'\\';
-        if !name.is_empty() && name.iter().all(atom) {
-            out.put_slice(name);
-        } else {
-            write_string(name, out);
-        }
+        write_astring(name, out);
     }
     out.put_u8(b')');
 }

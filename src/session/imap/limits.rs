@@ -36,6 +36,8 @@ pub const VANISHED_RANGES_PER_LINE: usize = 1_000;
 pub const ACL_IDENTIFIER_BYTES_MAX: usize = 320;
 /// Resources in one SETQUOTA (RFC 9208).
 pub const QUOTA_RESOURCES_MAX: usize = 16;
+/// Entries in one GETMETADATA, SETMETADATA, or LIST that returns annotations (RFC 5464).
+pub const METADATA_ENTRIES_MAX: usize = 128;
 /// Patterns in one LIST.
 pub const LIST_PATTERNS_MAX: usize = 32;
 /// `%` and `*` in one LIST pattern, runs counted once.

@@ -17,6 +17,7 @@ use crate::mail::mime::recode::Unservable;
 use crate::mail::rights::Rights;
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::state::command::{Command, PlacedBody};
+use crate::state::metadata::{Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, MessageRecord, Quota};
@@ -101,6 +102,8 @@ pub enum Question {
     Arrange(Arrangement),
     /// Others' turn, in a command that takes long. Answered by [`Answer::Done`].
     Pause,
+    /// The annotations that are there of those wanted. Answered by [`Answer::Metadata`].
+    Metadata(Place, Vec<Wanted>),
     /// Answered by [`Answer::Quota`], by what all nodes have committed where that is known in time.
     Quota(AccountId),
     /// Opens a body for APPEND; the backend holds it. Answered by [`Answer::Done`], or by a refusal when the quota of the
@@ -141,6 +144,8 @@ pub enum Answer {
     Facts(Vec<Option<Arc<Facts>>>),
     Texts(Vec<Option<Bytes>>),
     Arranged(Arranged),
+    /// Ascending by name.
+    Metadata(Vec<Annotation>),
     Quota(Quota),
     Placed(PlacedBody),
     Recoded(Result<PlacedBody, Unservable>),

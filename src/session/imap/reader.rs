@@ -3,11 +3,14 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::grammar::{Place, literal_at_end, literal_flows, tag_of};
+use super::grammar::{Place, literal_at_end, literal_flows, name_of, tag_of};
 use super::limits::{
     COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, SASL_LINE_BYTES_MAX, SWALLOWED_LITERAL_BYTES_MAX,
     TAG_BYTES_MAX,
 };
+
+/// Bytes of a command's name, with the blanks around it.
+const COMMAND_NAME_BYTES_MAX: usize = 16;
 
 /// What the input came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub enum Read {
     /// A stretch of an APPEND up to a literal: its octets are the caller's.
     Append(AppendText),
     /// A command whose literals are too large, or too many; it is over.
-    TooLarge { tag: Option<String> },
+    TooLarge { tag: Option<String>, name: Option<String> },
     /// A line beyond the bound, or a literal too large to be swallowed: the session cannot go on.
     Lost,
 }
@@ -149,8 +152,8 @@ impl Reader {
             if size > SWALLOWED_LITERAL_BYTES_MAX {
                 return Some(Read::Lost);
             }
-            // Only the tag at the front is still of use.
-            self.gathered.truncate(TAG_BYTES_MAX + 1);
+            // Only the tag and the name at the front are still of use.
+            self.gathered.truncate(TAG_BYTES_MAX + COMMAND_NAME_BYTES_MAX);
             self.line_start = self.gathered.len();
             self.literal_left = size;
             return None;
@@ -165,7 +168,10 @@ impl Reader {
     fn end_of_command(&mut self) -> Read {
         let refused = self.refused;
         let gathered = self.take_gathered();
-        if refused { Read::TooLarge { tag: tag_of(&gathered) } } else { Read::Command(gathered) }
+        match refused {
+            true => Read::TooLarge { tag: tag_of(&gathered), name: name_of(&gathered) },
+            false => Read::Command(gathered),
+        }
     }
 
     fn take_gathered(&mut self) -> Vec<u8> {

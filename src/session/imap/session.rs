@@ -226,7 +226,13 @@ impl Session {
             }
             Read::Command(command) => self.begin(&command, out),
             Read::Append(text) => self.begin_append(text),
-            Read::TooLarge { tag } => {
+            // RFC 5464 4.3: what a value may have is said.
+            Read::TooLarge { tag, name }
+                if self.core.login.is_some() && name.as_deref() == Some("SETMETADATA") =>
+            {
+                commands::metadata_too_large().write(tag.as_deref().unwrap_or("*"), out);
+            }
+            Read::TooLarge { tag, .. } => {
                 let reply = Reply::bad("The command's literals are too large").with_code("TOOBIG");
                 reply.write(tag.as_deref().unwrap_or("*"), out);
                 self.count_bad(out);

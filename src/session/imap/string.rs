@@ -25,6 +25,26 @@ pub fn write_nstring(text: Option<&[u8]>, out: &mut BytesMut) {
     }
 }
 
+/// Bare where it is an atom, else a string.
+pub fn write_astring(text: &[u8], out: &mut BytesMut) {
+    let atom = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"]\\".contains(byte);
+    match !text.is_empty() && text.iter().all(atom) {
+        true => out.put_slice(text),
+        false => write_string(text, out),
+    }
+}
+
+/// What may hold any bytes, also NUL (RFC 5464 5, `value`); NIL for `None`.
+pub fn write_nstring8(bytes: Option<&[u8]>, out: &mut BytesMut) {
+    match bytes {
+        Some(bytes) if bytes.contains(&0) => {
+            out.put_slice(format!("~{{{}}}\r\n", bytes.len()).as_bytes());
+            out.put_slice(bytes);
+        }
+        bytes => write_nstring(bytes, out),
+    }
+}
+
 fn write_quoted(text: &[u8], out: &mut BytesMut) {
     out.reserve(text.len() + 2);
     out.put_u8(b'"');
@@ -67,6 +87,9 @@ mod tests {
         }
         let mut out = BytesMut::new();
         write_nstring(None, &mut out);
-        assert_eq!(out, &b"NIL"[..]);
+        write_nstring8(None, &mut out);
+        write_nstring8(Some(b"a\0"), &mut out);
+        write_nstring8(Some(b"a"), &mut out);
+        assert_eq!(out, &b"NILNIL~{2}\r\na\0\"a\""[..]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::names::{self, invalid, shown};
 use super::transaction::{Stop, Transaction};
-use super::{mailboxes, sweep};
+use super::{mailboxes, metadata, sweep};
 use crate::mail::ids::{AccountId, MailboxId};
 use crate::state::change::Change;
 use crate::state::command::{NewUser, SpecialUse};
@@ -138,6 +138,7 @@ pub fn remove_user(tx: &mut Transaction, name: &str) -> Result<Outcome, Stop> {
         tx.changes.push(Change::MailboxDeleted { mailbox });
     }
     tx.delete(keys::account(account));
+    metadata::forget_account(tx, account)?;
     sweep::order(tx, &SweepRow::Account { account })?;
     tx.changes.push(Change::Mailboxes { account });
     directory_changed(tx)

@@ -1,6 +1,7 @@
 //! Making, deleting and subscribing mailboxes.
 
 use super::acl;
+use super::metadata;
 use super::names;
 use super::sweep;
 use super::transaction::{Stop, Transaction};
@@ -121,6 +122,7 @@ pub fn delete(tx: &mut Transaction, account: AccountId, name: &str) -> Result<Ou
     owner.mailboxes = owner.mailboxes.saturating_sub(1);
     owner.used_bytes = owner.used_bytes.saturating_sub(row.bytes);
     tx.put(keys::account(account), &owner)?;
+    metadata::forget_mailbox(tx, account, id)?;
     tx.delete(keys::mailbox(id));
     set_name(tx, account, &name, None)?;
     sweep::order(tx, &SweepRow::Mailbox { account, mailbox: id })?;

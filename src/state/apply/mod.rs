@@ -12,6 +12,7 @@ mod idempotency;
 mod keywords;
 mod mailboxes;
 mod messages;
+mod metadata;
 mod names;
 mod node_ids;
 mod opened;
@@ -25,6 +26,7 @@ mod transaction;
 mod transfer;
 
 pub use mailboxes::MAILBOXES_MAX;
+pub use metadata::VALUE_BYTES_MAX as METADATA_VALUE_BYTES_MAX;
 pub use overlay::Overlay;
 
 use super::change::Change;
@@ -116,6 +118,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::AddScramKeys { name, password_phc, keys } => scram::add_keys(tx, name, password_phc, keys),
         Command::RetireReplica { node, lost } => replicas::retire(tx, *node, *lost),
         Command::ReinstateReplica { node, retired_at } => replicas::reinstate(tx, *node, *retired_at),
+        Command::SetMetadata(set) => metadata::set(tx, set),
     }
 }
 

@@ -1,6 +1,7 @@
 //! RENAME (RFC 3501 6.3.5). A mailbox keeps its id, messages and UIDVALIDITY under its new name.
 
 use super::mailboxes::{self, by_name, existing, set_name};
+use super::metadata;
 use super::names;
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{AccountId, MailboxId};
@@ -40,8 +41,8 @@ pub fn rename(tx: &mut Transaction, account: AccountId, from: &str, to: &str) ->
 fn rename_inbox(tx: &mut Transaction, id: MailboxId, row: MailboxRow, to: &str) -> Result<(), Stop> {
     let account = row.account;
     move_to(tx, id, row, to)?;
-    mailboxes::make(tx, account, names::INBOX, None)?;
-    Ok(())
+    let (inbox, _) = mailboxes::make(tx, account, names::INBOX, None)?;
+    metadata::copy(tx, (id, inbox), account)
 }
 
 fn inferiors(tx: &Transaction, account: AccountId, name: &str) -> Result<Vec<(MailboxId, MailboxRow)>, Stop> {

@@ -3,6 +3,7 @@
 
 use super::acl;
 use super::bodies;
+use super::metadata;
 use super::transaction::Transaction;
 use crate::mail::ids::{AccountId, MailboxId};
 use crate::state::keys;
@@ -53,7 +54,8 @@ fn sweep_mailbox(tx: &mut Transaction, account: AccountId, mailbox: MailboxId) -
         tx.delete(key);
     }
     let expunged = tx.first::<ExpungedPartRow>(&keys::expunged(mailbox), ROWS_PER_ENTRY)?;
-    let done = expunged.len() < ROWS_PER_ENTRY;
+    let metadata_done = metadata::sweep_mailbox(tx, mailbox, ROWS_PER_ENTRY)?;
+    let done = expunged.len() < ROWS_PER_ENTRY && metadata_done;
     if done {
         acl::sweep(tx, mailbox)?;
     }
@@ -63,7 +65,8 @@ fn sweep_mailbox(tx: &mut Transaction, account: AccountId, mailbox: MailboxId) -
 
 fn sweep_account(tx: &mut Transaction, account: AccountId) -> Result<bool, RowsError> {
     let names = tx.first::<NameRow>(&keys::names(account), ROWS_PER_ENTRY)?;
-    let done = names.len() < ROWS_PER_ENTRY;
+    let metadata_done = metadata::sweep_account(tx, account, ROWS_PER_ENTRY)?;
+    let done = names.len() < ROWS_PER_ENTRY && metadata_done;
     for (key, row) in names {
         tx.delete(key);
         if let Some(mailbox) = row.mailbox {

@@ -117,6 +117,9 @@ records! {
     37 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX ScramRow;
     38 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StandInRow;
     39 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RetiredRow;
+    40 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX MetadataPartRow;
+    41 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX MetadataTallyRow;
+    42 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX MetadataGuestRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

@@ -95,10 +95,14 @@ impl Setting {
                 chosen.map(|choice| (*choice).to_owned()).ok_or_else(bounds)
             }
             Kind::Line { bytes_max } => {
-                let printable = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-                (printable && (1..=bytes_max).contains(&value.len()))
-                    .then(|| value.to_owned())
-                    .ok_or_else(bounds)
+                (is_line(value, bytes_max) && !value.is_empty()).then(|| value.to_owned()).ok_or_else(bounds)
+            }
+            Kind::LineOrNone { bytes_max } => {
+                is_line(value, bytes_max).then(|| value.to_owned()).ok_or_else(bounds)
+            }
+            Kind::UriOrNone { bytes_max } => {
+                let fits = is_line(value, bytes_max) && (value.is_empty() || is_uri(value));
+                fits.then(|| value.to_owned()).ok_or_else(bounds)
             }
             Kind::Hostname => canonical_domain(value).ok_or_else(bounds),
             Kind::CharacterOrNone(allowed) => {
@@ -121,6 +125,10 @@ impl Setting {
             }
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
             Kind::Line { bytes_max } => format!("a line of 1 to {bytes_max} printable ASCII characters"),
+            Kind::LineOrNone { bytes_max } => {
+                format!("empty or a line of at most {bytes_max} printable ASCII characters")
+            }
+            Kind::UriOrNone { bytes_max } => format!("empty or a URI of at most {bytes_max} characters"),
             Kind::Hostname => "a domain name".into(),
             Kind::CharacterOrNone(allowed) => format!("empty or one of {allowed}"),
             Kind::Addresses { count_max } => {
@@ -128,6 +136,20 @@ impl Setting {
             }
         }
     }
+}
+
+fn is_line(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// RFC 3986 3: a scheme and something behind it.
+fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(in_scheme)
+        && !rest.is_empty()
+        && !text.contains(' ')
 }
 
 fn number(text: &str) -> Option<u64> {

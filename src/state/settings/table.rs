@@ -40,6 +40,14 @@ pub enum Kind {
     Line {
         bytes_max: usize,
     },
+    /// As [`Kind::Line`], or nothing.
+    LineOrNone {
+        bytes_max: usize,
+    },
+    /// A URI of printable ASCII without blanks, or nothing.
+    UriOrNone {
+        bytes_max: usize,
+    },
     /// A domain name; kept in A-labels.
     Hostname,
     /// One character of these, or nothing.
@@ -193,6 +201,18 @@ pub const TABLE: &[Setting] = &[
         1_800,
         "1800",
         "Silence after which an IMAP session ends (RFC 3501: at least 30 minutes).",
+    ),
+    setting(
+        "imap.server_comment",
+        Kind::LineOrNone { bytes_max: 1_000 },
+        "",
+        "What IMAP clients may read as a comment on the server (/shared/comment, RFC 5464). Empty: nothing.",
+    ),
+    setting(
+        "imap.server_admin",
+        Kind::UriOrNone { bytes_max: 1_000 },
+        "",
+        "Where IMAP clients are told to reach the administrator (/shared/admin, RFC 5464), such as mailto:help@example.com. Empty: nowhere.",
     ),
     setting(
         "pop3.banner",

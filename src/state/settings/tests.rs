@@ -63,6 +63,9 @@ fn values_are_bounded_and_made_canonical() {
         ("hostname", ".MX.B\u{fc}cher.example", "mx.xn--bcher-kva.example"),
         ("smtp.postmaster", "Root, ops@Example.test,", "root,ops@example.test"),
         ("smtp.recipient_delimiter", "", ""),
+        ("imap.server_comment", "", ""),
+        ("imap.server_admin", "mailto:help@example.test", "mailto:help@example.test"),
+        ("imap.server_admin", "", ""),
     ] {
         assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
     }
@@ -81,6 +84,11 @@ fn values_are_bounded_and_made_canonical() {
         ("hostname", "a b"),
         ("smtp.recipient_delimiter", "++"),
         ("smtp.recipient_delimiter", "a"),
+        ("imap.server_comment", "\u{fc}"),
+        ("imap.server_admin", "help@example.test"),
+        ("imap.server_admin", "mailto: x"),
+        ("imap.server_admin", "tel:"),
+        ("imap.server_admin", "1a:b"),
         ("smtp.postmaster", "a b"),
         ("smtp.postmaster", "@"),
     ] {

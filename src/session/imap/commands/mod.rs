@@ -12,6 +12,7 @@ mod login;
 mod mailboxes;
 mod message_line;
 mod message_parts;
+mod metadata;
 mod notify;
 mod quota;
 mod search;
@@ -21,6 +22,7 @@ mod store;
 
 pub use fetch::Fetch;
 pub use list::{Names, superiors, write_listed};
+pub use metadata::too_large_reply as metadata_too_large;
 pub use search::Found;
 pub use search::answer::write_runs;
 
@@ -98,6 +100,8 @@ fn out_of_place(request: &Request, core: &Core) -> Option<Reply> {
         | GetQuota(_)
         | GetQuotaRoot(_)
         | SetQuota
+        | GetMetadata(_)
+        | SetMetadata(_)
         | Idle
         | Notify(_) => core.login.is_none().then(|| Reply::bad("Log in first")),
         Check
@@ -196,6 +200,8 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::GetQuota(root) => Box::new(quota::GetQuota { root }),
         Request::GetQuotaRoot(mailbox) => Box::new(quota::GetQuotaRoot(mailbox)),
         Request::SetQuota => Box::new(quota::SetQuota),
+        Request::GetMetadata(request) => Box::new(metadata::GetMetadata::new(request)),
+        Request::SetMetadata(request) => Box::new(metadata::SetMetadata(request)),
         Request::Idle => Box::new(idle::Idle::default()),
         Request::Notify(request) => Box::new(notify::Notify::new(request)),
         Request::Close => Box::new(expunge::Close::default()),

@@ -4,6 +4,7 @@ use super::acl::{AclRequest, acl};
 use super::cursor::{Cursor, Parsed, Syntax};
 use super::fetch::{FetchRequest, fetch};
 use super::mailbox_name::{MailboxName, NameCoding, pattern};
+use super::metadata::{GetMetadata, SetMetadata, entries, get_metadata, set_metadata};
 use super::notify::{NotifyRequest, notify};
 use super::quota::{get_quota, get_quota_root, set_quota};
 use super::search::{Charset, SearchRequest, search, sort, thread};
@@ -68,6 +69,8 @@ pub enum Request {
     GetQuota(Vec<u8>),
     GetQuotaRoot(MailboxName),
     SetQuota,
+    GetMetadata(GetMetadata),
+    SetMetadata(SetMetadata),
     Idle,
     Notify(NotifyRequest),
     Check,
@@ -133,6 +136,8 @@ pub struct ListRequest {
     pub return_my_rights: bool,
     /// `RETURN (STATUS (…))` (RFC 5819).
     pub status: Vec<StatusItem>,
+    /// `RETURN (METADATA (…))` (RFC 9590): names of entries.
+    pub metadata: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +166,14 @@ pub fn tag_of(command: &[u8]) -> Option<String> {
     let tag = cursor.tag().ok()?;
     cursor.space().ok()?;
     Some(String::from_utf8_lossy(tag).into_owned())
+}
+
+/// The name behind the tag, in capitals.
+pub fn name_of(command: &[u8]) -> Option<String> {
+    let mut cursor = Cursor::new(command);
+    cursor.tag().ok()?;
+    cursor.space().ok()?;
+    cursor.word().ok()
 }
 
 /// Reads a command behind its tag; `names` says how it gives mailbox names.
@@ -200,7 +213,7 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         "AUTHENTICATE" | "COMPRESS" | "LOGIN" | "ID" | "ENABLE" | "SELECT" | "EXAMINE" | "CREATE"
         | "DELETE" | "CANCELUPDATE" | "NOTIFY" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "LIST" | "LSUB"
         | "STATUS" | "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" | "GETQUOTA"
-        | "GETQUOTAROOT" | "SETQUOTA" => cursor.space()?,
+        | "GETQUOTAROOT" | "SETQUOTA" | "GETMETADATA" | "SETMETADATA" => cursor.space()?,
         _ => return Err(Syntax::UnknownCommand),
     }
     let request = match name {
@@ -230,6 +243,8 @@ fn request(name: &str, cursor: &mut Cursor) -> Parsed<Request> {
         "GETQUOTA" => get_quota(cursor)?,
         "GETQUOTAROOT" => get_quota_root(cursor)?,
         "SETQUOTA" => set_quota(cursor)?,
+        "GETMETADATA" => get_metadata(cursor)?,
+        "SETMETADATA" => set_metadata(cursor)?,
         "CANCELUPDATE" => cancel_update(cursor)?,
         "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => Request::Acl(acl(name, cursor)?),
         "NOTIFY" => Request::Notify(notify(cursor)?),
@@ -424,6 +439,10 @@ fn return_options(cursor: &mut Cursor, list: &mut ListRequest) -> Parsed<()> {
             "STATUS" => {
                 cursor.space()?;
                 list.status = status_items(cursor)?;
+            }
+            "METADATA" => {
+                cursor.space()?;
+                list.metadata = entries(cursor)?;
             }
             _ => return Err(Syntax::Malformed("the LIST return option is not known")),
         }

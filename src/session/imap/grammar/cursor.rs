@@ -143,6 +143,11 @@ impl<'a> Cursor<'a> {
         if self.take_word("NIL") { Ok(None) } else { self.string().map(Some) }
     }
 
+    /// RFC 5464 5, `value`: or a literal8, which may hold NUL.
+    pub fn nstring8(&mut self) -> Parsed<Option<Cow<'a, [u8]>>> {
+        if self.take(b'~') { self.literal8().map(|bytes| Some(bytes.into())) } else { self.nstring() }
+    }
+
     fn quoted(&mut self) -> Parsed<Cow<'a, [u8]>> {
         let unclosed = Syntax::Malformed("a quoted string is not closed");
         let inner = &self.rest[1..];
@@ -180,6 +185,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let text = self.literal8()?;
+        // RFC 3501 9, CHAR8: a literal has no NUL.
+        if text.contains(&0) { Err(Syntax::Malformed("a literal is malformed")) } else { Ok(text) }
+    }
+
+    /// Behind the `~`.
+    fn literal8(&mut self) -> Parsed<&'a [u8]> {
         let malformed = Syntax::Malformed("a literal is malformed");
         self.expect(b'{', "a literal is missing")?;
         let length = usize::try_from(self.number64()?).map_err(|_| malformed)?;
@@ -189,10 +201,6 @@ impl<'a> Cursor<'a> {
             return Err(malformed);
         }
         let (text, rest) = rest.split_at(length);
-        if text.contains(&0) {
-            // RFC 3501 9, CHAR8: a literal has no NUL.
-            return Err(malformed);
-        }
         self.rest = rest;
         Ok(text)
     }
@@ -303,6 +311,17 @@ mod tests {
         cursor.space().unwrap();
         assert_eq!(cursor.astring().unwrap().as_ref(), b"NIL]");
         cursor.end().unwrap();
+    }
+
+    #[test]
+    fn binary_literals_stand_where_they_may() {
+        let value = |text: &'static str| Cursor::new(text.as_bytes()).nstring8();
+        assert_eq!(value("~{2}\r\na\0").unwrap().unwrap().as_ref(), b"a\0");
+        assert_eq!(value("nil"), Ok(None));
+        assert_eq!(value("\"\"").unwrap().unwrap().as_ref(), b"");
+        for malformed in ["{2}\r\na\0", "~\"a\"", "~NIL", "~{3}\r\na\0", "atom"] {
+            assert!(value(malformed).is_err(), "{malformed:?}");
+        }
     }
 
     #[test]

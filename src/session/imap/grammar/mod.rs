@@ -7,6 +7,7 @@ mod command;
 mod cursor;
 mod fetch;
 mod mailbox_name;
+mod metadata;
 mod notify;
 mod quota;
 mod search;
@@ -19,10 +20,11 @@ pub use append::{
     AppendHead, AppendStep, MessageHead, Place, Replaces, Stretch, StretchEnd, head as append_head,
     literal_flows, stretch as append_stretch,
 };
-pub use command::{ListRequest, Request, StatusItem, parse, tag_of};
+pub use command::{ListRequest, Request, StatusItem, name_of, parse, tag_of};
 pub use cursor::{Cursor, Parsed, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
 pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_creatable};
+pub use metadata::{GetMetadata, SetMetadata};
 #[cfg(test)]
 pub use notify::EVENTS_MAX;
 pub use notify::{EventGroup, Events, Filter, NotifyRequest};

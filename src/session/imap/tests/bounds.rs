@@ -6,10 +6,12 @@ use crate::session::imap::limits::{
     ACL_IDENTIFIER_BYTES_MAX, APPEND_LINES_BYTES_MAX, APPEND_MESSAGES_MAX, APPEND_SECONDS_MAX,
     BAD_COMMANDS_MAX, BAD_COMMANDS_MAX_LOGGED_IN, BADURL_BYTES_MAX, CANCELLED_TAGS_MAX, CATENATE_PARTS_MAX,
     COMMAND_LINE_BYTES_MAX, COMMAND_LITERAL_BYTES_MAX, CONTEXTS_MAX, FACTS_PER_QUESTION_MAX, FETCH_ITEMS_MAX,
-    OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SORT_CRITERIA_MAX,
+    METADATA_ENTRIES_MAX, OUTPUT_CHUNK_BYTES, REFUSED_LOGINS_MAX, SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX,
+    SORT_CRITERIA_MAX,
 };
 use crate::session::machine::Machine;
 use crate::state::acl::ACL_ENTRIES_MAX;
+use crate::state::apply::METADATA_VALUE_BYTES_MAX;
 use crate::state::command::{Command, NewUser};
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
 
@@ -380,4 +382,68 @@ async fn a_sort_of_many_messages_takes_turns() {
     session.send(b"a SORT RETURN (COUNT MIN) (REVERSE ARRIVAL SUBJECT) UTF-8 ALL\r\n").await;
     let sent = session.take_sent();
     assert!(sent.contains(&format!("COUNT {}", FACTS_PER_QUESTION_MAX + 2)), "{sent}");
+}
+
+#[tokio::test]
+async fn annotations_are_bounded() {
+    let (half, text) = (METADATA_VALUE_BYTES_MAX / 2, "x".repeat(METADATA_VALUE_BYTES_MAX / 2));
+    // A value of the largest size, and what is beyond it: said, however it is sent.
+    let size = METADATA_VALUE_BYTES_MAX;
+    let most = format!(
+        "a SETMETADATA INBOX (/private/a ~{{{size}+}}\r\n{text}{text})\r\nb GETMETADATA INBOX /private/a\r\n"
+    );
+    let sent = say(most).await;
+    assert!(
+        sent.contains(&format!("(/private/a {{{size}}}\r\n{text}")) && sent.contains("b OK"),
+        "{}",
+        sent.len()
+    );
+    for beyond in [
+        format!("a SETMETADATA INBOX (/private/a {{{}+}}\r\n{text}{text}x)\r\n", size + 1),
+        format!("a SETMETADATA INBOX (/private/a {{{}}}\r\n", size + 1),
+        format!(
+            "a SETMETADATA INBOX (/private/a {{{half}+}}\r\n{text} /private/b ~{{{}+}}\r\nx{text})\r\n",
+            half + 1
+        ),
+    ] {
+        let sent = say(format!("{beyond}b NOOP\r\n")).await;
+        assert!(sent.starts_with("a NO [METADATA MAXSIZE 65536]") && sent.contains("b OK"), "{sent}");
+    }
+    // Any bytes come back, also NUL.
+    let sent =
+        say("a SETMETADATA INBOX (/private/a ~{3+}\r\n\0\r\n)\r\nb GETMETADATA INBOX /private/a\r\n").await;
+    assert!(sent.contains("(/private/a ~{3}\r\n\0\r\n)\r\nb OK"), "{sent}");
+    assert!(say("a SETMETADATA INBOX (/private/a {1+}\r\n\0)\r\n").await.starts_with("a BAD"));
+    let entries = |count: usize| (0..count).map(|at| format!(" /private/{at} \"\"")).collect::<String>();
+    let sent = say(format!("a SETMETADATA INBOX ({})\r\n", &entries(METADATA_ENTRIES_MAX + 1)[1..])).await;
+    assert!(sent.starts_with("a BAD"), "{sent}");
+    let sent = say(format!("a SETMETADATA INBOX ({})\r\n", &entries(METADATA_ENTRIES_MAX)[1..])).await;
+    assert!(sent.starts_with("a NO [METADATA TOOMANY]"), "{sent}");
+    let sent = say(format!("a SETMETADATA INBOX ({})\r\n", &entries(100)[1..])).await;
+    assert!(sent.starts_with("a OK"), "{sent}");
+    let names = |count: usize| " /private/a".repeat(count);
+    assert!(say(format!("a GETMETADATA INBOX{}\r\n", names(METADATA_ENTRIES_MAX))).await.contains("a OK"));
+    assert!(
+        say(format!("a GETMETADATA INBOX{}\r\n", names(METADATA_ENTRIES_MAX + 1))).await.starts_with("a BAD")
+    );
+}
+
+#[tokio::test]
+async fn many_large_annotations_are_told_in_several_responses() {
+    let house = House::new();
+    let mut session = house.session(true);
+    session.send(LOGIN).await;
+    let text = "x".repeat(60_000);
+    for at in 0..4 {
+        session
+            .send(format!("a SETMETADATA INBOX (/private/{at} {{60000+}}\r\n{text})\r\n").as_bytes())
+            .await;
+    }
+    session.take_sent();
+    session.send(b"b GETMETADATA (DEPTH infinity) INBOX /private\r\n").await;
+    let sent = session.take_sent();
+    assert_eq!(sent.matches("* METADATA \"INBOX\" (").count(), 2);
+    assert_eq!((sent.matches("x").count(), sent.matches(" {60000}\r\n").count()), (240_000, 4));
+    assert!(sent.ends_with(")\r\nb OK That is what is noted\r\n"));
+    assert!(session.out_bytes_max < 3 * OUTPUT_CHUNK_BYTES, "{}", session.out_bytes_max);
 }

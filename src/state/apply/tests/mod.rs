@@ -5,6 +5,7 @@ mod acl;
 mod idempotency;
 mod mailboxes;
 mod messages;
+mod metadata;
 mod node_ids;
 mod properties;
 mod replace;

@@ -1,6 +1,6 @@
 //! What holds for any sequence of commands: no panic, the same rows every time, exact counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -8,10 +8,15 @@ use super::*;
 use crate::mail::ids::ModSeq;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
-use crate::state::command::{Append, GuestCommand, InternalDate, NewMessage, Replace, SetAcl, SpecialUse};
+use crate::state::command::{
+    Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
+};
 use crate::state::keys;
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
-use crate::state::stored::{AccountRow, BodyRow, GrantRow, GrantsRow, MailboxRow, MessagesRow};
+use crate::state::stored::{
+    AccountRow, BodyRow, GrantRow, GrantsRow, MailboxRow, MessagesRow, MetadataGuestRow, MetadataPartRow,
+    MetadataTallyRow,
+};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -42,6 +47,17 @@ fn placed() -> impl Strategy<Value = PlacedBody> {
         prop_oneof![4 => Just(vec![NodeId(1)]), 1 => Just(vec![]), 2 => Just(vec![NodeId(1), NodeId(2)])];
     let size = prop_oneof![9 => 1u32..100, 1 => Just(u32::MAX)];
     (0u8..4, size, on).prop_map(|(seed, size, on)| PlacedBody { on, ..body(seed, size) })
+}
+
+fn annotation() -> impl Strategy<Value = MetadataEntry> {
+    let name = prop_oneof![
+        9 => prop::sample::select(vec!["/private/a", "/private/a/b", "/shared/a", "/Shared/a", "/shared/vendor/x/y"])
+            .prop_map(str::to_owned),
+        1 => text(),
+    ];
+    let size = prop_oneof![8 => 0usize..9, 1 => Just(9_000usize), 1 => Just(70_000usize)];
+    (name, prop::option::of(size))
+        .prop_map(|(name, size)| MetadataEntry { name, value: size.map(|size| vec![b'x'; size]) })
 }
 
 fn phc() -> impl Strategy<Value = String> {
@@ -120,6 +136,9 @@ fn command() -> impl Strategy<Value = Command> {
             name,
             subscribed
         }),
+        (account(), prop::option::of(mailbox()), prop::collection::vec(annotation(), 0..4)).prop_map(
+            |(account, mailbox, entries)| Command::SetMetadata(SetMetadata { account, mailbox, entries })
+        ),
     ];
     let messages = prop_oneof![
         (placed(), prop::collection::vec(to, 0..4))
@@ -225,6 +244,60 @@ fn all<R: crate::state::codec::Record>(rows: &MemoryRows, table: u8) -> Vec<(Vec
     found
 }
 
+/// Recounts the annotations of what is there.
+fn check_annotations(rows: &MemoryRows) {
+    let mut entries: BTreeMap<Vec<u8>, (MailboxId, AccountId, u64)> = BTreeMap::new();
+    for (key, row) in all::<MetadataPartRow>(rows, keys::METADATA) {
+        let number = |at: usize| u64::from_be_bytes(key[at..at + 8].try_into().unwrap());
+        let name = keys::metadata_entry_of(&key).unwrap();
+        let entry = entries.entry(key[..key.len() - 2].to_vec()).or_insert((
+            MailboxId(number(1)),
+            AccountId(number(9)),
+            name.len() as u64,
+        ));
+        entry.2 += row.bytes.len() as u64;
+    }
+    let mut tallies: BTreeMap<Vec<u8>, MetadataTallyRow> = BTreeMap::new();
+    let mut guests = BTreeSet::new();
+    let mut count = |key, entries, bytes| {
+        let tally = tallies.entry(key).or_default();
+        *tally = MetadataTallyRow { entries: tally.entries + entries, bytes: tally.bytes + bytes };
+    };
+    for (mailbox, account, bytes) in entries.into_values() {
+        if mailbox == MailboxId(0) {
+            count(keys::account_metadata_tally(account), 1, bytes);
+        } else if let Some(row) = reading::get::<MailboxRow>(rows, &keys::mailbox(mailbox)).unwrap() {
+            if ![AccountId(0), row.account].contains(&account) {
+                guests.insert(keys::metadata_guest(account, mailbox));
+            }
+            count(keys::mailbox_metadata_tally(mailbox), 1, bytes);
+            count(keys::account_metadata_tally(row.account), 0, bytes);
+        }
+    }
+    let noted = all::<MetadataGuestRow>(rows, keys::METADATA_GUEST).into_iter().map(|(key, _)| key);
+    let is_there = |key: &Vec<u8>| {
+        let mailbox = keys::metadata_guest_mailbox(key).unwrap();
+        reading::get::<MailboxRow>(rows, &keys::mailbox(mailbox)).unwrap().is_some()
+    };
+    assert_eq!(guests, noted.filter(is_there).collect());
+    let owner_is_gone = |key: &[u8]| {
+        let id = u64::from_be_bytes(key[2..].try_into().unwrap());
+        let owner = match key[1] {
+            0 => reading::get::<MailboxRow>(rows, &keys::mailbox(MailboxId(id)))
+                .unwrap()
+                .map(|row| row.account),
+            _ => Some(AccountId(id)),
+        };
+        owner.is_none_or(|owner| reading::get::<AccountRow>(rows, &keys::account(owner)).unwrap().is_none())
+    };
+    // What waits to be swept counts no more, or no one looks at its count.
+    let mut counted: BTreeMap<_, _> =
+        all::<MetadataTallyRow>(rows, keys::METADATA_TALLY).into_iter().collect();
+    counted.retain(|key, _| !owner_is_gone(key));
+    tallies.retain(|key, _| !owner_is_gone(key));
+    assert_eq!(counted, tallies);
+}
+
 /// Recounts everything from the messages.
 fn check_counts(rows: &MemoryRows) {
     let mut references: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
@@ -295,6 +368,7 @@ proptest! {
         prop_assert_eq!(&rows, &with_tail);
         check_counts(&rows);
         check_grants(&rows);
+        check_annotations(&rows);
         for (key, value) in &rows.0 {
             prop_assert!(key.len() <= 1_024 && value.len() <= 6 << 10);
         }

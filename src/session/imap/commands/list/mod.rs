@@ -1,4 +1,5 @@
-//! LIST (RFC 3501 6.3.8, RFC 5258) with CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154) and STATUS (RFC 5819).
+//! LIST (RFC 3501 6.3.8, RFC 5258) with CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), STATUS (RFC 5819) and METADATA
+//! (RFC 9590).
 
 mod lsub;
 mod names;
@@ -11,7 +12,9 @@ pub use self::lsub::Lsub;
 use self::names::Patterns;
 pub use self::names::{Names, superiors};
 use super::acl::write_my_rights;
+use super::metadata;
 use super::status::{self, Counted};
+use crate::mail::ids::MailboxId;
 use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{ListRequest, NameCoding, StatusItem};
@@ -19,6 +22,7 @@ use crate::session::imap::limits::OUTPUT_CHUNK_BYTES;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::write;
 use crate::state::command::SpecialUse;
+use crate::state::metadata::{ANNOTATING, Annotation, Depth, Place, Wanted};
 use crate::state::record::MailboxRecord;
 
 enum Stage {
@@ -28,6 +32,8 @@ enum Stage {
     Telling,
     /// Messages of the mailbox at the front are being counted.
     Counting,
+    /// The annotations of the mailbox at the front are being read.
+    Annotations,
 }
 
 /// A name that is still to be told.
@@ -36,6 +42,8 @@ struct Listed {
     line: BytesMut,
     /// Where its STATUS is wanted, too.
     status_of: Option<MailboxRecord>,
+    /// Where its METADATA is wanted, too.
+    metadata_of: Option<(MailboxId, String)>,
 }
 
 pub struct List {
@@ -118,7 +126,11 @@ impl List {
             let wanted = selected && !self.request.status.is_empty();
             let has_status = |record: &&MailboxRecord| !record.no_select && record.rights.has(Rights::READ);
             let status_of = record.filter(|record| wanted && has_status(record)).cloned();
-            listed.push_back(Listed { line, status_of });
+            // RFC 9590 3, 4: what exists and is itself meant has METADATA, for those who may read it.
+            let may_read = |record: &&MailboxRecord| selected && record.rights.has_any(ANNOTATING);
+            let annotated = record.filter(|_| !self.request.metadata.is_empty()).filter(may_read);
+            let metadata_of = annotated.map(|record| (record.id, record.name.clone()));
+            listed.push_back(Listed { line, status_of, metadata_of });
         }
         self.listed = listed;
         self.tell(core, io.out)
@@ -148,16 +160,35 @@ impl List {
                 self.stage = Stage::Counting;
                 return Next::Ask(Question::View(record.id));
             }
-            self.tell_first(core, Counted::default(), out);
+            if let Some(question) = self.tell_first(core, Counted::default(), out) {
+                return Next::Ask(question);
+            }
         }
         Next::Done(Reply::ok("Listed"))
     }
 
-    fn tell_first(&mut self, core: &Core, counted: Counted, out: &mut BytesMut) {
-        let Some(listed) = self.listed.pop_front() else { return };
+    /// Tells the first, but for its annotations: they are to be asked for.
+    fn tell_first(&mut self, core: &Core, counted: Counted, out: &mut BytesMut) -> Option<Question> {
+        let listed = self.listed.front()?;
         out.extend_from_slice(&listed.line);
-        if let Some(record) = listed.status_of {
-            status::write_status((&record, counted), &self.request.status, core, out);
+        if let Some(record) = &listed.status_of {
+            status::write_status((record, counted), &self.request.status, core, out);
+        }
+        let Some((mailbox, _)) = listed.metadata_of else {
+            self.listed.pop_front();
+            return None;
+        };
+        self.stage = Stage::Annotations;
+        let wanted = |name: &String| Wanted { name: name.clone(), depth: Depth::Zero };
+        let place = Place { account: core.account(), mailbox: Some(mailbox) };
+        Some(Question::Metadata(place, self.request.metadata.iter().map(wanted).collect()))
+    }
+
+    fn tell_annotations(&mut self, core: &Core, found: Vec<Annotation>, out: &mut BytesMut) {
+        let Some((_, name)) = self.listed.pop_front().and_then(|listed| listed.metadata_of) else { return };
+        let mut entries = VecDeque::from(metadata::with_nil(&self.request.metadata, found));
+        while !entries.is_empty() {
+            metadata::write_entries((&name, core.names), &mut entries, out);
         }
     }
 }
@@ -182,11 +213,17 @@ impl Task for List {
                 match (record, view) {
                     (Some(record), Some(view)) => {
                         let counted = status::count(record, &self.request.status, &view);
-                        self.tell_first(core, counted, io.out);
+                        if let Some(question) = self.tell_first(core, counted, io.out) {
+                            return Next::Ask(question);
+                        }
                     }
                     // It was deleted meanwhile.
                     _ => drop(self.listed.pop_front()),
                 }
+                self.tell(core, io.out)
+            }
+            (Stage::Annotations, Some(Answer::Metadata(found))) => {
+                self.tell_annotations(core, found, io.out);
                 self.tell(core, io.out)
             }
             (_, answer) => Next::Done(Reply::unexpected(answer)),
