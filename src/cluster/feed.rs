@@ -12,7 +12,7 @@ use super::bodies::ReplicaSet;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::change::Change;
 use crate::state::directory::Directory;
-use crate::state::news::SharedNews;
+use crate::state::news::{Newsroom, SharedNews};
 use crate::state::reading;
 use crate::state::record::ReplicaRecord;
 use crate::state::rows::{Rows, RowsError};
@@ -20,15 +20,13 @@ use crate::state::view::{LoadingView, MailboxView, SharedView};
 
 /// Mailbox views kept in memory; beyond it the ones that no session holds go, longest unused first.
 pub const VIEWS_MAX: usize = 1_024;
-/// Accounts whose news are kept before those without a listener are swept.
-const ACCOUNTS_MAX: usize = 16_384;
 /// Bodies dropped, and as many named, that wait for the keeper; beyond it they are found by its scan.
 const TOLD_BODIES_MAX: usize = 16_384;
 
 /// All that is published. Shared by the machine, which writes, and the handles, which read.
 pub struct Feed {
     directory: watch::Sender<Arc<Directory>>,
-    accounts: Mutex<HashMap<AccountId, Arc<SharedNews>>>,
+    newsroom: Newsroom,
     views: Mutex<HashMap<MailboxId, Arc<ViewSlot>>>,
     uses: AtomicU64,
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
@@ -91,7 +89,7 @@ impl Feed {
         let ((dropped, dropped_bodies), (named, named_bodies)) = (Told::new(), Told::new());
         let feed = Self {
             directory: watch::Sender::new(Arc::default()),
-            accounts: Mutex::default(),
+            newsroom: Newsroom::default(),
             views: Mutex::default(),
             uses: AtomicU64::new(0),
             replicas: watch::Sender::new(Arc::default()),
@@ -106,15 +104,15 @@ impl Feed {
     pub fn publish(&self, rows: &dyn Rows, changes: Vec<Change>) -> Result<(), RowsError> {
         let mut directory_changed = false;
         for change in changes {
+            self.newsroom.tell(&change);
             match change {
                 Change::Messages(change) => {
                     let slot = held(&self.views).get(&change.mailbox).cloned();
                     if let Some(slot) = slot {
                         slot.loading.take_in(&change);
                     }
-                    self.of_account(change.account, |news| news.messages_changed(&change));
                 }
-                Change::Mailboxes { account } => self.of_account(account, SharedNews::list_changed),
+                Change::Mailboxes { .. } | Change::Metadata(_) => {}
                 Change::MailboxDeleted { mailbox } => self.view_deleted(mailbox),
                 Change::Acl { mailbox, acl } => {
                     let slot = held(&self.views).get(&mailbox).cloned();
@@ -138,7 +136,7 @@ impl Feed {
     pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
         self.directory.send_replace(Arc::new(Directory::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);
-        held(&self.accounts).values().for_each(|news| news.forget());
+        self.newsroom.forget();
         let slots: Vec<_> = {
             let mut views = held(&self.views);
             views.retain(|_, slot| !matches!(slot.view.get(), Some(None)));
@@ -214,11 +212,12 @@ impl Feed {
 
     /// What changes in the account's mailboxes, from now on.
     pub fn account(&self, account: AccountId) -> Arc<SharedNews> {
-        let mut accounts = held(&self.accounts);
-        if accounts.len() >= ACCOUNTS_MAX {
-            accounts.retain(|_, news| Arc::strong_count(news) > 1);
-        }
-        accounts.entry(account).or_default().clone()
+        self.newsroom.account(account)
+    }
+
+    /// The account's news tell of these mailboxes of others, too.
+    pub fn hear_of(&self, account: AccountId, others: Vec<(AccountId, MailboxId)>) {
+        self.newsroom.hear_of(account, others);
     }
 
     fn slot(&self, mailbox: MailboxId) -> Arc<ViewSlot> {
@@ -236,13 +235,6 @@ impl Feed {
         let slot = views.entry(mailbox).or_default();
         slot.last_used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         slot.clone()
-    }
-
-    /// Costs nothing for an account that nobody listens to.
-    fn of_account(&self, account: AccountId, tell: impl FnOnce(&SharedNews)) {
-        if let Some(news) = held(&self.accounts).get(&account) {
-            tell(news);
-        }
     }
 
     fn view_deleted(&self, mailbox: MailboxId) {

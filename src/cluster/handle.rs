@@ -191,6 +191,12 @@ impl Replica for ClusterHandle {
         self.local.data.as_ref().map_or_else(Arc::default, |data| data.feed.account(account))
     }
 
+    fn hear_of(&self, account: AccountId, others: Vec<(AccountId, MailboxId)>) {
+        if let Some(data) = &self.local.data {
+            data.feed.hear_of(account, others);
+        }
+    }
+
     async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {
         self.read(move |rows| reading::mailboxes(rows, account)).await
     }

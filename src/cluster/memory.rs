@@ -15,7 +15,7 @@ use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
 use crate::state::directory::Directory;
 use crate::state::metadata::{self, Annotation, Place, Wanted};
-use crate::state::news::SharedNews;
+use crate::state::news::{Newsroom, SharedNews};
 use crate::state::outcome::Outcome;
 use crate::state::prepare::prepare;
 use crate::state::reading;
@@ -40,7 +40,7 @@ struct State {
     applied: LogIndex,
     bodies: HashMap<BodyId, Bytes>,
     views: HashMap<MailboxId, Arc<SharedView>>,
-    accounts: HashMap<AccountId, Arc<SharedNews>>,
+    newsroom: Newsroom,
     fault: Option<Fault>,
 }
 
@@ -86,6 +86,7 @@ impl MemoryReplica {
     }
 
     fn tell(&self, state: &mut State, change: Change) -> Result<(), Fault> {
+        state.newsroom.tell(&change);
         match change {
             Change::Messages(change) => {
                 if let Some(view) = state.views.get(&change.mailbox) {
@@ -93,9 +94,7 @@ impl MemoryReplica {
                         let _ = view.take_in(&change);
                     });
                 }
-                state.accounts.entry(change.account).or_default().messages_changed(&change);
             }
-            Change::Mailboxes { account } => state.accounts.entry(account).or_default().list_changed(),
             Change::MailboxDeleted { mailbox } => {
                 if let Some(view) = state.views.remove(&mailbox) {
                     view.update(|view| view.deleted = true);
@@ -111,7 +110,10 @@ impl MemoryReplica {
                 self.shared.directory.send_replace(Arc::new(directory));
             }
             Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
-            Change::BodyNamed { .. } | Change::Replicas { .. } => {}
+            Change::Mailboxes { .. }
+            | Change::Metadata(_)
+            | Change::BodyNamed { .. }
+            | Change::Replicas { .. } => {}
         }
         Ok(())
     }
@@ -186,7 +188,11 @@ impl Replica for MemoryReplica {
     }
 
     fn account_news(&self, account: AccountId) -> Arc<SharedNews> {
-        self.state().accounts.entry(account).or_default().clone()
+        self.state().newsroom.account(account)
+    }
+
+    fn hear_of(&self, account: AccountId, others: Vec<(AccountId, MailboxId)>) {
+        self.state().newsroom.hear_of(account, others);
     }
 
     async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {

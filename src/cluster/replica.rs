@@ -81,6 +81,9 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// What changes in any mailbox of this account, from now on.
     fn account_news(&self, account: AccountId) -> Arc<SharedNews>;
 
+    /// From now on the news of `account` tell of these mailboxes of others, each by its owner, and of no other of theirs.
+    fn hear_of(&self, account: AccountId, others: Vec<(AccountId, MailboxId)>);
+
     /// The account's mailboxes, ascending by name.
     fn mailboxes(&self, account: AccountId)
     -> impl Future<Output = Result<Vec<MailboxRecord>, Fault>> + Send;

@@ -22,6 +22,7 @@ pub enum Change {
         mailbox: MailboxId,
         acl: Arc<Acl>,
     },
+    Metadata(MetadataChanged),
     /// Domains, users, aliases or settings changed: rebuild the directory.
     Directory,
     /// No message refers to this body any longer.
@@ -35,6 +36,16 @@ pub enum Change {
     Replicas {
         replicas: Vec<ReplicaRecord>,
     },
+}
+
+/// Annotations that were set or removed (RFC 5464).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataChanged {
+    /// The mailbox and its owner; `None` is the server.
+    pub mailbox: Option<(AccountId, MailboxId)>,
+    /// Whose those are that are private.
+    pub by: AccountId,
+    pub entries: Vec<String>,
 }
 
 /// What one command did to one mailbox; an annotation of it puts and expunges nothing. Each has a mod-sequence of its

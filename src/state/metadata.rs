@@ -16,6 +16,10 @@ pub const ENTRY_NAME_BYTES_MAX: usize = 255;
 pub const ANNOTATING: Rights =
     Rights::READ.union(Rights::SEEN).union(Rights::WRITE).union(Rights::INSERT).union(Rights::POST);
 
+/// What clients may read of the server (RFC 5464 3.2.1.1), and the settings by which the administrator says so.
+pub const SERVER_ENTRIES: [(&str, &str); 2] =
+    [("/shared/admin", "imap.server_admin"), ("/shared/comment", "imap.server_comment")];
+
 /// An entry that has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotation {

@@ -25,7 +25,7 @@ use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::reading::ReadingRoom;
 use crate::state::command::{Command, GuestCommand, PlacedBody};
 use crate::state::directory::Directory;
-use crate::state::metadata::{Annotation, Wanted};
+use crate::state::metadata::{Annotation, SERVER_ENTRIES, Wanted};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::view::{MailboxView, SharedView};
@@ -78,9 +78,7 @@ impl<R: Replica> ImapBackend<R> {
                 Answer::Login(login)
             }
             Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
-            Question::Mailboxes(account) => Answer::Mailboxes(self.replica.mailboxes(account).await?),
             Question::Subscriptions(account) => Answer::Names(self.replica.subscriptions(account).await?),
-            Question::Mailbox(account, name) => Answer::Mailbox(self.replica.mailbox(account, &name).await?),
             Question::Find { account, mailbox, uid_validity, uid } => {
                 let wanted = (account, mailbox.as_str(), uid_validity);
                 let mut found = find(&self.replica, wanted, uid).await?;
@@ -94,6 +92,13 @@ impl<R: Replica> ImapBackend<R> {
             Question::View(mailbox) => Answer::View(self.replica.view(mailbox).await?),
             Question::Reach { account, name, needs } => self.reach(account, &name, needs).await?,
             Question::Visible(account) => Answer::Mailboxes(self.replica.visible_mailboxes(account).await?),
+            Question::Listen(account) => {
+                let visible = self.replica.visible_mailboxes(account).await?;
+                let others = visible.iter().filter(|record| record.account != account);
+                let others = others.map(|record| (record.account, record.id)).collect();
+                self.replica.hear_of(account, others);
+                Answer::Mailboxes(visible)
+            }
             Question::Account(user) => {
                 Answer::Account(self.replica.directory().users.get(&user).map(|user| user.account))
             }
@@ -422,11 +427,7 @@ impl PacedNews {
 
 /// RFC 5464 3.2.1.1: what clients can read and the administrator sets.
 fn server_annotations(directory: &Directory, wanted: &[Wanted]) -> Vec<Annotation> {
-    let settings = directory.settings();
-    let all = [
-        ("/shared/admin", settings.imap_server_admin()),
-        ("/shared/comment", settings.imap_server_comment()),
-    ];
+    let all = SERVER_ENTRIES.map(|(name, setting)| (name, directory.settings().get(setting)));
     let is_told =
         |(name, value): &(&str, &str)| !value.is_empty() && wanted.iter().any(|wanted| wanted.means(name));
     let annotation = |(name, value): (&str, &str)| Annotation { name: name.to_owned(), value: value.into() };

@@ -54,12 +54,8 @@ pub enum Question {
     Login(Claim),
     /// What SCRAM goes on with for this login. Answered by [`Answer::Keys`].
     Keys(String),
-    /// All mailboxes of the account, ascending by name. Answered by [`Answer::Mailboxes`].
-    Mailboxes(AccountId),
     /// The names the account has subscribed to, ascending. Answered by [`Answer::Names`].
     Subscriptions(AccountId),
-    /// One mailbox by canonical name. Answered by [`Answer::Mailbox`].
-    Mailbox(AccountId, String),
     /// A message that a URL names; only if UIDVALIDITY is as said. Answered by [`Answer::Record`].
     Find { account: AccountId, mailbox: String, uid_validity: Option<UidValidity>, uid: Uid },
     /// One mailbox by its name as the account writes it, its own or another's, to do what `needs` allow. Answered by
@@ -68,6 +64,8 @@ pub enum Question {
     /// The account's mailboxes, and those of others that it may look up, ascending by name. Answered by
     /// [`Answer::Mailboxes`].
     Visible(AccountId),
+    /// The same; and from now on the account's news tell of all of them.
+    Listen(AccountId),
     /// The account of a user. Answered by [`Answer::Account`].
     Account(String),
     /// The access control list by identifiers, the owner first. Answered by [`Answer::Acl`].

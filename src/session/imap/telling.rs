@@ -17,7 +17,7 @@ use super::question::{Answer, Question};
 use super::selected::{Expunges, Numbered};
 use super::sequence_set::SequenceSet;
 use crate::mail::ids::Uid;
-use crate::state::news::MailboxNews;
+use crate::state::news::News;
 use crate::state::record::MailboxRecord;
 
 /// What is told, and how.
@@ -39,16 +39,9 @@ pub enum Stage {
     /// What the client wants to know of new messages.
     Arrivals(VecDeque<Fetch>),
     /// The account's lists are awaited.
-    Mailboxes(Unheard),
-    Subscriptions(Unheard, Vec<MailboxRecord>),
+    Mailboxes(News),
+    Subscriptions(News, Vec<MailboxRecord>),
     Lines(BytesMut),
-}
-
-/// News of the account that are being told.
-pub struct Unheard {
-    version: u64,
-    /// `None`: all are to be compared.
-    mailboxes: Option<Vec<MailboxNews>>,
 }
 
 /// Goes on with `answer`, if one was awaited. `None`: all is told.
@@ -57,13 +50,13 @@ pub fn tell(core: &mut Core, manner: Manner, answer: Option<Answer>, io: &mut Io
         (Stage::Begin, _) => begin(core, manner, io),
         (Stage::Contexts(from), answer) => contexts(core, (manner, from), answer, io),
         (Stage::Arrivals(fetches), answer) => arrivals(core, (manner, fetches), answer, io),
-        (Stage::Mailboxes(unheard), Some(Answer::Mailboxes(mailboxes))) => {
-            core.telling_stage = Stage::Subscriptions(unheard, mailboxes);
+        (Stage::Mailboxes(news), Some(Answer::Mailboxes(mailboxes))) => {
+            core.telling_stage = Stage::Subscriptions(news, mailboxes);
             Some(Next::Ask(Question::Subscriptions(core.account())))
         }
-        (Stage::Subscriptions(unheard, mailboxes), Some(Answer::Names(names))) => {
+        (Stage::Subscriptions(news, mailboxes), Some(Answer::Names(names))) => {
             let lists = Lists { mailboxes, subscriptions: names.into_iter().collect() };
-            compared(core, unheard, &lists, io)
+            compared(core, &news, &lists, io)
         }
         // They cannot be read now: not heard, and so told next time.
         (Stage::Mailboxes(_) | Stage::Subscriptions(..), _) => None,
@@ -168,48 +161,51 @@ fn others(core: &mut Core, manner: Manner, io: &mut Io) -> Option<Next> {
     if !manner.others {
         return None;
     }
-    let version = listening.version();
-    let Some(news) = listening.unheard() else {
-        core.telling_stage = Stage::Mailboxes(Unheard { version, mailboxes: None });
-        return Some(Next::Ask(Question::Mailboxes(account)));
-    };
-    let unheard = Unheard { version: news.version, mailboxes: Some(news.mailboxes) };
-    if news.list_changed {
-        core.telling_stage = Stage::Mailboxes(unheard);
-        return Some(Next::Ask(Question::Mailboxes(account)));
+    let news = listening.unheard();
+    if news.annotations.is_none() && listening.wants_annotations() {
+        return overflow(core, "There were too many annotations to tell of", io);
     }
-    let mut lines = BytesMut::new();
-    messages(core, &unheard, &mut lines);
+    if news.list_changed || news.mailboxes.is_none() {
+        core.telling_stage = Stage::Mailboxes(news);
+        return Some(Next::Ask(Question::Listen(account)));
+    }
+    let own = std::mem::take(&mut core.own);
+    let lines = told(core, &news, &own, BytesMut::new());
     write_lines(core, lines, io)
 }
 
-fn messages(core: &mut Core, unheard: &Unheard, lines: &mut BytesMut) {
-    let (hearer, own) = (core.hearer(), std::mem::take(&mut core.own));
-    let Some(listening) = core.listening() else { return };
-    for news in unheard.mailboxes.iter().flatten() {
-        listening.tell_messages(news, hearer, &own, lines);
+/// What was not heard yet, behind what is in `lines`. It is heard then.
+fn told(core: &mut Core, news: &News, own: &Own, mut lines: BytesMut) -> BytesMut {
+    let hearer = core.hearer();
+    let Some(listening) = core.listening() else { return lines };
+    for news in news.mailboxes.iter().flatten() {
+        listening.tell_messages(news, hearer, own, &mut lines);
     }
-    listening.has_heard(unheard.version);
+    listening.tell_annotations(news.annotations.as_deref().unwrap_or_default(), hearer, own, &mut lines);
+    listening.has_heard(news.version);
+    lines
 }
 
-/// The account's lists are there.
-fn compared(core: &mut Core, unheard: Unheard, lists: &Lists, io: &mut Io) -> Option<Next> {
+/// The lists are there.
+fn compared(core: &mut Core, news: &News, lists: &Lists, io: &mut Io) -> Option<Next> {
     let (hearer, own) = (core.hearer(), std::mem::take(&mut core.own));
     let listening = core.listening()?;
     let mut lines = BytesMut::new();
     if listening.tell_lists(lists, hearer, &own, &mut lines).is_err() {
-        // RFC 5465 5.8.
-        core.notify = Some(Notify::none());
-        io.out
-            .extend_from_slice(b"* OK [NOTIFICATIONOVERFLOW] There are too many mailboxes to listen to\r\n");
-        return None;
+        return overflow(core, "There are too many mailboxes to listen to", io);
     }
-    if unheard.mailboxes.is_none() {
+    if news.mailboxes.is_none() {
         listening.tell_whole(lists, hearer, &own, &mut lines);
     }
-    core.own = own;
-    messages(core, &unheard, &mut lines);
+    let lines = told(core, news, &own, lines);
     write_lines(core, lines, io)
+}
+
+/// RFC 5465 5.8: from now on it is as after NOTIFY NONE.
+fn overflow(core: &mut Core, why: &str, io: &mut Io) -> Option<Next> {
+    core.notify = Some(Notify::none());
+    io.out.extend_from_slice(format!("* OK [NOTIFICATIONOVERFLOW] {why}\r\n").as_bytes());
+    None
 }
 
 /// Long answers are sent in parts.

@@ -211,5 +211,6 @@ pub fn set_settings(tx: &mut Transaction, changes: &[(String, Option<String>)]) 
             None => tx.delete(keys::setting(key)),
         }
     }
+    metadata::settings_changed(tx, changes);
     directory_changed(tx)
 }

@@ -7,11 +7,11 @@ use super::names::{invalid, shown};
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{AccountId, MailboxId, ModSeq};
 use crate::mail::rights::Rights;
-use crate::state::change::{Change, MessagesChanged};
+use crate::state::change::{Change, MessagesChanged, MetadataChanged};
 use crate::state::codec::Record;
 use crate::state::command::{MetadataEntry, SetMetadata};
 use crate::state::keys;
-use crate::state::metadata::{ANNOTATING, entry_name, is_shared};
+use crate::state::metadata::{ANNOTATING, SERVER_ENTRIES, entry_name, is_shared};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::rows::RowsError;
 use crate::state::stored::{MailboxRow, MetadataGuestRow, MetadataPartRow, MetadataTallyRow};
@@ -45,6 +45,9 @@ pub fn set(tx: &mut Transaction, set: &SetMetadata) -> Result<Outcome, Stop> {
     for entry in &set.entries {
         set_entry(tx, (set, mailbox), entry, &mut change)?;
     }
+    let entries = set.entries.iter().filter_map(|entry| entry_name(entry.name.as_bytes())).collect();
+    let annotated = set.mailbox.map(|mailbox| (owner, mailbox));
+    tx.changes.push(Change::Metadata(MetadataChanged { mailbox: annotated, by: set.account, entries }));
     if let Some(mailbox) = set.mailbox {
         mark_changed(tx, mailbox)?;
         let all = charge(tx, keys::mailbox_metadata_tally(mailbox), &change)?;
@@ -58,6 +61,16 @@ pub fn set(tx: &mut Transaction, set: &SetMetadata) -> Result<Outcome, Stop> {
     let all = charge(tx, keys::account_metadata_tally(owner), &change)?;
     check(&all, &change, BYTES_PER_ACCOUNT_MAX)?;
     Ok(Outcome::Done)
+}
+
+/// What all share of the server: settings are annotations, too.
+pub fn settings_changed(tx: &mut Transaction, changes: &[(String, Option<String>)]) {
+    let of_setting = |key: &str| SERVER_ENTRIES.iter().find(|(_, setting)| *setting == key);
+    let entries: Vec<String> =
+        changes.iter().filter_map(|(key, _)| of_setting(key)).map(|(entry, _)| (*entry).to_owned()).collect();
+    if !entries.is_empty() {
+        tx.changes.push(Change::Metadata(MetadataChanged { mailbox: None, by: AccountId(0), entries }));
+    }
 }
 
 /// RFC 7162 3.2: a client that was away sees by the mod-sequence that something has changed.

@@ -154,16 +154,6 @@ impl<'a> Settings<'a> {
         self.banner("imap.banner")
     }
 
-    /// Empty: there is none.
-    pub fn imap_server_comment(&self) -> &'a str {
-        self.get("imap.server_comment")
-    }
-
-    /// A URI. Empty: there is none.
-    pub fn imap_server_admin(&self) -> &'a str {
-        self.get("imap.server_admin")
-    }
-
     pub fn pop3_banner(&self) -> String {
         self.banner("pop3.banner")
     }

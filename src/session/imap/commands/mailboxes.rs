@@ -8,8 +8,10 @@ use crate::mail::ids::AccountId;
 use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, is_creatable};
+use crate::session::imap::notify::listed_name;
 use crate::session::imap::object_id::mailbox_id;
 use crate::session::imap::question::{Answer, Question};
+use crate::session::login::Authenticated;
 use crate::state::command::{Command, SpecialUse};
 use crate::state::namespace::{self, Place};
 use crate::state::outcome::{Outcome, Refusal};
@@ -36,6 +38,7 @@ impl Task for Create {
             // As where there is such a user, and no right.
             (Some(Answer::Account(None)), _) => return no_right(),
             (Some(Answer::Outcome(Outcome::MailboxCreated { mailbox, .. })), _) => {
+                own_doing(core, &self.mailbox);
                 tell_name(core, &self.mailbox, &[], io.out);
                 let code = format!("MAILBOXID ({})", mailbox_id(mailbox));
                 return Next::Done(Reply::ok("Created").with_code(code));
@@ -77,6 +80,7 @@ impl Task for Delete {
             }
             (Some(answer), _) => {
                 if matches!(&answer, Answer::Outcome(Outcome::Done)) {
+                    own_doing(core, &self.mailbox);
                     tell_name(core, &self.mailbox, &["\\NonExistent"], io.out);
                     // One's own mailbox gone is no surprise: back to where nothing is selected.
                     let id = self.record.as_ref().map(|record| record.id);
@@ -139,6 +143,7 @@ impl Task for Rename {
             (Some(Answer::Account(None)), _) => no_right(),
             (Some(answer), _) => {
                 if matches!(&answer, Answer::Outcome(Outcome::Done)) {
+                    own_doing(core, &self.to);
                     self.tell_name(core, io.out);
                 }
                 done(answer, "Renamed")
@@ -174,12 +179,21 @@ pub struct Subscribe {
 impl Task for Subscribe {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, _io: &mut Io) -> Next {
         if let Some(answer) = answer {
+            if matches!(&answer, Answer::Outcome(Outcome::Done)) {
+                own_doing(core, &self.mailbox);
+            }
             return done(answer, if self.subscribed { "Subscribed" } else { "Unsubscribed" });
         }
-        let Some(name) = self.mailbox.0.take() else { return bad_name() };
+        let Some(name) = self.mailbox.0.clone() else { return bad_name() };
         let subscribed = self.subscribed;
         Next::Ask(Question::Propose(Command::Subscribe { account: core.account(), name, subscribed }))
     }
+}
+
+/// RFC 5465 5: a session is not told of what it does itself.
+fn own_doing(core: &mut Core, mailbox: &MailboxName) {
+    let user = core.login.as_ref().map_or("", Authenticated::name);
+    core.own.names.extend(mailbox.0.as_deref().map(|name| listed_name(name, user).to_owned()));
 }
 
 /// RFC 9051 6.3.9.7: the name that a mailbox has, where the client spelt it differently.

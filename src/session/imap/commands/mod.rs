@@ -21,7 +21,7 @@ mod status;
 mod store;
 
 pub use fetch::Fetch;
-pub use list::{Names, superiors, write_listed};
+pub use list::{Names, list_line, superiors, write_listed};
 pub use metadata::too_large_reply as metadata_too_large;
 pub use search::Found;
 pub use search::answer::write_runs;

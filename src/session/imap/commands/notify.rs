@@ -10,11 +10,13 @@ use crate::session::imap::limits::{NOTIFY_GROUPS_MAX, NOTIFY_NAMES_MAX};
 use crate::session::imap::notify::{Groups, Listening, Lists, Notify as Wishes, OfSelected};
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::telling::write_part;
+use crate::session::login::Authenticated;
 use crate::state::news::SharedNews;
 use crate::state::record::MailboxRecord;
 
 /// RFC 5465 3.1: BADEVENT lists all events that are supported.
-const BAD_EVENT: &str = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)";
+const BAD_EVENT: &str = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange \
+    MailboxMetadataChange ServerMetadataChange)";
 
 enum Stage {
     Begin,
@@ -44,6 +46,10 @@ impl Notify {
         }
     }
 
+    fn groups_of(&self, core: &Core) -> Groups {
+        Groups::of(self.groups(), core.login.as_ref().map_or("", Authenticated::name))
+    }
+
     fn begin(&mut self, core: &mut Core) -> Next {
         if self.request == NotifyRequest::None {
             core.notify = Some(Wishes::none());
@@ -60,7 +66,7 @@ impl Notify {
         if groups.len() > NOTIFY_GROUPS_MAX || groups.iter().map(names).sum::<usize>() > NOTIFY_NAMES_MAX {
             return overflow();
         }
-        if Groups::of(groups).are_none() {
+        if self.groups_of(core).are_none() {
             return self.set(core, None);
         }
         self.stage = Stage::News;
@@ -68,7 +74,7 @@ impl Notify {
     }
 
     fn listen(&mut self, core: &mut Core, baseline: Baseline, lists: &Lists, io: &mut Io) -> Next {
-        let Ok(listening) = Listening::begin(Groups::of(self.groups()), baseline, lists) else {
+        let Ok(listening) = Listening::begin(self.groups_of(core), baseline, core.account(), lists) else {
             return overflow();
         };
         let mut standing = BytesMut::new();
@@ -102,7 +108,7 @@ impl Task for Notify {
                 // Before the lists are read: they are not older.
                 let heard = news.version();
                 self.stage = Stage::Mailboxes((news, heard));
-                Next::Ask(Question::Mailboxes(core.account()))
+                Next::Ask(Question::Listen(core.account()))
             }
             (Stage::Mailboxes(baseline), Some(Answer::Mailboxes(mailboxes))) => {
                 self.stage = Stage::Subscriptions(baseline, mailboxes);

@@ -45,6 +45,8 @@ pub struct Events {
     pub flag_change: bool,
     pub mailbox_name: bool,
     pub subscription_change: bool,
+    pub mailbox_metadata_change: bool,
+    pub server_metadata_change: bool,
     /// Something that this server does not tell of.
     pub unsupported: bool,
 }
@@ -136,7 +138,9 @@ fn event(cursor: &mut Cursor, events: &mut Events) -> Parsed<()> {
         "FLAGCHANGE" => events.flag_change = true,
         "MAILBOXNAME" => events.mailbox_name = true,
         "SUBSCRIPTIONCHANGE" => events.subscription_change = true,
-        // AnnotationChange, MailboxMetadataChange, ServerMetadataChange, and what may come.
+        "MAILBOXMETADATACHANGE" => events.mailbox_metadata_change = true,
+        "SERVERMETADATACHANGE" => events.server_metadata_change = true,
+        // AnnotationChange, and what may come.
         _ => events.unsupported = true,
     }
     Ok(())
@@ -144,7 +148,8 @@ fn event(cursor: &mut Cursor, events: &mut Events) -> Parsed<()> {
 
 /// RFC 5465 5, 6.1. Of other mailboxes each event may be had by itself, as that RFC's own examples and Dovecot have it.
 fn fits_selected(events: &Events) -> Parsed<()> {
-    if events.mailbox_name || events.subscription_change {
+    let of_mailboxes = events.mailbox_name || events.subscription_change || events.mailbox_metadata_change;
+    if of_mailboxes || events.server_metadata_change {
         return Err(Syntax::Malformed("of the selected mailbox there are message events only"));
     }
     if events.message_new != events.message_expunge {
@@ -196,6 +201,8 @@ mod tests {
             "SET (selected (MessageExpunge))",
             "SET (selected (FlagChange))",
             "SET (selected (MessageNew MessageExpunge MailboxName))",
+            "SET (selected (MessageNew MessageExpunge MailboxMetadataChange))",
+            "SET (selected (ServerMetadataChange))",
             "SET (selected NONE) (selected-delayed NONE)",
             "SET (selected (MessageNew () MessageExpunge))",
             "SET (selected (MessageNew (ALL) MessageExpunge))",

@@ -3,12 +3,14 @@
 //! Two lists are compared, by the ids that mailboxes keep for good: whatever happened between them, in whatever order,
 //! what comes out is what the client must know to have the second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::groups::Groups;
-use super::listening::{Lists, Watched};
-use crate::mail::ids::MailboxId;
+use super::listening::{Lists, Seen, Watched};
+use crate::mail::ids::{AccountId, MailboxId};
+use crate::mail::rights::Rights;
 use crate::session::imap::commands::superiors;
+use crate::state::namespace::{self, Place};
 use crate::state::news::Counts;
 use crate::state::record::MailboxRecord;
 
@@ -18,15 +20,17 @@ pub(super) struct Changed {
     pub names: BTreeMap<String, Option<String>>,
     /// Mailboxes that were made since.
     pub made: Vec<MailboxId>,
-    /// Mailboxes that stand where another one stood, or as good as: with another UIDVALIDITY.
+    /// Mailboxes that stand where another one stood, or as good as: with another UIDVALIDITY, or closed until now.
     pub replaced: Vec<MailboxId>,
+    /// Names of mailboxes whose messages cannot be told of any longer.
+    pub no_access: BTreeSet<String>,
 }
 
 pub(super) struct Known<'a> {
     pub groups: &'a Groups,
     pub lists: &'a Lists,
-    /// Mailboxes above it were made since.
-    pub last_mailbox: MailboxId,
+    pub account: AccountId,
+    pub seen: &'a Seen,
 }
 
 type WatchedById = BTreeMap<MailboxId, Watched>;
@@ -57,8 +61,12 @@ impl Known<'_> {
                 _ => {}
             }
             let Some(is) = is else { continue };
+            self.opened_or_closed((was, is), &mut changed);
             let replaces = names_before.get(record.name.as_str()).is_some_and(|id| *id != record.id);
-            if replaces || was.is_some_and(|was| was.counts.uid_validity != record.uid_validity) {
+            let reopened =
+                was.is_some_and(|was| !was.rights.has(Rights::READ)) && is.rights.has(Rights::READ);
+            let renewed = was.is_some_and(|was| was.counts.uid_validity != record.uid_validity);
+            if replaces || renewed || reopened {
                 changed.replaced.push(record.id);
             } else if let Some(was) = was {
                 is.counts = was.counts;
@@ -72,21 +80,42 @@ impl Known<'_> {
         changed
     }
 
+    /// RFC 5465 5.4: one that others come to share is as good as made.
     fn is_made(&self, record: &MailboxRecord) -> bool {
-        record.id > self.last_mailbox
+        match &self.seen.of_others {
+            _ if record.account == self.account => record.id > self.seen.last_own,
+            Some(seen) => !seen.contains(&record.id),
+            None => false,
+        }
+    }
+
+    /// RFC 5465 5.9: the right to read may be withdrawn, and granted again.
+    fn opened_or_closed(&self, (was, is): (Option<&Watched>, &Watched), changed: &mut Changed) {
+        let Some(was) = was.filter(|was| was.kinds.of_messages() || is.kinds.of_messages()) else { return };
+        match (was.rights.has(Rights::READ), is.rights.has(Rights::READ)) {
+            (true, false) => drop(changed.no_access.insert(is.name.clone())),
+            (false, true) => drop(changed.names.entry(is.name.clone()).or_insert(None)),
+            _ => {}
+        }
     }
 
     fn deleted(&self, before: &WatchedById, changed: &mut Changed) {
-        let there: std::collections::BTreeSet<MailboxId> =
-            self.lists.mailboxes.iter().map(|record| record.id).collect();
-        let gone = before.iter().filter(|(mailbox, was)| was.kinds.names && !there.contains(mailbox));
-        gone.for_each(|(_, was)| self.affect(&was.name, changed));
+        let there: BTreeSet<MailboxId> = self.lists.mailboxes.iter().map(|record| record.id).collect();
+        for (_, was) in before.iter().filter(|(mailbox, _)| !there.contains(mailbox)) {
+            if was.kinds.names {
+                self.affect(&was.name, changed);
+            } else if matches!(namespace::place(&was.name), Place::Of { .. }) {
+                // Withdrawn or deleted: which of the two is not for others to know.
+                changed.no_access.insert(was.name.clone());
+            }
+        }
     }
 
     /// RFC 5465 5.4: a mailbox that is made or deleted affects itself and its direct parent.
     fn affect(&self, name: &str, changed: &mut Changed) {
         changed.names.entry(name.to_owned()).or_insert(None);
-        let Some(parent) = superiors(name).last() else { return };
+        let is_mailbox = |level: &&str| namespace::place(level) != Place::Level;
+        let Some(parent) = superiors(name).last().filter(is_mailbox) else { return };
         if self.groups.kinds(parent, self.lists.subscriptions.contains(parent)).names {
             changed.names.entry(parent.to_owned()).or_insert(None);
         }

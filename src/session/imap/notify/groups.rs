@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::session::imap::grammar::{EventGroup, Events, Filter, MailboxName};
+use crate::state::namespace::{self, Place};
 
 /// Events that are wanted of one mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,16 +13,22 @@ pub struct Kinds {
     pub flags: bool,
     pub names: bool,
     pub subscriptions: bool,
+    pub annotations: bool,
 }
 
 /// The event groups of one NOTIFY, but for the selected mailbox's. Of more than one that means a mailbox all hold.
 #[derive(Debug, Default)]
-pub struct Groups(Vec<(Meant, Kinds)>);
+pub struct Groups {
+    meant: Vec<(Meant, Kinds)>,
+    /// ServerMetadataChange: whichever mailboxes its group names.
+    server_annotations: bool,
+}
 
 /// Which mailboxes a group means.
 #[derive(Debug)]
 enum Meant {
-    All,
+    /// One's own.
+    Personal,
     Subscribed,
     /// Each, and what is below it.
     Subtrees(BTreeSet<String>),
@@ -29,28 +36,41 @@ enum Meant {
 }
 
 impl Groups {
-    pub fn of(groups: &[EventGroup]) -> Self {
+    /// `user` is whose session it is: one's own mailboxes may be given as other users see them.
+    pub fn of(groups: &[EventGroup], user: &str) -> Self {
         let of_others = groups.iter().filter_map(|EventGroup { filter, events }| {
-            let names = |names: &[MailboxName]| names.iter().filter_map(|name| name.0.clone()).collect();
+            let named = |name: &MailboxName| name.0.as_deref().map(|name| listed_name(name, user).to_owned());
+            let names = |names: &[MailboxName]| names.iter().filter_map(named).collect();
             let meant = match filter {
                 Filter::Selected { .. } => return None,
-                Filter::Personal => Meant::All,
+                Filter::Personal => Meant::Personal,
                 Filter::Subscribed => Meant::Subscribed,
                 Filter::Subtree(roots) => Meant::Subtrees(names(roots)),
                 Filter::Mailboxes(named) => Meant::Named(names(named)),
             };
             Some((meant, Kinds::of(events)))
         });
-        Self(of_others.filter(|(_, kinds)| kinds.are_some()).collect())
+        Self {
+            meant: of_others.filter(|(_, kinds)| kinds.are_some()).collect(),
+            server_annotations: groups.iter().any(|group| group.events.server_metadata_change),
+        }
     }
 
     pub fn are_none(&self) -> bool {
-        self.0.is_empty()
+        self.meant.is_empty() && !self.server_annotations
+    }
+
+    pub fn want_server_annotations(&self) -> bool {
+        self.server_annotations
+    }
+
+    pub fn want_annotations(&self) -> bool {
+        self.server_annotations || self.meant.iter().any(|(_, kinds)| kinds.annotations)
     }
 
     /// What is wanted of this mailbox.
     pub fn kinds(&self, name: &str, subscribed: bool) -> Kinds {
-        let meaning = self.0.iter().filter(|(meant, _)| meant.means(name, subscribed));
+        let meaning = self.meant.iter().filter(|(meant, _)| meant.means(name, subscribed));
         meaning.fold(Kinds::default(), |all, (_, kinds)| all.and(*kinds))
     }
 }
@@ -58,7 +78,7 @@ impl Groups {
 impl Meant {
     fn means(&self, name: &str, subscribed: bool) -> bool {
         match self {
-            Self::All => true,
+            Self::Personal => matches!(namespace::place(name), Place::Own(_)),
             Self::Subscribed => subscribed,
             Self::Named(names) => names.contains(name),
             Self::Subtrees(roots) => {
@@ -77,6 +97,7 @@ impl Kinds {
             flags: events.flag_change,
             names: events.mailbox_name,
             subscriptions: events.subscription_change,
+            annotations: events.mailbox_metadata_change,
         }
     }
 
@@ -87,6 +108,7 @@ impl Kinds {
             flags: self.flags || other.flags,
             names: self.names || other.names,
             subscriptions: self.subscriptions || other.subscriptions,
+            annotations: self.annotations || other.annotations,
         }
     }
 
@@ -97,6 +119,14 @@ impl Kinds {
     /// Events of the mailbox's messages.
     pub fn of_messages(self) -> bool {
         self.new || self.expunged || self.flags
+    }
+}
+
+/// How LIST names a mailbox: one's own are not under `user/ONESELF/`.
+pub fn listed_name<'a>(name: &'a str, user: &str) -> &'a str {
+    match namespace::place(name) {
+        Place::Of { user: owner, name } if owner == user => name,
+        _ => name,
     }
 }
 
@@ -113,9 +143,10 @@ mod tests {
         let named = |names: &[&str]| {
             names.iter().map(|name| MailboxName::from_wire(name.as_bytes(), NameCoding::Utf7)).collect()
         };
-        let groups = Groups::of(&[
+        let of = |groups: &[EventGroup]| Groups::of(groups, "alice");
+        let groups = of(&[
             group(Filter::Selected { delayed: false }, new.clone()),
-            group(Filter::Mailboxes(named(&["a", "*"])), new.clone()),
+            group(Filter::Mailboxes(named(&["a", "*", "user/alice/own"])), new.clone()),
             group(Filter::Subtree(named(&["a/b"])), names),
             group(Filter::Subscribed, Events { flag_change: true, ..Events::default() }),
             group(Filter::Personal, Events::default()),
@@ -130,8 +161,14 @@ mod tests {
         assert_eq!(kinds("a/b/c/d", false), (false, true, false));
         assert_eq!(kinds("a/bc", false), (false, false, false));
         assert_eq!(kinds("anything", false), (false, false, false), "RFC 5465 6.6: no wildcards");
-        let all = Groups::of(&[group(Filter::Subtree(named(&[""])), new)]);
-        assert!(all.kinds("x/y", false).new);
-        assert!(Groups::of(&[group(Filter::Personal, Events::default())]).are_none());
+        assert_eq!(kinds("own", false), (true, false, false));
+        let all = of(&[group(Filter::Subtree(named(&[""])), new.clone())]);
+        assert!(all.kinds("x/y", false).new && all.kinds("user/bob/x", false).new);
+        let personal = of(&[group(Filter::Personal, new)]);
+        assert!(personal.kinds("x/y", false).new && !personal.kinds("user/bob/x", false).new);
+        assert!(of(&[group(Filter::Personal, Events::default())]).are_none());
+        let server = Events { server_metadata_change: true, ..Events::default() };
+        let server = of(&[group(Filter::Mailboxes(named(&["nowhere"])), server)]);
+        assert!(!server.are_none() && server.want_server_annotations() && server.want_annotations());
     }
 }

@@ -1,4 +1,4 @@
-//! The mailboxes of an account that a session listens to: what it was told of each, and what is to be told now.
+//! The mailboxes, one's own and others', that a session listens to: what it was told of each, and what is to be told now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,12 +8,15 @@ use bytes::BytesMut;
 use super::compare::{Changed, Known};
 use super::groups::{Groups, Kinds};
 use super::own::Own;
-use crate::mail::ids::MailboxId;
-use crate::session::imap::commands::{Names, superiors, write_listed};
+use crate::mail::ids::{AccountId, MailboxId};
+use crate::mail::rights::Rights;
+use crate::session::imap::commands::{Names, list_line, superiors, write_listed};
 use crate::session::imap::grammar::NameCoding;
 use crate::session::imap::limits::NOTIFY_MAILBOXES_MAX;
+use crate::session::imap::string::write_astring;
 use crate::session::imap::write;
-use crate::state::news::{Counts, MailboxNews, News, SharedNews};
+use crate::state::metadata::ANNOTATING;
+use crate::state::news::{AnnotationNews, Counts, MailboxNews, News, SharedNews};
 use crate::state::record::MailboxRecord;
 
 #[derive(Debug)]
@@ -25,14 +28,25 @@ pub struct Listening {
     watched: BTreeMap<MailboxId, Watched>,
     /// Of the names that are subscribed to, those of which subscriptions are wanted.
     subscribed: BTreeSet<String>,
-    /// The highest there was: mailboxes above it were made since.
-    last_mailbox: MailboxId,
+    /// Whose session it is.
+    account: AccountId,
+    seen: Seen,
+}
+
+/// Which mailboxes there were, to know what is new.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// The highest of one's own: those above it were made since.
+    pub last_own: MailboxId,
+    /// Those of others that could be looked up; `None`: as good as all.
+    pub of_others: Option<BTreeSet<MailboxId>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Watched {
     pub name: String,
     pub no_select: bool,
+    pub rights: Rights,
     pub kinds: Kinds,
     /// As they were told.
     pub counts: Counts,
@@ -62,23 +76,23 @@ impl Listening {
     pub fn begin(
         groups: Groups,
         (news, heard): (Arc<SharedNews>, u64),
+        account: AccountId,
         lists: &Lists,
     ) -> Result<Self, TooManyMailboxes> {
         let (watched, subscribed) = (BTreeMap::new(), BTreeSet::new());
-        // None was made since: there is nothing yet that they could differ from.
-        let last_mailbox = MailboxId(u64::MAX);
-        let mut listening = Self { groups, news, heard, watched, subscribed, last_mailbox };
+        // None is new: there is nothing yet that they could differ from.
+        let seen = Seen { last_own: MailboxId(u64::MAX), of_others: None };
+        let mut listening = Self { groups, news, heard, watched, subscribed, account, seen };
         listening.renew(lists)?;
         Ok(listening)
     }
 
-    /// What was not heard yet; `None`: compare whole.
-    pub fn unheard(&self) -> Option<News> {
+    pub fn unheard(&self) -> News {
         self.news.since(self.heard)
     }
 
-    pub fn version(&self) -> u64 {
-        self.news.version()
+    pub fn wants_annotations(&self) -> bool {
+        self.groups.want_annotations()
     }
 
     pub fn has_heard(&mut self, version: u64) {
@@ -89,7 +103,7 @@ impl Listening {
     pub fn write_standing(&self, hearer: Hearer, out: &mut BytesMut) {
         for (mailbox, watched) in &self.watched {
             let kinds = watched.kinds;
-            if watched.no_select || Some(*mailbox) == hearer.selected || !kinds.of_messages() {
+            if !watched.may_read() || Some(*mailbox) == hearer.selected || !kinds.of_messages() {
                 continue;
             }
             let items = Items {
@@ -113,7 +127,7 @@ impl Listening {
         watched.counts = now;
         let changes = now.highest_modseq.0 - before.highest_modseq.0;
         let own_changes = own.changes.iter().filter(|mailbox| **mailbox == news.mailbox).count() as u64;
-        if watched.no_select || Some(news.mailbox) == hearer.selected || own_changes == changes {
+        if !watched.may_read() || Some(news.mailbox) == hearer.selected || own_changes == changes {
             return;
         }
         // UIDs are given one by one, so that counts tell both how many came and how many went.
@@ -155,10 +169,14 @@ impl Listening {
                 write_listed((name, old_name.as_deref()), (&names, subscribed), hearer.names, out);
             }
         }
+        // RFC 5465 5.9: it is listened to no longer, or again.
+        for name in &changed.no_access {
+            list_line((name, None), &["\\NoAccess"], hearer.names, out);
+        }
         for mailbox in changed.replaced {
             if let Some(watched) = self.watched.get(&mailbox)
                 && watched.kinds.of_messages()
-                && !watched.no_select
+                && watched.may_read()
             {
                 let all = Items {
                     messages: true,
@@ -186,14 +204,49 @@ impl Listening {
         }
     }
 
+    /// RFC 5465 5.6, 5.7, RFC 5464 4.4.2: the names of what was set or removed, without values.
+    pub fn tell_annotations(&self, news: &[AnnotationNews], hearer: Hearer, own: &Own, out: &mut BytesMut) {
+        let mut changed: BTreeMap<&AnnotationNews, usize> = BTreeMap::new();
+        for one in news {
+            *changed.entry(one).or_default() += 1;
+        }
+        changed.retain(|one, times| own.annotations.iter().filter(|own| own == one).count() < *times);
+        let mut last = None;
+        for AnnotationNews { mailbox, entry } in changed.into_keys() {
+            let name = match mailbox {
+                None if self.groups.want_server_annotations() => "",
+                None => continue,
+                Some(mailbox) => match self.watched.get(mailbox) {
+                    Some(watched) if watched.kinds.annotations && watched.rights.has_any(ANNOTATING) => {
+                        &watched.name
+                    }
+                    _ => continue,
+                },
+            };
+            if last != Some(mailbox) {
+                if last.replace(mailbox).is_some() {
+                    out.extend_from_slice(b"\r\n");
+                }
+                out.extend_from_slice(b"* METADATA ");
+                write::mailbox_name(name, hearer.names, out);
+            }
+            out.extend_from_slice(b" ");
+            write_astring(entry.as_bytes(), out);
+        }
+        if last.is_some() {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Remembers what is listened to now, and says how it differs from what was.
     fn renew(&mut self, lists: &Lists) -> Result<Changed, TooManyMailboxes> {
         let mut watched = BTreeMap::new();
         for record in &lists.mailboxes {
             let kinds = self.groups.kinds(&record.name, record.subscribed);
             if kinds.are_some() {
-                let (name, no_select, counts) = (record.name.clone(), record.no_select, Counts::from(record));
-                watched.insert(record.id, Watched { name, no_select, kinds, counts });
+                let (name, no_select, rights) = (record.name.clone(), record.no_select, record.rights);
+                let counts = Counts::from(record);
+                watched.insert(record.id, Watched { name, no_select, rights, kinds, counts });
             }
         }
         let wanted = |name: &&String| self.groups.kinds(name, true).subscriptions;
@@ -201,14 +254,32 @@ impl Listening {
         if watched.len() + subscribed.len() > NOTIFY_MAILBOXES_MAX {
             return Err(TooManyMailboxes);
         }
-        let known = Known { groups: &self.groups, lists, last_mailbox: self.last_mailbox };
+        let known = Known { groups: &self.groups, lists, account: self.account, seen: &self.seen };
         let mut changed = known.compare(&self.watched, &mut watched);
         for name in self.subscribed.symmetric_difference(&subscribed) {
             changed.names.entry(name.clone()).or_insert(None);
         }
         (self.watched, self.subscribed) = (watched, subscribed);
-        self.last_mailbox = lists.mailboxes.iter().map(|record| record.id).max().unwrap_or_default();
+        self.seen = Seen::of(lists, self.account);
         Ok(changed)
+    }
+}
+
+impl Seen {
+    fn of(lists: &Lists, account: AccountId) -> Self {
+        let (own, others): (Vec<&MailboxRecord>, Vec<_>) =
+            lists.mailboxes.iter().partition(|record| record.account == account);
+        Self {
+            last_own: own.iter().map(|record| record.id).max().unwrap_or_default(),
+            of_others: Some(others.iter().map(|record| record.id).collect()),
+        }
+    }
+}
+
+impl Watched {
+    /// Its messages.
+    pub fn may_read(&self) -> bool {
+        !self.no_select && self.rights.has(Rights::READ)
     }
 }
 

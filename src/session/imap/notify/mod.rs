@@ -8,7 +8,7 @@ mod groups;
 mod listening;
 mod own;
 
-pub use groups::Groups;
+pub use groups::{Groups, listed_name};
 pub use listening::{Hearer, Listening, Lists};
 pub use own::Own;
 

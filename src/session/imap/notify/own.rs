@@ -3,6 +3,7 @@
 use crate::mail::ids::{MailboxId, Uid};
 use crate::session::imap::question::{Answer, Question};
 use crate::state::command::Command;
+use crate::state::news::AnnotationNews;
 use crate::state::outcome::Outcome;
 
 /// What the session's commands have come to since it was last told something.
@@ -14,8 +15,10 @@ pub struct Own {
     pub changes: Vec<MailboxId>,
     /// Messages that were brought, as inclusive ranges.
     pub arrivals: Vec<(MailboxId, Uid, Uid)>,
-    /// Mailboxes made, deleted, renamed to or (un)subscribed.
+    /// Mailboxes made, deleted, renamed to or (un)subscribed, by the names that LIST gives them: the commands say so.
     pub names: Vec<String>,
+    /// Annotations that were set or removed, one for each time.
+    pub annotations: Vec<AnnotationNews>,
 }
 
 #[derive(Debug)]
@@ -23,7 +26,7 @@ enum Act {
     Changes(MailboxId),
     Brings(MailboxId),
     Moves { from: MailboxId, to: MailboxId },
-    Names(String),
+    Annotates(Option<MailboxId>, Vec<String>),
 }
 
 impl Own {
@@ -37,10 +40,10 @@ impl Own {
             Command::Replace(replace) if replace.from == replace.to => Some(Act::Brings(replace.to)),
             Command::Replace(replace) => Some(Act::Moves { from: replace.from, to: replace.to }),
             Command::Move { from, to, .. } => Some(Act::Moves { from: *from, to: *to }),
-            Command::CreateMailbox { name, .. }
-            | Command::DeleteMailbox { name, .. }
-            | Command::Subscribe { name, .. }
-            | Command::RenameMailbox { to: name, .. } => Some(Act::Names(name.clone())),
+            Command::SetMetadata(set) => {
+                let names = set.entries.iter().map(|entry| entry.name.clone());
+                Some(Act::Annotates(set.mailbox, names.collect()))
+            }
             _ => None,
         };
     }
@@ -72,7 +75,11 @@ impl Own {
                 self.changes.extend([from, to]);
                 self.arrivals.extend(uids.ranges().iter().map(|(first, last)| (to, *first, *last)));
             }
-            (Act::Names(name), Outcome::Done | Outcome::MailboxCreated { .. }) => self.names.push(name),
+            (Act::Annotates(mailbox, entries), Outcome::Done) => {
+                self.changes.extend(mailbox);
+                let entries = entries.into_iter().map(|entry| AnnotationNews { mailbox, entry });
+                self.annotations.extend(entries);
+            }
             _ => {}
         }
     }

@@ -3,10 +3,14 @@
 //! One for all listeners of an account: each remembers how far it has heard. Apply writes and waits for none; whoever
 //! lags further than is remembered compares whole.
 
-use std::collections::BTreeMap;
+mod room;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
+
+pub use room::Newsroom;
 
 use super::change::MessagesChanged;
 use super::record::MailboxRecord;
@@ -14,6 +18,8 @@ use crate::mail::ids::{MailboxId, ModSeq, Uid, UidValidity};
 
 /// Mailboxes whose last change is remembered for an account; of more, those that changed longest ago are forgotten.
 pub const CHANGED_MAILBOXES_MAX: usize = 1_024;
+/// Changes of annotations that are remembered for an account; of more, the oldest are forgotten.
+pub const CHANGED_ANNOTATIONS_MAX: usize = 1_024;
 
 /// A mailbox in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +39,25 @@ pub struct MailboxNews {
     pub flags_changed: bool,
 }
 
+/// An annotation that was set or removed (RFC 5464).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AnnotationNews {
+    /// `None` is the server.
+    pub mailbox: Option<MailboxId>,
+    pub entry: String,
+}
+
 /// What a listener has not heard yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     /// What it will have heard then.
     pub version: u64,
-    /// Mailboxes were made, deleted, renamed, or their subscriptions changed.
+    /// Mailboxes were made, deleted, renamed, or their subscriptions or what others may do with them changed.
     pub list_changed: bool,
-    /// Ascending by mailbox.
-    pub mailboxes: Vec<MailboxNews>,
+    /// Ascending by mailbox. `None`: more than is remembered, compare whole.
+    pub mailboxes: Option<Vec<MailboxNews>>,
+    /// As they happened, one for each time. `None`: more than are remembered.
+    pub annotations: Option<Vec<AnnotationNews>>,
 }
 
 /// The newest of each mailbox, and a counter that ticks at each change.
@@ -58,6 +74,12 @@ struct Remembered {
     mailboxes: BTreeMap<MailboxId, Entry>,
     /// Whoever has heard less than this lacks what is forgotten.
     floor: u64,
+    /// By versions, ascending.
+    annotations: VecDeque<(u64, AnnotationNews)>,
+    /// The same for annotations.
+    annotations_floor: u64,
+    /// Mailboxes of others of which this account hears, too.
+    of_others: BTreeSet<MailboxId>,
 }
 
 #[derive(Debug)]
@@ -77,23 +99,23 @@ impl SharedNews {
         self.version.subscribe()
     }
 
-    /// What changed after `heard`; `None` when that is no longer all remembered: compare whole.
-    pub fn since(&self, heard: u64) -> Option<News> {
+    /// What changed after `heard`.
+    pub fn since(&self, heard: u64) -> News {
         let remembered = self.held();
-        if heard < remembered.floor {
-            return None;
-        }
         let changed = remembered.mailboxes.iter().filter(|(_, entry)| entry.changed_at > heard);
         let mailboxes = changed.map(|(mailbox, entry)| MailboxNews {
             mailbox: *mailbox,
             counts: entry.counts,
             flags_changed: entry.flags_changed_at > heard,
         });
-        Some(News {
+        let annotated = remembered.annotations.iter().filter(|(at, _)| *at > heard);
+        News {
             version: remembered.version,
             list_changed: remembered.list_changed_at > heard,
-            mailboxes: mailboxes.collect(),
-        })
+            mailboxes: (heard >= remembered.floor).then(|| mailboxes.collect()),
+            annotations: (heard >= remembered.annotations_floor)
+                .then(|| annotated.map(|(_, news)| news.clone()).collect()),
+        }
     }
 
     pub fn list_changed(&self) {
@@ -108,11 +130,45 @@ impl SharedNews {
         self.tick(|remembered| remembered.take_in(change));
     }
 
+    /// Annotations of a mailbox, or of the server.
+    pub fn annotations_changed<'a>(
+        &self,
+        mailbox: Option<MailboxId>,
+        entries: impl IntoIterator<Item = &'a String>,
+    ) {
+        let mut entries = entries.into_iter().peekable();
+        if entries.peek().is_some() {
+            self.tick(|remembered| {
+                for entry in entries {
+                    remembered.annotated(AnnotationNews { mailbox, entry: entry.clone() });
+                }
+            });
+        }
+    }
+
+    /// From now on what changes in these mailboxes of others is heard, and in no other of theirs. Whoever listens
+    /// compares the lists once more: something may have happened since they were read.
+    fn hear_of_others(&self, mailboxes: BTreeSet<MailboxId>) {
+        if self.held().of_others != mailboxes {
+            self.tick(|remembered| {
+                remembered.of_others = mailboxes;
+                remembered.list_changed_at = remembered.version;
+            });
+        }
+    }
+
+    fn hears_of(&self, mailbox: MailboxId) -> bool {
+        self.held().of_others.contains(&mailbox)
+    }
+
     /// Anything may have changed: all listeners are to compare whole.
     pub fn forget(&self) {
         self.tick(|remembered| {
             remembered.mailboxes.clear();
             remembered.floor = remembered.version;
+            remembered.annotations.clear();
+            remembered.annotations_floor = remembered.version;
+            remembered.list_changed_at = remembered.version;
         });
     }
 
@@ -143,6 +199,15 @@ impl Remembered {
             flags_changed_at: if change.flags_changed { version } else { known },
         };
         self.mailboxes.insert(change.mailbox, entry);
+    }
+
+    fn annotated(&mut self, news: AnnotationNews) {
+        if self.annotations.len() == CHANGED_ANNOTATIONS_MAX
+            && let Some((at, _)) = self.annotations.pop_front()
+        {
+            self.annotations_floor = at;
+        }
+        self.annotations.push_back((self.version, news));
     }
 
     /// A half at a time, so that the search for the oldest is seldom.
@@ -209,25 +274,25 @@ mod tests {
 
     fn changed(news: &News) -> Vec<(u64, u64, bool)> {
         let one = |it: &MailboxNews| (it.mailbox.0, it.counts.highest_modseq.0, it.flags_changed);
-        news.mailboxes.iter().map(one).collect()
+        news.mailboxes.as_ref().expect("all is remembered").iter().map(one).collect()
     }
 
     #[test]
     fn each_listener_hears_what_it_has_not_heard() {
         let shared = SharedNews::default();
         shared.messages_changed(&change(5, 2, true));
-        let early = shared.since(0).unwrap();
+        let early = shared.since(0);
         assert_eq!(changed(&early), [(5, 2, true)]);
         assert!(!early.list_changed);
         shared.messages_changed(&change(5, 3, false));
         shared.messages_changed(&change(3, 2, false));
         shared.list_changed();
-        let news = shared.since(early.version).unwrap();
+        let news = shared.since(early.version);
         assert_eq!(changed(&news), [(3, 2, false), (5, 3, false)]);
         assert!(news.list_changed);
-        assert_eq!(changed(&shared.since(0).unwrap()), [(3, 2, false), (5, 3, true)]);
-        let nothing = shared.since(news.version).unwrap();
-        assert!(nothing.mailboxes.is_empty() && !nothing.list_changed);
+        assert_eq!(changed(&shared.since(0)), [(3, 2, false), (5, 3, true)]);
+        let nothing = shared.since(news.version);
+        assert!(changed(&nothing).is_empty() && !nothing.list_changed);
     }
 
     #[test]
@@ -243,16 +308,40 @@ mod tests {
         for mailbox in 0..CHANGED_MAILBOXES_MAX as u64 {
             shared.messages_changed(&change(mailbox, 2, false));
         }
-        assert_eq!(shared.since(0).unwrap().mailboxes.len(), CHANGED_MAILBOXES_MAX);
+        assert_eq!(changed(&shared.since(0)).len(), CHANGED_MAILBOXES_MAX);
         shared.messages_changed(&change(0, 3, false));
-        assert!(shared.since(0).is_some(), "a mailbox that is remembered takes no more room");
+        assert!(shared.since(0).mailboxes.is_some(), "a mailbox that is remembered takes no more room");
         let heard = shared.version();
         shared.messages_changed(&change(999_999, 2, false));
-        assert_eq!(shared.since(0), None);
-        assert_eq!(changed(&shared.since(heard).unwrap()), [(999_999, 2, false)]);
+        assert_eq!(shared.since(0).mailboxes, None);
+        assert_eq!(changed(&shared.since(heard)), [(999_999, 2, false)]);
         assert!(shared.held().mailboxes.len() <= CHANGED_MAILBOXES_MAX);
         shared.forget();
-        assert_eq!(shared.since(heard), None);
-        assert!(shared.since(shared.version()).unwrap().mailboxes.is_empty());
+        let news = shared.since(heard);
+        assert_eq!((news.mailboxes, news.annotations), (None, None));
+        assert!(changed(&shared.since(shared.version())).is_empty());
+    }
+
+    #[test]
+    fn annotations_are_told_each_time_and_are_bounded() {
+        let shared = SharedNews::default();
+        let entries = |count: usize| (0..count).map(|at| format!("/private/{at}")).collect::<Vec<_>>();
+        shared.annotations_changed(None, &entries(0));
+        assert_eq!(shared.version(), 0);
+        shared.annotations_changed(Some(MailboxId(5)), &entries(2));
+        shared.annotations_changed(None, &entries(1));
+        let told = |heard| {
+            let news = shared.since(heard).annotations?;
+            Some(news.into_iter().map(|it| (it.mailbox.map(|id| id.0), it.entry)).collect::<Vec<_>>())
+        };
+        let all = [(Some(5), "/private/0"), (Some(5), "/private/1"), (None, "/private/0")];
+        assert_eq!(told(0).unwrap(), all.map(|(mailbox, entry)| (mailbox, entry.to_owned())));
+        assert_eq!(told(1).unwrap().len(), 1);
+        shared.annotations_changed(None, &entries(CHANGED_ANNOTATIONS_MAX - 3));
+        assert_eq!(told(0).map(|told| told.len()), Some(CHANGED_ANNOTATIONS_MAX));
+        shared.annotations_changed(None, &entries(1));
+        assert_eq!(told(0), None);
+        assert!(told(1).is_some());
+        assert!(shared.since(0).mailboxes.is_some());
     }
 }
