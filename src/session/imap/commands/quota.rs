@@ -2,6 +2,8 @@
 
 use bytes::BytesMut;
 
+use crate::mail::ids::AccountId;
+use crate::mail::rights::Rights;
 use crate::session::imap::core::{Core, Io, Next, Reply, Task};
 use crate::session::imap::grammar::{MailboxName, NameCoding};
 use crate::session::imap::question::{Answer, Question};
@@ -9,57 +11,161 @@ use crate::session::imap::string::write_string;
 use crate::session::imap::write;
 use crate::state::apply::MAILBOXES_MAX;
 use crate::state::namespace::{self, Place};
-use crate::state::record::Quota;
+use crate::state::record::{MailboxRecord, Quota};
 
 /// As Dovecot calls it.
-const ROOT: &[u8] = b"User quota";
+const ROOT: &str = "User quota";
+
+/// Another's is named as Dovecot names it, too.
+fn others_root(user: &str) -> String {
+    format!("{user}:{ROOT}")
+}
+
+fn owner_in(root: &[u8]) -> Option<&str> {
+    std::str::from_utf8(root).ok()?.strip_suffix(ROOT)?.strip_suffix(':')
+}
+
+/// What is told of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    /// RFC 9208 6: to who may look a mailbox up and not read it, how many mailboxes there are.
+    Mailboxes,
+    All,
+}
+
+impl Told {
+    /// By what others may do with a mailbox that counts for it.
+    fn to(record: &MailboxRecord) -> Self {
+        if record.rights.has(Rights::READ) { Self::All } else { Self::Mailboxes }
+    }
+}
+
+enum Stage {
+    Begin,
+    /// Whose another's root is.
+    Owner,
+    /// What he shares.
+    Visible(AccountId),
+    /// The mailbox, another's.
+    Mailbox,
+    Quota(Told),
+}
 
 pub struct GetQuota {
-    pub root: Vec<u8>,
+    root: Vec<u8>,
+    stage: Stage,
+}
+
+impl GetQuota {
+    pub fn new(root: Vec<u8>) -> Self {
+        Self { root, stage: Stage::Begin }
+    }
+
+    fn ask(&mut self, owner: AccountId, told: Told) -> Next {
+        self.stage = Stage::Quota(told);
+        Next::Ask(Question::Quota(owner))
+    }
 }
 
 impl Task for GetQuota {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        match answer {
-            None if self.root != ROOT => Next::Done(Reply::no("NONEXISTENT", "There is no such quota root")),
-            None => Next::Ask(Question::Quota(core.account())),
-            Some(Answer::Quota(quota)) => {
-                write_quota(&quota, io.out);
+        match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
+            (Stage::Begin, None) if self.root == ROOT.as_bytes() => self.ask(core.account(), Told::All),
+            (Stage::Begin, None) => match owner_in(&self.root) {
+                Some(user) => {
+                    self.stage = Stage::Owner;
+                    Next::Ask(Question::Account(user.to_owned()))
+                }
+                None => no_such_root(),
+            },
+            (Stage::Owner, Some(Answer::Account(Some(owner)))) => {
+                self.stage = Stage::Visible(owner);
+                Next::Ask(Question::Visible(core.account()))
+            }
+            (Stage::Owner, Some(Answer::Account(None))) => no_such_root(),
+            (Stage::Visible(owner), Some(Answer::Mailboxes(mailboxes))) if owner != core.account() => {
+                match mailboxes.iter().filter(|record| record.account == owner).map(Told::to).max() {
+                    Some(told) => self.ask(owner, told),
+                    None => no_such_root(),
+                }
+            }
+            (Stage::Visible(_), Some(Answer::Mailboxes(_))) => no_such_root(),
+            (Stage::Quota(told), Some(Answer::Quota(quota))) => {
+                write_quota(&self.root, (&quota, told), io.out);
                 Next::Done(Reply::ok("That is how much"))
             }
-            answer => Next::Done(Reply::unexpected(answer)),
+            (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }
 }
 
-pub struct GetQuotaRoot(pub MailboxName);
+fn no_such_root() -> Next {
+    Next::Done(Reply::no("NONEXISTENT", "There is no such quota root"))
+}
+
+pub struct GetQuotaRoot {
+    mailbox: MailboxName,
+    root: String,
+    stage: Stage,
+}
+
+impl GetQuotaRoot {
+    pub fn new(mailbox: MailboxName) -> Self {
+        Self { mailbox, root: ROOT.to_owned(), stage: Stage::Begin }
+    }
+
+    fn begin(&mut self, core: &Core, out: &mut BytesMut) -> Next {
+        let Some(mailbox) = &self.mailbox.0 else {
+            return Next::Done(Reply::no("CANNOT", "That cannot be the name of a mailbox"));
+        };
+        match namespace::place(mailbox) {
+            Place::Own(_) => self.ask(core.account(), Told::All),
+            Place::Level => {
+                write_root(mailbox, None, core.names, out);
+                Next::Done(Reply::ok("There is nothing that counts"))
+            }
+            Place::Of { user, .. } => {
+                self.root = others_root(user);
+                self.stage = Stage::Mailbox;
+                Next::Ask(core.reach(mailbox.clone(), Rights::LOOKUP))
+            }
+        }
+    }
+
+    fn ask(&mut self, owner: AccountId, told: Told) -> Next {
+        self.stage = Stage::Quota(told);
+        Next::Ask(Question::Quota(owner))
+    }
+}
 
 impl Task for GetQuotaRoot {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
-        match (answer, &self.0.0) {
-            // RFC 9208 8: what others use is theirs to know; in our answer their mailboxes have no root.
-            (_, Some(mailbox)) if !matches!(namespace::place(mailbox), Place::Own(_)) => {
-                write_root(mailbox, None, core.names, io.out);
-                Next::Done(Reply::ok("It is counted for its owner"))
+        match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
+            (Stage::Begin, None) => self.begin(core, io.out),
+            (Stage::Mailbox, Some(Answer::Mailbox(None))) => Next::Done(Reply::no_such_mailbox()),
+            (Stage::Mailbox, Some(Answer::Mailbox(Some(record)))) => {
+                if record.account == core.account() {
+                    ROOT.clone_into(&mut self.root);
+                }
+                self.ask(record.account, Told::to(&record))
             }
-            (_, None) => Next::Done(Reply::no("CANNOT", "That cannot be the name of a mailbox")),
-            (None, Some(_)) => Next::Ask(Question::Quota(core.account())),
-            (Some(Answer::Quota(quota)), Some(mailbox)) => {
-                write_root(mailbox, Some(ROOT), core.names, io.out);
-                write_quota(&quota, io.out);
+            (Stage::Quota(told), Some(Answer::Quota(quota))) => {
+                let mailbox = self.mailbox.0.as_deref().unwrap_or_default();
+                write_root(mailbox, Some(&self.root), core.names, io.out);
+                write_quota(self.root.as_bytes(), (&quota, told), io.out);
                 Next::Done(Reply::ok("That is how much"))
             }
-            (answer, _) => Next::Done(Reply::unexpected(answer)),
+            (_, answer) => Next::Done(Reply::unexpected(answer)),
         }
     }
 }
 
-fn write_root(mailbox: &str, root: Option<&[u8]>, names: NameCoding, out: &mut BytesMut) {
+fn write_root(mailbox: &str, root: Option<&str>, names: NameCoding, out: &mut BytesMut) {
     out.extend_from_slice(b"* QUOTAROOT ");
     write::mailbox_name(mailbox, names, out);
     if let Some(root) = root {
         out.extend_from_slice(b" ");
-        write_string(root, out);
+        write_string(root.as_bytes(), out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -74,11 +180,11 @@ impl Task for SetQuota {
 }
 
 /// RFC 9208 4.2.1: only what is limited is named.
-fn write_quota(quota: &Quota, out: &mut BytesMut) {
+fn write_quota(root: &[u8], (quota, told): (&Quota, Told), out: &mut BytesMut) {
     out.extend_from_slice(b"* QUOTA ");
-    write_string(ROOT, out);
+    write_string(root, out);
     out.extend_from_slice(b" (");
-    if let Some(bytes_max) = quota.bytes_max {
+    if let Some(bytes_max) = quota.bytes_max.filter(|_| told == Told::All) {
         let (used, max) = (kibibytes(quota.used_bytes), kibibytes(bytes_max));
         out.extend_from_slice(format!("STORAGE {used} {max} ").as_bytes());
     }
