@@ -11,6 +11,7 @@
 //! | [`node`] | composition root: builds bottom-up, stops top-down; alone knows everyone |
 //! | [`admin`] | operators: command line, control socket, demo |
 //! | [`session`] | clients: one driver feeding pure machines: SMTP, LMTP, IMAP, POP3 |
+//! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
 //! | [`state`] | the replicated truth: commands, apply, views; pure |
@@ -23,6 +24,7 @@ pub mod admin;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod dns;
 pub mod mail;
 pub mod node;
 pub mod session;

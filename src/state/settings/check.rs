@@ -1,6 +1,8 @@
 //! Whether a value is allowed, and its canonical text. Proposers check; apply does not, since two
 //! builds may have different tables.
 
+// Of `core`: addresses, and no sockets.
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
 use super::table::{Kind, Setting, find};
@@ -111,6 +113,7 @@ impl Setting {
                 one_or_none.then(|| value.to_owned()).ok_or_else(bounds)
             }
             Kind::Addresses { count_max } => addresses(value, count_max).ok_or_else(bounds),
+            Kind::Servers { count_max, port } => servers(value, count_max, port).ok_or_else(bounds),
         }
     }
 
@@ -133,6 +136,10 @@ impl Setting {
             Kind::CharacterOrNone(allowed) => format!("empty or one of {allowed}"),
             Kind::Addresses { count_max } => {
                 format!("a list of at most {count_max} addresses or user names, parted by commas")
+            }
+            Kind::Servers { count_max, port } => {
+                let form = "IP addresses with a port (192.0.2.1:53), parted by commas";
+                format!("a list of at most {count_max} {form}; without one it is {port}")
             }
         }
     }
@@ -182,6 +189,16 @@ pub(super) fn size(bytes: u64) -> String {
         Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
         None => format!("{bytes} bytes"),
     }
+}
+
+fn servers(text: &str, count_max: usize, port: u16) -> Option<String> {
+    let server = |part: &str| {
+        let bare = || part.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, port));
+        part.parse().ok().or_else(bare).filter(|server: &SocketAddr| server.port() != 0)
+    };
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let all: Option<Vec<String>> = parts.map(|part| server(part).map(|it| it.to_string())).collect();
+    all.filter(|all| all.len() <= count_max).map(|all| all.join(","))
 }
 
 fn addresses(text: &str, count_max: usize) -> Option<String> {

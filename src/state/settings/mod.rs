@@ -12,6 +12,9 @@ pub use check::{validate, validate_changes};
 pub use docs::markdown;
 pub use table::{Kind, Setting, TABLE, find};
 
+// Of `core`: addresses, and no sockets.
+use core::net::SocketAddr;
+
 use super::directory::Directory;
 
 /// The settings in force: what was set, over the table's defaults.
@@ -211,6 +214,11 @@ impl<'a> Settings<'a> {
     /// Whether SCRAM is offered, and what it needs of passwords kept.
     pub fn auth_scram(&self) -> bool {
         self.flag("auth.scram")
+    }
+
+    /// The preferred one first. Empty: those that the system knows.
+    pub fn dns_servers(&self) -> Vec<SocketAddr> {
+        self.get("dns.servers").split(',').filter_map(|server| server.parse().ok()).collect()
     }
 
     pub fn cluster_degraded_ack(&self) -> DegradedAck {

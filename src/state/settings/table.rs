@@ -56,6 +56,11 @@ pub enum Kind {
     Addresses {
         count_max: usize,
     },
+    /// `address:port`, parted by commas; may be empty. A port that is left out is `port`.
+    Servers {
+        count_max: usize,
+        port: u16,
+    },
 }
 
 const MIB: u64 = 1 << 20;
@@ -260,6 +265,12 @@ pub const TABLE: &[Setting] = &[
         Kind::BytesOrUnlimited { min: MIB, max: 1 << 50 },
         "unlimited",
         "Space of users whose own quota is not set (row 54).",
+    ),
+    setting(
+        "dns.servers",
+        Kind::Servers { count_max: 4, port: 53 },
+        "",
+        "The name servers, the preferred one first (row 28). Empty: those in each node's /etc/resolv.conf.",
     ),
     setting(
         "cluster.degraded_ack",

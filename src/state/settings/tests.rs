@@ -49,6 +49,10 @@ fn each_getter_has_its_row_in_the_table() {
     assert!(!settings.auth_plaintext_without_tls());
     assert_eq!(settings.cluster_degraded_ack(), DegradedAck::Allow);
     assert_eq!(settings.quota_default_bytes(), None);
+    assert_eq!(settings.dns_servers(), []);
+    let directory = with(&[("dns.servers", "192.0.2.53:53,[2001:db8::53]:5353")]);
+    let servers = ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:5353".parse().unwrap()];
+    assert_eq!(directory.settings().dns_servers(), servers);
 }
 
 #[test]
@@ -66,6 +70,13 @@ fn values_are_bounded_and_made_canonical() {
         ("imap.server_comment", "", ""),
         ("imap.server_admin", "mailto:help@example.test", "mailto:help@example.test"),
         ("imap.server_admin", "", ""),
+        (
+            "dns.servers",
+            "192.0.2.53, [2001:DB8::53]:5353, 2001:db8::1,",
+            "192.0.2.53:53,[2001:db8::53]:5353,[2001:db8::1]:53",
+        ),
+        ("dns.servers", "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1", "1.1.1.1:53,1.1.1.1:53,1.1.1.1:53,1.1.1.1:53"),
+        ("dns.servers", " ", ""),
     ] {
         assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
     }
@@ -91,6 +102,10 @@ fn values_are_bounded_and_made_canonical() {
         ("imap.server_admin", "1a:b"),
         ("smtp.postmaster", "a b"),
         ("smtp.postmaster", "@"),
+        ("dns.servers", "ns1.example.test"),
+        ("dns.servers", "192.0.2.53:0"),
+        ("dns.servers", "192.0.2.53:65536"),
+        ("dns.servers", "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1"),
     ] {
         let error = validate(key, value).expect_err(key);
         assert!(error.starts_with(&format!("{key}: \"")) && !error.contains('\n'), "{error}");
