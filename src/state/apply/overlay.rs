@@ -1,8 +1,6 @@
 //! A batch that is being gathered, laid over the rows it will be written to.
 
-use std::ops::ControlFlow;
-
-use crate::state::rows::{Batch, Rows, RowsError, Visit};
+use crate::state::rows::{Batch, Rows, RowsError, Visit, scan_under};
 
 /// Pending writes. Many entries are applied into one overlay and see each other's writes; then
 /// [`Overlay::into_batch`] is written in one atomic step.
@@ -47,37 +45,7 @@ impl Overlay {
 
     /// Visits the rows with `from <= key < to` as they will stand once this overlay is written.
     pub fn scan(&self, rows: &dyn Rows, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), RowsError> {
-        if from >= to {
-            return Ok(());
-        }
-        let mut pending = self.pending.range(from.to_vec()..to.to_vec()).peekable();
-        let mut stopped = false;
-        rows.scan(from, to, &mut |key, value| {
-            while let Some((written, new)) = pending.next_if(|(written, _)| written.as_slice() < key) {
-                if let Some(new) = new
-                    && visit(written, new).is_break()
-                {
-                    stopped = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let flow = match pending.next_if(|(written, _)| written.as_slice() == key) {
-                Some((_, Some(new))) => visit(key, new),
-                Some((_, None)) => ControlFlow::Continue(()),
-                None => visit(key, value),
-            };
-            stopped = flow.is_break();
-            flow
-        })?;
-        for (key, value) in pending {
-            if stopped {
-                break;
-            }
-            if let Some(value) = value {
-                stopped = visit(key, value).is_break();
-            }
-        }
-        Ok(())
+        scan_under(&self.pending, (from, to), visit, |visit| rows.scan(from, to, visit))
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -115,6 +83,8 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -1,8 +1,9 @@
-//! The metadata rows on disk, in sled: one writer thread, a CRC on every row, a real point of durability,
-//! exact views while writes go on.
+//! The metadata rows on disk, in sled: one writer thread, which gets them a portion at a time, a CRC on every row, a
+//! real point of durability, exact views while writes go on.
 
 pub(in crate::store) mod engine;
 mod overlay;
+mod recent;
 mod seam;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,12 @@ use arc_swap::ArcSwap;
 
 pub use self::engine::Row;
 use self::engine::{Engine, check_sizes, io_error};
+use self::recent::{Recent, Taken};
 pub use self::seam::RowDisk;
 use self::writer::{Answer, Core, Ordered, Queue, Turn, Writer};
 use super::files::{self, DirLock};
 use crate::clock::Clock;
-use crate::state::rows::{Batch, Rows, RowsError};
+use crate::state::rows::{Batch, Rows, RowsError, scan_under};
 
 /// Names the generation of rows that counts; replaced as a whole by an installation.
 const CURRENT_NAME: &str = "CURRENT";
@@ -109,6 +111,7 @@ impl Tables {
             queue: Mutex::new(Queue::default()),
             work: Condvar::new(),
             room: Condvar::new(),
+            recent: Recent::default(),
         });
         let writer = Writer::new(core.clone(), generation);
         let thread = std::thread::Builder::new()
@@ -142,12 +145,13 @@ impl Tables {
         Ok(aside)
     }
 
-    /// Writes a batch as a whole; blocks until readers see it. Not durable before [`Tables::sync`].
+    /// Writes a batch as a whole; readers see it when it returns. Not durable before [`Tables::sync`]: after a crash the
+    /// rows are as some batch since then left them. Blocks.
     /// Deletes of many rows are split by the caller (a thousand a batch): the engine holds each in memory.
     pub fn write(&self, batch: Batch) -> Result<(), TablesError> {
         check_sizes(&batch)?;
         match &self.kept {
-            Kept::Files(handle) => handle.ask(|answer| Ordered::Write(batch, answer)),
+            Kept::Files(handle) => handle.write(batch),
             Kept::Elsewhere(disk) => disk.write(batch),
         }
     }
@@ -200,6 +204,20 @@ impl Tables {
 }
 
 impl Handle {
+    fn write(&self, batch: Batch) -> Result<(), TablesError> {
+        match self.core.recent.take_in(batch)? {
+            Taken::Gathered => Ok(()),
+            Taken::First => {
+                // Under the queue's lock, so that a writer that is about to wait does not miss it.
+                drop(self.core.lock());
+                self.core.work.notify_one();
+                Ok(())
+            }
+            Taken::Full => self.ask(Ordered::Flush),
+            Taken::Through(batch) => self.ask(|answer| Ordered::Write(batch, answer)),
+        }
+    }
+
     /// Queues and waits for the answer; waits for room first.
     fn ask(&self, job: impl FnOnce(Answer<()>) -> Ordered) -> Result<(), TablesError> {
         let core = &self.core;
@@ -220,6 +238,9 @@ impl Rows for Tables {
         match &self.kept {
             Kept::Files(handle) => {
                 let core = &handle.core;
+                if let Some(recent) = core.recent.get(key) {
+                    return Ok(recent);
+                }
                 core.noting(core.engine.load().get(key)).map_err(rows_error)
             }
             Kept::Elsewhere(disk) => disk.get(key),
@@ -238,7 +259,12 @@ impl Rows for Tables {
         match &self.kept {
             Kept::Files(handle) => {
                 let core = &handle.core;
-                core.noting(core.engine.load_full().scan(from, Some(to), visit)).map_err(rows_error)
+                // Before the engine is looked at: what leaves for it meanwhile is seen twice, not missed.
+                let recent = core.recent.between(from, to);
+                let engine = core.engine.load_full();
+                let scanned =
+                    scan_under(&recent, (from, to), visit, |visit| engine.scan(from, Some(to), visit));
+                core.noting(scanned).map_err(rows_error)
             }
             Kept::Elsewhere(disk) => disk.scan(from, to, visit),
         }

@@ -58,6 +58,29 @@ fn rows_are_read_as_from_memory_and_are_there_after_a_restart() {
 }
 
 #[test]
+fn what_gathers_is_seen_at_once_and_goes_into_the_engine_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let Kept::Files(handle) = &tables.kept else { unreachable!() };
+    tables.write(put([(1, 1), (2, 2)])).unwrap();
+    tables.sync().unwrap();
+    let mut batch = put([(3, 3)]);
+    batch.insert(key_of(1), None);
+    tables.write(batch.clone()).unwrap();
+    assert_eq!(all(&tables).into_keys().collect::<Vec<_>>(), [key_of(2), key_of(3)]);
+    assert_eq!(tables.get(&key_of(1)).unwrap(), None);
+    let in_engine = || handle.core.engine.load().get(&key_of(3)).unwrap();
+    while in_engine().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(handle.core.engine.load().get(&key_of(1)).unwrap().is_none());
+    // More than may gather: in the engine when it returns.
+    let many = put((0..3_000).map(|key| (key, 7)));
+    tables.write(many).unwrap();
+    assert_eq!(handle.core.engine.load().get(&key_of(2_999)).unwrap(), Some(value_of(7)));
+}
+
+#[test]
 fn a_key_or_value_one_byte_too_large_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let tables = Tables::open(dir.path()).unwrap();

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::engine::{Engine, Row, io_error};
 use super::overlay::Overlay;
+use super::recent::Recent;
 use super::{CURRENT_NAME, TablesError, TablesLimits, generation_name};
 use crate::state::rows::Batch;
 use crate::store::files;
@@ -19,8 +20,14 @@ pub type Answer<T> = SyncSender<Result<T, TablesError>>;
 /// What is done in the order it was asked.
 pub enum Ordered {
     Write(Batch, Answer<()>),
+    /// Brings into the engine what gathered.
+    Flush(Answer<()>),
     Sync(Answer<()>),
-    Install { engine: Engine, generation: u64, answer: Answer<()> },
+    Install {
+        engine: Engine,
+        generation: u64,
+        answer: Answer<()>,
+    },
 }
 
 /// What goes on while writers are throttled.
@@ -47,6 +54,7 @@ pub struct Core {
     pub queue: Mutex<Queue>,
     pub work: Condvar,
     pub room: Condvar,
+    pub recent: Recent,
 }
 
 impl Core {
@@ -83,6 +91,8 @@ pub struct Writer {
 enum Work {
     Ordered(Vec<Ordered>),
     Turn(Turn),
+    /// What gathered has waited long enough.
+    Due,
     Stalled,
     Closed,
 }
@@ -97,10 +107,23 @@ impl Writer {
             match self.next_work() {
                 Work::Ordered(group) => self.handle_group(group),
                 Work::Turn(turn) => self.handle_turn(turn),
+                Work::Due => drop(self.flush()),
                 Work::Stalled => self.abandon_stalled(),
                 Work::Closed => break,
             }
         }
+        let _ = self.flush();
+    }
+
+    /// Who writes next hears of an error.
+    fn flush(&mut self) -> Result<(), TablesError> {
+        let batch = self.core.recent.leave();
+        let written = match batch.is_empty() {
+            true => Ok(()),
+            false => self.core.noting(self.core.engine.load().apply(&batch)),
+        };
+        self.core.recent.left(written.clone());
+        written
     }
 
     /// Turns come first; writes wait while a view's pre-images are at their bound.
@@ -119,6 +142,11 @@ impl Writer {
             if queue.closed && queue.ordered.is_empty() {
                 return Work::Closed;
             }
+            let due = self.core.recent.due();
+            let due_in = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if due_in.is_some_and(|left| left.is_zero()) {
+                return Work::Due;
+            }
             queue = match deadline {
                 // Without a waiting write nobody is hurt by a view that rests.
                 Some(deadline) if !queue.ordered.is_empty() => {
@@ -128,7 +156,12 @@ impl Writer {
                     }
                     core.work.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
                 }
-                Some(_) | None => core.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(_) | None => match due_in {
+                    Some(left) => {
+                        core.work.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                    None => core.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                },
             };
         }
     }
@@ -144,6 +177,7 @@ impl Writer {
     fn abandon_stalled(&mut self) {
         let (bound, stall) = (self.core.limits.before_images_bytes_max, self.core.limits.view_stall);
         self.views.retain(|_, view| view.overlay.bytes < bound || view.touched.elapsed() < stall);
+        self.core.recent.set_through(!self.views.is_empty());
         tracing::warn!("a view of the tables stalled while writers waited; it was abandoned");
     }
 
@@ -156,12 +190,19 @@ impl Writer {
                     merged.extend(batch);
                     waiting.push(answer);
                 }
+                Ordered::Flush(answer) => {
+                    self.write(&mut merged, &mut waiting);
+                    tell(&answer, self.flush());
+                }
                 Ordered::Sync(answer) => {
                     self.write(&mut merged, &mut waiting);
-                    tell(&answer, self.core.noting(self.core.engine.load().sync()));
+                    let synced = self.flush().and_then(|()| self.core.noting(self.core.engine.load().sync()));
+                    tell(&answer, synced);
                 }
                 Ordered::Install { engine, generation, answer } => {
                     self.write(&mut merged, &mut waiting);
+                    // The old rows are wanted only if the new ones do not come to count.
+                    let _ = self.flush();
                     tell(&answer, self.install(engine, generation));
                 }
             }
@@ -193,6 +234,7 @@ impl Writer {
             return switched;
         }
         self.views.clear();
+        self.core.recent.begin_anew();
         drop(self.core.engine.swap(Arc::new(engine)));
         let old = self.core.dir.join(generation_name(std::mem::replace(&mut self.generation, generation)));
         if let Err(error) = fs::remove_dir_all(&old) {
@@ -204,13 +246,23 @@ impl Writer {
     fn handle_turn(&mut self, turn: Turn) {
         match turn {
             Turn::Begin(answer) => {
-                let view = self.next_view;
-                self.next_view += 1;
-                self.views.insert(view, OpenView { overlay: Overlay::default(), touched: Instant::now() });
-                tell(&answer, Ok(view));
+                // What is written from now on is met here, where views keep what was before it.
+                self.core.recent.set_through(true);
+                let begun = self.flush().map(|()| {
+                    let view = self.next_view;
+                    self.next_view += 1;
+                    self.views
+                        .insert(view, OpenView { overlay: Overlay::default(), touched: Instant::now() });
+                    view
+                });
+                self.core.recent.set_through(!self.views.is_empty());
+                tell(&answer, begun);
             }
             Turn::Next { view, rows_max, answer } => tell(&answer, self.next_rows(view, rows_max)),
-            Turn::End(view) => drop(self.views.remove(&view)),
+            Turn::End(view) => {
+                self.views.remove(&view);
+                self.core.recent.set_through(!self.views.is_empty());
+            }
         }
     }
 
