@@ -1,5 +1,6 @@
 //! Answers a POP3 session's questions from the replicated truth.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,26 +8,35 @@ use tracing::{info, warn};
 
 use super::machine::{Answer, Maildrop, NoEntry, Pop3, Question};
 use crate::cluster::replica::{Fault, Replica};
-use crate::mail::ids::{AccountId, MailboxId, Uid};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid};
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Claim, Logins, Standing};
-use crate::session::reading::ReadingRoom;
+use crate::session::reading::{ReadingRoom, UNCOUNTED_BYTES_MAX};
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::record::MessageRecord;
 use crate::state::view::SharedView;
+
+/// Messages that are read together, and their bytes, when a client takes one after the other.
+const READ_TOGETHER_MAX: usize = 8;
+const READ_TOGETHER_BYTES_MAX: u64 = UNCOUNTED_BYTES_MAX;
 
 pub struct Pop3Backend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
     reading: Arc<ReadingRoom>,
     inbox: Option<(MailboxId, Arc<SharedView>)>,
+    /// The message that was asked for last.
+    last: Uid,
+    /// Messages behind it, read with it; ascending.
+    ahead: VecDeque<(Uid, Bytes)>,
     who: Option<Authenticated>,
 }
 
 impl<R: Replica> Pop3Backend<R> {
     /// `reading` is shared by all sessions of a node.
     pub fn new(replica: R, logins: Arc<Logins>, reading: Arc<ReadingRoom>) -> Self {
-        Self { replica, logins, reading, inbox: None, who: None }
+        Self { replica, logins, reading, inbox: None, last: Uid(0), ahead: VecDeque::new(), who: None }
     }
 
     async fn log_in(&mut self, claim: &Claim) -> Result<(Authenticated, Maildrop), NoEntry> {
@@ -51,9 +61,43 @@ impl<R: Replica> Pop3Backend<R> {
     async fn body(&mut self, uid: Uid) -> Result<Option<Bytes>, Fault> {
         let found = self.inbox.as_ref().and_then(|(_, view)| view.read(|view| view.get(uid)));
         let Some(message) = found else { return Ok(None) };
+        self.ahead.retain(|(ahead, _)| *ahead >= uid);
+        if self.ahead.front().is_some_and(|(ahead, _)| *ahead == uid) {
+            self.last = uid;
+            return Ok(self.ahead.pop_front().map(|(_, body)| body));
+        }
+        let together = self.messages_with(uid);
+        self.last = uid;
+        if together.len() > 1 {
+            let ids: Vec<BodyId> = together.iter().map(|message| message.body).collect();
+            let mut bodies = self.replica.bodies(&ids).await.into_iter();
+            let body = bodies.next().unwrap_or(Err(Fault::ShuttingDown))?;
+            let behind = together[1..].iter().zip(bodies);
+            self.ahead = behind.map_while(|(message, body)| Some((message.uid, body.ok()?))).collect();
+            return Ok(Some(body));
+        }
         let account = self.who.as_ref().map_or(AccountId(0), Authenticated::account);
         let wanted = (message.body, u64::from(message.size));
         self.reading.read(&self.replica, account, wanted).await.map(Some)
+    }
+
+    /// The message `uid`, and those behind it that are read with it: none unless the client goes through them in order.
+    fn messages_with(&self, uid: Uid) -> Vec<MessageRecord> {
+        let Some((_, view)) = &self.inbox else { return Vec::new() };
+        view.read(|view| {
+            let messages = view.messages();
+            let in_order = messages.uids_from(Uid(self.last.0.saturating_add(1))).next() == Some(uid);
+            let count = if in_order { READ_TOGETHER_MAX } else { 1 };
+            let mut room = READ_TOGETHER_BYTES_MAX;
+            let fits = |message: &MessageRecord| match room.checked_sub(message.size.into()) {
+                Some(left) => {
+                    room = left;
+                    true
+                }
+                None => false,
+            };
+            messages.uids_from(uid).take(count).filter_map(|uid| view.get(uid)).take_while(fits).collect()
+        })
     }
 
     async fn delete(&mut self, uids: Vec<Uid>) -> Result<(), Fault> {
