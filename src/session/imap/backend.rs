@@ -130,15 +130,27 @@ impl<R: Replica> ImapBackend<R> {
             Question::Message { body, size, raw, summary, preview } => {
                 self.message((body, size), (raw, summary, preview)).await?
             }
-            Question::Summaries(messages) => Answer::Summaries(
-                self.contents().derived(&self.summaries.summaries, &messages, Summary::of).await,
-            ),
+            Question::Summaries(messages) => {
+                let known = &self.summaries;
+                let make = |body: BodyId, raw: &[u8]| {
+                    known.keep_excerpt(body, raw);
+                    Summary::of(raw)
+                };
+                Answer::Summaries(self.contents().derived(&known.summaries, &messages, make).await)
+            }
             Question::Facts(messages) => {
-                Answer::Facts(self.contents().derived(&self.summaries.facts, &messages, Facts::of).await)
+                let known = &self.summaries;
+                messages.iter().for_each(|(body, _)| known.keep_facts(*body));
+                let make = |body: BodyId, raw: &[u8]| {
+                    known.keep_excerpt(body, raw);
+                    Facts::of(raw)
+                };
+                Answer::Facts(self.contents().derived(&known.facts, &messages, make).await)
             }
             Question::Excerpts(messages) => {
                 let known = &self.summaries.excerpts;
-                let excerpts = self.contents().derived(known, &messages, Excerpt::of).await;
+                let make = |_: BodyId, raw: &[u8]| Excerpt::of(raw);
+                let excerpts = self.contents().derived(known, &messages, make).await;
                 let text = |excerpt: Option<Arc<Excerpt>>| excerpt.map(|excerpt| excerpt.0.clone());
                 Answer::Texts(excerpts.into_iter().map(text).collect())
             }

@@ -18,13 +18,13 @@ pub struct Contents<'a, R> {
 }
 
 impl<R: Replica> Contents<'_, R> {
-    /// What is remembered of each message, or else what `make` makes of it, in the order asked; `None` where it cannot be
-    /// read now.
+    /// What is remembered of each message, or else what `make` makes of its bytes, in the order asked; `None` where it
+    /// cannot be read now.
     pub async fn derived<T: Weighed>(
         &self,
         remembered: &Remembered<T>,
         messages: &[Stored],
-        make: fn(&[u8]) -> T,
+        make: impl Fn(BodyId, &[u8]) -> T,
     ) -> Vec<Option<Arc<T>>> {
         let mut found: Vec<_> = messages.iter().map(|(body, _)| remembered.get(*body)).collect();
         let unknown: Vec<usize> = (0..messages.len()).filter(|at| found[*at].is_none()).collect();
@@ -35,7 +35,7 @@ impl<R: Replica> Contents<'_, R> {
             let (some, others) = left.split_at(count);
             let wanted: Vec<Stored> = some.iter().map(|at| messages[*at]).collect();
             for (at, raw) in some.iter().zip(self.bodies(&wanted).await) {
-                found[*at] = raw.map(|raw| remembered.put(messages[*at].0, make(&raw)));
+                found[*at] = raw.map(|raw| remembered.put(messages[*at].0, make(messages[*at].0, &raw)));
             }
             left = others;
         }

@@ -80,6 +80,22 @@ impl SummaryCache {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// A message that is read for a listing or to be sorted is searched as a rule, and its fields are at hand.
+    pub fn keep_excerpt(&self, body: BodyId, raw: &[u8]) {
+        if self.excerpts.get(body).is_none() {
+            self.excerpts.put(body, Excerpt::of(raw));
+        }
+    }
+
+    /// Its facts, if its fields are known: nothing is read for them.
+    pub fn keep_facts(&self, body: BodyId) {
+        if self.facts.get(body).is_none()
+            && let Some(excerpt) = self.excerpts.get(body)
+        {
+            self.facts.put(body, Facts::of(&excerpt.0));
+        }
+    }
 }
 
 /// Bytes of memory.

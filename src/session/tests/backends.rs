@@ -12,6 +12,7 @@ use crate::session::pop3::Pop3Backend;
 use crate::session::pop3::machine::{Answer as PopAnswer, Question as PopQuestion};
 use crate::session::smtp::SmtpBackend;
 use crate::session::smtp::machine::{Answer, Question, Verdict};
+use crate::state::command::UidSet;
 use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
 
@@ -176,4 +177,46 @@ async fn a_maildrop_is_inbox_at_login_and_deletions_are_one_command() {
     assert_eq!(gone, None);
     let PopAnswer::Body(Ok(kept)) = pop3.answer(PopQuestion::Body(uids[2])).await else { panic!() };
     assert_eq!(kept.as_deref(), Some(&b"three\r\n"[..]));
+}
+
+#[tokio::test]
+async fn small_messages_that_are_fetched_in_turn_are_read_together() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    let large = Box::leak(format!("large {}\r\n", "x".repeat(64 << 10)).into_boxed_str());
+    for text in
+        ["0\r\n", "1\r\n", "2\r\n", "3\r\n", "4\r\n", "5\r\n", "6\r\n", "7\r\n", "8\r\n", large, "10\r\n"]
+    {
+        deliver(&mut smtp, &[text], vec![vec![target(&replica, "alice")]]).await.unwrap();
+    }
+    let mut pop3 = Pop3Backend::new(replica.clone(), logins(&replica), Arc::default());
+    let claim = Claim::Password(Credentials::new(b"alice@example.test", b"secret").unwrap());
+    let PopAnswer::Login(Ok((_, drop))) = pop3.answer(PopQuestion::Login(claim)).await else { panic!() };
+    let uids: Vec<Uid> = drop.messages.iter().map(|(uid, _)| *uid).collect();
+    // What it has already is answered while nothing can be read.
+    let mut asked = async |at: usize, readable: bool| {
+        replica.fail((!readable).then_some(Fault::NoQuorum));
+        let PopAnswer::Body(body) = pop3.answer(PopQuestion::Body(uids[at])).await else { panic!() };
+        replica.fail(None);
+        let shown = |body: Bytes| String::from_utf8_lossy(&body).trim_end().chars().take(5).collect();
+        body.ok().map(|body| body.map(shown))
+    };
+    let text = |text: &str| Some(Some(text.to_owned()));
+    assert_eq!(asked(0, true).await, text("0"));
+    assert_eq!(asked(1, false).await, text("1"));
+    assert_eq!(asked(2, false).await, text("2"));
+    let inbox = replica.mailbox(account(&replica, "alice"), "INBOX").await.unwrap().unwrap().id;
+    let uids_of = |uid: Uid| UidSet::from_ascending([uid].into_iter());
+    run(&replica, Command::Expunge { mailbox: inbox, uids: uids_of(uids[3]), only_deleted: false });
+    assert_eq!(asked(3, false).await, Some(None), "another session has removed it");
+    assert_eq!(asked(7, false).await, text("7"), "eight are read together");
+    assert_eq!(asked(8, false).await, None);
+    assert_eq!(asked(8, true).await, text("8"));
+    assert_eq!(asked(9, false).await, None, "a large one is not read ahead");
+    assert_eq!(asked(9, true).await, text("large"));
+    // Not in turn: read alone.
+    assert_eq!(asked(4, true).await, text("4"));
+    assert_eq!(asked(5, true).await, text("5"));
+    assert_eq!(asked(4, true).await, text("4"));
+    assert_eq!(asked(10, false).await, None);
 }

@@ -91,6 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::imap::arrange::Facts;
 
     #[test]
     fn fields_are_kept_as_they_stand_and_the_body_is_not() {
@@ -102,6 +103,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_sorts_and_threads_is_the_same_of_the_excerpt(
+            raw in "((From|To|Cc|X|Subject|Date|References|In-Reply-To|Message-ID): (re: |a@b|<i@j>|1 Jan 2020 10:00:00 \\+0000|[a-c,<>@]){0,3}\r?\n){0,7}(\r\nSubject: body)?"
+        ) {
+            prop_assert_eq!(Facts::of(&Excerpt::of(raw.as_bytes()).0), Facts::of(raw.as_bytes()));
+        }
+
         #[test]
         fn a_field_that_is_kept_is_the_same_in_the_excerpt(raw in "((From|X|To|Subject)?[ :]{0,2}[a-c\" \\r\\n]{0,9}\n){0,6}") {
             let excerpt = Excerpt::of(raw.as_bytes());
