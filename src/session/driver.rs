@@ -103,6 +103,8 @@ const READ_BYTES_MIN: usize = 1024;
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Output buffers beyond this are given back once they are sent.
 const OUT_BYTES_KEPT_MAX: usize = 4 * 1024;
+/// Milliseconds that a client waits for a command before the machine may say how far it is (RFC 9585 4: 10 to 15 s).
+pub const PATIENCE_MS: u64 = 10_000;
 /// Unread bytes thrown away at the end so that our last reply is not overtaken by a reset.
 const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 
@@ -143,6 +145,7 @@ where
         heard: Instant::now(),
         pace: Pace::default(),
         standing: None,
+        next_notice: Instant::now(),
     };
     session.run().await
 }
@@ -199,6 +202,8 @@ struct Session<S, M, B> {
     /// Of the command that the client is in the middle of.
     pace: Pace,
     standing: Option<Standing>,
+    /// When the client has waited for too long to be told nothing.
+    next_notice: Instant,
 }
 
 enum Woken {
@@ -252,14 +257,22 @@ where
         let answer = {
             // The answer is often there at once; only a wait makes sending what we have worthwhile.
             let mut answering = std::pin::pin!(self.backend.answer(question));
-            match futures_util::poll!(&mut answering) {
-                std::task::Poll::Ready(answer) => answer,
-                std::task::Poll::Pending => {
-                    let sending = send(&mut self.wire, &mut self.out, &self.bounds);
-                    let (answer, sent) = join(answering, sending).await;
-                    sent?;
-                    answer
+            let mut answer = match futures_util::poll!(&mut answering) {
+                std::task::Poll::Ready(answer) => Some(answer),
+                std::task::Poll::Pending => None,
+            };
+            loop {
+                if self.next_notice <= Instant::now() {
+                    self.machine.waited(&mut self.out);
+                    self.next_notice = Instant::now() + Duration::from_millis(PATIENCE_MS);
                 }
+                if let Some(answer) = answer {
+                    break answer;
+                }
+                let sending = send(&mut self.wire, &mut self.out, &self.bounds);
+                let (answered, sent) = join(timeout_at(self.next_notice, &mut answering), sending).await;
+                sent?;
+                answer = answered.ok();
             }
         };
         self.machine.answer(answer, &mut self.out);
@@ -280,6 +293,7 @@ where
         }
         let since = Instant::now();
         let woken = self.wait().await?;
+        self.next_notice = Instant::now() + Duration::from_millis(PATIENCE_MS);
         let bytes = if let Woken::Input(bytes) = woken { bytes } else { 0 };
         // The pause before a command is not one within it.
         let within = self.machine.is_mid_command() || self.input.len() > bytes;

@@ -41,6 +41,10 @@ pub trait Machine: Send {
     /// The answer to the last question; what follows is decided by the next `step`.
     fn answer(&mut self, answer: Self::Answer, out: &mut BytesMut);
 
+    /// The client has waited for a while, as the driver counts, for the answer to a question or to many of them, and
+    /// again each time it has waited as long. What is written is sent while the answer is awaited.
+    fn waited(&mut self, _out: &mut BytesMut) {}
+
     /// What names the connection's TLS, for SCRAM-SHA-256-PLUS. Before [`Machine::open`] or [`Machine::tls_started`].
     fn bind_channel(&mut self, _bindings: ChannelBindings) {}
 

@@ -164,6 +164,35 @@ pub struct Io<'a> {
 pub trait Task: Send {
     /// Called at first without an answer; after each [`Next::Ask`] with the answer.
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next;
+
+    /// How far it is, while an answer is awaited and no response is half written; `None`: nothing is said of it.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+}
+
+/// RFC 9585 4: of `goal` messages, or per cent, `done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: usize,
+    pub goal: usize,
+}
+
+impl Progress {
+    pub fn percent(done: usize) -> Self {
+        Self { done, goal: 100 }
+    }
+
+    /// An untagged OK for the command of this tag. What is done is less than the goal while there is an answer to come.
+    pub fn write(self, tag: &str, out: &mut BytesMut) {
+        // RFC 9585 4: a bracket would end the code.
+        let tag = if tag.contains(']') { "NIL".to_owned() } else { format!("\"{tag}\"") };
+        let state = match self.goal {
+            0 => "NIL NIL".to_owned(),
+            goal => format!("{} {goal}", self.done.min(goal - 1)),
+        };
+        out.extend_from_slice(format!("* OK [INPROGRESS ({tag} {state})] Still at it\r\n").as_bytes());
+    }
 }
 
 #[derive(Debug)]

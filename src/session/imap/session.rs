@@ -321,6 +321,14 @@ impl Machine for Session {
         self.answer = Some(answer);
     }
 
+    fn waited(&mut self, out: &mut BytesMut) {
+        if let Some(running) = &self.running
+            && let Some(progress) = running.task.progress()
+        {
+            progress.write(&running.tag, out);
+        }
+    }
+
     fn bind_channel(&mut self, bindings: ChannelBindings) {
         self.core.bindings = bindings;
     }

@@ -20,6 +20,8 @@ struct Words {
     idle_seconds_max: u64,
     news: bool,
     tls: bool,
+    /// How often the client waited.
+    waited: u32,
 }
 
 impl Machine for Words {
@@ -70,6 +72,11 @@ impl Machine for Words {
         out.extend_from_slice(format!("{answer}\n").as_bytes());
     }
 
+    fn waited(&mut self, out: &mut BytesMut) {
+        self.waited += 1;
+        out.extend_from_slice(format!("waited {}\n", self.waited).as_bytes());
+    }
+
     fn tls_started(&mut self) {
         self.tls = true;
     }
@@ -109,7 +116,10 @@ struct Echo {
 
 impl Backend<Words> for Echo {
     async fn answer(&mut self, question: String) -> String {
-        tokio::task::yield_now().await;
+        match question.strip_prefix("slow ") {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap())).await,
+            None => tokio::task::yield_now().await,
+        }
         format!("answer to {question}")
     }
 
@@ -128,7 +138,7 @@ struct Session {
 }
 
 fn words() -> Words {
-    Words { lines: LineReader::default(), idle_seconds_max: 600, news: false, tls: false }
+    Words { lines: LineReader::default(), idle_seconds_max: 600, news: false, tls: false, waited: 0 }
 }
 
 fn start(machine: Words, security: Security, bounds: Bounds) -> Session {
@@ -150,6 +160,21 @@ async fn expect(stream: &mut (impl AsyncRead + Unpin), text: &str) {
 async fn say(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
     stream.flush().await.unwrap();
+}
+
+/// RFC 9585 4: every ten seconds, however many questions they are spent on; and not for what a client spends.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_answers_is_told_so() {
+    let mut session = start(words(), Security::Plain, Bounds::default());
+    expect(&mut session.client, "hello\n").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    say(&mut session.client, "ask slow 9\n").await;
+    expect(&mut session.client, "answer to slow 9\n").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    say(&mut session.client, "ask slow 25\n").await;
+    expect(&mut session.client, "waited 1\nwaited 2\nanswer to slow 25\n").await;
+    say(&mut session.client, "ask slow 6\nask slow 6\nask slow 6\n").await;
+    expect(&mut session.client, "answer to slow 6\nwaited 3\nanswer to slow 6\nanswer to slow 6\n").await;
 }
 
 #[tokio::test]

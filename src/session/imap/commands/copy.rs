@@ -1,9 +1,10 @@
 //! COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), with COPYUID (RFC 4315).
 
+use super::portions::Portions;
 use super::{no_right, no_such_message, read_only};
 use crate::mail::ids::{MailboxId, Uid};
 use crate::mail::rights::Rights;
-use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::grammar::MailboxName;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::sequence_set::SequenceSet;
@@ -23,13 +24,13 @@ pub struct Copy {
     mailbox: MailboxName,
     kind: Kind,
     target: MailboxId,
-    /// What is still to be proposed, the last first.
-    portions: Vec<UidSet>,
+    /// What is to be proposed.
+    portions: Portions,
 }
 
 impl Copy {
     pub fn new((uid, set): (bool, SequenceSet), mailbox: MailboxName, kind: Kind) -> Self {
-        Self { uid, set, mailbox, kind, target: MailboxId::default(), portions: Vec::new() }
+        Self { uid, set, mailbox, kind, target: MailboxId::default(), portions: Portions::default() }
     }
 
     fn begin(&mut self, core: &Core) -> Next {
@@ -45,12 +46,12 @@ impl Copy {
         let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
         let uids = selected.uid_set(&ranges);
         // RFC 6851 3.3: each message is moved or is not, so that many may go in portions.
-        self.portions = selected.view().read(|view| view.portions(&uids));
+        let portions = selected.view().read(|view| view.portions(&uids));
         // RFC 3501 6.4.7: but copied are all or none.
-        if self.kind == Kind::Copy && self.portions.len() > 1 {
-            return too_many(&self.portions);
+        if self.kind == Kind::Copy && portions.len() > 1 {
+            return too_many(&portions);
         }
-        self.portions.reverse();
+        self.portions = Portions::of(portions);
         match self.mailbox.0.take() {
             Some(name) => Next::Ask(core.reach(name, Rights::INSERT)),
             None => Next::Done(Reply::try_create()),
@@ -60,7 +61,7 @@ impl Copy {
     fn next(&mut self, core: &Core) -> Next {
         let Some(selected) = &core.selected else { return no_such_message() };
         let (from, to) = (selected.mailbox, self.target);
-        match (self.portions.pop(), self.kind) {
+        match (self.portions.next(), self.kind) {
             (Some(uids), Kind::Copy) => Next::Ask(Question::Propose(Command::Copy { from, uids, to })),
             (Some(uids), Kind::Move) => Next::Ask(Question::Propose(Command::Move { from, uids, to })),
             // RFC 3501 6.4.8: a UID that is not there is passed over in silence.
@@ -104,6 +105,10 @@ impl Task for Copy {
             Some(Answer::Outcome(outcome)) => self.heard(core, outcome, io),
             other => Next::Done(Reply::unexpected(other)),
         }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.portions.progress())
     }
 }
 

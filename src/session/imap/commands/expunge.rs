@@ -1,10 +1,11 @@
 //! EXPUNGE, CLOSE (RFC 3501 6.4.2, 6.4.3), UID EXPUNGE (RFC 4315), UNSELECT (RFC 3691).
 
+use super::portions::Portions;
 use super::{no_right, no_such_message, read_only};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::Uid;
 use crate::mail::rights::Rights;
-use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::selected::Selected;
 use crate::session::imap::sequence_set::SequenceSet;
@@ -12,23 +13,23 @@ use crate::state::command::{Command, UidSet};
 use crate::state::outcome::Outcome;
 
 /// What carries \Deleted among `within`, in portions that one command may take.
-fn deleted(selected: &Selected, within: Option<&UidSet>) -> Vec<UidSet> {
-    selected.view().read(|view| {
+fn deleted(selected: &Selected, within: Option<&UidSet>) -> Portions {
+    Portions::of(selected.view().read(|view| {
         let deleted = view.messages().iter().filter(|message| message.flags.has(SystemFlag::Deleted));
         let uids = deleted.map(|message| message.uid);
         view.portions(&UidSet::from_ascending(uids.filter(|uid| within.is_none_or(|set| set.contains(*uid)))))
-    })
+    }))
 }
 
 pub struct Expunge {
     within: Option<SequenceSet>,
-    portions: Option<Vec<UidSet>>,
+    portions: Portions,
     some_went: bool,
 }
 
 impl Expunge {
     pub fn new(within: Option<SequenceSet>) -> Self {
-        Self { within, portions: None, some_went: false }
+        Self { within, portions: Portions::default(), some_went: false }
     }
 }
 
@@ -43,12 +44,12 @@ impl Task for Expunge {
                     let ranges = selected.uid_ranges(set, true);
                     UidSet::from_ranges(ranges.into_iter().map(|(low, high)| (Uid(low), Uid(high))))
                 });
-                self.portions = Some(deleted(selected, within.as_ref()));
+                self.portions = deleted(selected, within.as_ref());
             }
             Some(Answer::Outcome(Outcome::Expunged { uids, .. })) => self.some_went |= !uids.is_empty(),
             Some(other) => return Next::Done(Reply::unexpected(Some(other))),
         }
-        match self.portions.as_mut().and_then(Vec::pop) {
+        match self.portions.next() {
             // The EXPUNGE lines are told with the end of the command, as all that changed is.
             None if self.some_went => Next::Done(core.after_expunge(Reply::ok("Expunged"))),
             None => Next::Done(Reply::ok("Expunged")),
@@ -58,11 +59,15 @@ impl Task for Expunge {
             }
         }
     }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.portions.progress())
+    }
 }
 
 #[derive(Default)]
 pub struct Close {
-    portions: Option<Vec<UidSet>>,
+    portions: Portions,
     claiming: bool,
 }
 
@@ -72,13 +77,15 @@ impl Task for Close {
         match answer {
             Some(_) if self.claiming => {}
             // RFC 4314 4: without the right nothing goes, and the mailbox is closed.
-            None if selected.read_only || !selected.may(Rights::EXPUNGE) => self.portions = Some(Vec::new()),
-            None => self.portions = Some(deleted(selected, None)),
+            None if selected.read_only || !selected.may(Rights::EXPUNGE) => {
+                self.portions = Portions::default()
+            }
+            None => self.portions = deleted(selected, None),
             Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
             // Still selected: the client may try again, or UNSELECT.
             Some(other) => return Next::Done(Reply::unexpected(Some(other))),
         }
-        match self.portions.as_mut().and_then(Vec::pop) {
+        match self.portions.next() {
             None => {
                 if let (false, Some(claim)) = (self.claiming, core.claim_recent()) {
                     self.claiming = true;
@@ -93,6 +100,10 @@ impl Task for Close {
                 Next::Ask(Question::Propose(Command::Expunge { mailbox, uids, only_deleted: true }))
             }
         }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.portions.progress())
     }
 }
 

@@ -14,6 +14,7 @@ mod message_line;
 mod message_parts;
 mod metadata;
 mod notify;
+mod portions;
 mod quota;
 mod search;
 mod select;

@@ -1,9 +1,10 @@
 //! STORE (RFC 3501 6.4.6, RFC 7162 3.1.3).
 
 use super::copy::uid_list;
+use super::portions::Portions;
 use super::{no_right, no_such_message, read_only};
 use crate::mail::ids::ModSeq;
-use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::grammar::StoreRequest;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::selected::OwnChange;
@@ -14,14 +15,14 @@ pub struct Store {
     uid: bool,
     request: StoreRequest,
     ranges: Vec<(usize, usize)>,
-    portions: Vec<UidSet>,
+    portions: Portions,
     modseqs: Vec<ModSeq>,
     modified: Vec<UidSet>,
 }
 
 impl Store {
     pub fn new(uid: bool, request: StoreRequest) -> Self {
-        let (ranges, portions, modified) = (Vec::new(), Vec::new(), Vec::new());
+        let (ranges, portions, modified) = (Vec::new(), Portions::default(), Vec::new());
         Self { uid, request, ranges, portions, modseqs: Vec::new(), modified }
     }
 
@@ -39,14 +40,13 @@ impl Store {
         let Some(ranges) = selected.resolve(&self.request.set, self.uid) else { return no_such_message() };
         let uids = selected.uid_set(&ranges);
         self.ranges = ranges;
-        self.portions = selected.view().read(|view| view.portions(&uids));
-        self.portions.reverse();
+        self.portions = Portions::of(selected.view().read(|view| view.portions(&uids)));
         self.next(core, io)
     }
 
     fn next(&mut self, core: &mut Core, io: &mut Io) -> Next {
         let Some(selected) = &core.selected else { return no_such_message() };
-        let Some(uids) = self.portions.pop() else { return self.finish(core, io) };
+        let Some(uids) = self.portions.next() else { return self.finish(core, io) };
         Next::Ask(Question::Propose(Command::Store(StoreFlags {
             mailbox: selected.mailbox,
             uids,
@@ -125,5 +125,9 @@ impl Task for Store {
             }
             other => Next::Done(Reply::unexpected(other)),
         }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.portions.progress())
     }
 }

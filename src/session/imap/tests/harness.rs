@@ -83,6 +83,7 @@ impl House {
             out: BytesMut::new(),
             sent: Vec::new(),
             closed: false,
+            slow: false,
             out_bytes_max: 0,
         };
         session.machine.open(&mut session.out);
@@ -108,6 +109,8 @@ pub struct Driven {
     /// All that went to the client and was not looked at yet.
     pub sent: Vec<u8>,
     pub closed: bool,
+    /// The client has always waited for a while when something is asked.
+    pub slow: bool,
     /// The most that was gathered between two flushes.
     pub out_bytes_max: usize,
 }
@@ -136,6 +139,9 @@ impl Driven {
                     break;
                 }
                 Step::Ask(question) => {
+                    if self.slow {
+                        self.machine.waited(&mut self.out);
+                    }
                     let answer = self.backend.answer(question).await;
                     self.machine.answer(answer, &mut self.out);
                 }

@@ -3,7 +3,7 @@
 //! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line, `␀` for a NUL. `C2:`
 //! and `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
 //! TLS (it comes first), `quota N` gives alice room for N bytes, `set KEY VALUE` changes a setting, `remove NAME` removes a
-//! user, `fault on` takes the quorum away, `login` logs both sessions in as alice, `login alice bob` as the two.
+//! user, `fault on` takes the quorum away, `slow on` lets the first session wait for a while with each question, `login` logs both sessions in as alice, `login alice bob` as the two.
 
 use std::path::Path;
 
@@ -81,6 +81,7 @@ async fn play(text: &str, pace: Pace) -> Result<(), String> {
                 let removed = house.replica.run(Command::RemoveUser { name: rest.into() });
                 assert_eq!(removed.unwrap(), Outcome::Done);
             }
+            "slow" => sessions[0].slow = rest == "on",
             "fault" => house.replica.fail((rest == "on").then_some(Fault::NoQuorum)),
             _ => panic!("line {}: what is {word}?", number + 1),
         }

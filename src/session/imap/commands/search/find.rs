@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::mail::ids::{ModSeq, Uid};
 use crate::session::imap::commands::FAULTS_PER_COMMAND_MAX;
-use crate::session::imap::core::Core;
+use crate::session::imap::core::{Core, Progress};
 use crate::session::imap::limits::{MESSAGES_PER_QUESTION_MAX, SEARCH_MESSAGES_PER_TURN};
 use crate::session::imap::question::{Answer, Question, Stored, Together};
 use crate::session::imap::search::{Body, Candidate, Part, Scope, SearchKey, bind, matches};
@@ -29,6 +29,8 @@ impl Found {
 pub struct Finder {
     key: SearchKey,
     candidates: VecDeque<Numbered>,
+    /// How many there were.
+    all: usize,
     /// What decides where metadata do not.
     part: Part,
     /// Messages of which that was asked for.
@@ -49,14 +51,18 @@ impl Finder {
     /// `key` as parsed. What its sets name is settled here.
     pub fn new(key: SearchKey, selected: &Selected) -> Self {
         let key = bind(key, &|set, uid| selected.uid_ranges(set, uid));
-        let candidates = selected.numbered().collect();
-        let part = Part::needed_by(&key);
-        Self { key, candidates, part, asked: Vec::new(), found: Vec::new(), faults: 0 }
+        let candidates: VecDeque<Numbered> = selected.numbered().collect();
+        let (all, part) = (candidates.len(), Part::needed_by(&key));
+        Self { key, candidates, all, part, asked: Vec::new(), found: Vec::new(), faults: 0 }
     }
 
     /// The key with its sets settled, for those who go on watching.
     pub fn key(&self) -> &SearchKey {
         &self.key
+    }
+
+    pub fn progress(&self) -> Progress {
+        Progress { done: self.all - self.candidates.len() - self.asked.len(), goal: self.all }
     }
 
     /// Goes on with what the last question brought. `Ok(None)`: all is found. `Err`: an answer to no question of ours.

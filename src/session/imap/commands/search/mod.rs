@@ -17,7 +17,7 @@ use answer::{Pieces, extended, plain, saved};
 use find::Finder;
 
 use crate::session::imap::contexts::{Context, Members};
-use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::grammar::{Results, SearchRequest};
 use crate::session::imap::item::FetchItem;
 use crate::session::imap::question::Answer;
@@ -74,6 +74,19 @@ impl Task for Search {
             Stage::Writing(writing) => self.write(writing, io),
         }
     }
+
+    fn progress(&self) -> Option<Progress> {
+        match &self.stage {
+            Stage::Finding(finder) => Some(finder.progress()),
+            Stage::Begin | Stage::Writing(_) => None,
+        }
+    }
+}
+
+/// RFC 9585 4: per cent, where messages are first found, and then looked at once more.
+fn halfway(finder: &Finder) -> Progress {
+    let Progress { done, goal } = finder.progress();
+    Progress::percent(done * 50 / goal.max(1))
 }
 
 fn begin(

@@ -2,10 +2,10 @@
 
 use super::find::{Finder, Found};
 use super::gather::Gatherer;
-use super::{Writing, begin, told};
+use super::{Writing, begin, halfway, told};
 use crate::session::imap::arrange::sort::{Criterion, Sortable};
 use crate::session::imap::contexts::Members;
-use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::grammar::SearchRequest;
 use crate::session::imap::limits::SORT_BYTES_MAX;
 use crate::session::imap::question::{Answer, Arranged, Arrangement, Question};
@@ -113,6 +113,15 @@ impl Task for Sort {
             }
             (Stage::Writing(writing), None) => self.write(writing, io),
             (_, answer) => Next::Done(Reply::unexpected(answer)),
+        }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        match &self.stage {
+            Stage::Finding(finder) => Some(halfway(finder)),
+            Stage::Gathering(_, gatherer) => Some(gatherer.progress()),
+            Stage::Sorting(_) => Some(Progress::percent(100)),
+            Stage::Begin | Stage::Writing(..) => None,
         }
     }
 }

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::gather::Gatherer;
 
 use super::find::Finder;
-use super::{begin, ended};
+use super::{begin, ended, halfway};
 use crate::session::imap::arrange::Algorithm;
 use crate::session::imap::arrange::thread::Threadable;
-use crate::session::imap::core::{Core, Io, Next, Reply, Task};
+use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::limits::{OUTPUT_CHUNK_BYTES, SORT_BYTES_MAX};
 use crate::session::imap::question::{Answer, Arranged, Arrangement, Question};
 use crate::session::imap::search::SearchKey;
@@ -103,6 +103,15 @@ impl Task for Thread {
             }
             (Stage::Writing(text, faults), None) => self.write(text, faults, io),
             (_, answer) => Next::Done(Reply::unexpected(answer)),
+        }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        match &self.stage {
+            Stage::Finding(finder) => Some(halfway(finder)),
+            Stage::Gathering(_, gatherer) => Some(gatherer.progress()),
+            Stage::Threading(_) => Some(Progress::percent(100)),
+            Stage::Begin | Stage::Writing(..) => None,
         }
     }
 }
