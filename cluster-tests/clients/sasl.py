@@ -4,39 +4,12 @@ those of others: gsasl, mpop, mbsync, each when it is installed."""
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 import shutil
 import tempfile
 
 from common import ok, password
-from tools import run_tool
-
-MBSYNC = """
-IMAPAccount pollux
-Host {host}
-Port {port}
-User {user}
-Pass {password}
-SSLType IMAPS
-CertificateFile {ca}
-AuthMechs SCRAM-SHA-256
-
-IMAPStore far
-Account pollux
-
-MaildirStore near
-Path {home}/mail/
-Inbox {home}/mail/INBOX
-
-Channel inbox
-Far :far:
-Near :near:
-Patterns INBOX
-Create Near
-Sync Pull
-SyncState {home}/
-"""
+from tools import pull, run_tool
 
 
 class Scram:
@@ -142,12 +115,7 @@ def mpop(node, user):
 
 def mbsync(node, user):
     with tempfile.TemporaryDirectory() as home:
-        os.mkdir(os.path.join(home, "mail"))
-        config = os.path.join(home, "config")
-        with open(config, "w") as file:
-            file.write(MBSYNC.format(host=node.host, port=node.port(993), user=user, home=home,
-                                     password=password(user), ca=node.ca))
-        run_tool("mbsync", "-c", config, "-a", config={"HOME": home})
+        pull(node, user, home, login="AuthMechs SCRAM-SHA-256", patterns="INBOX")
 
 
 def run(here, there, user="carol"):

@@ -89,12 +89,7 @@ def mbsync(here, there, users):
     """The whole of each account, pulled from `there`, holds what `here` holds, byte for byte and once."""
     for user in users:
         with tempfile.TemporaryDirectory() as home:
-            os.mkdir(os.path.join(home, "mail"))
-            config = os.path.join(home, "config")
-            with open(config, "w") as file:
-                file.write(MBSYNC.format(host=there.host, port=there.port(993), user=user, home=home,
-                                         password=password(user), ca=there.ca))
-            run_tool("mbsync", "-c", config, "-a", config={"HOME": home})
+            pull(there, user, home)
             wanted, got = everything(here, user), pulled(os.path.join(home, "mail"), TUID)
             # mbsync passes over a header with lone CRs, and mends CR CR LF.
             odd = {found for found in wanted if b"\r" in found[1]}
@@ -129,6 +124,16 @@ def without(fields):
     return regular
 
 
+def pull(node, user, home, login="", patterns="*"):
+    """By mbsync, into `home`/mail. `login`: lines on how it logs in."""
+    os.mkdir(os.path.join(home, "mail"))
+    config = os.path.join(home, "config")
+    with open(config, "w") as file:
+        file.write(MBSYNC.format(host=node.host, port=node.port(993), user=user, home=home, password=password(user),
+                                 ca=node.ca, login=login, patterns=patterns))
+    run_tool("mbsync", "-c", config, "-a", config={"HOME": home})
+
+
 MBSYNC = """
 FSync no
 
@@ -139,6 +144,7 @@ User {user}
 Pass {password}
 SSLType IMAPS
 CertificateFile {ca}
+{login}
 
 IMAPStore far
 Account pollux
@@ -151,7 +157,7 @@ SubFolders Verbatim
 Channel all
 Far :far:
 Near :near:
-Patterns *
+Patterns {patterns}
 Create Near
 Sync Pull
 SyncState {home}/

@@ -95,16 +95,8 @@ pub enum Command {
         uids: UidSet,
         only_deleted: bool,
     },
-    Copy {
-        from: MailboxId,
-        uids: UidSet,
-        to: MailboxId,
-    },
-    Move {
-        from: MailboxId,
-        uids: UidSet,
-        to: MailboxId,
-    },
+    Copy(Transfer),
+    Move(Transfer),
     /// Messages below `up_to` have been shown as \Recent to some session (RFC 3501 2.3.2).
     ClaimRecent {
         mailbox: MailboxId,
@@ -219,16 +211,8 @@ pub enum GuestCommand {
         mailbox: MailboxId,
         uids: UidSet,
     },
-    Copy {
-        from: MailboxId,
-        uids: UidSet,
-        to: MailboxId,
-    },
-    Move {
-        from: MailboxId,
-        uids: UidSet,
-        to: MailboxId,
-    },
+    Copy(Transfer),
+    Move(Transfer),
     Replace(Box<Replace>),
 }
 
@@ -287,6 +271,14 @@ pub struct NewMessage {
     pub body: PlacedBody,
     pub flags: NamedFlags,
     pub internal_date: InternalDate,
+}
+
+/// Messages that go from a mailbox into another, or the same.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Transfer {
+    pub from: MailboxId,
+    pub uids: UidSet,
+    pub to: MailboxId,
 }
 
 /// `message` comes into `to` as `uid` goes from `from`, in one step (RFC 8508); nothing happens if that has gone already.

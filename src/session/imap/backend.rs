@@ -292,14 +292,13 @@ impl<R: Replica> ImapBackend<R> {
                 Outcome::Appended { uids, .. },
             ) if append.mailbox == *open => (ModSeq(0), uids.iter().copied().max().unwrap_or_default()),
             (
-                Command::Copy { to, .. }
-                | Command::Move { to, .. }
+                Command::Copy(transfer)
+                | Command::Move(transfer)
                 | Command::AsGuest {
-                    command: GuestCommand::Copy { to, .. } | GuestCommand::Move { to, .. },
-                    ..
+                    command: GuestCommand::Copy(transfer) | GuestCommand::Move(transfer), ..
                 },
                 Outcome::Copied { to: uids, .. },
-            ) if to == open => (ModSeq(0), uids.ranges().last().map_or(Uid(0), |(_, last)| *last)),
+            ) if transfer.to == *open => (ModSeq(0), uids.ranges().last().map_or(Uid(0), |(_, last)| *last)),
             (
                 Command::Replace(replace) | Command::AsGuest { command: GuestCommand::Replace(replace), .. },
                 Outcome::Replaced { uid, .. },
@@ -309,10 +308,9 @@ impl<R: Replica> ImapBackend<R> {
                 return settle_until(view, |view| came(view) && went(view)).await;
             }
             (
-                Command::Move { from, .. }
-                | Command::AsGuest { command: GuestCommand::Move { from, .. }, .. },
+                Command::Move(transfer) | Command::AsGuest { command: GuestCommand::Move(transfer), .. },
                 Outcome::Copied { from: uids, .. },
-            ) if from == open => {
+            ) if transfer.from == *open => {
                 let gone = uids.ranges().last().map(|(_, last)| *last);
                 return settle_until(view, |view| gone.is_none_or(|uid| view.get(uid).is_none())).await;
             }

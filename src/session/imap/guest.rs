@@ -54,11 +54,11 @@ impl Core {
             Command::Expunge { mailbox, uids, only_deleted: true } if anothers(mailbox) => {
                 GuestCommand::Expunge { mailbox, uids }
             }
-            Command::Copy { from, uids, to } if anothers(from) || anothers(to) => {
-                GuestCommand::Copy { from, uids, to }
+            Command::Copy(transfer) if anothers(transfer.from) || anothers(transfer.to) => {
+                GuestCommand::Copy(transfer)
             }
-            Command::Move { from, uids, to } if anothers(from) || anothers(to) => {
-                GuestCommand::Move { from, uids, to }
+            Command::Move(transfer) if anothers(transfer.from) || anothers(transfer.to) => {
+                GuestCommand::Move(transfer)
             }
             Command::Replace(replace) if anothers(replace.from) || anothers(replace.to) => {
                 GuestCommand::Replace(replace)
@@ -82,8 +82,8 @@ impl Core {
             Command::Expunge { mailbox, .. } | Command::ClaimRecent { mailbox, .. } => {
                 !self.is_anothers(*mailbox)
             }
-            Command::Copy { from, to, .. } | Command::Move { from, to, .. } => {
-                !self.is_anothers(*from) && !self.is_anothers(*to)
+            Command::Copy(transfer) | Command::Move(transfer) => {
+                !self.is_anothers(transfer.from) && !self.is_anothers(transfer.to)
             }
             Command::Replace(replace) => !self.is_anothers(replace.from) && !self.is_anothers(replace.to),
             // Apply looks at the rights of whom they name.

@@ -41,17 +41,17 @@ pub fn run(tx: &mut Transaction, guest: AccountId, command: &GuestCommand) -> Re
             acl::permitted(tx, guest, *mailbox, Rights::READ.union(Rights::EXPUNGE))?;
             messages::expunge(tx, *mailbox, uids, true)
         }
-        GuestCommand::Copy { from, uids, to } => {
-            acl::permitted(tx, guest, *from, Rights::READ)?;
-            let (_, rights) = acl::permitted(tx, guest, *to, Rights::INSERT)?;
-            transfer::copy(tx, *from, uids, *to, rights.over_flags())
+        GuestCommand::Copy(transfer) => {
+            acl::permitted(tx, guest, transfer.from, Rights::READ)?;
+            let (_, rights) = acl::permitted(tx, guest, transfer.to, Rights::INSERT)?;
+            transfer::copy(tx, transfer, rights.over_flags())
         }
-        GuestCommand::Move { from, uids, to } => {
+        GuestCommand::Move(transfer) => {
             // RFC 6851 4.5: as COPY, STORE \Deleted and EXPUNGE together.
             let taking = Rights::READ.union(Rights::DELETE_MESSAGES).union(Rights::EXPUNGE);
-            acl::permitted(tx, guest, *from, taking)?;
-            let (_, rights) = acl::permitted(tx, guest, *to, Rights::INSERT)?;
-            transfer::move_to(tx, *from, uids, *to, rights.over_flags())
+            acl::permitted(tx, guest, transfer.from, taking)?;
+            let (_, rights) = acl::permitted(tx, guest, transfer.to, Rights::INSERT)?;
+            transfer::move_to(tx, transfer, rights.over_flags())
         }
         GuestCommand::Replace(replace) => {
             // RFC 8508 4.1: as STORE \Deleted and EXPUNGE there, and APPEND here.

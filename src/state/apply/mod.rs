@@ -99,8 +99,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::Expunge { mailbox, uids, only_deleted } => {
             messages::expunge(tx, *mailbox, uids, *only_deleted)
         }
-        Command::Copy { from, uids, to } => transfer::copy(tx, *from, uids, *to, Flags::ALL),
-        Command::Move { from, uids, to } => transfer::move_to(tx, *from, uids, *to, Flags::ALL),
+        Command::Copy(transfer) => transfer::copy(tx, transfer, Flags::ALL),
+        Command::Move(transfer) => transfer::move_to(tx, transfer, Flags::ALL),
         Command::ClaimRecent { mailbox, up_to } => messages::claim_recent(tx, *mailbox, *up_to),
         Command::AddReplica { node } => replicas::add(tx, *node),
         Command::RemoveReplica { node } => replicas::remove(tx, *node),

@@ -5,22 +5,17 @@ use super::keywords::{NoRoom, Table};
 use super::opened::{Opened, check_quota};
 use super::transaction::{Stop, Transaction};
 use crate::mail::flags::Flags;
-use crate::mail::ids::{MailboxId, Uid};
-use crate::state::command::UidSet;
+use crate::mail::ids::Uid;
+use crate::state::command::{Transfer, UidSet};
 use crate::state::outcome::Outcome;
 use crate::state::record::MessageRecord;
 
 /// The messages come with those of their flags that are in `may`.
-pub fn copy(
-    tx: &mut Transaction,
-    from: MailboxId,
-    uids: &UidSet,
-    to: MailboxId,
-    may: Flags,
-) -> Result<Outcome, Stop> {
-    let mut source = Opened::open(tx, from)?;
+pub fn copy(tx: &mut Transaction, transfer: &Transfer, may: Flags) -> Result<Outcome, Stop> {
+    let Transfer { from, uids, to } = transfer;
+    let mut source = Opened::open(tx, *from)?;
     let messages = source.read(tx, uids)?;
-    let mut target = Opened::open(tx, to)?;
+    let mut target = Opened::open(tx, *to)?;
     check_quota(tx, &target, messages.iter().map(|message| u64::from(message.size)).sum())?;
     let new = take_over(tx, &messages, (source.keywords(tx)?, may), &mut target)?;
     for message in &messages {
@@ -32,14 +27,9 @@ pub fn copy(
 }
 
 /// RFC 6851: as COPY and EXPUNGE in one; nobody ever sees the messages in both places or in none.
-pub fn move_to(
-    tx: &mut Transaction,
-    from: MailboxId,
-    uids: &UidSet,
-    to: MailboxId,
-    may: Flags,
-) -> Result<Outcome, Stop> {
-    let mut source = Opened::open(tx, from)?;
+pub fn move_to(tx: &mut Transaction, transfer: &Transfer, may: Flags) -> Result<Outcome, Stop> {
+    let Transfer { from, uids, to } = transfer;
+    let mut source = Opened::open(tx, *from)?;
     let messages = source.read(tx, uids)?;
     let table = source.keywords(tx)?.clone();
     if from == to {
@@ -49,7 +39,7 @@ pub fn move_to(
         source.close(tx)?;
         return Ok(copied(uid_validity, &messages, new));
     }
-    let mut target = Opened::open(tx, to)?;
+    let mut target = Opened::open(tx, *to)?;
     if source.row.account != target.row.account {
         check_quota(tx, &target, messages.iter().map(|message| u64::from(message.size)).sum())?;
     }

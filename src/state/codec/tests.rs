@@ -65,8 +65,8 @@ fn commands() -> Vec<Command> {
         Command::Append(Append { mailbox, messages: vec![message()] }),
         Command::Store(StoreFlags { mailbox, uids: uids(), change, flags: flags(), unchanged_since }),
         Command::Expunge { mailbox, uids: uids(), only_deleted: true },
-        Command::Copy { from: mailbox, uids: uids(), to: MailboxId(1) },
-        Command::Move { from: mailbox, uids: uids(), to: MailboxId(1) },
+        Command::Copy(Transfer { from: mailbox, uids: uids(), to: MailboxId(1) }),
+        Command::Move(Transfer { from: mailbox, uids: uids(), to: MailboxId(1) }),
         Command::ClaimRecent { mailbox, up_to: Uid(5) },
         Command::AddReplica { node: NodeId(2) },
         Command::RemoveReplica { node: NodeId(2) },
@@ -115,8 +115,8 @@ fn guest_commands() -> Vec<GuestCommand> {
         GuestCommand::Append(Append { mailbox, messages: vec![message()] }),
         GuestCommand::Store(StoreFlags { mailbox, uids: uids(), change, flags: flags(), unchanged_since }),
         GuestCommand::Expunge { mailbox, uids: uids() },
-        GuestCommand::Copy { from: mailbox, uids: uids(), to: MailboxId(1) },
-        GuestCommand::Move { from: mailbox, uids: uids(), to: MailboxId(1) },
+        GuestCommand::Copy(Transfer { from: mailbox, uids: uids(), to: MailboxId(1) }),
+        GuestCommand::Move(Transfer { from: mailbox, uids: uids(), to: MailboxId(1) }),
         GuestCommand::Replace(Box::new(Replace {
             from: mailbox,
             uid: Uid(5),
@@ -367,7 +367,7 @@ fn sizes_end_at_their_bounds() {
     // A hundred thousand ranges, the most a set may have, fit in a proposal.
     let uids = UidSet::from_ascending((0..UidSet::RANGES_MAX as u32).map(|n| Uid(u32::MAX - 2 * n)).rev());
     assert_eq!(uids.ranges().len(), UidSet::RANGES_MAX);
-    let copy = Command::Copy { from: MailboxId(1), uids, to: MailboxId(2) };
+    let copy = Command::Copy(Transfer { from: MailboxId(1), uids, to: MailboxId(2) });
     let proposal = Proposal { id: CommandId(1), base: LogIndex(0), at: Timestamp(0), command: copy };
     assert_eq!(decode_proposal(&encode_proposal(&proposal).unwrap()), Ok(proposal));
     // What could be written but not read again is not written.

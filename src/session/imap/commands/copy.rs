@@ -8,7 +8,7 @@ use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
 use crate::session::imap::grammar::MailboxName;
 use crate::session::imap::question::{Answer, Question};
 use crate::session::imap::sequence_set::SequenceSet;
-use crate::state::command::{Command, UidSet};
+use crate::state::command::{Command, Transfer, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::view::MESSAGES_PER_COMMAND_MAX;
 
@@ -62,8 +62,12 @@ impl Copy {
         let Some(selected) = &core.selected else { return no_such_message() };
         let (from, to) = (selected.mailbox, self.target);
         match (self.portions.next(), self.kind) {
-            (Some(uids), Kind::Copy) => Next::Ask(Question::Propose(Command::Copy { from, uids, to })),
-            (Some(uids), Kind::Move) => Next::Ask(Question::Propose(Command::Move { from, uids, to })),
+            (Some(uids), Kind::Copy) => {
+                Next::Ask(Question::Propose(Command::Copy(Transfer { from, uids, to })))
+            }
+            (Some(uids), Kind::Move) => {
+                Next::Ask(Question::Propose(Command::Move(Transfer { from, uids, to })))
+            }
             // RFC 3501 6.4.8: a UID that is not there is passed over in silence.
             (None, _) => Next::Done(Reply::ok("No message is left to be taken")),
         }

@@ -36,10 +36,10 @@ impl Own {
             Command::Store(store) => Some(Act::Changes(store.mailbox)),
             Command::Expunge { mailbox, .. } => Some(Act::Changes(*mailbox)),
             Command::Append(append) => Some(Act::Brings(append.mailbox)),
-            Command::Copy { to, .. } => Some(Act::Brings(*to)),
+            Command::Copy(transfer) => Some(Act::Brings(transfer.to)),
             Command::Replace(replace) if replace.from == replace.to => Some(Act::Brings(replace.to)),
             Command::Replace(replace) => Some(Act::Moves { from: replace.from, to: replace.to }),
-            Command::Move { from, to, .. } => Some(Act::Moves { from: *from, to: *to }),
+            Command::Move(transfer) => Some(Act::Moves { from: transfer.from, to: transfer.to }),
             Command::SetMetadata(set) => {
                 let names = set.entries.iter().map(|entry| entry.name.clone());
                 Some(Act::Annotates(set.mailbox, names.collect()))

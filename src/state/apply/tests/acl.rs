@@ -108,16 +108,16 @@ fn each_command_needs_its_rights() {
     let mailbox = shared;
     let table: Vec<(&str, GuestCommand)> = vec![
         ("i", GuestCommand::Append(append(shared, NamedFlags::default()))),
-        ("i", GuestCommand::Copy { from: own, uids: uids(), to: shared }),
-        ("i", GuestCommand::Move { from: own, uids: uids(), to: shared }),
-        ("r", GuestCommand::Copy { from: shared, uids: uids(), to: own }),
+        ("i", GuestCommand::Copy(Transfer { from: own, uids: uids(), to: shared })),
+        ("i", GuestCommand::Move(Transfer { from: own, uids: uids(), to: shared })),
+        ("r", GuestCommand::Copy(Transfer { from: shared, uids: uids(), to: own })),
         ("i", replace((own, 2), shared)),
         ("rs", flag_store(shared, FlagChange::Add, seen())),
         ("rt", flag_store(shared, FlagChange::Add, named(&[SystemFlag::Deleted], &[]))),
         ("rw", flag_store(shared, FlagChange::Add, named(&[SystemFlag::Flagged], &[]))),
         ("rw", flag_store(shared, FlagChange::Add, named(&[], &["$Work"]))),
         ("re", GuestCommand::Expunge { mailbox, uids: uids() }),
-        ("rte", GuestCommand::Move { from: shared, uids: set(&[2]), to: own }),
+        ("rte", GuestCommand::Move(Transfer { from: shared, uids: set(&[2]), to: own })),
         ("rte", replace((shared, 3), own)),
         ("k", GuestCommand::CreateMailbox { owner: bob, name: "shared/new/deep".into() }),
         (
@@ -178,11 +178,11 @@ fn flags_without_their_right_are_left_as_they_are() {
     it.grant("lrwi");
     let own = it.world.create(it.alice, "own");
     it.world.run(Command::Append(append(own, all())));
-    it.guest(GuestCommand::Copy { from: own, uids: set(&[1]), to: it.shared });
+    it.guest(GuestCommand::Copy(Transfer { from: own, uids: set(&[1]), to: it.shared }));
     let copied = it.flags(it.shared)[2];
     assert!(copied.has(SystemFlag::Flagged) && copied.keywords == 1, "{copied:?}");
     assert!(!copied.has(SystemFlag::Seen) && !copied.has(SystemFlag::Deleted), "{copied:?}");
-    it.guest(GuestCommand::Move { from: own, uids: set(&[2]), to: it.shared });
+    it.guest(GuestCommand::Move(Transfer { from: own, uids: set(&[2]), to: it.shared }));
     assert_eq!(it.flags(it.shared)[3], copied);
 }
 
@@ -279,7 +279,7 @@ fn nobody_inherits_from_a_user_who_was_removed() {
     assert_eq!(identifiers(&it.world, it.shared), ["bob", "anyone"], "at once");
     let again = it.world.add_user("alice", None);
     assert_eq!(it.world.view(it.shared).rights_of(again), rights("l"));
-    let copy = GuestCommand::Copy { from: it.shared, uids: set(&[1]), to: it.shared };
+    let copy = GuestCommand::Copy(Transfer { from: it.shared, uids: set(&[1]), to: it.shared });
     let gone = it.guest(copy);
     assert!(matches!(gone, Outcome::Refused(Refusal::NotFound(_))), "the one that is gone can do nothing");
     // The remains are swept.

@@ -59,7 +59,7 @@ fn a_change_says_how_the_mailbox_stands_and_whether_flags_changed() {
         change(Command::Expunge { mailbox: inbox, uids: set(&[2]), only_deleted: false }),
         (1, 1, false)
     );
-    let both = Command::Copy { from: inbox, uids: set(&[1]), to: inbox };
+    let both = Command::Copy(Transfer { from: inbox, uids: set(&[1]), to: inbox });
     assert_eq!(change(both), (2, 2, false));
     assert_eq!(change(Command::ClaimRecent { mailbox: inbox, up_to: Uid(2) }), (2, 2, false));
 }

@@ -18,7 +18,7 @@ use crate::mail::flags::{NamedFlags, SystemFlag};
 use crate::mail::ids::{AccountId, BodyId, CommandId, LogIndex, MailboxId, NodeId, Timestamp, Uid};
 use crate::state::change::{Change, MessagesChanged};
 use crate::state::command::{
-    Command, Deliver, DeliverTo, FlagChange, NewUser, PlacedBody, Proposal, StoreFlags, UidSet,
+    Command, Deliver, DeliverTo, FlagChange, NewUser, PlacedBody, Proposal, StoreFlags, Transfer, UidSet,
 };
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::reading;

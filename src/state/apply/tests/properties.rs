@@ -140,6 +140,7 @@ fn command() -> impl Strategy<Value = Command> {
             |(account, mailbox, entries)| Command::SetMetadata(SetMetadata { account, mailbox, entries })
         ),
     ];
+    let transfer = || (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Transfer { from, uids, to });
     let messages = prop_oneof![
         (placed(), prop::collection::vec(to, 0..4))
             .prop_map(|(body, to)| Command::Deliver(Deliver { body, to })),
@@ -155,8 +156,8 @@ fn command() -> impl Strategy<Value = Command> {
             uids,
             only_deleted
         }),
-        (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Command::Copy { from, uids, to }),
-        (mailbox(), uids(), mailbox()).prop_map(|(from, uids, to)| Command::Move { from, uids, to }),
+        transfer().prop_map(Command::Copy),
+        transfer().prop_map(Command::Move),
         (mailbox(), 0u32..20, mailbox(), message).prop_map(|(from, uid, to, message)| {
             Command::Replace(Box::new(Replace { from, uid: Uid(uid), to, message }))
         }),
@@ -199,8 +200,8 @@ fn as_guest(guest: AccountId, command: Command) -> Command {
         Command::Append(append) => GuestCommand::Append(append),
         Command::Store(store) => GuestCommand::Store(store),
         Command::Expunge { mailbox, uids, .. } => GuestCommand::Expunge { mailbox, uids },
-        Command::Copy { from, uids, to } => GuestCommand::Copy { from, uids, to },
-        Command::Move { from, uids, to } => GuestCommand::Move { from, uids, to },
+        Command::Copy(transfer) => GuestCommand::Copy(transfer),
+        Command::Move(transfer) => GuestCommand::Move(transfer),
         Command::Replace(replace) => GuestCommand::Replace(replace),
         other => return other,
     };
