@@ -345,6 +345,7 @@ fn imap_terms(
         plaintext_without_tls: settings.auth_plaintext_without_tls() && !forced,
         scram: settings.auth_scram(),
         message_bytes_max: Arc::new(move || now.borrow().settings().smtp_message_bytes_max()),
+        message_limit: settings.imap_message_limit().then_some(imap::limits::MESSAGE_LIMIT),
         login_seconds_max: settings.login_seconds_max(),
         idle_seconds_max: settings.imap_idle_seconds_max(),
     }

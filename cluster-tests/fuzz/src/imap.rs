@@ -73,6 +73,7 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         message_bytes_max: Arc::new(|| MESSAGE_BYTES_MAX),
         login_seconds_max: 180,
         idle_seconds_max: 1_800,
+        message_limit: None,
     };
     let peer = Peer { address: Some("192.0.2.1:1".parse().expect("an address")), tls };
     let mut backend = ImapBackend::new(

@@ -19,6 +19,8 @@ pub enum Stage {
     LoggedIn {
         /// RFC 7889: one bound for all mailboxes.
         append_bytes_max: u64,
+        /// RFC 9738: of all commands.
+        message_limit: Option<usize>,
     },
     /// `mechanisms`: none where passwords may not be sent on this connection as it is.
     Greeting { starttls: bool, mechanisms: Vec<Mechanism> },
@@ -27,9 +29,13 @@ pub enum Stage {
 /// The capabilities, space-separated.
 pub fn capabilities(stage: Stage) -> String {
     match stage {
-        // RFC 9738 3: what APPEND takes; COPY takes more.
-        Stage::LoggedIn { append_bytes_max } => {
-            format!("{ALWAYS} APPENDLIMIT={append_bytes_max} {LOGGED_IN} SAVELIMIT={APPEND_MESSAGES_MAX}")
+        Stage::LoggedIn { append_bytes_max, message_limit } => {
+            // RFC 9738 3: the one or the other. What APPEND takes; COPY takes more.
+            let limit = match message_limit {
+                Some(limit) => format!("MESSAGELIMIT={limit}"),
+                None => format!("SAVELIMIT={APPEND_MESSAGES_MAX}"),
+            };
+            format!("{ALWAYS} APPENDLIMIT={append_bytes_max} {LOGGED_IN} {limit}")
         }
         Stage::Greeting { starttls, mechanisms } => {
             // RFC 3501 6.2.3: LOGINDISABLED while passwords would go in the clear.

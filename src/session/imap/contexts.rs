@@ -30,6 +30,8 @@ pub struct Context {
     pub members: Members,
     /// What is wanted of messages that come into it (RFC 5465 7).
     pub attributes: Vec<FetchItem>,
+    /// All messages were looked at.
+    pub is_whole: bool,
 }
 
 /// The messages that match.
@@ -139,6 +141,8 @@ impl Contexts {
             Some("What changes with time alone is not updated")
         } else if self.open.len() == CONTEXTS_MAX {
             Some("Too many results are being updated")
+        } else if !context.is_whole {
+            Some("Not all messages were looked at")
         } else if context.bytes() > CONTEXT_BYTES_MAX {
             Some("The result is too large to be updated")
         } else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::commands::Cut;
 use super::grammar::{NameCoding, Syntax};
 use super::notify::{Notify, Own};
 use super::question::{Answer, Question};
@@ -35,6 +36,8 @@ pub struct Terms {
     pub scram: bool,
     /// Octets of an APPENDed message, as the setting is now: it may change while a session lasts.
     pub message_bytes_max: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The setting imap.message_limit: messages that one command takes, as the session was told.
+    pub message_limit: Option<usize>,
     /// Seconds of silence before login.
     pub login_seconds_max: u64,
     /// Seconds of silence after login; never under 30 minutes (RFC 3501 5.4).
@@ -84,6 +87,8 @@ pub struct Core {
     pub refused_logins: u32,
     /// Another's mailbox that the command under way has reached.
     pub reached: Option<MailboxId>,
+    /// What the command under way leaves out.
+    pub cut: Option<Cut>,
 }
 
 impl Core {

@@ -54,6 +54,8 @@ pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1024;
 pub const APPEND_CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Messages of one APPEND (RFC 3502); what one command of the state takes.
 pub const APPEND_MESSAGES_MAX: usize = 1_000;
+/// Messages of any one command, where the setting imap.message_limit says so (RFC 9738 3: at least 1,000).
+pub const MESSAGE_LIMIT: usize = APPEND_MESSAGES_MAX;
 /// Texts and URLs of one APPEND (RFC 4469); each URL may be a message to be read.
 pub const CATENATE_PARTS_MAX: usize = 1_000;
 /// Bytes of a URL that BADURL repeats.

@@ -74,6 +74,7 @@ impl Session {
             clock,
             refused_logins: 0,
             reached: None,
+            cut: None,
         };
         Self {
             core,
@@ -111,6 +112,10 @@ impl Session {
             Next::NeedInput => Some(Step::NeedInput),
             Next::Flush => Some(Step::Flush),
             Next::Done(reply) => {
+                let reply = match self.core.cut.take() {
+                    Some(cut) => cut.tell(reply, out),
+                    None => reply,
+                };
                 self.finish(reply);
                 None
             }
@@ -250,6 +255,7 @@ impl Session {
                 let Command { task, expunges, uid } = commands::begin(request, &self.core);
                 self.core.tag.clone_from(&tag);
                 self.core.reached = None;
+                self.core.cut = None;
                 self.running = Some(Running { tag, expunges, uid, task });
             }
             (Some(tag), Err(syntax)) => {
@@ -388,7 +394,10 @@ impl Machine for Session {
 impl Core {
     pub fn stage(&self) -> Stage {
         match self.login {
-            Some(_) => Stage::LoggedIn { append_bytes_max: self.terms.append_bytes_max() },
+            Some(_) => {
+                let append_bytes_max = self.terms.append_bytes_max();
+                Stage::LoggedIn { append_bytes_max, message_limit: self.terms.message_limit }
+            }
             None => Stage::Greeting { starttls: self.terms.starttls, mechanisms: self.mechanisms() },
         }
     }

@@ -157,6 +157,10 @@ impl<'a> Settings<'a> {
         self.banner("imap.banner")
     }
 
+    pub fn imap_message_limit(&self) -> bool {
+        self.flag("imap.message_limit")
+    }
+
     pub fn pop3_banner(&self) -> String {
         self.banner("pop3.banner")
     }

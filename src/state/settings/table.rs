@@ -207,6 +207,11 @@ pub const TABLE: &[Setting] = &[
         "1800",
         "Silence after which an IMAP session ends (RFC 3501: at least 30 minutes).",
     ),
+    flag(
+        "imap.message_limit",
+        "false",
+        "Whether IMAP clients are told that one command takes 1,000 messages, and are held to it (MESSAGELIMIT, RFC 9738). One that does not know of it takes a part for all.",
+    ),
     setting(
         "imap.server_comment",
         Kind::LineOrNone { bytes_max: 1_000 },

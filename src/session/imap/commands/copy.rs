@@ -33,7 +33,7 @@ impl Copy {
         Self { uid, set, mailbox, kind, target: MailboxId::default(), portions: Portions::default() }
     }
 
-    fn begin(&mut self, core: &Core) -> Next {
+    fn begin(&mut self, core: &mut Core) -> Next {
         let Some(selected) = &core.selected else { return no_such_message() };
         if self.kind == Kind::Move && selected.read_only {
             return read_only();
@@ -43,13 +43,18 @@ impl Copy {
         if self.kind == Kind::Move && !selected.may(takes) {
             return no_right();
         }
-        let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
+        let Some(mut ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
+        if self.kind == Kind::Move {
+            ranges = core.limited(ranges);
+        }
+        let Some(selected) = &core.selected else { return no_such_message() };
         let uids = selected.uid_set(&ranges);
         // RFC 6851 3.3: each message is moved or is not, so that many may go in portions.
         let portions = selected.view().read(|view| view.portions(&uids));
         // RFC 3501 6.4.7: but copied are all or none.
-        if self.kind == Kind::Copy && portions.len() > 1 {
-            return too_many(&portions);
+        let limit = core.terms.message_limit.unwrap_or(MESSAGES_PER_COMMAND_MAX);
+        if self.kind == Kind::Copy && portions.iter().map(UidSet::len).sum::<u64>() > limit as u64 {
+            return too_many(&portions, limit);
         }
         self.portions = Portions::of(portions);
         match self.mailbox.0.take() {
@@ -117,11 +122,11 @@ impl Task for Copy {
 }
 
 /// RFC 9738 3.1: how many messages one COPY takes, and the UID from which on it would take those named.
-fn too_many(portions: &[UidSet]) -> Next {
+fn too_many(portions: &[UidSet], limit: usize) -> Next {
     let uids: Vec<Uid> = portions.iter().flat_map(UidSet::iter).collect();
-    let from = uids[uids.len().saturating_sub(MESSAGES_PER_COMMAND_MAX)];
-    let text = format!("One COPY takes at most {MESSAGES_PER_COMMAND_MAX} messages");
-    let code = format!("MESSAGELIMIT {MESSAGES_PER_COMMAND_MAX} {from}");
+    let from = uids[uids.len().saturating_sub(limit)];
+    let text = format!("One COPY takes at most {limit} messages");
+    let code = format!("MESSAGELIMIT {limit} {from}");
     Next::Done(Reply::no("", text).with_code(code))
 }
 

@@ -12,13 +12,18 @@ use crate::session::imap::sequence_set::SequenceSet;
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::Outcome;
 
-/// What carries \Deleted among `within`, in portions that one command may take.
-fn deleted(selected: &Selected, within: Option<&UidSet>) -> Portions {
-    Portions::of(selected.view().read(|view| {
+/// What carries \Deleted among `within`.
+fn deleted(selected: &Selected, within: Option<&UidSet>) -> Vec<Uid> {
+    selected.view().read(|view| {
         let deleted = view.messages().iter().filter(|message| message.flags.has(SystemFlag::Deleted));
         let uids = deleted.map(|message| message.uid);
-        view.portions(&UidSet::from_ascending(uids.filter(|uid| within.is_none_or(|set| set.contains(*uid)))))
-    }))
+        uids.filter(|uid| within.is_none_or(|set| set.contains(*uid))).collect()
+    })
+}
+
+/// In portions that one command of the state may take.
+fn portions(selected: &Selected, uids: Vec<Uid>) -> Portions {
+    Portions::of(selected.view().read(|view| view.portions(&UidSet::from_ascending(uids))))
 }
 
 pub struct Expunge {
@@ -44,11 +49,18 @@ impl Task for Expunge {
                     let ranges = selected.uid_ranges(set, true);
                     UidSet::from_ranges(ranges.into_iter().map(|(low, high)| (Uid(low), Uid(high))))
                 });
-                self.portions = deleted(selected, within.as_ref());
+                let mut uids = deleted(selected, within.as_ref());
+                // RFC 9738 3.1: EXPUNGE has no limit.
+                if within.is_some() {
+                    uids = core.limited_uids(uids);
+                }
+                let Some(selected) = &core.selected else { return no_such_message() };
+                self.portions = portions(selected, uids);
             }
             Some(Answer::Outcome(Outcome::Expunged { uids, .. })) => self.some_went |= !uids.is_empty(),
             Some(other) => return Next::Done(Reply::unexpected(Some(other))),
         }
+        let Some(selected) = &core.selected else { return no_such_message() };
         match self.portions.next() {
             // The EXPUNGE lines are told with the end of the command, as all that changed is.
             None if self.some_went => Next::Done(core.after_expunge(Reply::ok("Expunged"))),
@@ -80,7 +92,7 @@ impl Task for Close {
             None if selected.read_only || !selected.may(Rights::EXPUNGE) => {
                 self.portions = Portions::default()
             }
-            None => self.portions = deleted(selected, None),
+            None => self.portions = portions(selected, deleted(selected, None)),
             Some(Answer::Outcome(Outcome::Expunged { .. })) => {}
             // Still selected: the client may try again, or UNSELECT.
             Some(other) => return Next::Done(Reply::unexpected(Some(other))),

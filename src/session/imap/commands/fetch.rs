@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::message_limit::too_many;
 use super::message_line::{Line, Wants};
 use super::no_such_message;
 use crate::mail::flags::{Flags, NamedFlags, SystemFlag};
@@ -45,6 +46,8 @@ pub struct Fetch {
     /// What was expunged is told, too. Where it is not remembered: from this UID on.
     vanished_from: Option<Uid>,
     partial: Option<PartialRange>,
+    /// A client asks: the limit on messages counts, if there is one.
+    limited: bool,
     stage: Stage,
     messages: VecDeque<Numbered>,
     /// Messages whose \Seen is to be set, in portions.
@@ -80,6 +83,7 @@ impl Fetch {
             changed_since: request.changed_since,
             vanished_from: request.vanished.then_some(Uid(1)),
             partial: request.partial,
+            limited: false,
             stage: Stage::Begin,
             messages: VecDeque::new(),
             unseen: Vec::new(),
@@ -89,6 +93,10 @@ impl Fetch {
             unknown_encoding: false,
             faults: 0,
         }
+    }
+
+    pub fn limited(self) -> Self {
+        Self { limited: true, ..self }
     }
 
     /// What changed since the client was here last (RFC 7162 3.2.5): as UID FETCH (FLAGS) with CHANGEDSINCE and
@@ -122,7 +130,14 @@ impl Fetch {
             self.items.retain(|item| *item != FetchItem::Uid);
         }
         let Some(selected) = &core.selected else { return no_such_message() };
-        let Some(ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
+        let Some(mut ranges) = selected.resolve(&self.set, self.uid) else { return no_such_message() };
+        match (core.terms.message_limit.filter(|_| self.limited), &self.partial) {
+            (Some(limit), Some(partial)) if partial.count() > limit => return Next::Done(too_many(limit)),
+            // What PARTIAL takes is within the limit.
+            (None, _) | (_, Some(_)) => {}
+            (Some(_), None) => ranges = core.limited(ranges),
+        }
+        let Some(selected) = &core.selected else { return no_such_message() };
         if let (Some(from), Some(since)) = (self.vanished_from, self.changed_since) {
             write::vanished("VANISHED (EARLIER)", &selected.vanished(&self.set, since, from), io.out);
         }

@@ -10,6 +10,7 @@ mod idle;
 mod list;
 mod login;
 mod mailboxes;
+mod message_limit;
 mod message_line;
 mod message_parts;
 mod metadata;
@@ -23,6 +24,7 @@ mod store;
 
 pub use fetch::Fetch;
 pub use list::{Names, list_line, superiors, write_listed};
+pub use message_limit::Cut;
 pub use metadata::too_large_reply as metadata_too_large;
 pub use search::Found;
 pub use search::answer::write_runs;
@@ -213,7 +215,7 @@ fn task(request: Request) -> Box<dyn Task> {
         Request::Sort { uid, criteria, search } => Box::new(search::Sort::new(uid, criteria, search)),
         Request::Thread { uid, algorithm, key, .. } => Box::new(search::Thread::new(uid, algorithm, key)),
         Request::CancelUpdate(tags) => Box::new(search::CancelUpdate(tags)),
-        Request::Fetch { uid, fetch } => Box::new(fetch::Fetch::new(uid, fetch)),
+        Request::Fetch { uid, fetch } => Box::new(fetch::Fetch::new(uid, fetch).limited()),
         Request::Store { uid, store } => Box::new(store::Store::new(uid, store)),
         Request::Copy { uid, set, mailbox } => {
             Box::new(copy::Copy::new((uid, set), mailbox, copy::Kind::Copy))

@@ -38,6 +38,8 @@ impl Store {
             return no_right();
         }
         let Some(ranges) = selected.resolve(&self.request.set, self.uid) else { return no_such_message() };
+        let ranges = core.limited(ranges);
+        let Some(selected) = &core.selected else { return no_such_message() };
         let uids = selected.uid_set(&ranges);
         self.ranges = ranges;
         self.portions = Portions::of(selected.view().read(|view| view.portions(&uids)));

@@ -28,6 +28,8 @@ pub struct House {
     pub account: AccountId,
     logins: Arc<Logins>,
     summaries: Arc<SummaryCache>,
+    /// Of sessions that begin from now on (RFC 9738).
+    pub message_limit: Option<usize>,
 }
 
 impl House {
@@ -46,7 +48,7 @@ impl House {
         replica.run(Command::SetSettings { changes: vec![setting] }).unwrap();
         let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
         let logins = Arc::new(Logins::new(replica.clone(), bounds));
-        Self { replica, account, logins, summaries: Arc::new(SummaryCache::new()) }
+        Self { replica, account, logins, summaries: Arc::new(SummaryCache::new()), message_limit: None }
     }
 
     pub fn deliver(&self, mailbox: &str, raw: &str) {
@@ -68,6 +70,7 @@ impl House {
             plaintext_without_tls: false,
             scram: true,
             message_bytes_max: Arc::new(move || directory.borrow().settings().smtp_message_bytes_max()),
+            message_limit: self.message_limit,
             login_seconds_max: 180,
             idle_seconds_max: 1_800,
         };

@@ -2,7 +2,7 @@
 //!
 //! `C:` is sent, `S:` must come, in order and with nothing between; `…` stands for anything in a line, `␀` for a NUL. `C2:`
 //! and `S2:` are a second session. `mail MAILBOX SUBJECT` delivers a mail, `plain` makes the sessions start without
-//! TLS (it comes first), `quota N` gives alice room for N bytes, `set KEY VALUE` changes a setting, `remove NAME` removes a
+//! TLS (it comes first, as does `limit N`: so many messages in one command), `quota N` gives alice room for N bytes, `set KEY VALUE` changes a setting, `remove NAME` removes a
 //! user, `fault on` takes the quorum away, `slow on` lets the first session wait for a while with each question, `login` logs both sessions in as alice, `login alice bob` as the two.
 
 use std::path::Path;
@@ -41,14 +41,15 @@ async fn all_transcripts() {
 }
 
 async fn play(text: &str, pace: Pace) -> Result<(), String> {
-    let house = House::new();
+    let mut house = House::new();
+    house.message_limit = text.lines().find_map(|line| line.strip_prefix("limit ")?.parse().ok());
     let plain = text.lines().any(|line| line == "plain");
     let mut sessions = [house.session(!plain), house.session(!plain)];
     for (number, line) in text.lines().enumerate() {
         let at = |why: String| format!("line {}: {why}", number + 1);
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            "" | "plain" => {}
+            "" | "plain" | "limit" => {}
             word if word.starts_with('#') => {}
             "C:" => send(&mut sessions[0], rest, pace).await.map_err(at)?,
             "C2:" => send(&mut sessions[1], rest, pace).await.map_err(at)?,

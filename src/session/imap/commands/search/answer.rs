@@ -178,6 +178,11 @@ pub fn saved(results: &Results, found: &[Found]) -> Vec<Uid> {
 }
 
 impl PartialRange {
+    /// How many it names at the most.
+    pub fn count(&self) -> usize {
+        (self.last - self.first) as usize + 1
+    }
+
     /// The part of `found` that it names; nothing beyond the ends.
     pub fn of<'a, T>(&self, found: &'a [T]) -> &'a [T] {
         let count = found.len();

@@ -9,6 +9,7 @@ use crate::session::imap::limits::{MESSAGES_PER_QUESTION_MAX, SEARCH_MESSAGES_PE
 use crate::session::imap::question::{Answer, Question, Stored, Together};
 use crate::session::imap::search::{Body, Candidate, Part, Scope, SearchKey, bind, matches};
 use crate::session::imap::selected::{Numbered, Selected};
+use crate::session::imap::sequence_set::covers;
 use crate::state::record::MessageRecord;
 
 /// A message that matches.
@@ -41,6 +42,15 @@ pub struct Finder {
     pub faults: u32,
 }
 
+/// False where a set of messages at the top of the key leaves it out.
+fn may_be_within(key: &SearchKey, uid: Uid) -> bool {
+    match key {
+        SearchKey::And(keys) => keys.iter().all(|key| may_be_within(key, uid)),
+        SearchKey::UidRanges(ranges) => covers(ranges, uid.0),
+        _ => true,
+    }
+}
+
 enum Verdict {
     Hit(ModSeq),
     Miss,
@@ -59,6 +69,17 @@ impl Finder {
     /// The key with its sets settled, for those who go on watching.
     pub fn key(&self) -> &SearchKey {
         &self.key
+    }
+
+    /// Leaves the highest `messages_max` of those that the sets at the top of the key name: the lowest UID of them, if
+    /// there were more.
+    pub fn limit(&mut self, messages_max: usize) -> Option<Uid> {
+        let key = &self.key;
+        self.candidates.retain(|message| may_be_within(key, message.uid));
+        let beyond = self.candidates.len().checked_sub(messages_max).filter(|beyond| *beyond > 0);
+        self.candidates.drain(..beyond.unwrap_or(0));
+        self.all = self.candidates.len();
+        beyond.and_then(|_| self.candidates.front().map(|message| message.uid))
     }
 
     pub fn progress(&self) -> Progress {

@@ -12,6 +12,7 @@ pub use find::Found;
 pub use sort::Sort;
 pub use thread::Thread;
 
+use super::message_limit::{Cut, too_many};
 use super::no_such_message;
 use answer::{Pieces, extended, plain, saved};
 use find::Finder;
@@ -56,13 +57,15 @@ impl Search {
 impl Task for Search {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match std::mem::replace(&mut self.stage, Stage::Begin) {
-            Stage::Begin => match begin(core, (&self.request.key, self.request.results.as_ref()), io) {
-                Ok(finder) => {
-                    self.stage = Stage::Finding(finder);
-                    self.step(core, None, io)
+            Stage::Begin => {
+                match begin(core, (&self.request.key, self.request.results.as_ref()), Limit::Cuts, io) {
+                    Ok(finder) => {
+                        self.stage = Stage::Finding(finder);
+                        self.step(core, None, io)
+                    }
+                    Err(next) => next,
                 }
-                Err(next) => next,
-            },
+            }
             Stage::Finding(mut finder) => match finder.step(core, answer) {
                 Ok(Some(question)) => {
                     self.stage = Stage::Finding(finder);
@@ -89,19 +92,35 @@ fn halfway(finder: &Finder) -> Progress {
     Progress::percent(done * 50 / goal.max(1))
 }
 
+/// What becomes of a command that would look at more messages than one may (RFC 9738 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Cuts,
+    Refuses,
+}
+
 fn begin(
     core: &mut Core,
     (key, results): (&SearchKey, Option<&Results>),
+    limit: Limit,
     io: &mut Io,
 ) -> Result<Finder, Next> {
     if asks_modseq(key) {
         core.enable_condstore(io.out);
     }
     let Some(selected) = &mut core.selected else { return Err(no_such_message()) };
-    let finder = Finder::new(key.clone(), selected);
+    let mut finder = Finder::new(key.clone(), selected);
     // RFC 5182 2.1: when this search fails, nothing is saved.
     if results.is_some_and(|results| results.save) {
         selected.saved.clear();
+    }
+    if let Some(messages_max) = core.terms.message_limit
+        && let Some(lowest) = finder.limit(messages_max)
+    {
+        match limit {
+            Limit::Cuts => core.cut = Some(Cut { limit: messages_max, lowest }),
+            Limit::Refuses => return Err(Next::Done(too_many(messages_max))),
+        }
     }
     Ok(finder)
 }
@@ -150,7 +169,8 @@ fn told(
 fn watch(core: &mut Core, uid: bool, (key, results): (&SearchKey, &Results), members: Members, io: &mut Io) {
     let tag = core.tag.clone();
     let attributes = results.update_attributes.iter().cloned().map(FetchItem::peeking).collect();
-    let context = Context { tag, uid, key: key.clone(), members, attributes };
+    let is_whole = core.cut.is_none();
+    let context = Context { tag, uid, key: key.clone(), members, attributes, is_whole };
     if let Some(selected) = &mut core.selected {
         selected.contexts.open(context, io.out);
     }

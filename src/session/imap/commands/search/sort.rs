@@ -2,7 +2,7 @@
 
 use super::find::{Finder, Found};
 use super::gather::Gatherer;
-use super::{Writing, begin, halfway, told};
+use super::{Limit, Writing, begin, halfway, told};
 use crate::session::imap::arrange::sort::{Criterion, Sortable};
 use crate::session::imap::contexts::Members;
 use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
@@ -88,13 +88,15 @@ impl Sort {
 impl Task for Sort {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
-            (Stage::Begin, _) => match begin(core, (&self.request.key, self.request.results.as_ref()), io) {
-                Ok(finder) => {
-                    self.stage = Stage::Finding(finder);
-                    self.step(core, None, io)
+            (Stage::Begin, _) => {
+                match begin(core, (&self.request.key, self.request.results.as_ref()), Limit::Refuses, io) {
+                    Ok(finder) => {
+                        self.stage = Stage::Finding(finder);
+                        self.step(core, None, io)
+                    }
+                    Err(next) => next,
                 }
-                Err(next) => next,
-            },
+            }
             (Stage::Finding(mut finder), answer) => match finder.step(core, answer) {
                 Ok(Some(question)) => {
                     self.stage = Stage::Finding(finder);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::gather::Gatherer;
 
 use super::find::Finder;
-use super::{begin, ended, halfway};
+use super::{Limit, begin, ended, halfway};
 use crate::session::imap::arrange::Algorithm;
 use crate::session::imap::arrange::thread::Threadable;
 use crate::session::imap::core::{Core, Io, Next, Progress, Reply, Task};
@@ -75,7 +75,7 @@ impl Thread {
 impl Task for Thread {
     fn step(&mut self, core: &mut Core, answer: Option<Answer>, io: &mut Io) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Begin), answer) {
-            (Stage::Begin, _) => match begin(core, (&self.key, None), io) {
+            (Stage::Begin, _) => match begin(core, (&self.key, None), Limit::Refuses, io) {
                 Ok(finder) => {
                     self.stage = Stage::Finding(finder);
                     self.step(core, None, io)
