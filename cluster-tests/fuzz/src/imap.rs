@@ -146,6 +146,15 @@ impl Client {
             self.session = session(house, true);
             self.greet();
         }
+        // After NOTIFY it hears between commands, too.
+        if self.session.machine.wants_news() {
+            self.session.run();
+            let news = self.session.take_said();
+            if self.session.cut_short {
+                return;
+            }
+            self.count(b"", &responses::split(&news));
+        }
         self.tags += 1;
         let tag = format!("t{}", self.tags);
         let mut said = Vec::new();
@@ -173,12 +182,14 @@ impl Client {
             part = line_of(dice).to_vec();
         }
         // IDLE and SASL wait for more; a mail comes in meanwhile.
-        let idles = self.session.machine.wants_news();
-        if (idles || last_is_continuation(&said)) && !self.session.ended {
-            if idles && house.deliver("INBOX", FIRST) {
+        let (listens, waits) = (self.session.machine.wants_news(), last_is_continuation(&said));
+        if !self.session.ended {
+            if listens && house.deliver("INBOX", FIRST) {
                 self.session.run();
             }
-            self.session.feed(if idles { b"DONE\r\n" } else { b"*\r\n" }, usize::MAX);
+            if waits {
+                self.session.feed(if listens { b"DONE\r\n" } else { b"*\r\n" }, usize::MAX);
+            }
             said.extend(self.session.take_said());
         }
         if self.session.cut_short {
@@ -197,10 +208,13 @@ impl Client {
         if self.session.ended {
             assert!(tagged.len() <= 1, "{}: {}", show(line), show(said));
         } else {
-            let last = responses.len().wrapping_sub(1);
-            assert_eq!(tagged, [last], "one answer, at the end, to {}: {}", show(line), show(said));
+            assert_eq!(tagged.len(), 1, "one answer to {}: {}", show(line), show(said));
         }
-        self.count(line, &responses);
+        let (answer, news) = responses.split_at(tagged.first().map_or(responses.len(), |at| at + 1));
+        let may_hear = news.is_empty() || self.session.ended || self.session.machine.wants_news();
+        assert!(may_hear, "it says more than the answer to {}: {}", show(line), show(said));
+        self.count(line, answer);
+        self.count(b"", news);
     }
 
     fn count(&mut self, line: &[u8], responses: &[Response]) {
