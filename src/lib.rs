@@ -4,13 +4,14 @@
 //! receive -> gather -> judge -> place body -> propose -> apply -> feed -> IDLE.
 //!
 //! Rooms, top to bottom. Each uses only rooms below it (`tests/layering.rs` holds that);
-//! [`admin`] and [`session`] never see each other.
+//! [`admin`], [`session`] and [`delivery`] never see each other.
 //!
 //! | room | what it is for |
 //! |---|---|
 //! | [`node`] | composition root: builds bottom-up, stops top-down; alone knows everyone |
 //! | [`admin`] | operators: command line, control socket, demo |
 //! | [`session`] | clients: one driver feeding pure machines: SMTP, LMTP, IMAP, POP3 |
+//! | [`delivery`] | mail to other servers: due mail, routing, the SMTP client, notices |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
@@ -24,6 +25,7 @@ pub mod admin;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod delivery;
 pub mod dns;
 pub mod mail;
 pub mod node;

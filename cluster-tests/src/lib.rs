@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod nemesis;
 pub mod node;
 pub mod pop3;
+pub mod sink;
 pub mod smtp;
 pub mod steps;
 pub mod tls;

@@ -25,6 +25,24 @@ impl Smtp {
         Ok(smtp)
     }
 
+    /// The same, logged in.
+    pub fn login(address: SocketAddr, user: &str) -> io::Result<Smtp> {
+        let mut smtp = Smtp::connect(address)?;
+        let secret = format!("\0{user}\0{}", crate::cluster::password(user));
+        smtp.command(&format!("AUTH PLAIN {}", base64(secret.as_bytes())), "235")?;
+        Ok(smtp)
+    }
+
+    /// Hands in one mail of this user's, for anybody. The answer is the server's last word.
+    pub fn submit(&mut self, user: &str, to: &[&str], content: &[u8]) -> io::Result<String> {
+        self.command(&format!("MAIL FROM:<{user}@example.test>"), "250")?;
+        for recipient in to {
+            self.command(&format!("RCPT TO:<{recipient}>"), "250")?;
+        }
+        self.command("DATA", "354")?;
+        self.content(content)
+    }
+
     /// Sends one mail. `content` has CRLF line ends and needs no dot-stuffing by the caller.
     pub fn send(&mut self, to: &[&str], content: &[u8]) -> (Sent, io::Result<String>) {
         match self.envelope(to) {
@@ -86,6 +104,35 @@ impl Smtp {
                 continue;
             }
             return if line.starts_with(code) { Ok(line) } else { Err(refused(line)) };
+        }
+    }
+}
+
+/// RFC 4648 4.
+fn base64(octets: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits =
+            three.iter().fold(0u32, |bits, octet| (bits << 8) | u32::from(*octet)) << (8 * (3 - three.len()));
+        let digit = |at: usize| match at <= three.len() {
+            true => char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]),
+            false => '=',
+        };
+        [0, 1, 2, 3].map(digit)
+    };
+    octets.chunks(3).flat_map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (text, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(text.as_bytes()), encoded);
         }
     }
 }

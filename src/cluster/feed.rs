@@ -31,6 +31,7 @@ pub struct Feed {
     uses: AtomicU64,
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
     replica_set: watch::Sender<ReplicaSet>,
+    queue: watch::Sender<u64>,
     dropped: Told,
     named: Told,
 }
@@ -94,6 +95,7 @@ impl Feed {
             uses: AtomicU64::new(0),
             replicas: watch::Sender::new(Arc::default()),
             replica_set: watch::Sender::new(ReplicaSet::default()),
+            queue: watch::Sender::new(0),
             dropped,
             named,
         };
@@ -102,7 +104,7 @@ impl Feed {
 
     /// Tells what one apply call changed, once `rows` show it. Blocks on `rows`, never on a listener.
     pub fn publish(&self, rows: &dyn Rows, changes: Vec<Change>) -> Result<(), RowsError> {
-        let mut directory_changed = false;
+        let (mut directory_changed, mut queue_changed) = (false, false);
         for change in changes {
             self.newsroom.tell(&change);
             match change {
@@ -124,12 +126,25 @@ impl Feed {
                 Change::BodyDropped { body } => self.dropped.tell(body),
                 Change::BodyNamed { body } => self.named.tell(body),
                 Change::Replicas { replicas } => self.replicas_are(replicas),
+                Change::Queue => queue_changed = true,
             }
         }
         if directory_changed {
             self.directory.send_replace(Arc::new(Directory::load(rows)?));
         }
+        if queue_changed {
+            self.queue_changed();
+        }
         Ok(())
+    }
+
+    fn queue_changed(&self) {
+        self.queue.send_modify(|changes| *changes += 1);
+    }
+
+    /// Ticks when there may be new work in the outbound queue.
+    pub fn queue(&self) -> watch::Receiver<u64> {
+        self.queue.subscribe()
     }
 
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.
@@ -137,6 +152,7 @@ impl Feed {
         self.directory.send_replace(Arc::new(Directory::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);
         self.newsroom.forget();
+        self.queue_changed();
         let slots: Vec<_> = {
             let mut views = held(&self.views);
             views.retain(|_, slot| !matches!(slot.view.get(), Some(None)));

@@ -22,7 +22,7 @@ use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota, ReplicaRecord};
-use crate::state::rows::RowsError;
+use crate::state::rows::{Rows, RowsError};
 use crate::state::view::SharedView;
 use crate::store::tables::Tables;
 
@@ -89,6 +89,12 @@ impl ClusterHandle {
             Command::Replace(replace) | Command::AsGuest { command: GuestCommand::Replace(replace), .. } => {
                 replace.message.body = bodies.place_again(&replace.message.body).await?;
             }
+            Command::Submit(submit) => submit.body = bodies.place_again(&submit.body).await?,
+            Command::ReportDelivery(report) => {
+                for notice in &mut report.notices {
+                    notice.body = bodies.place_again(&notice.body).await?;
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -114,6 +120,8 @@ fn names_bodies(command: &Command) -> bool {
         Command::Deliver(_)
             | Command::Append(_)
             | Command::Replace(_)
+            | Command::Submit(_)
+            | Command::ReportDelivery(_)
             | Command::AsGuest { command: GuestCommand::Append(_) | GuestCommand::Replace(_), .. }
     )
 }
@@ -229,6 +237,24 @@ impl Replica for ClusterHandle {
 
     async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {
         self.read(move |rows| reading::quota(rows, account)).await
+    }
+
+    fn node(&self) -> NodeId {
+        self.local.id
+    }
+
+    fn watch_queue(&self) -> watch::Receiver<u64> {
+        match &self.local.data {
+            Some(data) => data.feed.queue(),
+            None => watch::Sender::new(0).subscribe(),
+        }
+    }
+
+    async fn read_queue<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Rows) -> Result<T, RowsError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.read(move |tables| read(tables)).await
     }
 
     fn clock(&self) -> &Clock {

@@ -20,7 +20,7 @@ use crate::state::outcome::Outcome;
 use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota};
-use crate::state::rows::{MemoryRows, RowsError};
+use crate::state::rows::{MemoryRows, Rows, RowsError};
 use crate::state::view::{MailboxView, SharedView};
 
 #[derive(Clone)]
@@ -31,6 +31,7 @@ pub struct MemoryReplica {
 struct Shared {
     clock: Clock,
     directory: watch::Sender<Arc<Directory>>,
+    queue: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -49,7 +50,14 @@ impl MemoryReplica {
 
     pub fn new(clock: Clock) -> Self {
         let directory = watch::Sender::new(Arc::new(Directory::default()));
-        Self { shared: Arc::new(Shared { clock, directory, state: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                directory,
+                queue: watch::Sender::new(0),
+                state: Mutex::default(),
+            }),
+        }
     }
 
     /// From now on every question is answered with this fault; `None` mends it.
@@ -110,6 +118,7 @@ impl MemoryReplica {
                 self.shared.directory.send_replace(Arc::new(directory));
             }
             Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
+            Change::Queue => self.shared.queue.send_modify(|changes| *changes += 1),
             Change::Mailboxes { .. }
             | Change::Metadata(_)
             | Change::BodyNamed { .. }
@@ -225,6 +234,21 @@ impl Replica for MemoryReplica {
 
     async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {
         reading::quota(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    fn node(&self) -> NodeId {
+        Self::NODE
+    }
+
+    fn watch_queue(&self) -> watch::Receiver<u64> {
+        self.shared.queue.subscribe()
+    }
+
+    async fn read_queue<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Rows) -> Result<T, RowsError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        read(&self.healthy()?.rows).map_err(disk)
     }
 
     fn clock(&self) -> &Clock {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
@@ -16,6 +16,7 @@ use crate::state::metadata::{Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, Quota};
+use crate::state::rows::{Rows, RowsError};
 use crate::state::view::SharedView;
 
 /// Ours, not the client's: the client hears 451, `NO [UNAVAILABLE]` or `-ERR [SYS/TEMP]`; the cause goes to the log.
@@ -127,6 +128,18 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// How much the account keeps and may keep, by this node's rows.
     fn quota(&self, account: AccountId) -> impl Future<Output = Result<Quota, Fault>> + Send;
+
+    /// This node.
+    fn node(&self) -> NodeId;
+
+    /// Ticks when there may be new work in the outbound queue.
+    fn watch_queue(&self) -> watch::Receiver<u64>;
+
+    /// What [`queue::reading`](crate::state::queue::reading) finds in this node's rows, where blocking does no harm.
+    fn read_queue<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Rows) -> Result<T, RowsError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Fault>> + Send;
 
     fn clock(&self) -> &Clock;
 }

@@ -47,6 +47,14 @@ id!(
     LogIndex(u64)
 );
 id!(
+    /// A mail in the outbound queue. Assigned in apply, never reused.
+    QueueId(u64)
+);
+id!(
+    /// A node's hold on some of the queue's due work; rolled by the node.
+    LeaseId(u64)
+);
+id!(
     /// Milliseconds since 1970-01-01 UTC, stamped by the proposer.
     Timestamp(u64)
 );

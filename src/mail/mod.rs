@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod date;
+pub mod dsn;
 pub mod flags;
 pub mod header;
 pub mod html;

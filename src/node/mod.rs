@@ -10,6 +10,7 @@ mod reload;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ use tracing::{info, warn};
 use crate::admin::control::server::{ControlSocket, Operator};
 use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
+use crate::delivery::Delivery;
+use crate::dns::{self, Resolver};
 use crate::session::driver::Bounds;
 use crate::session::listener::ServiceState;
 use crate::session::local_listener;
@@ -36,6 +39,8 @@ use crate::store::files;
 
 /// How long clients get to hear the farewell when the node stops.
 const SESSIONS_STOP_MS_MAX: u64 = 10_000;
+/// How long a mail that is on its way to another server may take to its end; the other node sends the rest.
+const DELIVERIES_STOP_MS_MAX: u64 = 5_000;
 /// A blocking call of a session (argon2id, a body read) beyond this many waits for a thread.
 const BLOCKING_THREADS_MAX: usize = 64;
 
@@ -111,10 +116,13 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     let mut stopping = stop.subscribe();
     let control = tokio::spawn(control.serve(replica.clone(), operator(services.clone()), stopping.clone()));
     info!("{} is up", config.name);
+    let delivery = RefCell::new(None);
     let serve = async {
         if config.role == Role::Data {
             replica.belongs().await;
             *services.lock() = Some(Services::start(replica.clone(), services_config(config, tls)));
+            let resolver = Resolver::new(replica.watch_directory(), dns::Bounds::default());
+            *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), resolver));
         }
         std::future::pending().await
     };
@@ -125,9 +133,17 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     }
     info!("{} stops", config.name);
     let running = services.lock().take();
-    if let Some(running) = running {
-        running.stop(Duration::from_millis(SESSIONS_STOP_MS_MAX)).await;
-    }
+    let sessions = async {
+        if let Some(running) = running {
+            running.stop(Duration::from_millis(SESSIONS_STOP_MS_MAX)).await;
+        }
+    };
+    let deliveries = async {
+        if let Some(running) = delivery.into_inner() {
+            running.stop(Duration::from_millis(DELIVERIES_STOP_MS_MAX)).await;
+        }
+    };
+    tokio::join!(sessions, deliveries);
     // It ends at the same word; what it was answering is cut off with the cluster below.
     let _ = control.await;
     Ok(())

@@ -36,6 +36,8 @@ pub enum Change {
     Replicas {
         replicas: Vec<ReplicaRecord>,
     },
+    /// There may be work in the outbound queue that was not there before.
+    Queue,
 }
 
 /// Annotations that were set or removed (RFC 5464).

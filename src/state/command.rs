@@ -4,9 +4,12 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::queue::{ParcelId, Report, Steering, Submit};
 use super::scram_keys::NewScramKeys;
 use crate::mail::flags::NamedFlags;
-use crate::mail::ids::{AccountId, BodyId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Timestamp, Uid};
+use crate::mail::ids::{
+    AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
+};
 use crate::mail::rights::Rights;
 
 /// One command as it stands in the log.
@@ -175,6 +178,27 @@ pub enum Command {
     },
     // Annotations (RFC 5464).
     SetMetadata(SetMetadata),
+    // The outbound queue.
+    Submit(Box<Submit>),
+    /// Takes those of `parcels` that are due and free. The id was never used before.
+    LeaseQueued {
+        lease: LeaseId,
+        node: NodeId,
+        parcels: Vec<ParcelId>,
+    },
+    RenewLeases {
+        leases: Vec<LeaseId>,
+    },
+    /// Gives the lease's parcels back, unless it was renewed since it had been renewed `renewals` times.
+    EndLease {
+        lease: LeaseId,
+        renewals: u64,
+    },
+    ReportDelivery(Box<Report>),
+    SteerQueue {
+        messages: Vec<QueueId>,
+        steering: Steering,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -4,7 +4,8 @@
 //! `cluster` and `store` for rows of their own (last applied, membership).
 
 use super::acl::Grantee;
-use crate::mail::ids::{AccountId, BodyId, CommandId, MailboxId, ModSeq, Uid};
+use super::queue::ParcelId;
+use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
 
 /// Messages to a row (design 4a): a compromise of memory, disk and the cost of a change.
 pub const MESSAGES_PER_ROW: u32 = 8;
@@ -36,6 +37,13 @@ pub const SLOT: u8 = 0x50;
 pub const SLOT_PART: u8 = 0x51;
 pub const COMMAND: u8 = 0x52;
 pub const SWEEP: u8 = 0x60;
+pub const QUEUE: u8 = 0x70;
+pub const QUEUED: u8 = 0x71;
+pub const PARCEL: u8 = 0x72;
+pub const RECIPIENT: u8 = 0x73;
+pub const DUE: u8 = 0x74;
+pub const LEASE: u8 = 0x75;
+pub const LEASED: u8 = 0x76;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,9 +316,119 @@ fn id_at(key: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?))
 }
 
+pub fn queue() -> Vec<u8> {
+    vec![QUEUE]
+}
+
+pub fn queued(message: QueueId) -> Vec<u8> {
+    key(QUEUED, &[&message.0.to_be_bytes()])
+}
+
+/// The mail within a [`queued`] key.
+pub fn queued_of(key: &[u8]) -> Option<QueueId> {
+    Some(QueueId(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)))
+}
+
+pub fn parcel(parcel: ParcelId) -> Vec<u8> {
+    key(PARCEL, &[&parcel.message.0.to_be_bytes(), &parcel.number.to_be_bytes()])
+}
+
+pub fn parcels(message: QueueId) -> Span {
+    under(key(PARCEL, &[&message.0.to_be_bytes()]))
+}
+
+pub fn recipient(parcel: ParcelId, number: u16) -> Vec<u8> {
+    key(RECIPIENT, &[&parcel.message.0.to_be_bytes(), &parcel.number.to_be_bytes(), &number.to_be_bytes()])
+}
+
+pub fn recipients(parcel: ParcelId) -> Span {
+    under(key(RECIPIENT, &[&parcel.message.0.to_be_bytes(), &parcel.number.to_be_bytes()]))
+}
+
+/// The recipient's number within a [`recipient`] key.
+pub fn recipient_of(key: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(key.get(11..13)?.try_into().ok()?))
+}
+
+/// A parcel that may be taken at `at`. First-time mail stands apart from what was tried before. NUL stands in no
+/// destination.
+pub fn due(tried: bool, destination: &str, at: Timestamp, parcel: ParcelId) -> Vec<u8> {
+    let tail = [&at.0.to_be_bytes()[..], &parcel.message.0.to_be_bytes(), &parcel.number.to_be_bytes()];
+    key(DUE, &[&[u8::from(tried)], destination.as_bytes(), &[0], &tail.concat()])
+}
+
+pub fn all_due(tried: bool) -> Span {
+    under(vec![DUE, u8::from(tried)])
+}
+
+/// The first key behind all of `destination`.
+pub fn behind_due(tried: bool, destination: &str) -> Vec<u8> {
+    key(DUE, &[&[u8::from(tried)], destination.as_bytes(), &[1]])
+}
+
+/// Destination, time and parcel within a [`due`] key.
+pub fn due_of(key: &[u8]) -> Option<(&str, Timestamp, ParcelId)> {
+    let (head, tail) = key.split_at_checked(key.len().checked_sub(18)?)?;
+    let destination = std::str::from_utf8(head.get(2..)?.strip_suffix(&[0])?).ok()?;
+    let at = Timestamp(u64::from_be_bytes(tail.get(..8)?.try_into().ok()?));
+    Some((destination, at, parcel_at(tail.get(8..)?)?))
+}
+
+pub fn lease(lease: LeaseId) -> Vec<u8> {
+    key(LEASE, &[&lease.0.to_be_bytes()])
+}
+
+/// The lease within a [`lease`] key.
+pub fn lease_of(key: &[u8]) -> Option<LeaseId> {
+    Some(LeaseId(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)))
+}
+
+/// That the lease holds the parcel.
+pub fn leased(lease: LeaseId, parcel: ParcelId) -> Vec<u8> {
+    let parcel = [&parcel.message.0.to_be_bytes()[..], &parcel.number.to_be_bytes()];
+    key(LEASED, &[&lease.0.to_be_bytes(), &parcel.concat()])
+}
+
+pub fn leased_by(lease: LeaseId) -> Span {
+    under(key(LEASED, &[&lease.0.to_be_bytes()]))
+}
+
+/// The parcel within a [`leased`] key.
+pub fn leased_of(key: &[u8]) -> Option<ParcelId> {
+    parcel_at(key.get(9..)?)
+}
+
+/// The parcel within a [`parcel`] key.
+pub fn parcel_of(key: &[u8]) -> Option<ParcelId> {
+    parcel_at(key.get(1..)?)
+}
+
+fn parcel_at(bytes: &[u8]) -> Option<ParcelId> {
+    let message = QueueId(u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?));
+    let number = u16::from_be_bytes(bytes.get(8..10)?.try_into().ok()?);
+    (bytes.len() == 10).then_some(ParcelId { message, number })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_the_queue_read_back_and_destinations_stand_apart() {
+        let parcel = ParcelId { message: QueueId(7 << 40), number: 300 };
+        assert_eq!(parcel_of(&super::parcel(parcel)), Some(parcel));
+        assert_eq!(leased_of(&leased(LeaseId(u64::MAX), parcel)), Some(parcel));
+        assert_eq!(recipient_of(&recipient(parcel, 9)), Some(9));
+        let key = |destination, at| due(true, destination, Timestamp(at), parcel);
+        assert_eq!(due_of(&key("x.test", 5)), Some(("x.test", Timestamp(5), parcel)));
+        assert!(key("x.test", 255) < key("x.test", 256));
+        assert!(key("x.test", u64::MAX) < behind_due(true, "x.test"));
+        assert!(behind_due(true, "x.test") < key("x.test.example", 0));
+        assert!(behind_due(true, "x.test") < key("x.tesu", 0));
+        let span = all_due(true);
+        assert!(span.from < key("", 0) && key("\u{10ffff}", u64::MAX) < span.to);
+        assert!(due(false, "\u{10ffff}", Timestamp(u64::MAX), parcel) < span.from);
+    }
 
     #[test]
     fn a_span_holds_its_prefix_and_nothing_beside() {

@@ -18,6 +18,7 @@ pub mod news;
 pub mod outcome;
 pub mod password;
 pub mod prepare;
+pub mod queue;
 pub mod reading;
 pub mod record;
 pub mod routing;

@@ -3,7 +3,8 @@
 use bincode::{Decode, Encode};
 
 use super::command::UidSet;
-use crate::mail::ids::{AccountId, MailboxId, ModSeq, NodeId, Uid, UidValidity};
+use super::queue::ParcelId;
+use crate::mail::ids::{AccountId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Uid, UidValidity};
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
@@ -55,6 +56,25 @@ pub enum Outcome {
     },
     /// A Replace of what had gone already.
     ReplacedNothing,
+    /// `delivered` in the order of the command; `queued` if there were recipients elsewhere.
+    Submitted {
+        delivered: Vec<Delivered>,
+        queued: Option<QueueId>,
+    },
+    /// The parcels that were free, in the order of the command; if there are none, there is no lease.
+    Leased {
+        parcels: Vec<ParcelId>,
+    },
+    /// Those that there still were.
+    Renewed {
+        leases: Vec<LeaseId>,
+    },
+    /// Mails that there were, as far as one command goes: the first of the command.
+    Steered {
+        messages: Vec<QueueId>,
+        /// How many of the command's mails were looked at.
+        looked_at: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -92,6 +112,11 @@ pub enum Refusal {
     /// Without this data node, bodies that were acknowledged would be gone.
     #[error("node {0} alone has all message bodies")]
     LastCopies(NodeId),
+    #[error("the outbound queue is full")]
+    QueueFull,
+    /// What was done under it is no longer this node's affair.
+    #[error("the lease has ended, or was renewed meanwhile")]
+    LeaseChanged,
 }
 
 impl Refusal {
@@ -102,9 +127,10 @@ impl Refusal {
             | Refusal::NotPlaced
             | Refusal::StillBehind
             | Refusal::Expired
-            | Refusal::LastCopies(_) => true,
+            | Refusal::LastCopies(_)
+            | Refusal::QueueFull => true,
             Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
-            Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted => false,
+            Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted | Refusal::LeaseChanged => false,
         }
     }
 }

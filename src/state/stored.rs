@@ -5,7 +5,11 @@ use bincode::{Decode, Encode};
 use super::command::{SpecialUse, UidSet};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
-use crate::mail::ids::{AccountId, CommandId, LogIndex, MailboxId, ModSeq, NodeId, Uid, UidValidity};
+use crate::mail::dsn::{Notify, Ret};
+use crate::mail::ids::{
+    AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
+    UidValidity,
+};
 use crate::mail::rights::Rights;
 
 /// Counters over everything. One row, read by every entry.
@@ -211,6 +215,70 @@ pub struct MetadataTallyRow {
 /// An account has private annotations of another's mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MetadataGuestRow {}
+
+/// The outbound queue in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct QueueRow {
+    pub last_message: QueueId,
+    pub messages: u32,
+    pub leases: u32,
+}
+
+/// A mail in the queue. Its body counts one reference for as long as it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct QueuedRow {
+    pub body: BodyId,
+    pub size: u32,
+    pub sender: String,
+    pub account: Option<AccountId>,
+    pub envid: Option<String>,
+    pub ret: Option<Ret>,
+    pub smtputf8: bool,
+    pub queued_at: Timestamp,
+    /// Parcels that are left.
+    pub parcels: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ParcelRow {
+    pub destination: String,
+    /// The node that is to try it first.
+    pub near: NodeId,
+    pub attempts: u32,
+    pub next_attempt: Timestamp,
+    /// Recipients that are left.
+    pub recipients: u16,
+    pub held: bool,
+    pub lease: Option<LeaseId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RecipientRow {
+    pub address: String,
+    pub orcpt: Option<String>,
+    pub notify: Option<Notify>,
+    /// The last server's, or what stood in the way of one.
+    pub reply: Option<String>,
+    pub delay_told: bool,
+}
+
+/// A parcel that may be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DueRow {
+    pub near: NodeId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LeaseRow {
+    pub node: NodeId,
+    pub renewals: u64,
+    /// Parcels that are left under it; never 0.
+    pub parcels: u16,
+}
+
+/// That a lease holds a parcel.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct LeasedRow {}
 
 impl MailboxRow {
     /// As its owner sees it.

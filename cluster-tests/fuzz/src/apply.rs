@@ -13,7 +13,7 @@ use pollux::state::keys;
 use pollux::state::reading;
 use pollux::state::rows::MemoryRows;
 use pollux::state::scram_keys::{ITERATIONS_MIN, NewScramKeys, ScramKeys};
-use pollux::state::stored::{AccountRow, BodyRow, MailboxRow, MessagesRow};
+use pollux::state::stored::{AccountRow, BodyRow, MailboxRow, MessagesRow, QueuedRow};
 use pollux::state::view::{MailboxView, TakenIn};
 
 use super::dice::Dice;
@@ -220,6 +220,9 @@ fn check_rows(rows: &MemoryRows) {
     for (_, row) in all::<MessagesRow>(rows, keys::MESSAGES) {
         assert!((1..=8).contains(&row.messages.len()));
         row.messages.iter().for_each(|it| *references.entry(keys::body(it.body)).or_default() += 1);
+    }
+    for (_, row) in all::<QueuedRow>(rows, keys::QUEUED) {
+        *references.entry(keys::body(row.body)).or_default() += 1;
     }
     let counted = all::<BodyRow>(rows, keys::BODY).into_iter();
     assert_eq!(references, counted.map(|(key, row)| (key.to_vec(), row.references)).collect());

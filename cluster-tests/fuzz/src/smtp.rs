@@ -88,7 +88,7 @@ impl World {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".into() }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to } => {
+            Question::Deliver { last, to, .. } => {
                 let pushed = self.push(&last);
                 let text = self.body.take().expect("a body was begun");
                 if pushed.is_err() {
@@ -124,6 +124,7 @@ fn verdict(path: &ForwardPath) -> Result<Verdict, Fault> {
         "full" => accept(9),
         "unknown" => Verdict::Unknown,
         "out" => Verdict::Outbound,
+        "relay" => Verdict::Relay { local: vec![], remote: vec![address.clone()] },
         "fault" => return Err(Fault::NoQuorum),
         _ => accept(1),
     })

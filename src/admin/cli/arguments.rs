@@ -64,6 +64,9 @@ pub enum Command {
     /// Settings of the whole cluster
     #[command(subcommand)]
     Policy(Policy),
+    /// Mail that waits to go to other servers
+    #[command(subcommand)]
+    Queue(Queue),
     /// Look for what is wrong, on this box and in the cluster
     Check {
         #[arg(long)]
@@ -234,6 +237,60 @@ pub enum Alias {
     Remove {
         address: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Queue {
+    /// The mails, oldest first
+    List {
+        #[command(flatten)]
+        filters: QueueFilters,
+        /// Show at most so many
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+        #[arg(long)]
+        json: bool,
+    },
+    /// One mail with all its recipients and what was said of them
+    Show {
+        id: u64,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try them now
+    Retry(Chosen),
+    /// Do not try them until they are released
+    Hold(Chosen),
+    Release(Chosen),
+    /// Throw them away; nobody is told
+    Remove(Chosen),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct QueueFilters {
+    /// Only with this in the sender's address
+    #[arg(long)]
+    pub sender: Option<String>,
+    /// Only with this in a recipient's address
+    #[arg(long)]
+    pub recipient: Option<String>,
+    /// Only to this domain
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Only what waits longer than, such as 2h
+    #[arg(long, value_parser = words::seconds)]
+    pub older_than: Option<u64>,
+}
+
+/// Mails by their ids, or all that fit.
+#[derive(Debug, Clone, Args)]
+pub struct Chosen {
+    pub ids: Vec<u64>,
+    /// Every mail in the queue
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub filters: QueueFilters,
 }
 
 #[derive(Debug, Subcommand)]

@@ -78,7 +78,12 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::User(user) => user_request(user)?,
         Command::Alias(alias) => alias_request(alias),
         Command::Policy(policy) => policy_request(policy)?,
-        Command::Init(_) | Command::Serve | Command::Join(_) | Command::Check { .. } | Command::Demo(_) => {
+        Command::Init(_)
+        | Command::Serve
+        | Command::Join(_)
+        | Command::Check { .. }
+        | Command::Queue(_)
+        | Command::Demo(_) => {
             return Err("this command does not ask the node".to_owned());
         }
     })

@@ -4,6 +4,7 @@ pub mod arguments;
 mod ask;
 pub mod found;
 pub mod identity;
+mod queue;
 mod show;
 pub mod words;
 
@@ -47,6 +48,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Serve => node::serve(load(&place)?)?,
         Command::Demo(arguments) => return Ok(demo::run(arguments)),
         Command::Check { json } => return ask::check(&place, json),
+        Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         other => ask::ask(&place, other)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -145,6 +147,12 @@ mod tests {
             "pollux policy export",
             "pollux policy import -",
             "pollux check --json",
+            "pollux queue list --sender alice --recipient bob --host example.com --older-than 2h --limit 5 --json",
+            "pollux queue show 7 --json",
+            "pollux queue retry 7 8",
+            "pollux queue hold --all",
+            "pollux queue release --host example.com",
+            "pollux queue remove 7",
             "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
         ] {
             if let Err(error) = parse(line) {

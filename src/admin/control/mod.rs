@@ -7,6 +7,7 @@
 pub mod client;
 pub mod plan;
 pub mod policy;
+pub mod queue;
 pub mod request;
 pub mod server;
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::policy;
-use super::request::{Failure, Quota, Request};
+use super::queue::Wish;
+use super::request::{Failure, QueueSteering, Quota, Request};
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
-use crate::mail::ids::AccountId;
+use crate::mail::ids::{AccountId, QueueId};
 use crate::state::command::{Command, NewUser};
 use crate::state::directory::{Directory, User};
+use crate::state::queue::Steering;
 use crate::state::scram_keys::NewScramKeys;
 
 /// Octets of a user's name (RFC 5321 4.5.3.1.1: a local part has at most 64).
@@ -31,6 +33,7 @@ pub enum Plan {
         account: AccountId,
         shown: Value,
     },
+    Queue(Wish),
     Operate(Operation),
 }
 
@@ -71,6 +74,23 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::PolicyList => Ok(policy::list(directory)),
         Request::PolicyShow { key } => policy::show(&key, directory),
         Request::PolicySet { changes } => policy::set(&changes, directory),
+        Request::QueueList { filter, after } => {
+            Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))
+        }
+        Request::QueueShow { id } => Ok(Plan::Queue(Wish::Show(QueueId(id)))),
+        Request::QueueSteer { ids, steering } => {
+            let messages = ids.into_iter().map(QueueId).collect();
+            Ok(Plan::Queue(Wish::Steer { messages, steering: steer(steering) }))
+        }
+    }
+}
+
+fn steer(steering: QueueSteering) -> Steering {
+    match steering {
+        QueueSteering::Hold => Steering::Hold,
+        QueueSteering::Release => Steering::Release,
+        QueueSteering::Retry => Steering::Retry,
+        QueueSteering::Remove => Steering::Remove,
     }
 }
 

@@ -98,6 +98,39 @@ pub enum Request {
     PolicySet {
         changes: Vec<(String, Option<String>)>,
     },
+
+    /// Some mails of the outbound queue, oldest first, behind `after`.
+    QueueList {
+        filter: QueueFilter,
+        after: Option<u64>,
+    },
+    QueueShow {
+        id: u64,
+    },
+    QueueSteer {
+        ids: Vec<u64>,
+        steering: QueueSteering,
+    },
+}
+
+/// Which mails; what is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueFilter {
+    pub sender: Option<String>,
+    pub recipient: Option<String>,
+    /// The domain that a mail goes to.
+    pub host: Option<String>,
+    pub older_than_seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueSteering {
+    Hold,
+    Release,
+    Retry,
+    Remove,
 }
 
 /// Bytes a user may keep.

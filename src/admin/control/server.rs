@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::plan::{Operation, Plan, needs_directory, plan};
+use super::queue;
 use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
@@ -186,6 +187,7 @@ async fn answer<R: Replica, O: Operator>(
             }
             Ok(json!({ "done": done }))
         }
+        Plan::Queue(wish) => queue::answer(wish, replica).await,
         Plan::Operate(operation) => operate(operation, operator).await,
     }
 }
@@ -224,7 +226,7 @@ fn find_node(wanted: &str, report: &Report) -> Result<(NodeId, String), Failure>
     }
 }
 
-fn fault(fault: Fault) -> Failure {
+pub fn fault(fault: Fault) -> Failure {
     let advice = match fault {
         Fault::NoQuorum => "; see 'pollux cluster status' and start the nodes that are down",
         Fault::Disk(_) => "; free or mend the disk, see the node's log",

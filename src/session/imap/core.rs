@@ -295,9 +295,13 @@ impl Reply {
             Refusal::Limit(what) => Self::no("LIMIT", format!("A limit is reached: {}", one_line(what))),
             Refusal::NotAllowed => Self::no("CANNOT", "This is not allowed for this mailbox"),
             Refusal::NotPermitted => Self::no("NOPERM", "You have no right to do this"),
-            Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired | Refusal::LastCopies(_) => {
-                Self::no("UNAVAILABLE", "Try again later")
-            }
+            // No command of IMAP's has to do with the outbound queue.
+            Refusal::NotPlaced
+            | Refusal::StillBehind
+            | Refusal::Expired
+            | Refusal::LastCopies(_)
+            | Refusal::QueueFull
+            | Refusal::LeaseChanged => Self::no("UNAVAILABLE", "Try again later"),
         }
     }
 

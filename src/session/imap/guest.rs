@@ -105,6 +105,12 @@ impl Core {
             | Command::RemoveAlias { .. }
             | Command::SetSettings { .. }
             | Command::Deliver(_)
+            | Command::Submit(_)
+            | Command::LeaseQueued { .. }
+            | Command::RenewLeases { .. }
+            | Command::EndLease { .. }
+            | Command::ReportDelivery(_)
+            | Command::SteerQueue { .. }
             | Command::AddReplica { .. }
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::{info, warn};
 
-use super::machine::{Answer, Question, Smtp, Verdict};
+use super::envelope::RcptParams;
+use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::received::Stamp;
 use crate::cluster::replica::{Fault, Placing, Replica};
-use crate::mail::address::ForwardPath;
+use crate::mail::address::{Address, ForwardPath};
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::session::driver::Backend;
@@ -18,6 +19,7 @@ use crate::session::login::{Authenticated, Logins, Standing};
 use crate::state::command::{Command, Deliver, DeliverTo};
 use crate::state::directory::{Directory, User};
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
 use crate::state::routing::{LocalTarget, Route, route, route_postmaster};
 
 pub struct SmtpBackend<R: Replica> {
@@ -60,26 +62,35 @@ impl<R: Replica> SmtpBackend<R> {
             ForwardPath::Postmaster => route_postmaster(&directory),
             ForwardPath::Address(address) => route(&directory, address),
         };
-        let targets = match route {
-            Route::NotOurs if authenticated => return Ok(Verdict::Outbound),
+        let (targets, remote) = match route {
+            Route::NotOurs if authenticated => match path {
+                ForwardPath::Address(address) => (Vec::new(), vec![address.clone()]),
+                ForwardPath::Postmaster => return Ok(Verdict::Unknown),
+            },
             Route::NotOurs => return Ok(Verdict::RelayDenied),
             Route::Unknown => return Ok(Verdict::Unknown),
-            // Half an alias would be a mail lost to the other half.
-            Route::Ours { remote, .. } if !remote.is_empty() => return Ok(Verdict::Outbound),
-            Route::Ours { local, .. } => local,
+            // Half an alias would be a mail lost to the other half. A stranger's mail is not sent on yet: who gets it
+            // would blame this server for what it cannot vouch for.
+            Route::Ours { remote, .. } if !remote.is_empty() && !authenticated => {
+                return Ok(Verdict::Outbound);
+            }
+            Route::Ours { local, remote } => (local, remote),
         };
         let enabled: Vec<LocalTarget> =
             targets.into_iter().filter(|target| is_enabled(&directory, target.account)).collect();
-        if enabled.is_empty() {
+        if enabled.is_empty() && remote.is_empty() {
             return Ok(Verdict::Disabled);
         }
         for target in &enabled {
             if let Some(full) = self.room(target.account, size.unwrap_or(0)).await? {
                 // One full mailbox behind an alias must not bounce for good what the others could take.
-                return Ok(if enabled.len() > 1 { Verdict::WouldNotFit } else { full });
+                return Ok(if enabled.len() + remote.len() > 1 { Verdict::WouldNotFit } else { full });
             }
         }
-        Ok(Verdict::Accept(enabled))
+        Ok(match remote.is_empty() {
+            true => Verdict::Accept(enabled),
+            false => Verdict::Relay { local: enabled, remote },
+        })
     }
 
     /// `Some`: there is no room for `size` more bytes.
@@ -119,6 +130,7 @@ impl<R: Replica> SmtpBackend<R> {
         &mut self,
         last: Bytes,
         to: Vec<Vec<LocalTarget>>,
+        outgoing: Option<Outgoing>,
     ) -> Result<Vec<Result<(), Refusal>>, Fault> {
         if !last.is_empty() {
             self.push(last).await?;
@@ -128,8 +140,17 @@ impl<R: Replica> SmtpBackend<R> {
         };
         let body = placing.finish().await?;
         let fan_out = FanOut::new(&self.without_missing_mailboxes(to.clone()).await?);
-        let deliver = Deliver { body, to: fan_out.deliveries.clone() };
-        match self.replica.propose(Command::Deliver(deliver)).await? {
+        let deliveries = fan_out.deliveries.clone();
+        let command = match outgoing {
+            // One entry for all recipients: 250 means that all of it is kept.
+            Some(outgoing) => {
+                let queue = Some(self.queued(outgoing));
+                Command::Submit(Box::new(Submit { body, to: deliveries, queue }))
+            }
+            None => Command::Deliver(Deliver { body, to: deliveries }),
+        };
+        match self.replica.propose(command).await? {
+            Outcome::Submitted { .. } => Ok(vec![Ok(()); to.len()]),
             Outcome::Delivered { results } => {
                 let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
                 Ok(fan_out.per_recipient(&results))
@@ -139,6 +160,23 @@ impl<R: Replica> SmtpBackend<R> {
                 tracing::error!("a delivery was answered with {other:?}");
                 Err(Fault::Busy("an answer that does not fit a delivery".to_owned()))
             }
+        }
+    }
+
+    fn queued(&mut self, outgoing: Outgoing) -> NewQueued {
+        let recipient = |(address, params): (Address, RcptParams)| {
+            let to =
+                NewRecipient { address: address.to_string(), orcpt: params.orcpt, notify: params.notify };
+            (destination(&address), to)
+        };
+        NewQueued {
+            sender: outgoing.sender,
+            account: self.who.as_ref().map(Authenticated::account),
+            near: self.replica.node(),
+            envid: outgoing.params.envid,
+            ret: outgoing.params.ret,
+            smtputf8: outgoing.params.smtputf8,
+            parcels: parcels(outgoing.recipients.into_iter().map(recipient)),
         }
     }
 
@@ -235,8 +273,8 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             }
             Question::BeginBody => Answer::Begun(log_fault("opening a body", self.begin().await)),
             Question::BodyChunk(bytes) => Answer::Chunk(log_fault("placing a body", self.push(bytes).await)),
-            Question::Deliver { last, to } => {
-                Answer::Delivered(log_fault("delivering", self.deliver(last, to).await))
+            Question::Deliver { last, to, outgoing } => {
+                Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await))
             }
             Question::AbandonBody => {
                 self.placing = None;

@@ -3,6 +3,7 @@
 use super::envelope::{MailParams, Notify, RcptParams, Ret};
 use super::reply::{self, Reply};
 use crate::mail::address::{AddressError, ForwardPath, ReversePath};
+use crate::mail::dsn::decode_xtext;
 
 /// RFC 5321 4.5.3.1.4, with CRLF.
 pub const COMMAND_LINE_BYTES_MAX: usize = 512;
@@ -210,25 +211,6 @@ fn is_number(text: &str) -> bool {
 /// RFC 3461 4: `!` to `~` without `+` and `=`, or `+` and two capital hexadecimal digits.
 fn is_xtext(text: &str) -> bool {
     decode_xtext(text).is_some()
-}
-
-/// What xtext stands for, as octets.
-fn decode_xtext(text: &str) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    let digit = |byte: Option<u8>| match byte? {
-        byte @ b'0'..=b'9' => Some(byte - b'0'),
-        byte @ b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    };
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => digit(bytes.next())? << 4 | digit(bytes.next())?,
-            b'!'..=b'~' if byte != b'=' => byte,
-            _ => return None,
-        });
-    }
-    Some(decoded)
 }
 
 /// RFC 3461 4.2 and 4.4: what ENVID and ORCPT encode is printable ASCII. A line end in it would become one

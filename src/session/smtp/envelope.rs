@@ -1,6 +1,7 @@
 //! What a transaction has gathered: sender, recipients, and what was said of the body.
 
-use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::address::{Address, ForwardPath, ReversePath};
+pub use crate::mail::dsn::{Notify, Ret};
 use crate::state::routing::LocalTarget;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +22,13 @@ pub struct MailParams {
     pub envid: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ret {
-    Full,
-    Headers,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     pub path: ForwardPath,
     pub params: RcptParams,
     pub targets: Vec<LocalTarget>,
+    /// Elsewhere.
+    pub remote: Vec<Address>,
 }
 
 /// Parameters of RCPT (RFC 3461).
@@ -40,14 +37,6 @@ pub struct RcptParams {
     pub notify: Option<Notify>,
     /// `type;xtext`.
     pub orcpt: Option<String>,
-}
-
-/// All false is NOTIFY=NEVER.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Notify {
-    pub success: bool,
-    pub failure: bool,
-    pub delay: bool,
 }
 
 /// `<local@domain>` or `<>`.

@@ -2,8 +2,8 @@
 //!
 //! What is accepted is answered with 250 only after it is committed and applied. Extensions: STARTTLS,
 //! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING. DSN parameters (RET, ENVID, NOTIFY,
-//! ORCPT) are checked, bounded and kept, but DSN is not announced: who announces it owes the notices asked for
-//! (RFC 3461 5.2), and none is sent yet.
+//! ORCPT) are checked, bounded, obeyed and passed on, but DSN is not announced: who announces it owes notices of
+//! success too (RFC 3461 5.2), and none is sent yet.
 
 pub mod backend;
 pub mod body;

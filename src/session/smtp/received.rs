@@ -66,7 +66,7 @@ fn protocol(flavor: Flavor, extended: bool, (tls, authenticated, utf8): (bool, b
 }
 
 /// `Sat, 21 Nov 2026 21:30:00 +0000`. In UTC: a node's zone is nobody's business.
-fn rfc5322_date(at: Timestamp) -> String {
+pub fn rfc5322_date(at: Timestamp) -> String {
     let instant = DateTime::from_timestamp_millis(i64::try_from(at.0).unwrap_or(0)).unwrap_or_default();
     instant.format("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }

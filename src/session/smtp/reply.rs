@@ -37,8 +37,9 @@ pub const LOGIN_BROKEN_OFF: Reply = reply(421, "4.7.0", "The login was broken of
 pub const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed logins");
 
 pub const UNAVAILABLE: Reply = reply(451, "4.3.0", "Temporarily unable, try again");
-pub const NO_OUTBOUND: Reply = reply(451, "4.3.2", "Sending to other servers is not possible at the moment");
+pub const NO_OUTBOUND: Reply = reply(451, "4.3.2", "Mail is not sent on to other servers at the moment");
 pub const FULL: Reply = reply(452, "4.2.2", "The mailbox has no room for this message");
+pub const QUEUE_FULL: Reply = reply(452, "4.3.1", "The queue of mail to other servers is full, try again");
 pub const TOO_MANY_RECIPIENTS: Reply = reply(452, "4.5.3", "Too many recipients");
 pub const LOGIN_BUSY: Reply = reply(454, "4.7.0", "Temporary authentication failure, try again");
 
@@ -72,6 +73,7 @@ pub const RELAY_DENIED: Reply = reply(554, "5.7.1", "Relay access denied");
 pub const BARE_LINE_END: Reply =
     reply(554, "5.6.0", "Lines must end in <CR><LF>; a bare CR or LF is refused");
 pub const NUL_IN_TEXT: Reply = reply(554, "5.6.0", "A NUL octet in the message is refused");
+pub const HEADER_TOO_LONG: Reply = reply(554, "5.6.0", "The header of the message is too long");
 pub const TEXT_LINE_TOO_LONG: Reply = reply(554, "5.6.0", "A line of the message is too long");
 pub const TOO_MANY_HOPS: Reply = reply(554, "5.4.6", "Too many hops: this message goes round in a loop");
 pub const DELIVERY_REFUSED: Reply = reply(554, "5.3.0", "The message cannot be delivered");
@@ -96,11 +98,13 @@ impl Reply {
             Refusal::NotPlaced | Refusal::StillBehind | Refusal::Expired | Refusal::LastCopies(_) => {
                 UNAVAILABLE
             }
+            Refusal::QueueFull => QUEUE_FULL,
             Refusal::Exists(_)
             | Refusal::Invalid(_)
             | Refusal::Limit(_)
             | Refusal::NotAllowed
-            | Refusal::NotPermitted => DELIVERY_REFUSED,
+            | Refusal::NotPermitted
+            | Refusal::LeaseChanged => DELIVERY_REFUSED,
         }
     }
 }

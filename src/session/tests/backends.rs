@@ -5,15 +5,18 @@ use bytes::Bytes;
 use super::*;
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::address::{Address, ForwardPath};
+use crate::mail::dsn::Notify;
 use crate::mail::ids::Uid;
 use crate::session::driver::Backend;
 use crate::session::login::{Claim, Credentials, LoginBounds, Logins};
 use crate::session::pop3::Pop3Backend;
 use crate::session::pop3::machine::{Answer as PopAnswer, Question as PopQuestion};
 use crate::session::smtp::SmtpBackend;
-use crate::session::smtp::machine::{Answer, Question, Verdict};
+use crate::session::smtp::envelope::{MailParams, RcptParams};
+use crate::session::smtp::machine::{Answer, Outgoing, Question, Verdict};
 use crate::state::command::UidSet;
 use crate::state::outcome::Refusal;
+use crate::state::queue::reading;
 use crate::state::routing::LocalTarget;
 
 fn logins(replica: &MemoryReplica) -> Arc<Logins> {
@@ -53,7 +56,10 @@ async fn deliver(
         let part = Bytes::from_static(part.as_bytes());
         assert!(matches!(smtp.answer(Question::BodyChunk(part)).await, Answer::Chunk(Ok(()))));
     }
-    match smtp.answer(Question::Deliver { last: Bytes::from_static(last.as_bytes()), to }).await {
+    match smtp
+        .answer(Question::Deliver { last: Bytes::from_static(last.as_bytes()), to, outgoing: None })
+        .await
+    {
         Answer::Delivered(delivered) => delivered,
         other => panic!("{other:?}"),
     }
@@ -80,10 +86,15 @@ async fn recipients_are_told_apart() {
     }
     assert_eq!(verdict(&mut smtp, "nobody@example.test", None, false).await, Verdict::Unknown);
     assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, false).await, Verdict::RelayDenied);
-    assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, true).await, Verdict::Outbound);
     let targets = vec!["alice@example.test".to_owned(), "a@elsewhere.example".to_owned()];
     run(&replica, Command::SetAlias { address: "both@example.test".to_owned(), targets });
     assert_eq!(verdict(&mut smtp, "both@example.test", None, false).await, Verdict::Outbound);
+    let remote = vec![Address::parse("a@elsewhere.example").unwrap()];
+    // Whoever logged in may send anywhere.
+    let relay = |local| Verdict::Relay { local, remote: remote.clone() };
+    assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, true).await, relay(vec![]));
+    let both = relay(vec![target(&replica, "alice")]);
+    assert_eq!(verdict(&mut smtp, "both@example.test", None, true).await, both);
     run(&replica, Command::SetUserEnabled { name: "bob".to_owned(), enabled: false });
     assert_eq!(verdict(&mut smtp, "bob@example.test", None, false).await, Verdict::Disabled);
 }
@@ -137,6 +148,40 @@ async fn one_copy_a_mailbox_however_many_recipients_lead_there() {
 }
 
 #[tokio::test]
+async fn a_mail_for_here_and_elsewhere_is_one_entry_or_none() {
+    let replica = replica();
+    let mut smtp = smtp(&replica);
+    run(&replica, Command::SetQuota { name: "alice".to_owned(), quota_bytes: Some(20) });
+    let outgoing = || {
+        let notify = Some(Notify::NEVER);
+        let to = |address| (Address::parse(address).unwrap(), RcptParams { notify, orcpt: None });
+        let recipients = vec![to("a@X.test"), to("b@y.test"), to("c@x.test")];
+        Some(Outgoing { sender: "alice@example.test".into(), params: MailParams::default(), recipients })
+    };
+    let mails = |replica: &MemoryReplica| {
+        let replica = replica.clone();
+        async move { replica.read_queue(|rows| reading::mails(rows, None, 9)).await.unwrap() }
+    };
+    let to = || vec![vec![target(&replica, "alice")], vec![], vec![]];
+    for (text, result, count) in
+        [("more than twenty octets\r\n", Err(Refusal::OverQuota), 0), ("fits\r\n", Ok(()), 1)]
+    {
+        assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Ok(_))));
+        let last = Bytes::from_static(text.as_bytes());
+        let answer = smtp.answer(Question::Deliver { last, to: to(), outgoing: outgoing() }).await;
+        let Answer::Delivered(Ok(results)) = answer else { panic!("{answer:?}") };
+        assert_eq!(results, vec![result; 3]);
+        assert_eq!((inbox(&replica, "alice").await.len(), mails(&replica).await.len()), (count, count));
+    }
+    let (id, mail) = mails(&replica).await.remove(0);
+    assert_eq!((mail.sender.as_str(), mail.parcels, mail.account), ("alice@example.test", 2, None));
+    let parcels = replica.read_queue(move |rows| reading::parcels(rows, id, 9)).await.unwrap();
+    assert_eq!(parcels[0].row.destination, "x.test");
+    let to: Vec<_> = parcels[0].recipients.iter().map(|(_, to)| (to.address.as_str(), to.notify)).collect();
+    assert_eq!(to, [("a@X.test", Some(Notify::NEVER)), ("c@x.test", Some(Notify::NEVER))]);
+}
+
+#[tokio::test]
 async fn a_fault_is_a_fault_and_leaves_no_body_half_placed() {
     let replica = replica();
     let mut smtp = smtp(&replica);
@@ -144,7 +189,7 @@ async fn a_fault_is_a_fault_and_leaves_no_body_half_placed() {
     replica.fail(Some(Fault::NoQuorum));
     let to = vec![vec![target(&replica, "alice")]];
     let last = Bytes::from_static(b"x\r\n");
-    let answer = smtp.answer(Question::Deliver { last, to: to.clone() }).await;
+    let answer = smtp.answer(Question::Deliver { last, to: to.clone(), outgoing: None }).await;
     assert!(matches!(answer, Answer::Delivered(Err(Fault::NoQuorum))), "{answer:?}");
     assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Err(Fault::NoQuorum))));
     replica.fail(None);

@@ -122,7 +122,9 @@ async fn a_mail_sent_with_starttls_and_login_is_read_by_pop3() {
         text.starts_with("Return-Path: <alice@example.test>\nReceived: from client.example ([127.0.0.1])\n")
     );
     assert!(text.contains("with ESMTPSA id") && text.contains("(Pollux node1)"), "{text}");
-    assert!(text.ends_with("+0000\nSubject: over sockets\n\n..\n"), "{text}");
+    // What she left out was added.
+    assert!(text.contains("+0000\nDate: ") && text.contains("\nMessage-ID: <"), "{text}");
+    assert!(text.ends_with("@localhost>\nSubject: over sockets\n\n..\n"), "{text}");
 
     services.stop(Duration::from_secs(60)).await;
     assert!(line(&mut smtp).await.starts_with("421 4.3.2"));

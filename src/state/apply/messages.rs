@@ -32,7 +32,7 @@ pub fn deliver(tx: &mut Transaction, deliver: &Deliver) -> Result<Outcome, Stop>
             bodies::admit(tx, &deliver.body)?;
             admitted = true;
         }
-        match tx.attempt(|tx| deliver_to(tx, &deliver.body, to)) {
+        match tx.attempt(|tx| deliver_to(tx, &deliver.body, to, Room::Counted)) {
             Ok(delivered) => {
                 references += 1;
                 results.push(Ok(delivered));
@@ -47,9 +47,25 @@ pub fn deliver(tx: &mut Transaction, deliver: &Deliver) -> Result<Outcome, Stop>
     Ok(Outcome::Delivered { results })
 }
 
-fn deliver_to(tx: &mut Transaction, body: &PlacedBody, to: &DeliverTo) -> Result<Delivered, Stop> {
+/// Whether a full mailbox refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Counted,
+    /// The server's own notices come in all the same.
+    Exempt,
+}
+
+/// The caller admits the body, and counts the reference.
+pub fn deliver_to(
+    tx: &mut Transaction,
+    body: &PlacedBody,
+    to: &DeliverTo,
+    room: Room,
+) -> Result<Delivered, Stop> {
     let mut mailbox = wanted_or_inbox(tx, to)?;
-    check_quota(tx, &mailbox, u64::from(body.size))?;
+    if room == Room::Counted {
+        check_quota(tx, &mailbox, u64::from(body.size))?;
+    }
     let flags = mailbox.keywords(tx)?.flags(&to.flags, NoRoom::LeaveOut)?;
     let unix_seconds = i64::try_from(tx.at.0 / 1_000).unwrap_or(i64::MAX);
     let internal_date = InternalDate { unix_seconds, zone_minutes: 0 };

@@ -17,6 +17,9 @@ mod names;
 mod node_ids;
 mod opened;
 mod overlay;
+mod queue;
+mod queue_lease;
+mod queue_steer;
 mod rename;
 mod replace;
 mod replicas;
@@ -119,6 +122,12 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::RetireReplica { node, lost } => replicas::retire(tx, *node, *lost),
         Command::ReinstateReplica { node, retired_at } => replicas::reinstate(tx, *node, *retired_at),
         Command::SetMetadata(set) => metadata::set(tx, set),
+        Command::Submit(submit) => queue::submit(tx, submit),
+        Command::LeaseQueued { lease, node, parcels } => queue_lease::take(tx, *lease, *node, parcels),
+        Command::RenewLeases { leases } => queue_lease::renew(tx, leases),
+        Command::EndLease { lease, renewals } => queue_lease::end(tx, *lease, *renewals),
+        Command::ReportDelivery(report) => queue_lease::report(tx, report),
+        Command::SteerQueue { messages, steering } => queue_steer::steer(tx, messages, *steering),
     }
 }
 

@@ -6,12 +6,16 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mail::dsn::{Notify, Ret};
 use crate::mail::flags::{Flags, NamedFlags};
 use crate::mail::ids::*;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
 use crate::state::command::*;
 use crate::state::outcome::{Delivered, Refusal};
+use crate::state::queue::{
+    NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
+};
 use crate::state::record::{MessageRecord, ReplicaRecord};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 
@@ -101,7 +105,44 @@ fn commands() -> Vec<Command> {
                 MetadataEntry { name: "/shared/b".into(), value: None },
             ],
         }),
+        Command::Submit(Box::new(submit())),
+        Command::LeaseQueued { lease: LeaseId(1 << 60), node: NodeId(2), parcels: vec![parcel()] },
+        Command::RenewLeases { leases: vec![LeaseId(1 << 60)] },
+        Command::EndLease { lease: LeaseId(1 << 60), renewals: 300 },
+        Command::ReportDelivery(Box::new(report())),
+        Command::SteerQueue { messages: vec![QueueId(300)], steering: Steering::Remove },
     ]
+}
+
+fn parcel() -> ParcelId {
+    ParcelId { message: QueueId(300), number: 9 }
+}
+
+fn submit() -> Submit {
+    let account = AccountId(7);
+    let notify = Some(Notify { success: true, failure: false, delay: true });
+    let recipient = NewRecipient { address: "n\u{fc}@x.test".into(), orcpt: Some("rfc822;a".into()), notify };
+    let queue = NewQueued {
+        sender: "a@b.test".into(),
+        account: Some(account),
+        near: NodeId(2),
+        envid: Some("e".into()),
+        ret: Some(Ret::Headers),
+        smtputf8: true,
+        parcels: vec![NewParcel { destination: "x.test".into(), recipients: vec![recipient] }],
+    };
+    let to = vec![DeliverTo { account, mailbox: "INBOX".into(), flags: flags() }];
+    Submit { body: body(), to, queue: Some(queue) }
+}
+
+fn report() -> Report {
+    let deferred = RecipientResult::Deferred { reply: "450 later".into(), delay_told: true };
+    let parcel = ParcelReport {
+        parcel: parcel(),
+        next_attempt: Timestamp(1 << 40),
+        results: vec![(0, RecipientResult::Over), (300, deferred)],
+    };
+    Report { lease: LeaseId(1 << 60), parcels: vec![parcel], notices: vec![submit()] }
 }
 
 fn guest_commands() -> Vec<GuestCommand> {
@@ -139,6 +180,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Expired,
         Refusal::NotPermitted,
         Refusal::LastCopies(NodeId(2)),
+        Refusal::QueueFull,
+        Refusal::LeaseChanged,
     ]
 }
 
@@ -160,6 +203,11 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.push(Outcome::NodeIdGiven { node: NodeId(300) });
     outcomes.push(Outcome::Replaced { uid_validity, uid: Uid(300) });
     outcomes.push(Outcome::ReplacedNothing);
+    let delivered = vec![Delivered { mailbox, uid: Uid(9) }];
+    outcomes.push(Outcome::Submitted { delivered, queued: Some(QueueId(300)) });
+    outcomes.push(Outcome::Leased { parcels: vec![parcel()] });
+    outcomes.push(Outcome::Renewed { leases: vec![LeaseId(1 << 60)] });
+    outcomes.push(Outcome::Steered { messages: vec![QueueId(300)], looked_at: 2 });
     outcomes
 }
 
@@ -261,6 +309,44 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Command", &CommandRow { slot: 65_535 });
     add(golden, written, "row.Sweep.Mailbox", &SweepRow::Mailbox { account, mailbox });
     add(golden, written, "row.Sweep.Account", &SweepRow::Account { account });
+    add_queue_rows(golden, written);
+}
+
+fn add_queue_rows(golden: &mut Golden, written: &Golden) {
+    add(golden, written, "row.Queue", &QueueRow { last_message: QueueId(300), messages: 2, leases: 1 });
+    let queued = QueuedRow {
+        body: BodyId([0xcd; 32]),
+        size: 70_000,
+        sender: "a@b.test".into(),
+        account: Some(AccountId(7)),
+        envid: Some("e".into()),
+        ret: Some(Ret::Full),
+        smtputf8: true,
+        queued_at: Timestamp(1 << 40),
+        parcels: 300,
+    };
+    add(golden, written, "row.Queued", &queued);
+    let parcel = ParcelRow {
+        destination: "x.test".into(),
+        near: NodeId(2),
+        attempts: 3,
+        next_attempt: Timestamp(1 << 40),
+        recipients: 4,
+        held: true,
+        lease: Some(LeaseId(1 << 60)),
+    };
+    add(golden, written, "row.Parcel", &parcel);
+    let recipient = RecipientRow {
+        address: "n\u{fc}@x.test".into(),
+        orcpt: Some("rfc822;a".into()),
+        notify: Some(Notify { success: false, failure: true, delay: false }),
+        reply: Some("450 later".into()),
+        delay_told: true,
+    };
+    add(golden, written, "row.Recipient", &recipient);
+    add(golden, written, "row.Due", &DueRow { near: NodeId(2) });
+    add(golden, written, "row.Lease", &LeaseRow { node: NodeId(2), renewals: 300, parcels: 5 });
+    add(golden, written, "row.Leased", &LeasedRow {});
 }
 
 #[test]
@@ -324,7 +410,7 @@ fn every_variant_has_its_golden_bytes() {
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
         (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 31),
-        (bincode::decode_from_slice::<Outcome, _>(&[13], standard()).err(), 13),
+        (bincode::decode_from_slice::<Outcome, _>(&[17], standard()).err(), 17),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
         (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {

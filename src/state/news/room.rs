@@ -73,7 +73,8 @@ impl Newsroom {
             | Change::Directory
             | Change::BodyDropped { .. }
             | Change::BodyNamed { .. }
-            | Change::Replicas { .. } => {}
+            | Change::Replicas { .. }
+            | Change::Queue => {}
         }
     }
 

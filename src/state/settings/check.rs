@@ -114,6 +114,10 @@ impl Setting {
             }
             Kind::Addresses { count_max } => addresses(value, count_max).ok_or_else(bounds),
             Kind::Servers { count_max, port } => servers(value, count_max, port).ok_or_else(bounds),
+            Kind::ServerOrNone if value.is_empty() => Ok(String::new()),
+            Kind::ServerOrNone => {
+                server(value).map(|(host, port)| shown_server(&host, port)).ok_or_else(bounds)
+            }
         }
     }
 
@@ -141,6 +145,7 @@ impl Setting {
                 let form = "IP addresses with a port (192.0.2.1:53), parted by commas";
                 format!("a list of at most {count_max} {form}; without one it is {port}")
             }
+            Kind::ServerOrNone => "empty, a host, or host:port".into(),
         }
     }
 }
@@ -157,6 +162,24 @@ fn is_uri(text: &str) -> bool {
         && scheme.bytes().all(in_scheme)
         && !rest.is_empty()
         && !text.contains(' ')
+}
+
+/// Host and port; 25 where none is given. An IPv6 address stands in brackets.
+pub(super) fn server(text: &str) -> Option<(String, u16)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, number(port)?),
+        _ => (text, 25),
+    };
+    let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => format!("[{}]", address.parse::<std::net::Ipv6Addr>().ok()?),
+        None => canonical_domain(host)?,
+    };
+    Some((host, port))
+}
+
+fn shown_server(host: &str, port: u16) -> String {
+    if port == 25 { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 fn number(text: &str) -> Option<u64> {

@@ -186,6 +186,48 @@ impl<'a> Settings<'a> {
         self.get("smtp.postmaster").split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Host, an IPv6 address in its brackets, and port.
+    pub fn relay_host(&self) -> Option<(String, u16)> {
+        check::server(self.get("relay.host"))
+    }
+
+    /// Off, offered or forced.
+    pub fn relay_tls(&self) -> TlsMode {
+        match self.get("relay.tls") {
+            "off" => TlsMode::Off,
+            "forced" => TlsMode::Forced,
+            _ => TlsMode::On,
+        }
+    }
+
+    pub fn delivery_retry_seconds_min(&self) -> u64 {
+        self.number("delivery.retry_seconds_min")
+    }
+
+    pub fn delivery_retry_seconds_max(&self) -> u64 {
+        self.number("delivery.retry_seconds_max")
+    }
+
+    pub fn delivery_lifetime_seconds(&self) -> u64 {
+        self.number("delivery.lifetime_seconds")
+    }
+
+    pub fn delivery_delay_notice_seconds(&self) -> u64 {
+        self.number("delivery.delay_notice_seconds")
+    }
+
+    pub fn delivery_connections_max(&self) -> u64 {
+        self.number("delivery.connections_max")
+    }
+
+    pub fn delivery_connections_per_destination_max(&self) -> u64 {
+        self.number("delivery.connections_per_destination_max")
+    }
+
+    pub fn delivery_answer_seconds_max(&self) -> u64 {
+        self.number("delivery.answer_seconds_max")
+    }
+
     pub fn smtp_idle_seconds_max(&self) -> u64 {
         self.number("smtp.idle_seconds_max")
     }

@@ -61,6 +61,8 @@ pub enum Kind {
         count_max: usize,
         port: u16,
     },
+    /// `host`, `host:port`, `[IPv6 address]:port`; may be empty.
+    ServerOrNone,
 }
 
 const MIB: u64 = 1 << 20;
@@ -79,6 +81,10 @@ const fn flag(key: &'static str, default: &'static str, help: &'static str) -> S
 
 const fn seconds(key: &'static str, min: u64, default: &'static str, help: &'static str) -> Setting {
     setting(key, Kind::Number { unit: "seconds", min, max: 86_400 }, default, help)
+}
+
+const fn seconds_to(key: &'static str, max: u64, default: &'static str, help: &'static str) -> Setting {
+    setting(key, Kind::Number { unit: "seconds", min: 1, max }, default, help)
 }
 
 pub fn find(key: &str) -> Option<&'static Setting> {
@@ -193,6 +199,56 @@ pub const TABLE: &[Setting] = &[
         10,
         "300",
         "Silence after which an SMTP session ends (RFC 5321: 5 minutes).",
+    ),
+    // Mail to other servers.
+    setting(
+        "relay.host",
+        Kind::ServerOrNone,
+        "",
+        "The server that all mail to other servers goes through: a host or host:port (row 22). Empty: none.",
+    ),
+    setting(
+        "relay.tls",
+        Kind::Choice(&["off", "opportunistic", "forced"]),
+        "opportunistic",
+        "Whether the relay host is asked for STARTTLS; if it is forced, mail waits rather than go in the clear (row 22).",
+    ),
+    seconds_to(
+        "delivery.retry_seconds_min",
+        86_400,
+        "1000",
+        "Time to the second try of a mail; it doubles with each further one (row 19).",
+    ),
+    seconds_to("delivery.retry_seconds_max", 86_400, "4000", "The longest time between two tries (row 19)."),
+    seconds_to(
+        "delivery.lifetime_seconds",
+        2_592_000,
+        "432000",
+        "How long a mail is tried before its sender is told that it failed (row 19: 5 days).",
+    ),
+    seconds_to(
+        "delivery.delay_notice_seconds",
+        2_592_000,
+        "14400",
+        "After how long the sender is told, once, that a mail is not delivered yet (row 19: 4 hours).",
+    ),
+    setting(
+        "delivery.connections_max",
+        Kind::Number { unit: "connections", min: 2, max: 1_000 },
+        "100",
+        "Connections to other servers that a node has at once; mail that was tried before gets half of them at most.",
+    ),
+    setting(
+        "delivery.connections_per_destination_max",
+        Kind::Number { unit: "connections", min: 1, max: 100 },
+        "5",
+        "Of these, for mail to one domain.",
+    ),
+    seconds_to(
+        "delivery.answer_seconds_max",
+        3_600,
+        "300",
+        "How long another server may take for an answer (RFC 5321: 5 minutes); to a whole message twice as long.",
     ),
     // IMAP and POP3.
     setting(

@@ -44,6 +44,14 @@ fn each_getter_has_its_row_in_the_table() {
         settings.pop3_idle_seconds_max(),
     );
     assert_eq!(idle, (300, 1_800, 600));
+    assert_eq!((settings.relay_host(), settings.relay_tls()), (None, TlsMode::On));
+    let retry = (settings.delivery_retry_seconds_min(), settings.delivery_retry_seconds_max());
+    assert_eq!(retry, (1_000, 4_000));
+    let life = (settings.delivery_delay_notice_seconds(), settings.delivery_lifetime_seconds());
+    assert_eq!(life, (14_400, 432_000));
+    let connections =
+        (settings.delivery_connections_max(), settings.delivery_connections_per_destination_max());
+    assert_eq!((connections, settings.delivery_answer_seconds_max()), ((100, 5), 300));
     assert_eq!(settings.login_seconds_max(), 120);
     assert!(settings.session_connections_max() > settings.session_connections_per_address_max());
     assert!(!settings.auth_plaintext_without_tls());
@@ -77,6 +85,11 @@ fn values_are_bounded_and_made_canonical() {
         ),
         ("dns.servers", "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1", "1.1.1.1:53,1.1.1.1:53,1.1.1.1:53,1.1.1.1:53"),
         ("dns.servers", " ", ""),
+        ("relay.host", "", ""),
+        ("relay.host", "Relay.Example.com:25", "relay.example.com"),
+        ("relay.host", "192.0.2.1:587", "192.0.2.1:587"),
+        ("relay.host", "[2001:DB8::1]:587", "[2001:db8::1]:587"),
+        ("relay.host", "[2001:db8::1]", "[2001:db8::1]"),
     ] {
         assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
     }
@@ -106,6 +119,12 @@ fn values_are_bounded_and_made_canonical() {
         ("dns.servers", "192.0.2.53:0"),
         ("dns.servers", "192.0.2.53:65536"),
         ("dns.servers", "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1"),
+        ("relay.host", "a b"),
+        ("relay.host", "a:0"),
+        ("relay.host", "a:65536"),
+        ("relay.host", "a:"),
+        ("relay.host", "2001:db8::1"),
+        ("relay.host", "[a]:25"),
     ] {
         let error = validate(key, value).expect_err(key);
         assert!(error.starts_with(&format!("{key}: \"")) && !error.contains('\n'), "{error}");

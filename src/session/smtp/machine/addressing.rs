@@ -68,7 +68,11 @@ impl Smtp {
         };
         let reply = match verdict {
             Ok(Verdict::Accept(targets)) => {
-                envelope.to.push(Recipient { path, params, targets });
+                envelope.to.push(Recipient { path, params, targets, remote: Vec::new() });
+                reply::RECIPIENT_OK
+            }
+            Ok(Verdict::Relay { local: targets, remote }) => {
+                envelope.to.push(Recipient { path, params, targets, remote });
                 reply::RECIPIENT_OK
             }
             Ok(Verdict::Unknown) => reply::NO_SUCH_USER,

@@ -3,7 +3,8 @@
 use bytes::{Buf, BytesMut};
 
 use super::receiving::{Framing, Receiving};
-use super::{Asked, Phase, Question, SWALLOWED_BYTES_MAX, Smtp};
+use super::submission::HeaderEdit;
+use super::{Asked, Outgoing, Phase, Question, SWALLOWED_BYTES_MAX, Smtp};
 use crate::cluster::replica::Fault;
 use crate::session::machine::Step;
 use crate::session::smtp::Flavor;
@@ -96,6 +97,7 @@ impl Smtp {
         let nobody = Hello { name: String::new(), extended: false };
         let hello = self.hello.as_ref().unwrap_or(&nobody);
         let trace = trace_fields(&self.policy, &self.peer, hello, (&envelope, &stamp, self.login.is_some()));
+        let edit = self.login.as_ref().map(|_| HeaderEdit::new(&stamp, &self.policy.hostname));
         let limits = TextLimits { bytes_max: self.policy.message_bytes_max, hops_max: self.policy.hops_max };
         self.phase = Phase::Receiving(Box::new(Receiving {
             envelope,
@@ -103,6 +105,7 @@ impl Smtp {
             check: TextCheck::new(limits),
             text: BytesMut::from(trace.as_bytes()),
             id: stamp.id,
+            edit,
             refused: None,
         }));
     }
@@ -156,10 +159,11 @@ impl Smtp {
         match receiving.refused {
             None => {
                 let to = envelope.to.iter().map(|recipient| recipient.targets.clone()).collect();
+                let outgoing = Outgoing::of(&envelope);
                 let last = receiving.text.freeze();
                 self.phase = Phase::Delivering(envelope, receiving.id);
                 self.body_begun = false;
-                Some(Step::Ask(Question::Deliver { last, to }))
+                Some(Step::Ask(Question::Deliver { last, to, outgoing }))
             }
             Some(reply) => {
                 // RFC 2033 4.2: after the dot, one reply for each recipient that was accepted.

@@ -18,7 +18,9 @@ impl Smtp {
         let Phase::Delivering(envelope, id) = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return;
         };
+        let goes_on = envelope.to.iter().any(|recipient| !recipient.remote.is_empty());
         let reply_of = |result: &Result<(), Refusal>| match result {
+            Ok(()) if goes_on => Reply::ok("2.0.0", format!("Queued as {id}")),
             Ok(()) => Reply::ok("2.0.0", format!("Delivered as {id}")),
             Err(refusal) => Reply::of_refusal(refusal),
         };

@@ -7,6 +7,7 @@ mod deliver;
 mod hello;
 mod question;
 mod receiving;
+mod submission;
 
 use bytes::BytesMut;
 
@@ -23,7 +24,8 @@ use crate::session::login::Authenticated;
 use crate::session::machine::{Machine, Peer, Step};
 use crate::session::sasl::Exchange;
 
-pub use question::{Answer, Question, Verdict};
+pub use question::{Answer, Outgoing, Question, Verdict};
+pub use submission::HEADER_BYTES_MAX;
 
 /// Bad commands in one session before it is closed.
 pub const BAD_COMMANDS_MAX: u32 = 20;

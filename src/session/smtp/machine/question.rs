@@ -1,10 +1,14 @@
 //! What the session asks the world, and what it hears.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::cluster::replica::Fault;
-use crate::mail::address::ForwardPath;
+use crate::mail::address::{Address, ForwardPath, ReversePath};
+use crate::mail::dsn::xtext;
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
+use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams};
 use crate::session::smtp::received::Stamp;
 use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
@@ -26,7 +30,10 @@ pub enum Question {
     /// The last of the body, and for whom it is.
     Deliver {
         last: Bytes,
+        /// Of each recipient, the mailboxes here that it leads to.
         to: Vec<Vec<LocalTarget>>,
+        /// What goes to other servers, if anything does.
+        outgoing: Option<Outgoing>,
     },
     /// Forget the body that was begun.
     AbandonBody,
@@ -56,8 +63,50 @@ pub enum Verdict {
     WouldNotFit,
     /// Not ours, and the client may not relay.
     RelayDenied,
-    /// To go to another server.
+    /// To go to other servers, and perhaps to mailboxes here as well.
+    Relay {
+        local: Vec<LocalTarget>,
+        remote: Vec<Address>,
+    },
+    /// The same for a stranger, whose mail is not sent on at the moment.
     Outbound,
+}
+
+/// A mail for other servers, as its sender wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Without its angle brackets; empty is the null sender.
+    pub sender: String,
+    pub params: MailParams,
+    /// Each once.
+    pub recipients: Vec<(Address, RcptParams)>,
+}
+
+impl Outgoing {
+    /// RFC 3461 4.2, 5.2.3: who is another's alias is told of by the name that the sender used.
+    pub(in crate::session::smtp) fn of(envelope: &Envelope) -> Option<Self> {
+        let mut known = BTreeSet::new();
+        let mut recipients = Vec::new();
+        for recipient in &envelope.to {
+            let used = match &recipient.path {
+                ForwardPath::Postmaster => None,
+                ForwardPath::Address(address) => Some(address),
+            };
+            for address in recipient.remote.iter().filter(|address| known.insert(address.canonical())) {
+                let mut params = recipient.params.clone();
+                if let Some(used) = used.filter(|used| *used != address && used.to_string().is_ascii()) {
+                    let orcpt = format!("rfc822;{}", xtext(&used.to_string()));
+                    params.orcpt.get_or_insert(orcpt);
+                }
+                recipients.push((address.clone(), params));
+            }
+        }
+        let sender = match &envelope.from {
+            ReversePath::Null => String::new(),
+            ReversePath::Address(address) => address.to_string(),
+        };
+        (!recipients.is_empty()).then(|| Self { sender, params: envelope.params.clone(), recipients })
+    }
 }
 
 impl Verdict {
@@ -65,7 +114,7 @@ impl Verdict {
     pub fn is_for_good(&self) -> bool {
         match self {
             Self::Unknown | Self::Disabled | Self::AlreadyFull | Self::RelayDenied => true,
-            Self::Accept(_) | Self::WouldNotFit | Self::Outbound => false,
+            Self::Accept(_) | Self::Relay { .. } | Self::WouldNotFit | Self::Outbound => false,
         }
     }
 }

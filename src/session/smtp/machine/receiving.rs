@@ -2,9 +2,10 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::submission::HeaderEdit;
 use crate::session::smtp::body::{DotReader, TextCheck};
 use crate::session::smtp::envelope::Envelope;
-use crate::session::smtp::reply::Reply;
+use crate::session::smtp::reply::{self, Reply};
 
 pub(super) enum Framing {
     Dot(DotReader),
@@ -24,6 +25,8 @@ pub(super) struct Receiving {
     /// Text not yet handed on.
     pub text: BytesMut,
     pub id: String,
+    /// Of a message that our user hands in.
+    pub edit: Option<HeaderEdit>,
     pub refused: Option<Reply>,
 }
 
@@ -43,6 +46,12 @@ impl Receiving {
             Framing::BetweenChunks => return false,
         };
         self.check.take(&self.text[before..]);
+        if let Some(edit) = &mut self.edit {
+            let part = self.text.split_off(before);
+            if edit.take(part, &mut self.text).is_err() {
+                self.refused.get_or_insert(reply::HEADER_TOO_LONG);
+            }
+        }
         self.note_refusal();
         ended
     }
@@ -50,7 +59,13 @@ impl Receiving {
     pub fn finish(&mut self) {
         self.check.finish();
         self.note_refusal();
-        if self.refused.is_none() && self.check.is_open_line() {
+        if self.refused.is_some() {
+            return;
+        }
+        if let Some(edit) = &mut self.edit {
+            edit.finish(&mut self.text);
+        }
+        if self.check.is_open_line() {
             self.text.extend_from_slice(b"\r\n");
         }
     }

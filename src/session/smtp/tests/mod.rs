@@ -10,11 +10,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::machine::{Answer, Question, Smtp, Verdict};
+use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::received::Stamp;
 use super::{Flavor, Policy};
 use crate::cluster::replica::Fault;
-use crate::mail::address::ForwardPath;
+use crate::mail::address::{Address, ForwardPath};
 use crate::mail::ids::{AccountId, Timestamp};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::machine::Peer;
@@ -65,6 +65,7 @@ struct World {
     body: Option<Vec<u8>>,
     abandoned: usize,
     mails: Vec<Mail>,
+    outgoing: Vec<Outgoing>,
 }
 
 type Shared = Rc<RefCell<World>>;
@@ -96,7 +97,10 @@ impl World {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to } => Answer::Delivered(self.deliver(&last, to)),
+            Question::Deliver { last, to, outgoing } => {
+                self.outgoing.extend(outgoing);
+                Answer::Delivered(self.deliver(&last, to))
+            }
             Question::AbandonBody => {
                 assert!(self.body.take().is_some(), "nothing to abandon");
                 self.abandoned += 1;
@@ -126,9 +130,9 @@ impl World {
             return Err(Fault::NoQuorum);
         }
         let accounts: Vec<u64> = to.iter().flatten().map(|target| target.account.0).collect();
-        let results = accounts
+        let results = to
             .iter()
-            .map(|account| match account {
+            .map(|targets| match targets.first().map_or(0, |target| target.account.0) {
                 9 => Err(Refusal::OverQuota),
                 8 => Err(Refusal::NotFound("gone".to_owned())),
                 _ => Ok(()),
@@ -155,7 +159,10 @@ fn verdict(path: &ForwardPath, authenticated: bool) -> Result<Verdict, Fault> {
         "off@example.test" => Verdict::Disabled,
         "fault@example.test" => return Err(Fault::NoQuorum),
         other if other.ends_with("@example.test") => Verdict::Unknown,
-        _ if authenticated => Verdict::Outbound,
+        "closed@elsewhere.example" if authenticated => Verdict::Outbound,
+        _ if authenticated => {
+            Verdict::Relay { local: vec![], remote: vec![Address::parse(&address).unwrap()] }
+        }
         _ => Verdict::RelayDenied,
     })
 }

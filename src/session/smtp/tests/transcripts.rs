@@ -1,6 +1,9 @@
 //! Whole dialogues, each also with its input byte by byte.
 
 use super::*;
+use crate::mail::address::ReversePath;
+use crate::mail::dsn::Notify;
+use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams, Recipient};
 use crate::session::transcript::Pace;
 
 fn run(script: &str, policy: Policy, tls: bool) {
@@ -44,6 +47,50 @@ fn starttls_forgets_what_came_before() {
 #[test]
 fn submission_demands_a_login() {
     run(script!("submission"), policy(Flavor::Submission), true);
+}
+
+#[test]
+fn what_goes_on_to_other_servers_is_handed_on_as_its_sender_wants_it() {
+    let (mut player, world) = player(policy(Flavor::Submission), true);
+    player.play(script!("submission"), Pace::Whole);
+    let world = world.borrow();
+    let [outgoing] = world.outgoing.as_slice() else { panic!("{:?}", world.outgoing) };
+    assert_eq!(outgoing.sender, "alice@example.test");
+    let to: Vec<_> = outgoing.recipients.iter().map(|(to, params)| (to.to_string(), params.notify)).collect();
+    let failure = Some(Notify { failure: true, ..Notify::NEVER });
+    assert_eq!(to, [("somebody@elsewhere.example".to_owned(), failure)], "not bob, who is here");
+    assert_eq!(world.mails[0].accounts, [2]);
+    let header = "Date: Thu, 01 Jan 1970 00:00:00 +0000\r\nMessage-ID: <ID1.0@mx.example.test>\r\n";
+    assert_eq!(content(&world.mails[0]), format!("{header}Subject: x\r\n\r\ntext\r\n"));
+    assert_eq!(content(&world.mails[1]), header, "an empty message gets what it must have");
+}
+
+#[test]
+fn an_alias_that_leads_elsewhere_is_told_of_by_its_own_name_and_each_address_gets_one_copy() {
+    let address = |text: &str| Address::parse(text).unwrap();
+    let recipient = |to: &str, remote: &[&str]| Recipient {
+        path: ForwardPath::Address(address(to)),
+        params: RcptParams::default(),
+        targets: vec![],
+        remote: remote.iter().map(|to| address(to)).collect(),
+    };
+    let envelope = Envelope {
+        from: ReversePath::Null,
+        params: MailParams::default(),
+        to: vec![
+            recipient("all@example.test", &["a@x.test", "b@x.test"]),
+            recipient("B@x.test", &["B@x.test"]),
+            recipient("c@x.test", &["c@x.test"]),
+        ],
+    };
+    let outgoing = Outgoing::of(&envelope).unwrap();
+    let told: Vec<_> =
+        outgoing.recipients.iter().map(|(to, params)| (to.to_string(), params.orcpt.as_deref())).collect();
+    let alias = Some("rfc822;all@example.test");
+    let expected =
+        [("a@x.test".to_owned(), alias), ("b@x.test".to_owned(), alias), ("c@x.test".to_owned(), None)];
+    assert_eq!((told, outgoing.sender.as_str()), (expected.to_vec(), ""));
+    assert_eq!(Outgoing::of(&Envelope { to: vec![recipient("a@here", &[])], ..envelope }), None);
 }
 
 #[test]

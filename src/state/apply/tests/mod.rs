@@ -8,6 +8,7 @@ mod messages;
 mod metadata;
 mod node_ids;
 mod properties;
+mod queue;
 mod replace;
 mod replicas;
 mod sweeping;

@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::mail::ids::ModSeq;
+use crate::mail::dsn::Notify;
+use crate::mail::ids::{LeaseId, ModSeq, QueueId};
 use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
 use crate::state::keys;
+use crate::state::queue::{
+    NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
+};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::stored::{
-    AccountRow, BodyRow, GrantRow, GrantsRow, MailboxRow, MessagesRow, MetadataGuestRow, MetadataPartRow,
-    MetadataTallyRow,
+    AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
+    MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -186,7 +190,76 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let own = prop_oneof![3 => mailboxes, 8 => messages].boxed();
     let guests = (account(), own.clone()).prop_map(|(guest, command)| as_guest(guest, command));
-    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests]
+    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue()]
+}
+
+fn submit() -> impl Strategy<Value = Submit> {
+    let recipient = (prop_oneof![4 => Just("a@x.test".to_owned()), 1 => text()], any::<bool>()).prop_map(
+        |(address, never)| NewRecipient { address, orcpt: None, notify: never.then_some(Notify::NEVER) },
+    );
+    let destination =
+        prop_oneof![6 => prop::sample::select(vec!["x.test", "y.test"]).prop_map(str::to_owned), 1 => text()];
+    let parcel = (destination, prop::collection::vec(recipient, 1..4))
+        .prop_map(|(destination, recipients)| NewParcel { destination, recipients });
+    let queue = prop::collection::vec(parcel, 0..4).prop_map(|parcels| NewQueued {
+        sender: "a@b.test".into(),
+        account: None,
+        near: NodeId(1),
+        envid: None,
+        ret: None,
+        smtputf8: false,
+        parcels,
+    });
+    let to = (0u64..4).prop_map(|account| DeliverTo {
+        account: AccountId(account),
+        mailbox: "INBOX".into(),
+        flags: NamedFlags::default(),
+    });
+    (placed(), prop::collection::vec(to, 0..2), prop::option::weighted(0.9, queue))
+        .prop_map(|(body, to, queue)| Submit { body, to, queue })
+}
+
+fn parcel_id() -> impl Strategy<Value = ParcelId> {
+    (0u64..5, 0u16..4).prop_map(|(message, number)| ParcelId { message: QueueId(message), number })
+}
+
+fn queue() -> impl Strategy<Value = Command> {
+    let lease = || (1u64..4).prop_map(LeaseId);
+    let result = prop_oneof![
+        Just(RecipientResult::Over),
+        (text(), any::<bool>())
+            .prop_map(|(reply, delay_told)| RecipientResult::Deferred { reply, delay_told }),
+    ];
+    let results = prop::collection::vec((0u16..4, result), 0..4);
+    let at = prop_oneof![3 => Just(Timestamp(0)), 1 => any::<u64>().prop_map(Timestamp)];
+    let parcel = (parcel_id(), at, results).prop_map(|(parcel, next_attempt, results)| ParcelReport {
+        parcel,
+        next_attempt,
+        results,
+    });
+    let reports = prop::collection::vec(parcel, 0..4);
+    let steering = prop::sample::select(vec![
+        Steering::Hold,
+        Steering::Release,
+        Steering::Release,
+        Steering::Retry,
+        Steering::Remove,
+    ]);
+    let messages = prop::collection::vec((0u64..5).prop_map(QueueId), 0..3);
+    let notices = prop::collection::vec(submit(), 0..2);
+    prop_oneof![
+        4 => submit().prop_map(|submit| Command::Submit(Box::new(submit))),
+        4 => (lease(), 1u64..3, prop::collection::vec(parcel_id(), 0..5)).prop_map(
+            |(lease, node, parcels)| Command::LeaseQueued { lease, node: NodeId(node), parcels }
+        ),
+        1 => prop::collection::vec(lease(), 0..3).prop_map(|leases| Command::RenewLeases { leases }),
+        1 => (lease(), 0u64..2).prop_map(|(lease, renewals)| Command::EndLease { lease, renewals }),
+        4 => (lease(), reports, notices).prop_map(|(lease, parcels, notices)| {
+            Command::ReportDelivery(Box::new(Report { lease, parcels, notices }))
+        }),
+        2 => (messages, steering)
+            .prop_map(|(messages, steering)| Command::SteerQueue { messages, steering }),
+    ]
 }
 
 /// What a guest may try as well, he tries.
@@ -308,6 +381,9 @@ fn check_counts(rows: &MemoryRows) {
             *references.entry(keys::body(message.body)).or_default() += 1;
         }
     }
+    for (_, row) in all::<QueuedRow>(rows, keys::QUEUED) {
+        *references.entry(keys::body(row.body)).or_default() += 1;
+    }
     let counted = all::<BodyRow>(rows, keys::BODY).into_iter().map(|(key, row)| (key, row.references));
     assert_eq!(references, counted.collect());
     let mut used: BTreeMap<AccountId, (u64, u32)> = BTreeMap::new();
@@ -353,6 +429,46 @@ fn check_grants(rows: &MemoryRows) {
     assert_eq!(counts, counted.collect());
 }
 
+/// Every mail has its parcels, every parcel its recipients and one place: the index, a lease, or an operator's hand.
+fn check_queue(rows: &MemoryRows) {
+    let mut mails: BTreeMap<QueueId, u16> = BTreeMap::new();
+    let mut recipients: BTreeMap<ParcelId, u16> = BTreeMap::new();
+    for (key, _) in all::<RecipientRow>(rows, keys::RECIPIENT) {
+        let parcel = keys::parcel_of(&key[..11]).unwrap();
+        *recipients.entry(parcel).or_default() += 1;
+    }
+    let (mut due, mut leased) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    let mut leases: BTreeMap<LeaseId, u16> = BTreeMap::new();
+    for (key, row) in all::<ParcelRow>(rows, keys::PARCEL) {
+        let id = keys::parcel_of(&key).unwrap();
+        assert_eq!(recipients.remove(&id), Some(row.recipients), "{id:?}");
+        *mails.entry(id.message).or_default() += 1;
+        match row.lease {
+            Some(lease) => {
+                leased.insert(keys::leased(lease, id));
+                *leases.entry(lease).or_default() += 1;
+            }
+            None if row.held => {}
+            None => {
+                due.insert(keys::due(row.attempts > 0, &row.destination, row.next_attempt, id));
+            }
+        }
+    }
+    assert!(recipients.is_empty(), "recipients without a parcel: {recipients:?}");
+    assert_eq!(due, all::<DueRow>(rows, keys::DUE).into_iter().map(|(key, _)| key).collect());
+    assert_eq!(leased, all::<LeasedRow>(rows, keys::LEASED).into_iter().map(|(key, _)| key).collect());
+    let rows_of_leases = all::<LeaseRow>(rows, keys::LEASE).into_iter();
+    let counted = rows_of_leases.map(|(key, row)| (keys::lease_of(&key).unwrap(), row.parcels));
+    assert_eq!(leases, counted.collect());
+    let rows_of_mails = all::<QueuedRow>(rows, keys::QUEUED).into_iter();
+    assert_eq!(
+        mails,
+        rows_of_mails.map(|(key, row)| (keys::queued_of(&key).unwrap(), row.parcels)).collect()
+    );
+    let counts = crate::state::queue::reading::counts(rows).unwrap();
+    assert_eq!((counts.messages as usize, counts.leases as usize), (mails.len(), leases.len()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -370,6 +486,7 @@ proptest! {
         check_counts(&rows);
         check_grants(&rows);
         check_annotations(&rows);
+        check_queue(&rows);
         for (key, value) in &rows.0 {
             prop_assert!(key.len() <= 1_024 && value.len() <= 6 << 10);
         }

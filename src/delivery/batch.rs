@@ -1,0 +1,240 @@
+//! Some parcels for one destination, under one lease: found a server for, sent one after another, reported.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::client::{Addressee, Mail, Tls};
+use super::leases::{Held, Leases};
+use super::reply::Reply;
+use super::report::{Tried, report};
+use super::routing::{Hop, Resolve, Way, route};
+use super::text::{Needs, outgoing, with_crlf};
+use super::wire::{Broken, Connection, Patience, Trouble};
+use crate::cluster::replica::{Fault, Replica};
+use crate::mail::ids::LeaseId;
+use crate::state::command::Command;
+use crate::state::outcome::Outcome;
+use crate::state::queue::ParcelId;
+use crate::state::queue::reading::{self, Parcel};
+use crate::state::rows::Rows;
+use crate::state::settings::TlsMode;
+use crate::state::stored::RecipientRow;
+
+/// KiB of messages that are held while they are sent, over all connections; further ones wait.
+const TEXT_KIB_MAX: u32 = 256 * 1024;
+const CONNECT_MS_MAX: u64 = 30_000;
+
+/// What all batches share.
+pub struct Shared<R, D> {
+    pub replica: R,
+    pub resolver: D,
+    pub leases: Leases,
+    text_kib: Semaphore,
+}
+
+impl<R, D> Shared<R, D> {
+    pub fn new(replica: R, resolver: D) -> Self {
+        let text_kib = Semaphore::new(TEXT_KIB_MAX as usize);
+        Self { replica, resolver, leases: Leases::default(), text_kib }
+    }
+}
+
+/// Takes them, if nobody else has, and does with them what can be done now.
+pub async fn run<R: Replica, D: Resolve>(
+    shared: Arc<Shared<R, D>>,
+    destination: String,
+    parcels: Vec<ParcelId>,
+) {
+    let (replica, since) = (&shared.replica, Instant::now());
+    let lease = LeaseId(dice(replica));
+    let command = Command::LeaseQueued { lease, node: replica.node(), parcels };
+    let taken = match replica.propose(command).await {
+        Ok(Outcome::Leased { parcels }) if !parcels.is_empty() => parcels,
+        // Somebody else was first; or, with a fault, it is not known: the lease then lapses.
+        Ok(_) => return,
+        Err(fault) => return info!("outbound: nothing can be taken from the queue: {fault}"),
+    };
+    let held = shared.leases.hold(lease, since);
+    let load = move |rows: &dyn Rows| {
+        taken.into_iter().map(|id| reading::parcel(rows, id)).collect::<Result<Vec<_>, _>>()
+    };
+    match replica.read_queue(load).await {
+        Ok(parcels) => {
+            let batch = Batch { shared: &shared, way: way(replica), held };
+            batch.deliver(&destination, parcels.into_iter().flatten().collect()).await;
+        }
+        Err(fault) => warn!("outbound: what was taken from the queue cannot be read: {fault}"),
+    }
+}
+
+pub fn dice<R: Replica>(replica: &R) -> u64 {
+    let mut dice = [0; 8];
+    replica.clock().fill(&mut dice);
+    u64::from_be_bytes(dice)
+}
+
+fn way<R: Replica>(replica: &R) -> (Way, Patience) {
+    let directory = replica.directory();
+    let settings = directory.settings();
+    let relay = settings.relay_host();
+    let tls = match settings.relay_tls() {
+        TlsMode::Off if relay.is_some() => Tls::Off,
+        TlsMode::Forced if relay.is_some() => Tls::Forced,
+        _ => Tls::Opportunistic,
+    };
+    let answer_ms_max = settings.delivery_answer_seconds_max() * 1_000;
+    let patience = Patience { connect_ms_max: CONNECT_MS_MAX.min(answer_ms_max), answer_ms_max };
+    (Way { relay, tls, own_name: settings.hostname().to_owned() }, patience)
+}
+
+struct Batch<'a, R, D> {
+    shared: &'a Shared<R, D>,
+    way: (Way, Patience),
+    held: Held,
+}
+
+/// The servers of a destination as they were found to be.
+struct Servers {
+    hops: Vec<Hop>,
+    /// No connection came about; not tried again by this batch.
+    dead: BTreeSet<usize>,
+    open: Option<(usize, Connection)>,
+    /// What stood in the way last, and whose word it is.
+    trouble: (Reply, Option<String>),
+}
+
+impl<R: Replica, D: Resolve> Batch<'_, R, D> {
+    async fn deliver(&self, destination: &str, parcels: Vec<Parcel>) {
+        let dice = dice(&self.shared.replica);
+        let hops = match route(&self.way.0, destination, &self.shared.resolver, dice).await {
+            Ok(hops) => hops,
+            Err(reply) => {
+                let tried = parcels.into_iter().map(|parcel| Tried::with_one(parcel, &reply, None)).collect();
+                return self.report(tried).await;
+            }
+        };
+        let nothing = Reply::of_ours(451, (4, 4, 1), "no server was tried");
+        let mut servers = Servers { hops, dead: BTreeSet::new(), open: None, trouble: (nothing, None) };
+        let mut unsent = Vec::new();
+        for parcel in parcels {
+            if !self.held.lasts() {
+                return warn!(
+                    "outbound: this node lost its hold on mail to {destination}; another one sends it"
+                );
+            }
+            match self.send(&mut servers, &parcel).await {
+                Some((said, remote)) => self.report(vec![Tried { parcel, said, remote }]).await,
+                None => unsent.push(parcel),
+            }
+        }
+        if let Some((_, connection)) = servers.open.take() {
+            connection.quit().await;
+        }
+        let (reply, remote) = servers.trouble;
+        let tried: Vec<_> =
+            unsent.into_iter().map(|parcel| Tried::with_one(parcel, &reply, remote.clone())).collect();
+        if !tried.is_empty() {
+            self.report(tried).await;
+        }
+    }
+
+    /// What was said of each recipient, and by whom; `None`: no server can be reached.
+    async fn send(&self, servers: &mut Servers, parcel: &Parcel) -> Option<(Vec<Reply>, Option<String>)> {
+        let all = |reply: Reply| vec![reply; parcel.recipients.len()];
+        let kib = (parcel.mail.size / 1024 + 1).min(TEXT_KIB_MAX);
+        let _room = self.shared.text_kib.acquire_many(kib).await.ok()?;
+        let text = match self.shared.replica.body(parcel.mail.body).await {
+            Ok(raw) => with_crlf(outgoing(&raw)),
+            Err(fault) => return Some((all(ours(&fault)), None)),
+        };
+        let mail = mail_of(parcel, text);
+        let mut first = 0;
+        let mut broke: Option<(Vec<Reply>, Option<String>)> = None;
+        loop {
+            let Some((at, mut connection)) = self.connected(servers, first).await else { return broke };
+            let host = Some(servers.hops[at].host.clone());
+            match connection.send(mail.clone(), &|| self.held.lasts()).await {
+                Ok(said) => {
+                    servers.open = Some((at, connection));
+                    return Some((said, host));
+                }
+                // The mail may be there: not another time before it is known that it was not.
+                Err(Broken { said, past_the_end: true }) => return Some((said, host)),
+                Err(Broken { said, past_the_end: false }) => broke = Some((said, host)),
+            }
+            first = at + 1;
+        }
+    }
+
+    /// The open connection, or one to the first server from `first` on that can be reached.
+    async fn connected(&self, servers: &mut Servers, first: usize) -> Option<(usize, Connection)> {
+        if first == 0
+            && let Some(open) = servers.open.take()
+        {
+            return Some(open);
+        }
+        for at in first..servers.hops.len() {
+            if servers.dead.contains(&at) {
+                continue;
+            }
+            let hop = servers.hops[at].clone();
+            match self.open(&hop).await {
+                Ok(connection) => return Some((at, connection)),
+                Err(reply) => {
+                    servers.dead.insert(at);
+                    servers.trouble = (reply, Some(hop.host));
+                }
+            }
+        }
+        None
+    }
+
+    async fn open(&self, hop: &Hop) -> Result<Connection, Reply> {
+        let (way, patience) = &self.way;
+        let open = |tls| Connection::open(hop.address, &hop.host, (&way.own_name, tls), *patience);
+        match open(way.tls).await {
+            Ok(connection) => Ok(connection),
+            // RFC 7435: broken encryption protects nobody better than none.
+            Err(Trouble { in_tls: true, reply }) if way.tls == Tls::Opportunistic => {
+                info!("outbound: {} offers TLS and cannot do it ({reply}): sent in the clear", hop.host);
+                open(Tls::Off).await.map_err(|trouble| trouble.reply)
+            }
+            Err(trouble) => Err(trouble.reply),
+        }
+    }
+
+    async fn report(&self, tried: Vec<Tried>) {
+        report(&self.shared.replica, &self.held, tried).await;
+    }
+}
+
+/// Local trouble is no word of any server's, and never for good.
+fn ours(fault: &Fault) -> Reply {
+    Reply::of_ours(451, (4, 3, 0), format!("the message cannot be read now: {fault}"))
+}
+
+fn mail_of(parcel: &Parcel, text: Bytes) -> Mail {
+    let addressee = |(_, to): &(u16, RecipientRow)| Addressee {
+        address: to.address.clone(),
+        notify: to.notify,
+        orcpt: to.orcpt.clone(),
+    };
+    Mail {
+        sender: parcel.mail.sender.clone(),
+        to: parcel.recipients.iter().map(addressee).collect(),
+        envid: parcel.mail.envid.clone(),
+        ret: parcel.mail.ret,
+        smtputf8: parcel.mail.smtputf8,
+        needs: Needs::of(&text),
+        text,
+    }
+}
+
+/// Between two tries to report what cannot be reported now.
+pub const REPORT_AGAIN: Duration = Duration::from_millis(500);

@@ -1,0 +1,166 @@
+//! What came of parcels goes to the queue, with the notices that follow from it, in one entry.
+
+use tracing::{info, warn};
+
+use super::batch::{REPORT_AGAIN, dice};
+use super::leases::Held;
+use super::notice::{About, Kind, notice};
+use super::reply::Reply;
+use super::schedule::{Judged, Rules, judge};
+use super::text::outgoing;
+use crate::cluster::replica::{Fault, Placing, Replica};
+use crate::mail::address::Address;
+use crate::mail::dsn::Notify;
+use crate::mail::flags::NamedFlags;
+use crate::mail::ids::Timestamp;
+use crate::state::command::{Command, DeliverTo};
+use crate::state::outcome::{Outcome, Refusal};
+use crate::state::queue::reading::Parcel;
+use crate::state::queue::{NewQueued, NewRecipient, Report, Submit, destination, parcels};
+use crate::state::routing::{LocalTarget, Route, route};
+use crate::state::stored::RecipientRow;
+
+/// A report that no majority takes is tried again so often; then the lease is lost anyway.
+const TRIES_MAX: u32 = 40;
+
+/// What was said of each of a parcel's recipients, and by which server.
+pub struct Tried {
+    pub parcel: Parcel,
+    pub said: Vec<Reply>,
+    pub remote: Option<String>,
+}
+
+impl Tried {
+    /// The same for all.
+    pub fn with_one(parcel: Parcel, reply: &Reply, remote: Option<String>) -> Self {
+        let said = vec![reply.clone(); parcel.recipients.len()];
+        Self { parcel, said, remote }
+    }
+}
+
+/// Until it is committed, or the lease has ended.
+pub async fn report<R: Replica>(replica: &R, held: &Held, tried: Vec<Tried>) {
+    let now = replica.clock().now();
+    let rules = Rules::of(&replica.directory());
+    let judged: Vec<Judged> = tried.iter().map(|it| judge(&it.parcel, &it.said, now, &rules)).collect();
+    for (tried, judged) in tried.iter().zip(&judged) {
+        log(tried, judged, now);
+    }
+    for again in 0..TRIES_MAX {
+        if again > 0 {
+            tokio::time::sleep(REPORT_AGAIN).await;
+        }
+        let reported = match notices(replica, &tried, &judged, (now, &rules)).await {
+            Ok(notices) => {
+                let parcels = judged.iter().map(|judged| judged.report.clone()).collect();
+                let report = Report { lease: held.lease, parcels, notices };
+                replica.propose(Command::ReportDelivery(Box::new(report))).await
+            }
+            Err(fault) => Err(fault),
+        };
+        match reported {
+            Ok(Outcome::Done) => return,
+            Ok(Outcome::Refused(Refusal::LeaseChanged)) => {
+                return warn!("outbound: what became of a mail came too late; it is tried once more");
+            }
+            Ok(other) => return tracing::error!("outbound: a report was answered with {other:?}"),
+            Err(Fault::ShuttingDown) => return,
+            Err(fault) => info!("outbound: what became of a mail cannot be kept now: {fault}"),
+        }
+    }
+}
+
+fn log(tried: &Tried, judged: &Judged, now: Timestamp) {
+    let (id, mail) = (tried.parcel.id.message, &tried.parcel.mail);
+    let via = tried.remote.as_deref().unwrap_or("-");
+    for ((_, to), reply) in tried.parcel.recipients.iter().zip(&tried.said) {
+        info!("outbound mail {id} from <{}> to <{}> via {via}: {reply}", mail.sender, to.address);
+    }
+    if judged.deferred > 0 {
+        let seconds = judged.report.next_attempt.0.saturating_sub(now.0) / 1_000;
+        info!("outbound mail {id}: {} to be tried again in {seconds} s", judged.deferred);
+    }
+}
+
+async fn notices<R: Replica>(
+    replica: &R,
+    tried: &[Tried],
+    judged: &[Judged],
+    (now, rules): (Timestamp, &Rules),
+) -> Result<Vec<Submit>, Fault> {
+    let mut made = Vec::new();
+    for (tried, judged) in tried.iter().zip(judged) {
+        let until = Timestamp(tried.parcel.mail.queued_at.0.saturating_add(rules.lifetime));
+        for (kind, of) in [(Kind::Failed, &judged.failed), (Kind::Delayed { until }, &judged.delayed)] {
+            if !of.is_empty() {
+                made.extend(make(replica, tried, (kind, now), of).await?);
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// `None`: the sender cannot be told.
+async fn make<R: Replica>(
+    replica: &R,
+    tried: &Tried,
+    (kind, now): (Kind, Timestamp),
+    of: &[(RecipientRow, Reply)],
+) -> Result<Option<Submit>, Fault> {
+    let mail = &tried.parcel.mail;
+    let Some((to, queue)) = way_back(replica, &mail.sender, mail.smtputf8) else {
+        warn!("outbound mail {}: its sender <{}> cannot be told", tried.parcel.id.message, mail.sender);
+        return Ok(None);
+    };
+    // A message that cannot be read now does not hold up what is to be said of it.
+    let text = replica.body(mail.body).await.map(|raw| outgoing(&raw)).unwrap_or_default();
+    let directory = replica.directory();
+    let about = About {
+        mail,
+        text: &text,
+        own_name: directory.settings().hostname(),
+        now,
+        dice: dice(replica),
+        remote: tried.remote.as_deref(),
+    };
+    let mut placing = replica.place().await?;
+    placing.push(notice(kind, &about, of)).await?;
+    let body = placing.finish().await?;
+    Ok(Some(Submit { body, to, queue }))
+}
+
+/// Where the sender gets mail: here, elsewhere, or both.
+fn way_back<R: Replica>(
+    replica: &R,
+    sender: &str,
+    smtputf8: bool,
+) -> Option<(Vec<DeliverTo>, Option<NewQueued>)> {
+    let address = Address::parse(sender).ok()?;
+    let (local, remote) = match route(&replica.directory(), &address) {
+        Route::Ours { local, remote } => (local, remote),
+        Route::NotOurs => (Vec::new(), vec![address]),
+        Route::Unknown => return None,
+    };
+    let to = |target: LocalTarget| DeliverTo {
+        account: target.account,
+        mailbox: "INBOX".to_owned(),
+        flags: NamedFlags::default(),
+    };
+    let elsewhere = remote.iter().map(|address| {
+        // RFC 3461 6.1: of a notice nobody is told.
+        let recipient =
+            NewRecipient { address: address.to_string(), orcpt: None, notify: Some(Notify::NEVER) };
+        (destination(address), recipient)
+    });
+    let parcels = parcels(elsewhere);
+    let queue = (!parcels.is_empty()).then(|| NewQueued {
+        sender: String::new(),
+        account: None,
+        near: replica.node(),
+        envid: None,
+        ret: None,
+        smtputf8,
+        parcels,
+    });
+    Some((local.into_iter().map(to).collect(), queue))
+}

@@ -1,0 +1,250 @@
+//! The whole room against a replica in memory and servers of the tests' own on loopback.
+
+mod server;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::server::{Behaviour, Server};
+use super::Delivery;
+use super::routing::{Resolve, Unresolved};
+use crate::clock::Clock;
+use crate::cluster::memory::MemoryReplica;
+use crate::cluster::replica::Replica;
+use crate::mail::address::Address;
+use crate::mail::ids::{AccountId, Timestamp};
+use crate::state::command::{Command, NewUser};
+use crate::state::outcome::Outcome;
+use crate::state::queue::reading::{self, Parcel};
+use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
+
+/// Longer than any step takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nothing is asked of it: everything goes to the relay, which is given by its address.
+#[derive(Clone)]
+struct NoDns;
+
+impl Resolve for NoDns {
+    async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, Unresolved> {
+        panic!("{domain} was looked up")
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+        panic!("{host} was looked up")
+    }
+}
+
+struct Scene {
+    replica: MemoryReplica,
+    server: Server,
+    delivery: Delivery,
+    alice: AccountId,
+}
+
+async fn scene(behaviour: Behaviour, settings: &[(&str, &str)]) -> Scene {
+    let replica = MemoryReplica::new(Clock::fixed(Timestamp(1_700_000_000_000)));
+    let server = Server::start(behaviour).await;
+    run(&replica, Command::AddDomain { name: "example.test".into() });
+    let user = NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
+    let Outcome::UserAdded { account: alice } = replica.run(Command::AddUser(user)).unwrap() else {
+        panic!()
+    };
+    let mut changes = vec![("relay.host".to_owned(), Some(server.address.to_string()))];
+    changes.extend(settings.iter().map(|(key, value)| (key.to_string(), Some(value.to_string()))));
+    run(&replica, Command::SetSettings { changes });
+    let delivery = Delivery::start(replica.clone(), NoDns);
+    Scene { replica, server, delivery, alice }
+}
+
+fn run(replica: &MemoryReplica, command: Command) {
+    let outcome = replica.run(command).unwrap();
+    assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+}
+
+impl Scene {
+    fn submit(&self, sender: &str, to: &[&str], text: &str) {
+        let text = format!("Return-Path: <{sender}>\r\nSubject: x\r\n\r\n{text}\r\n");
+        let body = self.replica.put_body(Bytes::from(text));
+        let of = |to: &&str| {
+            let address = Address::parse(to).unwrap();
+            (destination(&address), NewRecipient { address: to.to_string(), orcpt: None, notify: None })
+        };
+        let queue = NewQueued {
+            sender: sender.into(),
+            account: None,
+            near: self.replica.node(),
+            envid: None,
+            ret: None,
+            smtputf8: false,
+            parcels: parcels(to.iter().map(of)),
+        };
+        run(&self.replica, Command::Submit(Box::new(Submit { body, to: vec![], queue: Some(queue) })));
+    }
+
+    /// Waits until the queue is so.
+    async fn queue_is(&self, so: impl Fn(&[Parcel]) -> bool) -> Vec<Parcel> {
+        let mut changes = self.replica.watch_queue();
+        let wait = async {
+            loop {
+                changes.borrow_and_update();
+                let read = |rows: &dyn crate::state::rows::Rows| {
+                    let mails = reading::mails(rows, None, 100)?;
+                    let parcels = mails.into_iter().map(|(id, _)| reading::parcels(rows, id, 100));
+                    Ok(parcels.collect::<Result<Vec<_>, _>>()?.concat())
+                };
+                let parcels = self.replica.read_queue(read).await.unwrap();
+                if so(&parcels) {
+                    return parcels;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the queue comes to be so")
+    }
+
+    async fn inbox(&self) -> Vec<String> {
+        let inbox = self.replica.mailbox(self.alice, "INBOX").await.unwrap().unwrap();
+        let view = self.replica.view(inbox.id).await.unwrap().unwrap();
+        let bodies = view.read(|view| view.messages().iter().map(|it| it.body).collect::<Vec<_>>());
+        let mut texts = Vec::new();
+        for body in bodies {
+            texts.push(String::from_utf8(self.replica.body(body).await.unwrap().to_vec()).unwrap());
+        }
+        texts
+    }
+
+    async fn end(self) -> Server {
+        self.delivery.stop(PATIENCE).await;
+        self.server
+    }
+}
+
+fn is_tried(parcels: &[Parcel]) -> bool {
+    !parcels.is_empty() && parcels.iter().all(|parcel| parcel.row.attempts > 0 && parcel.row.lease.is_none())
+}
+
+#[tokio::test]
+async fn a_mail_goes_to_the_relay_and_leaves_the_queue() {
+    let scene = scene(Behaviour::default(), &[]).await;
+    scene.submit("alice@example.test", &["a@x.test", "b@x.test", "c@y.test"], ".dot");
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    assert_eq!(scene.inbox().await, Vec::<String>::new());
+    let mut mails = scene.end().await.mails();
+    mails.sort_by_key(|mail| mail.to.len());
+    assert_eq!(mails[0].to, ["c@y.test"]);
+    assert_eq!(mails[1].to, ["a@x.test", "b@x.test"]);
+    assert_eq!((mails[1].from.as_str(), mails[1].tls), ("alice@example.test", true));
+    assert_eq!(mails[1].text, "Subject: x\r\n\r\n.dot\r\n", "without the Return-Path");
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_refused_comes_back_to_the_sender_and_the_others_do_not() {
+    let scene = scene(Behaviour::default(), &[]).await;
+    scene.submit("alice@example.test", &["a@x.test", "no@x.test", "later@x.test"], "the text");
+    let left = scene.queue_is(is_tried).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].recipients[0].1.address, "later@x.test");
+    assert_eq!(left[0].recipients[0].1.reply.as_deref(), Some("450 4.2.0 later"));
+    assert_eq!(left[0].row.next_attempt, Timestamp(1_700_000_000_000 + 1_000_000));
+    let inbox = scene.inbox().await;
+    assert_eq!(inbox.len(), 1);
+    for part in [
+        "Final-Recipient: rfc822; no@x.test\r\n",
+        "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n",
+        "the text",
+    ] {
+        assert!(inbox[0].contains(part), "{part}: {}", inbox[0]);
+    }
+    assert!(!inbox[0].contains("rfc822; a@x.test") && !inbox[0].contains("later@x.test"));
+    assert_eq!(scene.end().await.mails()[0].to, ["a@x.test"]);
+}
+
+#[tokio::test]
+async fn a_notice_that_fails_is_told_to_nobody() {
+    let scene = scene(Behaviour::default(), &[]).await;
+    scene.submit("", &["no@x.test"], "a notice");
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    assert_eq!(scene.inbox().await.len(), 0);
+    // A sender elsewhere is told by mail, under the null sender.
+    scene.submit("far@y.test", &["no@x.test"], "from afar");
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    let mails = scene.end().await.mails();
+    assert_eq!(
+        (mails.len(), mails[0].from.as_str(), mails[0].to.as_slice()),
+        (1, "", &["far@y.test".to_owned()][..])
+    );
+    assert!(mails[0].text.contains("Final-Recipient: rfc822; no@x.test"));
+}
+
+#[tokio::test]
+async fn a_delay_is_told_once_and_the_end_of_its_life_too() {
+    let scene = scene(Behaviour::default(), &[]).await;
+    scene.submit("alice@example.test", &["later@x.test"], "x");
+    scene.queue_is(is_tried).await;
+    let again = async |seconds: u64| {
+        let before = scene.queue_is(is_tried).await[0].row.attempts;
+        scene.replica.clock().advance_ms(seconds * 1_000);
+        let (id, retry) =
+            (scene.queue_is(is_tried).await[0].id.message, crate::state::queue::Steering::Retry);
+        run(&scene.replica, Command::SteerQueue { messages: vec![id], steering: retry });
+        scene
+            .queue_is(|parcels| {
+                parcels.iter().all(|parcel| parcel.row.lease.is_none() && parcel.row.attempts > before)
+            })
+            .await
+    };
+    again(14_399).await;
+    assert_eq!(scene.inbox().await.len(), 0);
+    again(1).await;
+    assert!(scene.inbox().await[0].contains("Action: delayed"));
+    again(100).await;
+    assert_eq!(scene.inbox().await.len(), 1, "once");
+    assert_eq!(again(432_000).await, []);
+    let inbox = scene.inbox().await;
+    assert!(inbox[1].contains("Action: failed") && inbox[1].contains("Status: 5.4.7"), "{}", inbox[1]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_off_after_the_text_is_tried_again_later() {
+    let scene = scene(Behaviour { drop_after_text: true, ..Behaviour::default() }, &[]).await;
+    scene.submit("alice@example.test", &["a@x.test", "no@x.test"], "x");
+    let left = scene.queue_is(is_tried).await;
+    let left: Vec<_> = left[0].recipients.iter().map(|(_, it)| it.address.as_str()).collect();
+    assert_eq!(left, ["a@x.test"], "what was refused for good was refused before");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_is_forced_waits_and_what_is_opportunistic_goes_in_the_clear() {
+    for (tls, mode) in
+        [("forced", "broken"), ("forced", "none"), ("opportunistic", "broken"), ("off", "whole")]
+    {
+        let behaviour = Behaviour { tls: mode, ..Behaviour::default() };
+        let scene = scene(behaviour, &[("relay.tls", tls)]).await;
+        scene.submit("alice@example.test", &["a@x.test"], "x");
+        if tls == "forced" {
+            scene.queue_is(is_tried).await;
+            assert_eq!(scene.end().await.mails().len(), 0, "{mode}");
+        } else {
+            scene.queue_is(<[Parcel]>::is_empty).await;
+            let mails = scene.end().await.mails();
+            assert_eq!(mails.iter().map(|mail| mail.tls).collect::<Vec<_>>(), [false], "{tls} {mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_keeps_one_connection_and_not_the_others() {
+    let scene = scene(Behaviour { stall_for: "stalled.test", ..Behaviour::default() }, &[]).await;
+    scene.submit("alice@example.test", &["a@stalled.test"], "x");
+    for number in 0..40 {
+        scene.submit("alice@example.test", &[&format!("u{number}@x.test")], "x");
+    }
+    scene.queue_is(|parcels| parcels.iter().all(|parcel| parcel.row.destination == "stalled.test")).await;
+    assert_eq!(scene.server.mails().len(), 40);
+    scene.delivery.stop(Duration::from_millis(10)).await;
+}

@@ -1,0 +1,118 @@
+//! The header of a message that our user hands in (RFC 6409 8): Date and Message-ID are added where they are missing,
+//! and Bcc is taken away, before a byte of it is placed.
+
+use bytes::BytesMut;
+use memchr::memmem;
+
+use crate::mail::header;
+use crate::session::smtp::received::{Stamp, rfc5322_date};
+
+/// Octets of a header that are held until its end is seen; a longer one is refused.
+pub const HEADER_BYTES_MAX: usize = 256 * 1024;
+
+/// Holds the text back until its header is whole.
+pub(super) struct HeaderEdit {
+    held: BytesMut,
+    seen: bool,
+    date: String,
+    message_id: String,
+}
+
+/// The header is longer than is held.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
+impl HeaderEdit {
+    pub fn new(stamp: &Stamp, hostname: &str) -> Self {
+        Self {
+            held: BytesMut::new(),
+            seen: false,
+            date: rfc5322_date(stamp.at),
+            message_id: format!("<{}.{}@{hostname}>", stamp.id, stamp.at),
+        }
+    }
+
+    /// Takes the next part of the text; `out` gets what may go on.
+    pub fn take(&mut self, part: BytesMut, out: &mut BytesMut) -> Result<(), TooLong> {
+        if self.seen {
+            out.extend_from_slice(&part);
+            return Ok(());
+        }
+        let looked_at = self.held.len().saturating_sub(3);
+        self.held.extend_from_slice(&part);
+        let no_header = self.held.starts_with(b"\r\n");
+        if no_header || memmem::find(&self.held[looked_at..], b"\r\n\r\n").is_some() {
+            self.finish(out);
+        } else if self.held.len() > HEADER_BYTES_MAX {
+            return Err(TooLong);
+        }
+        Ok(())
+    }
+
+    /// The text has ended, with or without a blank line.
+    pub fn finish(&mut self, out: &mut BytesMut) {
+        if self.seen {
+            return;
+        }
+        self.seen = true;
+        let held = self.held.split();
+        for (name, value) in [("Date", &self.date), ("Message-ID", &self.message_id)] {
+            if header::find(&held, name).is_none() {
+                out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+        }
+        let mut fields = header::fields(&held);
+        for field in fields.by_ref() {
+            if !field.is("Bcc") && !field.is("Resent-Bcc") {
+                out.extend_from_slice(field.raw);
+            }
+        }
+        out.extend_from_slice(fields.rest());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::ids::Timestamp;
+
+    fn edited(text: &str, part_bytes: usize) -> Result<String, TooLong> {
+        let stamp = Stamp { at: Timestamp(0), id: "ID1".to_owned() };
+        let (mut edit, mut out) = (HeaderEdit::new(&stamp, "mx.test"), BytesMut::new());
+        for part in text.as_bytes().chunks(part_bytes) {
+            edit.take(BytesMut::from(part), &mut out)?;
+        }
+        edit.finish(&mut out);
+        Ok(String::from_utf8(out.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn what_is_missing_is_added_and_blind_copies_stay_blind() {
+        const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 +0000\r\n";
+        const ID: &str = "Message-ID: <ID1.0@mx.test>\r\n";
+        for (text, then) in [
+            ("Subject: x\r\n\r\nBcc: body\r\n", format!("{DATE}{ID}Subject: x\r\n\r\nBcc: body\r\n")),
+            ("date: d\r\nMESSAGE-ID: <i>\r\n\r\n", "date: d\r\nMESSAGE-ID: <i>\r\n\r\n".to_owned()),
+            ("Bcc: a@x,\r\n\tb@x\r\nTo: c\r\nresent-bcc: d\r\n\r\nt", format!("{DATE}{ID}To: c\r\n\r\nt")),
+            ("\r\nno header", format!("{DATE}{ID}\r\nno header")),
+            ("Subject: no end\r\n", format!("{DATE}{ID}Subject: no end\r\n")),
+            ("", format!("{DATE}{ID}")),
+        ] {
+            for part_bytes in [1, 3, 1_000] {
+                assert_eq!(
+                    edited(text, part_bytes).as_deref(),
+                    Ok(then.as_str()),
+                    "{text:?} by {part_bytes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused_at_its_bound() {
+        let text = |bytes: usize| "x".repeat(bytes - 4) + "\r\n\r\n";
+        assert!(edited(&text(HEADER_BYTES_MAX), 1_000).is_ok());
+        assert_eq!(edited(&"x".repeat(HEADER_BYTES_MAX + 1), HEADER_BYTES_MAX + 1), Err(TooLong));
+        assert!(edited(&"x".repeat(HEADER_BYTES_MAX), 1_000).is_ok());
+    }
+}
