@@ -170,9 +170,8 @@ async fn a_changed_setting_is_obeyed_from_the_next_question_on() {
 
 #[tokio::test]
 async fn no_more_than_so_many_questions_are_under_way() {
-    for (lookups_max, order) in
-        [(1, ["silent.test", "silent.test", "half.test"]), (2, ["silent.test", "half.test", "silent.test"])]
-    {
+    // The silent one is asked for twice; the other waits for the end of that, or comes between.
+    for (lookups_max, waits) in [(1, true), (2, false)] {
         let server = Server::start(ZONES);
         let settings = watch::channel(directory(&[server.address()])).1;
         let dns = Resolver::new(settings, Bounds { lookups_max, ..BOUNDS });
@@ -180,6 +179,11 @@ async fn no_more_than_so_many_questions_are_under_way() {
         temporary(silent);
         assert_eq!(found, Ok(ips(&["192.0.2.9"])));
         let asked: Vec<String> = server.asked().into_iter().map(|asked| asked.name).collect();
-        assert_eq!(asked, order, "with {lookups_max}");
+        assert_eq!(asked.len(), 3, "{asked:?}");
+        assert_eq!(
+            asked.last().is_some_and(|last| last == "half.test"),
+            waits,
+            "with {lookups_max}: {asked:?}"
+        );
     }
 }

@@ -139,7 +139,7 @@ impl Zones {
     /// `None`: silence.
     pub(crate) fn answer(&self, name: &str, kind: u16) -> Option<Answer> {
         let mut answer = Answer::default();
-        let (mut name, mut seen) = (name, BTreeSet::new());
+        let (mut name, mut seen) = (name, BTreeSet::from([name]));
         loop {
             let applies =
                 |it: &&(String, Option<u16>, Behaviour)| it.0 == name && it.1.is_none_or(|of| of == kind);
@@ -157,7 +157,7 @@ impl Zones {
             answer.records.extend(found);
             match alias {
                 // A loop is told as far as it goes.
-                Some(target) if seen.insert(target) => name = target,
+                Some(target) if seen.insert(target.as_str()) => name = target,
                 Some(_) => return Some(answer),
                 None => break,
             }

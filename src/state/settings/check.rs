@@ -2,7 +2,7 @@
 //! builds may have different tables.
 
 // Of `core`: addresses, and no sockets.
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr};
 use std::collections::BTreeMap;
 
 use super::table::{Kind, Setting, find};
@@ -172,7 +172,7 @@ pub(super) fn server(text: &str) -> Option<(String, u16)> {
     };
     let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => format!("[{}]", address.parse::<std::net::Ipv6Addr>().ok()?),
+        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
         None => canonical_domain(host)?,
     };
     Some((host, port))

@@ -160,6 +160,8 @@ impl Net {
     /// Since when `by` has heard of `of`, never for longer silent than the gate allows. `None`: it is silent.
     pub fn heard_since(&self, by: u64, of: u64) -> Option<Instant> {
         let state = self.shared.lock();
+        // Of a process that died, tasks go on for a moment here, and what they say must not be judged as its word.
+        state.nodes.get(&by)?.handler.as_ref()?;
         let (since, last) = *state.heard.get(&(by, of))?;
         (last.elapsed() <= silence_max()).then_some(since)
     }
