@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::types::{Encoded, Entry, Member, Membership, Payload, Role, StoredMembership, Vote, log_id};
 use super::types::{LogId, SnapshotMeta};
+use crate::mail::lines::beginning;
 
 /// Bytes of one entry's payload: a command with its record header, or a membership.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
@@ -197,12 +198,9 @@ pub fn take_member(from: &mut Bytes) -> Result<Member, CodecError> {
 
 /// Text of at most [`Member::TEXT_BYTES_MAX`] octets; what is beyond is cut at a character.
 pub fn put_text(out: &mut BytesMut, text: &str) {
-    let mut end = text.len().min(Member::TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    out.put_u8(end as u8);
-    out.put_slice(&text.as_bytes()[..end]);
+    let text = beginning(text, Member::TEXT_BYTES_MAX);
+    out.put_u8(text.len() as u8);
+    out.put_slice(text.as_bytes());
 }
 
 pub fn take_text(from: &mut Bytes) -> Result<String, CodecError> {

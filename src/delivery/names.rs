@@ -2,27 +2,17 @@
 
 use std::net::IpAddr;
 
-use super::routing::{Resolve, Unresolved};
+use super::routing::Resolve;
 use crate::dns::{DnsError, Resolver};
 
 impl Resolve for Resolver {
-    async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, Unresolved> {
+    async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, DnsError> {
         let found = Resolver::mx(self, domain).await?;
         Ok(found.into_iter().map(|mx| (mx.preference, mx.host)).collect())
     }
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
-        Ok(Resolver::addresses(self, host).await?)
-    }
-}
-
-impl From<DnsError> for Unresolved {
-    fn from(error: DnsError) -> Self {
-        match error {
-            DnsError::NoSuchName => Self::NoSuchName,
-            DnsError::NoData => Self::NoRecord,
-            DnsError::Temporary(why) => Self::Unknown(why),
-        }
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        Resolver::addresses(self, host).await
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use chrono::DateTime;
 
 use super::reply::{Class, Reply};
 use super::text::with_crlf;
+use crate::mail::date::rfc5322_date;
 use crate::mail::dsn::{Ret, decode_xtext};
 use crate::mail::header;
 use crate::mail::ids::Timestamp;
@@ -190,12 +190,6 @@ fn plain(text: &str, global: bool) -> String {
 fn line(text: &mut String, line: &str) {
     // Writing to a string cannot fail.
     let _ = write!(text, "{line}\r\n");
-}
-
-/// In UTC: a node's zone is nobody's business.
-fn rfc5322_date(at: Timestamp) -> String {
-    let instant = DateTime::from_timestamp_millis(i64::try_from(at.0).unwrap_or(0)).unwrap_or_default();
-    instant.format("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::mail::lines::{Line, LineReader};
+use crate::mail::lines::{Line, LineReader, beginning};
 
 /// Octets of one line of a reply. RFC 5321 4.5.3.1.5 says 512; some say more.
 pub const LINE_BYTES_MAX: usize = 4 * 1024;
@@ -160,11 +160,7 @@ fn enhanced(text: &str) -> Option<((u8, u16, u16), &str)> {
 }
 
 fn clean(text: &str) -> String {
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].replace(char::is_control, " ").trim().to_owned()
+    beginning(text, TEXT_BYTES_MAX).replace(char::is_control, " ").trim().to_owned()
 }
 
 #[cfg(test)]

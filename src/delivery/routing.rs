@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::client::Tls;
 use super::reply::Reply;
+use crate::dns::DnsError;
 
 /// Addresses tried for one mail; RFC 5321 5.1 wants two at the least.
 pub const HOPS_MAX: usize = 8;
@@ -13,21 +14,11 @@ pub const HOPS_MAX: usize = 8;
 const SERVERS_MAX: usize = 16;
 pub const SMTP_PORT: u16 = 25;
 
-/// Why a name leads nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unresolved {
-    NoSuchName,
-    /// The name is there, without a record of this kind.
-    NoRecord,
-    /// Nobody knows at the moment.
-    Unknown(String),
-}
-
 /// What is asked of the DNS.
 pub trait Resolve: Clone + Send + Sync + 'static {
     /// Preference and host; an empty host is a null MX.
-    fn mx(&self, domain: &str) -> impl Future<Output = Result<Vec<(u16, String)>, Unresolved>> + Send;
-    fn addresses(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, Unresolved>> + Send;
+    fn mx(&self, domain: &str) -> impl Future<Output = Result<Vec<(u16, String)>, DnsError>> + Send;
+    fn addresses(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, DnsError>> + Send;
 }
 
 /// One server at one address.
@@ -78,10 +69,10 @@ async fn relay(host: &str, port: u16, resolver: &impl Resolve) -> Result<Vec<Hop
     match resolver.addresses(host).await {
         Ok(found) if !found.is_empty() => Ok(found.into_iter().take(HOPS_MAX).map(hop).collect()),
         // An operator's mistake is not the sender's: it is mended before the mail's life is over.
-        Ok(_) | Err(Unresolved::NoSuchName | Unresolved::NoRecord) => {
+        Ok(_) | Err(DnsError::NoSuchName | DnsError::NoData) => {
             Err(Reply::of_ours(451, (4, 4, 4), format!("the relay host {host} has no address")))
         }
-        Err(Unresolved::Unknown(why)) => Err(unknown(host, &why)),
+        Err(DnsError::Temporary(why)) => Err(unknown(host, &why)),
     }
 }
 
@@ -90,11 +81,11 @@ async fn servers(way: &Way, domain: &str, resolver: &impl Resolve, dice: u64) ->
     let mut found = match resolver.mx(domain).await {
         Ok(found) => found,
         // RFC 5321 5.1: without MX the domain itself is the server.
-        Err(Unresolved::NoRecord) => return Ok(vec![domain.to_owned()]),
-        Err(Unresolved::NoSuchName) => {
+        Err(DnsError::NoData) => return Ok(vec![domain.to_owned()]),
+        Err(DnsError::NoSuchName) => {
             return Err(Reply::of_ours(550, (5, 1, 2), format!("there is no domain {domain}")));
         }
-        Err(Unresolved::Unknown(why)) => return Err(unknown(domain, &why)),
+        Err(DnsError::Temporary(why)) => return Err(unknown(domain, &why)),
     };
     if found.is_empty() {
         return Ok(vec![domain.to_owned()]);
@@ -137,8 +128,8 @@ async fn hops(domain: &str, servers: &[String], resolver: &impl Resolve) -> Resu
                 let at = |address| Hop { host: host.clone(), address: SocketAddr::new(address, SMTP_PORT) };
                 hops.extend(found.into_iter().map(at));
             }
-            Err(Unresolved::NoSuchName | Unresolved::NoRecord) => {}
-            Err(Unresolved::Unknown(why)) => {
+            Err(DnsError::NoSuchName | DnsError::NoData) => {}
+            Err(DnsError::Temporary(why)) => {
                 none_exists = false;
                 trouble = Some(unknown(host, &why));
             }
@@ -191,26 +182,26 @@ mod tests {
     }
 
     impl Zone {
-        fn records(&self, name: &str, kind: &str) -> Result<Vec<&[String]>, Unresolved> {
+        fn records(&self, name: &str, kind: &str) -> Result<Vec<&[String]>, DnsError> {
             let all = self.0.get(name).map(Vec::as_slice).unwrap_or_default();
             match all.first().map(|first| first[0].as_str()) {
-                Some("NXDOMAIN") => return Err(Unresolved::NoSuchName),
-                Some("SERVFAIL") => return Err(Unresolved::Unknown("SERVFAIL".into())),
+                Some("NXDOMAIN") => return Err(DnsError::NoSuchName),
+                Some("SERVFAIL") => return Err(DnsError::Temporary("SERVFAIL".into())),
                 _ => {}
             }
             let found: Vec<_> = all.iter().filter(|it| it[0] == kind).map(|it| &it[1..]).collect();
-            if found.is_empty() { Err(Unresolved::NoRecord) } else { Ok(found) }
+            if found.is_empty() { Err(DnsError::NoData) } else { Ok(found) }
         }
     }
 
     impl Resolve for Zone {
-        async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, Unresolved> {
+        async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, DnsError> {
             let found = self.records(domain, "MX")?;
             let host = |it: &[String]| it.get(1).filter(|host| *host != ".").cloned().unwrap_or_default();
             Ok(found.into_iter().map(|it| (it[0].parse().unwrap(), host(it))).collect())
         }
 
-        async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+        async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
             Ok(self.records(host, "A")?.into_iter().map(|it| it[0].parse().unwrap()).collect())
         }
     }

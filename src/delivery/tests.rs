@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use self::server::{Behaviour, Server};
 use super::Delivery;
-use super::routing::{Resolve, Unresolved};
+use super::routing::Resolve;
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::cluster::replica::Replica;
+use crate::dns::DnsError;
 use crate::mail::address::Address;
 use crate::mail::ids::{AccountId, Timestamp};
 use crate::state::command::{Command, NewUser};
@@ -28,11 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct NoDns;
 
 impl Resolve for NoDns {
-    async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, Unresolved> {
+    async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, DnsError> {
         panic!("{domain} was looked up")
     }
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
         panic!("{host} was looked up")
     }
 }

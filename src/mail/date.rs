@@ -1,5 +1,7 @@
 //! Dates as mail writes them: RFC 5322 and IMAP forms. Reading never fails loudly: what is no date is `None`.
 
+use super::ids::Timestamp;
+
 /// Bytes of a Date field that are looked at; a date is far shorter.
 const DATE_FIELD_BYTES_MAX: usize = 256;
 
@@ -129,6 +131,13 @@ pub fn format_imap_date_time(when: &DateTime) -> String {
         zone / 60,
         zone % 60
     )
+}
+
+/// `Sat, 21 Nov 2026 21:30:00 +0000`. In UTC: a node's zone is nobody's business.
+pub fn rfc5322_date(at: Timestamp) -> String {
+    let instant =
+        chrono::DateTime::from_timestamp_millis(i64::try_from(at.0).unwrap_or(0)).unwrap_or_default();
+    instant.format("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// The value of a Date field (RFC 5322 3.3), obsolete forms included (two-digit years, zone names, comments).
@@ -285,6 +294,12 @@ mod tests {
 
     fn date(year: u16, month: u8, day: u8) -> Date {
         Date::new(year, month, day).unwrap()
+    }
+
+    #[test]
+    fn writes_dates_in_utc() {
+        assert_eq!(rfc5322_date(Timestamp(1_582_934_400_999)), "Sat, 29 Feb 2020 00:00:00 +0000");
+        assert_eq!(rfc5322_date(Timestamp(u64::MAX)), "Thu, 01 Jan 1970 00:00:00 +0000");
     }
 
     #[test]

@@ -1,6 +1,15 @@
-//! Bounded command lines, as SMTP and POP3 send them.
+//! Bounded command lines, as SMTP and POP3 send them, and bounded text.
 
 use bytes::{Buf, Bytes, BytesMut};
+
+/// As much of the beginning of `text` as fits, whole characters.
+pub fn beginning(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
 
 /// What stands at the front of the input.
 #[derive(Debug, PartialEq, Eq)]

@@ -60,7 +60,7 @@ pub async fn check_named(local: Arc<Local>, data: DataParts, mut named: mpsc::Re
 
 /// Those that a message names still: one that was removed meanwhile may be gone everywhere.
 pub async fn look_for(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Result<(), Fault> {
-    let ids = referred(data, ids, Reference::Some).await?;
+    let ids = named_so_often(data, ids, |times| times > 0).await?;
     let ids = futures_util::stream::iter(ids.into_iter().map(Ok));
     settle(local, data.bodies.fetch_missing(ids).await?).await
 }
@@ -182,30 +182,24 @@ async fn forget(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Resul
     // Its answer means that all that was committed before it is applied here: a proposal that names one of
     // these was made within seconds of its placing, and stands before. It changes nothing: always refused.
     local.propose(Command::MarkInSync { node: local.id, complete_to: LogIndex(0) }).await?;
-    let unnamed = referred(data, ids, Reference::None).await?;
+    let unnamed = named_so_often(data, ids, |times| times == 0).await?;
     match unnamed.is_empty() {
         true => Ok(Vec::new()),
         false => data.bodies.forget(unnamed).await,
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reference {
-    None,
-    Some,
-}
-
-/// Those of `ids` that messages name, or those that none does.
-async fn referred(data: &DataParts, ids: Vec<BodyId>, wanted: Reference) -> Result<Vec<BodyId>, Fault> {
+/// Those of `ids` of which the number of messages that name them is as `wanted`.
+async fn named_so_often(
+    data: &DataParts,
+    ids: Vec<BodyId>,
+    wanted: fn(u64) -> bool,
+) -> Result<Vec<BodyId>, Fault> {
     let tables = data.tables.clone();
     let look = move || {
         let mut found = Vec::new();
         for id in ids {
-            let reference = match reading::body_references(&tables, id)? {
-                0 => Reference::None,
-                _ => Reference::Some,
-            };
-            if reference == wanted {
+            if wanted(reading::body_references(&tables, id)?) {
                 found.push(id);
             }
         }
@@ -222,7 +216,7 @@ async fn sweep(data: &DataParts, unnamed: &mut Unnamed) -> Result<(), Fault> {
         let Some(last) = ids.last() else { return Ok(()) };
         after = Some(*last);
         let now = Instant::now();
-        referred(data, ids, Reference::None).await?.into_iter().for_each(|id| unnamed.add(id, now));
+        named_so_often(data, ids, |times| times == 0).await?.into_iter().for_each(|id| unnamed.add(id, now));
         sleep(SWEEP_PAUSE).await;
     }
     Ok(())

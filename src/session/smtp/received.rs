@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use chrono::DateTime;
-
 use super::envelope::{Envelope, show_recipient, show_sender};
 use super::{Flavor, Policy};
+use crate::mail::date::rfc5322_date;
 use crate::mail::ids::Timestamp;
 use crate::session::machine::Peer;
 
@@ -65,12 +64,6 @@ fn protocol(flavor: Flavor, extended: bool, (tls, authenticated, utf8): (bool, b
     format!("{base}{}{}", if tls { "S" } else { "" }, if authenticated { "A" } else { "" })
 }
 
-/// `Sat, 21 Nov 2026 21:30:00 +0000`. In UTC: a node's zone is nobody's business.
-pub fn rfc5322_date(at: Timestamp) -> String {
-    let instant = DateTime::from_timestamp_millis(i64::try_from(at.0).unwrap_or(0)).unwrap_or_default();
-    instant.format("%a, %d %b %Y %H:%M:%S +0000").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,12 +75,6 @@ mod tests {
         assert_eq!(protocol(Flavor::Submission, true, (true, true, false)), "ESMTPSA");
         assert_eq!(protocol(Flavor::Submission, true, (true, true, true)), "UTF8SMTPSA");
         assert_eq!(protocol(Flavor::Lmtp, true, (false, false, false)), "LMTP");
-    }
-
-    #[test]
-    fn writes_dates_in_utc() {
-        assert_eq!(rfc5322_date(Timestamp(1_582_934_400_999)), "Sat, 29 Feb 2020 00:00:00 +0000");
-        assert_eq!(rfc5322_date(Timestamp(u64::MAX)), "Thu, 01 Jan 1970 00:00:00 +0000");
     }
 
     #[test]

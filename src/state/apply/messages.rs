@@ -1,12 +1,12 @@
 //! Messages coming in, changing flags and going.
 
 use super::keywords::NoRoom;
-use super::opened::{Opened, check_quota, drop_bodies};
+use super::opened::{Opened, as_it_stands, check_quota, drop_bodies};
 use super::transaction::{Stop, Transaction};
 use super::{bodies, mailboxes, names};
 use crate::mail::flags::{Flags, SystemFlag};
 use crate::mail::ids::{BodyId, MailboxId, ModSeq, Uid};
-use crate::state::change::{Change, MessagesChanged};
+use crate::state::change::Change;
 use crate::state::command::{
     Append, Deliver, DeliverTo, FlagChange, InternalDate, NewMessage, PlacedBody, StoreFlags, UidSet,
 };
@@ -197,20 +197,7 @@ pub fn claim_recent(tx: &mut Transaction, mailbox: MailboxId, up_to: Uid) -> Res
     if up_to > row.recent_from {
         row.recent_from = up_to;
         tx.put(keys::mailbox(id), &row)?;
-        tx.changes.push(Change::Messages(MessagesChanged {
-            account: row.account,
-            mailbox: id,
-            uid_validity: row.uid_validity,
-            modseq: row.highest_modseq,
-            uid_next: row.uid_next,
-            recent_from: row.recent_from,
-            put: Vec::new(),
-            expunged: Vec::new(),
-            keywords: None,
-            messages: row.messages,
-            unseen: row.unseen,
-            flags_changed: false,
-        }));
+        tx.changes.push(Change::Messages(as_it_stands(id, &row)));
     }
     Ok(Outcome::Done)
 }

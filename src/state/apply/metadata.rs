@@ -4,10 +4,11 @@
 use super::acl;
 use super::mailboxes::account_row;
 use super::names::{invalid, shown};
+use super::opened::as_it_stands;
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{AccountId, MailboxId, ModSeq};
 use crate::mail::rights::Rights;
-use crate::state::change::{Change, MessagesChanged, MetadataChanged};
+use crate::state::change::{Change, MetadataChanged};
 use crate::state::codec::Record;
 use crate::state::command::{MetadataEntry, SetMetadata};
 use crate::state::keys;
@@ -79,20 +80,7 @@ fn mark_changed(tx: &mut Transaction, mailbox: MailboxId) -> Result<(), RowsErro
     let Some(mut row) = tx.get::<MailboxRow>(&key)? else { return Ok(()) };
     row.highest_modseq = ModSeq(row.highest_modseq.0.saturating_add(1));
     tx.put(key, &row)?;
-    tx.changes.push(Change::Messages(MessagesChanged {
-        account: row.account,
-        mailbox,
-        uid_validity: row.uid_validity,
-        modseq: row.highest_modseq,
-        uid_next: row.uid_next,
-        recent_from: row.recent_from,
-        put: Vec::new(),
-        expunged: Vec::new(),
-        keywords: None,
-        messages: row.messages,
-        unseen: row.unseen,
-        flags_changed: false,
-    }));
+    tx.changes.push(Change::Messages(as_it_stands(mailbox, &row)));
     Ok(())
 }
 

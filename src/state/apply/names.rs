@@ -1,5 +1,6 @@
 //! Names as the rows hold them: bounded, and folded by ASCII rules only, so that every build agrees.
 
+use crate::mail::lines::beginning;
 use crate::state::outcome::Refusal;
 
 pub const MAILBOX_NAME_BYTES_MAX: usize = 1_000;
@@ -11,11 +12,7 @@ const SHOWN_BYTES_MAX: usize = 100;
 
 /// `text`, cut to what a refusal may repeat of it.
 pub fn shown(text: &str) -> String {
-    let mut end = text.len().min(SHOWN_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    beginning(text, SHOWN_BYTES_MAX).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 pub fn invalid(what: &str, text: &str) -> Refusal {

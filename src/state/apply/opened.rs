@@ -23,6 +23,24 @@ use crate::state::view::{EXPUNGES_REMEMBERED_MAX, MESSAGES_PER_COMMAND_MAX};
 /// Expunged UIDs in one row: five hundred apart from each other are 5 KB.
 const EXPUNGED_PER_ROW: usize = 500;
 
+/// What the feed hears of a mailbox besides its messages.
+pub fn as_it_stands(mailbox: MailboxId, row: &MailboxRow) -> MessagesChanged {
+    MessagesChanged {
+        account: row.account,
+        mailbox,
+        uid_validity: row.uid_validity,
+        modseq: row.highest_modseq,
+        uid_next: row.uid_next,
+        recent_from: row.recent_from,
+        put: Vec::new(),
+        expunged: Vec::new(),
+        keywords: None,
+        messages: row.messages,
+        unseen: row.unseen,
+        flags_changed: false,
+    }
+}
+
 pub struct Opened {
     pub id: MailboxId,
     pub row: MailboxRow,
@@ -128,18 +146,11 @@ impl Opened {
         self.charge(tx)?;
         tx.put(keys::mailbox(self.id), &self.row)?;
         tx.changes.push(Change::Messages(MessagesChanged {
-            account: self.row.account,
-            mailbox: self.id,
-            uid_validity: self.row.uid_validity,
-            modseq,
-            uid_next: self.row.uid_next,
-            recent_from: self.row.recent_from,
             put: edits.into_values().flatten().collect(),
             expunged,
             keywords,
-            messages: self.row.messages,
-            unseen: self.row.unseen,
             flags_changed,
+            ..as_it_stands(self.id, &self.row)
         }));
         Ok(modseq)
     }

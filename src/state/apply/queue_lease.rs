@@ -3,6 +3,7 @@
 use super::queue::{self, notice};
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{LeaseId, NodeId};
+use crate::mail::lines::beginning;
 use crate::state::change::Change;
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
@@ -164,9 +165,5 @@ fn drop_lease(tx: &mut Transaction, lease: LeaseId) -> Result<(), RowsError> {
 }
 
 fn cut(reply: &str) -> String {
-    let mut end = reply.len().min(REPLY_BYTES_MAX);
-    while !reply.is_char_boundary(end) {
-        end -= 1;
-    }
-    reply[..end].replace(char::is_control, " ")
+    beginning(reply, REPLY_BYTES_MAX).replace(char::is_control, " ")
 }

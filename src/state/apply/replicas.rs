@@ -68,19 +68,12 @@ pub fn retire(tx: &mut Transaction, node: NodeId, lost: bool) -> Result<Outcome,
         return Err(Refusal::LastCopies(node).into());
     }
     add(tx, node)?;
-    let mut replicas = load(tx)?;
     let mut retired = retired(tx)?;
     retired.retain(|it| it.node != node);
     let place = retired.partition_point(|it| it.node < node);
     retired.insert(place, Retired { node, at: tx.index });
     save_retired(tx, retired)?;
-    let place = position(&replicas, node)?;
-    if replicas[place].in_sync {
-        replicas[place].in_sync = false;
-        replicas[place].since = tx.at;
-        save(tx, replicas)?;
-    }
-    Ok(Outcome::Done)
+    mark_behind(tx, node)
 }
 
 pub fn reinstate(tx: &mut Transaction, node: NodeId, retired_at: LogIndex) -> Result<Outcome, Stop> {

@@ -4,8 +4,9 @@
 use bytes::BytesMut;
 use memchr::memmem;
 
+use crate::mail::date::rfc5322_date;
 use crate::mail::header;
-use crate::session::smtp::received::{Stamp, rfc5322_date};
+use crate::session::smtp::received::Stamp;
 
 /// Octets of a header that are held until its end is seen; a longer one is refused.
 pub const HEADER_BYTES_MAX: usize = 256 * 1024;
