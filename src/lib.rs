@@ -12,6 +12,7 @@
 //! | [`admin`] | operators: command line, control socket, demo |
 //! | [`session`] | clients: one driver feeding pure machines: SMTP, LMTP, IMAP, POP3 |
 //! | [`delivery`] | mail to other servers: due mail, routing, the SMTP client, notices |
+//! | [`policy`] | verdicts: gather asks, judge is pure; mail-auth ends here |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
@@ -29,6 +30,7 @@ pub mod delivery;
 pub mod dns;
 pub mod mail;
 pub mod node;
+pub mod policy;
 pub mod session;
 pub mod state;
 pub mod store;

@@ -32,6 +32,7 @@ const PRIVILEGES: &[(&str, &str, &str)] = &[
     ("openraft::", "cluster", "cluster::replica::Replica"),
     ("quinn::", "cluster", "cluster::transport"),
     ("hickory_resolver::", "dns", "dns::Resolver"),
+    ("mail_auth::", "policy", "policy::gather"),
     ("SystemTime::now", "clock", "clock::Clock::now"),
     ("Utc::now", "clock", "clock::Clock::now"),
     ("rand::", "clock", "clock::Clock::fill"),

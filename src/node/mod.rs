@@ -120,9 +120,10 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     let serve = async {
         if config.role == Role::Data {
             replica.belongs().await;
-            *services.lock() = Some(Services::start(replica.clone(), services_config(config, tls)));
-            let resolver = Resolver::new(replica.watch_directory(), dns::Bounds::default());
-            *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), resolver));
+            let dns = Resolver::new(replica.watch_directory(), dns::Bounds::default());
+            let services_config = services_config(config, tls, dns.clone());
+            *services.lock() = Some(Services::start(replica.clone(), services_config));
+            *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), dns));
         }
         std::future::pending().await
     };
@@ -178,12 +179,14 @@ impl SharedServices {
     }
 }
 
-fn services_config(config: &Config, tls: Option<Arc<TlsStore>>) -> ServicesConfig {
+fn services_config(config: &Config, tls: Option<Arc<TlsStore>>, dns: Resolver) -> ServicesConfig {
     ServicesConfig {
         address: config.listen.address,
         port_offset: config.listen.port_offset,
         lmtp_socket: config.lmtp_socket.clone(),
         node_name: config.name.clone(),
+        spool: config.dir.join("spool"),
+        dns,
         tls,
         bounds: Bounds::default(),
         logins: LoginBounds::default(),

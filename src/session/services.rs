@@ -23,10 +23,13 @@ use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
 use super::pop3::{self, Pop3, Pop3Backend};
 use super::reading::ReadingRoom;
+use super::smtp::checked::Checks;
+use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
 use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
+use crate::dns::Resolver;
 use crate::state::directory::Directory;
 use crate::state::settings::{ListenerName, ListenerSettings, TlsMode};
 
@@ -40,6 +43,9 @@ pub struct ServicesConfig {
     pub lmtp_socket: Option<LmtpSocket>,
     /// The node's own name, for Received fields.
     pub node_name: String,
+    /// Where mail waits until it is judged.
+    pub spool: PathBuf,
+    pub dns: Resolver,
     /// Without a certificate STARTTLS is not offered and the TLS ports stay shut.
     pub tls: Option<Arc<TlsStore>>,
     pub bounds: Bounds,
@@ -85,6 +91,10 @@ impl Services {
             directory: replica.watch_directory(),
             replica,
             logins,
+            checks: Checks {
+                dns: config.dns.clone(),
+                spool: Spool::new(config.spool.clone(), SPOOL_BYTES_MAX),
+            },
             summaries: Arc::new(SummaryCache::new()),
             reading: Arc::default(),
             config,
@@ -157,6 +167,7 @@ struct House<R> {
     replica: R,
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
+    checks: Checks,
     summaries: Arc<SummaryCache>,
     reading: Arc<ReadingRoom>,
     config: ServicesConfig,
@@ -307,9 +318,11 @@ async fn serve<R: Replica>(
     let directory = replica.directory();
     match listener.name {
         ListenerName::Smtp | ListenerName::Smtps | ListenerName::Submission | ListenerName::Lmtp => {
-            let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, offered);
+            let client = (address.map(|address| address.ip()), offered);
+            let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, client);
             let machine = Smtp::new(policy, peer);
-            serve_connection(socket, machine, SmtpBackend::new(replica, logins), security, limits).await;
+            let backend = SmtpBackend::new(replica, logins, house.checks.clone());
+            serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {
             let machine = Pop3::new(pop3::Policy::new(&directory, &listener, offered), peer);

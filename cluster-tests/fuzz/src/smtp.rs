@@ -67,6 +67,7 @@ fn session(flavor: Flavor, tls: bool) -> (Driven<Smtp, Answering>, Shared) {
         auth_required: flavor == Flavor::Submission,
         auth_without_tls: false,
         scram: true,
+        checked: false,
         idle_seconds_max: 300,
     };
     let world = Shared::default();
@@ -82,7 +83,7 @@ impl World {
             Question::Keys(login) => Answer::Keys(house::keys(&login)),
             Question::Login(claim) => Answer::Login(house::login(&claim)),
             Question::Recipient { path, .. } => Answer::Recipient(verdict(&path)),
-            Question::BeginBody => {
+            Question::BeginBody(_) => {
                 assert!(self.body.is_none(), "the body before was neither delivered nor given up");
                 self.body = Some(Vec::new());
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".into() }))

@@ -7,31 +7,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::{info, warn};
 
+use super::checked::{self, Checked, Checks};
 use super::envelope::RcptParams;
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
-use super::received::Stamp;
+use super::received::{Stamp, Trace};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::address::{Address, ForwardPath};
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
+use crate::policy::{self, Arrival};
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
-use crate::state::command::{Command, Deliver, DeliverTo};
+use crate::state::command::{Command, Deliver, DeliverTo, SpecialUse};
 use crate::state::directory::{Directory, User};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
+use crate::state::record::MailboxRecord;
 use crate::state::routing::{LocalTarget, Route, route, route_postmaster};
 
 pub struct SmtpBackend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
+    checks: Checks,
     placing: Option<R::Placing>,
+    /// Instead of a placing, where the mail is judged first.
+    checked: Option<Checked>,
     who: Option<Authenticated>,
 }
 
 impl<R: Replica> SmtpBackend<R> {
-    pub fn new(replica: R, logins: Arc<Logins>) -> Self {
-        Self { replica, logins, placing: None, who: None }
+    pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
+        Self { replica, logins, checks, placing: None, checked: None, who: None }
     }
 
     /// What is refused for good is looked up once more, in rows that are current: a node that is a moment or a cut
@@ -106,16 +112,26 @@ impl<R: Replica> SmtpBackend<R> {
         })
     }
 
-    async fn begin(&mut self) -> Result<Stamp, Fault> {
+    async fn begin(&mut self, arrival: Option<Arrival>) -> Result<Stamp, Fault> {
         // The one before, if any, was abandoned.
-        self.placing = None;
-        self.placing = Some(self.replica.place().await?);
+        (self.placing, self.checked) = (None, None);
+        match arrival {
+            Some(arrival) => self.checked = Some(Checked::new(arrival, &self.checks)),
+            None => self.placing = Some(self.replica.place().await?),
+        }
         let mut id = [0; 8];
         self.replica.clock().fill(&mut id);
         Ok(Stamp { at: self.replica.clock().now(), id: format!("{:016X}", u64::from_be_bytes(id)) })
     }
 
     async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        if let Some(checked) = &mut self.checked {
+            let pushed = checked.push(bytes).await;
+            if pushed.is_err() {
+                self.checked = None;
+            }
+            return pushed;
+        }
         let Some(placing) = &mut self.placing else {
             return Err(Fault::Busy("no body is being placed".to_owned()));
         };
@@ -124,6 +140,44 @@ impl<R: Replica> SmtpBackend<R> {
             self.placing = None;
         }
         pushed
+    }
+
+    /// Of a mail that was spooled: what becomes of it, and on with it where it is taken.
+    async fn judge_and_deliver(
+        &mut self,
+        last: Bytes,
+        (to, outgoing): (Vec<Vec<LocalTarget>>, Option<Outgoing>),
+        trace: &Trace,
+    ) -> Result<Answer, Fault> {
+        self.push(last).await?;
+        let Some(checked) = self.checked.take() else {
+            return Err(Fault::Busy("no body is being read".to_owned()));
+        };
+        let mut judged = checked.judge(&self.replica.directory(), &self.checks).await?;
+        let to = match judged.verdict {
+            policy::Verdict::Accept => to,
+            policy::Verdict::Junk => self.junk_of_each(to).await?,
+            policy::Verdict::Discard => return Ok(Answer::Delivered(Ok(vec![Ok(()); to.len()]))),
+            policy::Verdict::Refuse(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        self.placing = Some(self.replica.place().await?);
+        self.push(Bytes::from(trace.with(&judged.fields))).await?;
+        while let Some(part) = judged.spooled.next().await.map_err(checked::fault)? {
+            self.push(part).await?;
+        }
+        Ok(Answer::Delivered(self.deliver(Bytes::new(), to, outgoing).await))
+    }
+
+    /// Each to its owner's mailbox for junk, where there is one.
+    async fn junk_of_each(&mut self, mut to: Vec<Vec<LocalTarget>>) -> Result<Vec<Vec<LocalTarget>>, Fault> {
+        for target in to.iter_mut().flatten() {
+            let mailboxes = self.replica.mailboxes(target.account).await?;
+            let is_junk = |mailbox: &&MailboxRecord| {
+                mailbox.special_use == Some(SpecialUse::Junk) && !mailbox.no_select
+            };
+            target.detail = mailboxes.iter().find(is_junk).map(|mailbox| mailbox.name.clone());
+        }
+        Ok(to)
     }
 
     async fn deliver(
@@ -271,13 +325,23 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 let verdict = self.recipient(&path, size, authenticated).await;
                 Answer::Recipient(log_fault("looking up a recipient", verdict))
             }
-            Question::BeginBody => Answer::Begun(log_fault("opening a body", self.begin().await)),
+            Question::BeginBody(arrival) => {
+                Answer::Begun(log_fault("opening a body", self.begin(arrival.map(|it| *it)).await))
+            }
             Question::BodyChunk(bytes) => Answer::Chunk(log_fault("placing a body", self.push(bytes).await)),
-            Question::Deliver { last, to, outgoing } => {
+            Question::Deliver { last, to, outgoing, trace: None } => {
                 Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await))
             }
+            Question::Deliver { last, to, outgoing, trace: Some(trace) } => {
+                let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
+                match log_fault("judging and delivering", answer) {
+                    Ok(Answer::Delivered(delivered)) => Answer::Delivered(log_fault("delivering", delivered)),
+                    Ok(answer) => answer,
+                    Err(fault) => Answer::Delivered(Err(fault)),
+                }
+            }
             Question::AbandonBody => {
-                self.placing = None;
+                (self.placing, self.checked) = (None, None);
                 Answer::Abandoned
             }
         }

@@ -7,13 +7,17 @@
 
 pub mod backend;
 pub mod body;
+pub mod checked;
 pub mod command;
 pub mod envelope;
 pub mod machine;
 pub mod received;
 pub mod reply;
+pub mod spool;
 #[cfg(test)]
 mod tests;
+
+use std::net::IpAddr;
 
 use crate::state::directory::Directory;
 use crate::state::settings::{ListenerName, ListenerSettings, TlsMode};
@@ -49,16 +53,18 @@ pub struct Policy {
     pub auth_without_tls: bool,
     /// The setting auth.scram.
     pub scram: bool,
+    /// Mail is judged before it is taken, unless its sender logs in.
+    pub checked: bool,
     pub idle_seconds_max: u64,
 }
 
 impl Policy {
-    /// `tls_offered`: a certificate is there for STARTTLS.
+    /// `client`: its address, if it came by the net. `tls_offered`: a certificate is there for STARTTLS.
     pub fn new(
         directory: &Directory,
         listener: &ListenerSettings,
         node_name: &str,
-        tls_offered: bool,
+        (client, tls_offered): (Option<IpAddr>, bool),
     ) -> Self {
         let settings = directory.settings();
         let flavor = match listener.name {
@@ -80,6 +86,7 @@ impl Policy {
             auth_required: listener.auth_required && flavor == Flavor::Submission,
             auth_without_tls: settings.auth_plaintext_without_tls(),
             scram: settings.auth_scram(),
+            checked: flavor == Flavor::Mx && client.is_some_and(|client| !settings.is_exempt(client)),
             idle_seconds_max: settings.smtp_idle_seconds_max(),
         }
     }

@@ -15,6 +15,19 @@ pub struct Stamp {
     pub id: String,
 }
 
+/// Two fields, between which stands what the checks found (RFC 8601 4, RFC 7208 9.1: above Received).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    pub return_path: String,
+    pub received: String,
+}
+
+impl Trace {
+    pub fn with(&self, between: &str) -> String {
+        [&self.return_path, between, &self.received].concat()
+    }
+}
+
 /// How the client presented itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
@@ -24,16 +37,16 @@ pub struct Hello {
 }
 
 /// One body serves all recipients, so Return-Path, the same for all, is written here and not at delivery.
-pub fn trace_fields(policy: &Policy, peer: &Peer, hello: &Hello, about: (&Envelope, &Stamp, bool)) -> String {
+pub fn trace_fields(policy: &Policy, peer: &Peer, hello: &Hello, about: (&Envelope, &Stamp, bool)) -> Trace {
     let (envelope, stamp, authenticated) = about;
     let recipient = match envelope.to.as_slice() {
         // More than one would tell each who else got a blind copy.
         [only] => format!("\r\n\tfor {}", show_recipient(&only.path)),
         _ => String::new(),
     };
-    format!(
-        "Return-Path: {}\r\nReceived: from {}{}\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
-        show_sender(&envelope.from),
+    let return_path = format!("Return-Path: {}\r\n", show_sender(&envelope.from));
+    let received = format!(
+        "Received: from {}{}\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
         hello.name,
         peer.address.map_or(String::new(), |address| format!(" ({})", address_literal(address.ip()))),
         policy.hostname,
@@ -42,7 +55,8 @@ pub fn trace_fields(policy: &Policy, peer: &Peer, hello: &Hello, about: (&Envelo
         stamp.id,
         recipient,
         rfc5322_date(stamp.at),
-    )
+    );
+    Trace { return_path, received }
 }
 
 fn address_literal(address: IpAddr) -> String {

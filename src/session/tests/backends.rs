@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::cluster::replica::{Fault, Replica};
+use crate::dns::{self, Resolver};
 use crate::mail::address::{Address, ForwardPath};
 use crate::mail::dsn::Notify;
 use crate::mail::ids::Uid;
@@ -12,20 +13,24 @@ use crate::session::login::{Claim, Credentials, LoginBounds, Logins};
 use crate::session::pop3::Pop3Backend;
 use crate::session::pop3::machine::{Answer as PopAnswer, Question as PopQuestion};
 use crate::session::smtp::SmtpBackend;
+use crate::session::smtp::checked::Checks;
 use crate::session::smtp::envelope::{MailParams, RcptParams};
 use crate::session::smtp::machine::{Answer, Outgoing, Question, Verdict};
+use crate::session::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use crate::state::command::UidSet;
 use crate::state::outcome::Refusal;
 use crate::state::queue::reading;
 use crate::state::routing::LocalTarget;
 
-fn logins(replica: &MemoryReplica) -> Arc<Logins> {
+pub fn logins(replica: &MemoryReplica) -> Arc<Logins> {
     let bounds = LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() };
     Arc::new(Logins::new(replica.clone(), bounds))
 }
 
 fn smtp(replica: &MemoryReplica) -> SmtpBackend<MemoryReplica> {
-    SmtpBackend::new(replica.clone(), logins(replica))
+    let dns = Resolver::new(replica.watch_directory(), dns::Bounds::default());
+    let spool = Spool::new(std::env::temp_dir().join("pollux-tests-spool"), SPOOL_BYTES_MAX);
+    SmtpBackend::new(replica.clone(), logins(replica), Checks { dns, spool })
 }
 
 async fn verdict(
@@ -50,14 +55,19 @@ async fn deliver(
     parts: &[&'static str],
     to: Vec<Vec<LocalTarget>>,
 ) -> Result<Vec<Result<(), Refusal>>, Fault> {
-    assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Ok(_))));
+    assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
     let (last, before) = parts.split_last().unwrap();
     for part in before {
         let part = Bytes::from_static(part.as_bytes());
         assert!(matches!(smtp.answer(Question::BodyChunk(part)).await, Answer::Chunk(Ok(()))));
     }
     match smtp
-        .answer(Question::Deliver { last: Bytes::from_static(last.as_bytes()), to, outgoing: None })
+        .answer(Question::Deliver {
+            last: Bytes::from_static(last.as_bytes()),
+            to,
+            outgoing: None,
+            trace: None,
+        })
         .await
     {
         Answer::Delivered(delivered) => delivered,
@@ -66,7 +76,11 @@ async fn deliver(
 }
 
 async fn inbox(replica: &MemoryReplica, name: &str) -> Vec<Bytes> {
-    let inbox = replica.mailbox(account(replica, name), "INBOX").await.unwrap().unwrap();
+    texts(replica, name, "INBOX").await
+}
+
+pub async fn texts(replica: &MemoryReplica, name: &str, mailbox: &str) -> Vec<Bytes> {
+    let inbox = replica.mailbox(account(replica, name), mailbox).await.unwrap().unwrap();
     let view = replica.view(inbox.id).await.unwrap().unwrap();
     let bodies = view.read(|view| view.messages().iter().map(|message| message.body).collect::<Vec<_>>());
     let mut texts = Vec::new();
@@ -166,9 +180,10 @@ async fn a_mail_for_here_and_elsewhere_is_one_entry_or_none() {
     for (text, result, count) in
         [("more than twenty octets\r\n", Err(Refusal::OverQuota), 0), ("fits\r\n", Ok(()), 1)]
     {
-        assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Ok(_))));
+        assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
         let last = Bytes::from_static(text.as_bytes());
-        let answer = smtp.answer(Question::Deliver { last, to: to(), outgoing: outgoing() }).await;
+        let answer =
+            smtp.answer(Question::Deliver { last, to: to(), outgoing: outgoing(), trace: None }).await;
         let Answer::Delivered(Ok(results)) = answer else { panic!("{answer:?}") };
         assert_eq!(results, vec![result; 3]);
         assert_eq!((inbox(&replica, "alice").await.len(), mails(&replica).await.len()), (count, count));
@@ -185,13 +200,13 @@ async fn a_mail_for_here_and_elsewhere_is_one_entry_or_none() {
 async fn a_fault_is_a_fault_and_leaves_no_body_half_placed() {
     let replica = replica();
     let mut smtp = smtp(&replica);
-    assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Ok(_))));
+    assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
     replica.fail(Some(Fault::NoQuorum));
     let to = vec![vec![target(&replica, "alice")]];
     let last = Bytes::from_static(b"x\r\n");
-    let answer = smtp.answer(Question::Deliver { last, to: to.clone(), outgoing: None }).await;
+    let answer = smtp.answer(Question::Deliver { last, to: to.clone(), outgoing: None, trace: None }).await;
     assert!(matches!(answer, Answer::Delivered(Err(Fault::NoQuorum))), "{answer:?}");
-    assert!(matches!(smtp.answer(Question::BeginBody).await, Answer::Begun(Err(Fault::NoQuorum))));
+    assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Err(Fault::NoQuorum))));
     replica.fail(None);
     assert_eq!(deliver(&mut smtp, &["y\r\n"], to).await.unwrap(), [Ok(())]);
     assert_eq!(inbox(&replica, "alice").await, [&b"y\r\n"[..]]);

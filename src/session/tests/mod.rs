@@ -1,6 +1,7 @@
 //! The driver, logins and services over real sockets and a replica in memory.
 
 mod backends;
+mod checked;
 mod driver;
 mod login;
 mod services;

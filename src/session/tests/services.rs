@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::dns::{self, Resolver};
 use crate::session::driver::Bounds;
 use crate::session::listener::{Place, ServiceState};
 use crate::session::login::LoginBounds;
@@ -33,6 +34,8 @@ async fn start(replica: &MemoryReplica, tls: Option<Arc<TlsStore>>, open: &[(&st
         port_offset: 0,
         lmtp_socket: None,
         node_name: "node1".to_owned(),
+        spool: std::env::temp_dir().join("pollux-tests-spool"),
+        dns: Resolver::new(replica.watch_directory(), dns::Bounds::default()),
         tls,
         bounds: Bounds::default(),
         logins: LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() },

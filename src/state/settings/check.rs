@@ -2,8 +2,10 @@
 //! builds may have different tables.
 
 // Of `core`: addresses, and no sockets.
-use core::net::{Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::collections::BTreeMap;
+
+use ipnet::IpNet;
 
 use super::table::{Kind, Setting, find};
 use super::{ListenerName, TABLE};
@@ -113,6 +115,8 @@ impl Setting {
                 one_or_none.then(|| value.to_owned()).ok_or_else(bounds)
             }
             Kind::Addresses { count_max } => addresses(value, count_max).ok_or_else(bounds),
+            Kind::Networks { count_max } => list(value, count_max, network).ok_or_else(bounds),
+            Kind::Domains { count_max } => list(value, count_max, canonical_domain).ok_or_else(bounds),
             Kind::Servers { count_max, port } => servers(value, count_max, port).ok_or_else(bounds),
             Kind::ServerOrNone if value.is_empty() => Ok(String::new()),
             Kind::ServerOrNone => {
@@ -140,6 +144,13 @@ impl Setting {
             Kind::CharacterOrNone(allowed) => format!("empty or one of {allowed}"),
             Kind::Addresses { count_max } => {
                 format!("a list of at most {count_max} addresses or user names, parted by commas")
+            }
+            Kind::Networks { count_max } => {
+                let form = "IP addresses or networks (192.0.2.0/24), parted by commas";
+                format!("a list of at most {count_max} {form}")
+            }
+            Kind::Domains { count_max } => {
+                format!("a list of at most {count_max} domain names, parted by commas")
             }
             Kind::Servers { count_max, port } => {
                 let form = "IP addresses with a port (192.0.2.1:53), parted by commas";
@@ -217,10 +228,22 @@ pub(super) fn size(bytes: u64) -> String {
 fn servers(text: &str, count_max: usize, port: u16) -> Option<String> {
     let server = |part: &str| {
         let bare = || part.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, port));
-        part.parse().ok().or_else(bare).filter(|server: &SocketAddr| server.port() != 0)
+        let server = part.parse().ok().or_else(bare).filter(|server: &SocketAddr| server.port() != 0);
+        server.map(|server| server.to_string())
     };
+    list(text, count_max, server)
+}
+
+/// An address is a network of its own; what the mask leaves out is not kept.
+fn network(part: &str) -> Option<String> {
+    let network = part.parse::<IpNet>().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| network.trunc().to_string())
+}
+
+/// Parts between commas, each in its canonical form.
+fn list(text: &str, count_max: usize, canonical: impl Fn(&str) -> Option<String>) -> Option<String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let all: Option<Vec<String>> = parts.map(|part| server(part).map(|it| it.to_string())).collect();
+    let all: Option<Vec<String>> = parts.map(canonical).collect();
     all.filter(|all| all.len() <= count_max).map(|all| all.join(","))
 }
 

@@ -13,7 +13,9 @@ pub use docs::markdown;
 pub use table::{Kind, Setting, TABLE, find};
 
 // Of `core`: addresses, and no sockets.
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 
 use super::directory::Directory;
 
@@ -260,6 +262,31 @@ impl<'a> Settings<'a> {
     /// Whether SCRAM is offered, and what it needs of passwords kept.
     pub fn auth_scram(&self) -> bool {
         self.flag("auth.scram")
+    }
+
+    pub fn spf_verify(&self) -> bool {
+        self.flag("spf.verify")
+    }
+
+    /// DKIM and ARC.
+    pub fn dkim_verify(&self) -> bool {
+        self.flag("dkim.verify")
+    }
+
+    pub fn dmarc_verify(&self) -> bool {
+        self.flag("dmarc.verify")
+    }
+
+    pub fn arc_trusted_sealers(&self) -> Vec<String> {
+        let domains = self.get("arc.trusted_sealers").split(',');
+        domains.filter(|domain| !domain.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Whether mail of this client is not checked.
+    pub fn is_exempt(&self, client: IpAddr) -> bool {
+        let networks = self.get("checks.exempt_networks").split(',');
+        let client = client.to_canonical();
+        networks.filter_map(|network| network.parse().ok()).any(|network: IpNet| network.contains(&client))
     }
 
     /// The preferred one first. Empty: those that the system knows.

@@ -56,6 +56,14 @@ pub enum Kind {
     Addresses {
         count_max: usize,
     },
+    /// IP addresses and networks (`192.0.2.0/24`), parted by commas; may be empty.
+    Networks {
+        count_max: usize,
+    },
+    /// Domain names, parted by commas; may be empty. Kept in A-labels.
+    Domains {
+        count_max: usize,
+    },
     /// `address:port`, parted by commas; may be empty. A port that is left out is `port`.
     Servers {
         count_max: usize,
@@ -77,6 +85,19 @@ const fn port(key: &'static str, default: &'static str, help: &'static str) -> S
 
 const fn flag(key: &'static str, default: &'static str, help: &'static str) -> Setting {
     setting(key, Kind::Flag, default, help)
+}
+
+/// What a check may come to; what the DNS leaves open is never refused for good.
+const STRICT: &[&str] = &["accept", "junk", "discard", "reject", "defer"];
+const PATIENT: &[&str] = &["accept", "junk", "defer"];
+
+const fn action(
+    key: &'static str,
+    choices: &'static [&'static str],
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    setting(key, Kind::Choice(choices), default, help)
 }
 
 const fn seconds(key: &'static str, min: u64, default: &'static str, help: &'static str) -> Setting {
@@ -326,6 +347,68 @@ pub const TABLE: &[Setting] = &[
         Kind::BytesOrUnlimited { min: MIB, max: 1 << 50 },
         "unlimited",
         "Space of users whose own quota is not set (row 54).",
+    ),
+    // What mail of strangers is checked for.
+    setting(
+        "checks.exempt_networks",
+        Kind::Networks { count_max: 50 },
+        "127.0.0.0/8,::1/128",
+        "Clients of port 25 whose mail is not checked: a scanner or forwarder in front, whose address says nothing of the sender.",
+    ),
+    flag(
+        "spf.verify",
+        "true",
+        "Whether the sender's domain is asked if it lets the client send (SPF, row 32).",
+    ),
+    action(
+        "spf.fail",
+        STRICT,
+        "junk",
+        "What becomes of mail whose domain does not let the client send (row 32). Not where DMARC passes.",
+    ),
+    action("spf.softfail", STRICT, "accept", "The same where the domain is not sure (row 32)."),
+    action(
+        "spf.temporary",
+        PATIENT,
+        "accept",
+        "The same where the DNS does not tell at the moment (row 32).",
+    ),
+    flag("dkim.verify", "true", "Whether signatures are verified (DKIM and ARC, row 33)."),
+    action(
+        "dkim.fail",
+        STRICT,
+        "accept",
+        "What becomes of mail of which no signature holds, though it has some (row 33).",
+    ),
+    flag(
+        "dmarc.verify",
+        "true",
+        "Whether the policy of the domain in From is asked for (DMARC, row 33); SPF and DKIM come with it.",
+    ),
+    action(
+        "dmarc.reject",
+        STRICT,
+        "reject",
+        "What becomes of mail that fails DMARC where the domain asks to refuse it (row 33).",
+    ),
+    action("dmarc.quarantine", STRICT, "junk", "The same where the domain asks to distrust it (row 33)."),
+    action(
+        "dmarc.temporary",
+        PATIENT,
+        "accept",
+        "The same where the DNS does not tell at the moment (row 33).",
+    ),
+    action(
+        "dmarc.ambiguous",
+        STRICT,
+        "junk",
+        "What becomes of mail whose From names several domains, so that nobody's policy holds (row 33).",
+    ),
+    setting(
+        "arc.trusted_sealers",
+        Kind::Domains { count_max: 50 },
+        "",
+        "Domains that pass mail on and whose ARC seal outweighs a failure of DMARC: mailing lists, a former provider (row 33).",
     ),
     setting(
         "dns.servers",

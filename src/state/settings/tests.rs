@@ -58,6 +58,16 @@ fn each_getter_has_its_row_in_the_table() {
     assert_eq!(settings.cluster_degraded_ack(), DegradedAck::Allow);
     assert_eq!(settings.quota_default_bytes(), None);
     assert_eq!(settings.dns_servers(), []);
+    assert!(settings.spf_verify() && settings.dkim_verify() && settings.dmarc_verify());
+    assert_eq!(settings.arc_trusted_sealers(), Vec::<String>::new());
+    for (client, exempt) in
+        [("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("192.0.2.1", false)]
+    {
+        assert_eq!(settings.is_exempt(client.parse().unwrap()), exempt, "{client}");
+    }
+    let nobody = with(&[("checks.exempt_networks", ""), ("arc.trusted_sealers", "a.test,b.test")]);
+    assert!(!nobody.settings().is_exempt("127.0.0.1".parse().unwrap()));
+    assert_eq!(nobody.settings().arc_trusted_sealers(), ["a.test", "b.test"]);
     let directory = with(&[("dns.servers", "192.0.2.53:53,[2001:db8::53]:5353")]);
     let servers = ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:5353".parse().unwrap()];
     assert_eq!(directory.settings().dns_servers(), servers);
@@ -90,6 +100,9 @@ fn values_are_bounded_and_made_canonical() {
         ("relay.host", "192.0.2.1:587", "192.0.2.1:587"),
         ("relay.host", "[2001:DB8::1]:587", "[2001:db8::1]:587"),
         ("relay.host", "[2001:db8::1]", "[2001:db8::1]"),
+        ("checks.exempt_networks", "192.0.2.7/24, 2001:DB8::1,", "192.0.2.0/24,2001:db8::1/128"),
+        ("arc.trusted_sealers", "Lists.B\u{fc}cher.example, .a.test", "lists.xn--bcher-kva.example,a.test"),
+        ("dmarc.reject", "Junk", "junk"),
     ] {
         assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
     }
@@ -116,6 +129,10 @@ fn values_are_bounded_and_made_canonical() {
         ("smtp.postmaster", "a b"),
         ("smtp.postmaster", "@"),
         ("dns.servers", "ns1.example.test"),
+        ("checks.exempt_networks", "192.0.2.0/33"),
+        ("checks.exempt_networks", "localhost"),
+        ("arc.trusted_sealers", "a b"),
+        ("spf.temporary", "reject"),
         ("dns.servers", "192.0.2.53:0"),
         ("dns.servers", "192.0.2.53:65536"),
         ("dns.servers", "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1"),

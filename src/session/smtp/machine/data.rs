@@ -6,9 +6,12 @@ use super::receiving::{Framing, Receiving};
 use super::submission::HeaderEdit;
 use super::{Asked, Outgoing, Phase, Question, SWALLOWED_BYTES_MAX, Smtp};
 use crate::cluster::replica::Fault;
+use crate::mail::address::{ReversePath, canonical_domain};
+use crate::policy::Arrival;
 use crate::session::machine::Step;
 use crate::session::smtp::Flavor;
 use crate::session::smtp::body::{DotReader, TextCheck, TextLimits};
+use crate::session::smtp::envelope::Envelope;
 use crate::session::smtp::received::{Hello, Stamp, trace_fields};
 use crate::session::smtp::reply::{self, Reply};
 
@@ -19,8 +22,7 @@ impl Smtp {
     pub(super) fn on_data(&mut self, out: &mut BytesMut) -> Option<Asked> {
         match std::mem::replace(&mut self.phase, Phase::Ready) {
             Phase::Addressed(envelope) if !envelope.to.is_empty() => {
-                self.phase = Phase::Beginning(envelope, Framing::Dot(DotReader::default()));
-                Some(Step::Ask(Question::BeginBody))
+                Some(self.begin_body(envelope, Framing::Dot(DotReader::default())))
             }
             other => {
                 let reply = missing(&other, self.policy.flavor);
@@ -33,10 +35,7 @@ impl Smtp {
     pub(super) fn on_bdat(&mut self, bytes: u64, last: bool, out: &mut BytesMut) -> Option<Asked> {
         let framing = Framing::Chunk { bytes, left: bytes, last };
         match std::mem::replace(&mut self.phase, Phase::Ready) {
-            Phase::Addressed(envelope) if !envelope.to.is_empty() => {
-                self.phase = Phase::Beginning(envelope, framing);
-                Some(Step::Ask(Question::BeginBody))
-            }
+            Phase::Addressed(envelope) if !envelope.to.is_empty() => Some(self.begin_body(envelope, framing)),
             Phase::Receiving(mut receiving) if bytes <= self.swallowed_max(&receiving) => {
                 receiving.framing = framing;
                 self.phase = Phase::Receiving(receiving);
@@ -49,6 +48,28 @@ impl Smtp {
                 self.skip(bytes, reply, out)
             }
         }
+    }
+
+    fn begin_body(&mut self, envelope: Box<Envelope>, framing: Framing) -> Asked {
+        let arrival = self.arrival(&envelope).map(Box::new);
+        self.phase = Phase::Beginning(envelope, framing);
+        Step::Ask(Question::BeginBody(arrival))
+    }
+
+    /// `None`: what our users and our own hosts send is not judged.
+    fn arrival(&self, envelope: &Envelope) -> Option<Arrival> {
+        let judged = self.policy.checked && self.login.is_none();
+        let address = self.peer.address.filter(|_| judged)?.ip();
+        let sender = match &envelope.from {
+            ReversePath::Null => None,
+            ReversePath::Address(address) => {
+                let domain =
+                    canonical_domain(address.domain()).unwrap_or_else(|| address.domain().to_owned());
+                Some(format!("{}@{domain}", address.local()))
+            }
+        };
+        let helo = self.hello.as_ref().map(|hello| hello.name.clone()).unwrap_or_default();
+        Some(Arrival { address, helo, sender, receiver: self.policy.hostname.clone() })
     }
 
     /// RFC 3030 2: the octets of a refused BDAT are on their way and must not be read as commands.
@@ -98,14 +119,20 @@ impl Smtp {
         let hello = self.hello.as_ref().unwrap_or(&nobody);
         let trace = trace_fields(&self.policy, &self.peer, hello, (&envelope, &stamp, self.login.is_some()));
         let edit = self.login.as_ref().map(|_| HeaderEdit::new(&stamp, &self.policy.hostname));
+        // Our own fields come first; where the checks have a say between them, they wait for it.
+        let (text, trace) = match self.arrival(&envelope) {
+            Some(_) => (BytesMut::new(), Some(trace)),
+            None => (BytesMut::from(trace.with("").as_bytes()), None),
+        };
         let limits = TextLimits { bytes_max: self.policy.message_bytes_max, hops_max: self.policy.hops_max };
         self.phase = Phase::Receiving(Box::new(Receiving {
             envelope,
             framing,
             check: TextCheck::new(limits),
-            text: BytesMut::from(trace.as_bytes()),
+            text,
             id: stamp.id,
             edit,
+            trace,
             refused: None,
         }));
     }
@@ -163,7 +190,7 @@ impl Smtp {
                 let last = receiving.text.freeze();
                 self.phase = Phase::Delivering(envelope, receiving.id);
                 self.body_begun = false;
-                Some(Step::Ask(Question::Deliver { last, to, outgoing }))
+                Some(Step::Ask(Question::Deliver { last, to, outgoing, trace: receiving.trace }))
             }
             Some(reply) => {
                 // RFC 2033 4.2: after the dot, one reply for each recipient that was accepted.

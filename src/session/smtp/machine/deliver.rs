@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use super::{Phase, Smtp};
 use crate::cluster::replica::Fault;
+use crate::policy;
 use crate::session::smtp::Flavor;
 use crate::session::smtp::envelope::show_recipient;
 use crate::session::smtp::reply::{self, Reply};
@@ -36,6 +37,14 @@ impl Smtp {
             (Flavor::Mx | Flavor::Submission, Err(_)) => reply::UNAVAILABLE.write(out),
             (Flavor::Mx | Flavor::Submission, Ok(results)) => one_reply(&results, reply_of).write(out),
         }
+    }
+}
+
+impl Smtp {
+    /// Nobody gets it: one reply, whoever asked.
+    pub(super) fn on_refused(&mut self, refusal: policy::Refusal, out: &mut BytesMut) {
+        let Phase::Delivering(..) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        Reply { code: refusal.code, enhanced: refusal.enhanced, text: refusal.text.into() }.write(out);
     }
 }
 

@@ -209,6 +209,7 @@ impl Machine for Smtp {
             Answer::Begun(begun) => self.on_begun(begun, out),
             Answer::Chunk(taken) => self.on_chunk(taken),
             Answer::Delivered(results) => self.on_delivered(results, out),
+            Answer::Refused(refusal) => self.on_refused(refusal, out),
             Answer::Abandoned => {}
         }
     }

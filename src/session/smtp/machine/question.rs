@@ -7,9 +7,10 @@ use bytes::Bytes;
 use crate::cluster::replica::Fault;
 use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::mail::dsn::xtext;
+use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams};
-use crate::session::smtp::received::Stamp;
+use crate::session::smtp::received::{Stamp, Trace};
 use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
 
@@ -24,16 +25,18 @@ pub enum Question {
         size: Option<u64>,
         authenticated: bool,
     },
-    /// Opens a body and stamps the message.
-    BeginBody,
+    /// Opens a body and stamps the message. With how it came, where it is to be judged before it is taken.
+    BeginBody(Option<Box<Arrival>>),
     BodyChunk(Bytes),
-    /// The last of the body, and for whom it is.
+    /// The last of the body, and for whom it is. With our own fields, where the message is judged first: what the
+    /// checks find goes between them.
     Deliver {
         last: Bytes,
         /// Of each recipient, the mailboxes here that it leads to.
         to: Vec<Vec<LocalTarget>>,
         /// What goes to other servers, if anything does.
         outgoing: Option<Outgoing>,
+        trace: Option<Trace>,
     },
     /// Forget the body that was begun.
     AbandonBody,
@@ -48,6 +51,8 @@ pub enum Answer {
     Chunk(Result<(), Fault>),
     /// One entry per recipient, in order.
     Delivered(Result<Vec<Result<(), Refusal>>, Fault>),
+    /// It was judged, and is not taken.
+    Refused(policy::Refusal),
     Abandoned,
 }
 

@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::submission::HeaderEdit;
 use crate::session::smtp::body::{DotReader, TextCheck};
 use crate::session::smtp::envelope::Envelope;
+use crate::session::smtp::received::Trace;
 use crate::session::smtp::reply::{self, Reply};
 
 pub(super) enum Framing {
@@ -27,6 +28,8 @@ pub(super) struct Receiving {
     pub id: String,
     /// Of a message that our user hands in.
     pub edit: Option<HeaderEdit>,
+    /// Of a message that is judged first; else they are in the text already.
+    pub trace: Option<Trace>,
     pub refused: Option<Reply>,
 }
 

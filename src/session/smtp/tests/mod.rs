@@ -2,6 +2,7 @@
 
 mod bounds;
 mod chasquid;
+mod checked;
 mod smuggling;
 mod transcripts;
 
@@ -16,6 +17,7 @@ use super::{Flavor, Policy};
 use crate::cluster::replica::Fault;
 use crate::mail::address::{Address, ForwardPath};
 use crate::mail::ids::{AccountId, Timestamp};
+use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::machine::Peer;
 use crate::session::transcript::Player;
@@ -37,6 +39,7 @@ fn policy(flavor: Flavor) -> Policy {
         auth_required: flavor == Flavor::Submission,
         auth_without_tls: false,
         scram: false,
+        checked: false,
         idle_seconds_max: 300,
     }
 }
@@ -63,6 +66,8 @@ struct Mail {
 #[derive(Default)]
 struct World {
     body: Option<Vec<u8>>,
+    /// Of a mail that is to be judged.
+    arrival: Option<Arrival>,
     abandoned: usize,
     mails: Vec<Mail>,
     outgoing: Vec<Outgoing>,
@@ -91,15 +96,27 @@ impl World {
             Question::Recipient { path, authenticated, .. } => {
                 Answer::Recipient(verdict(&path, authenticated))
             }
-            Question::BeginBody => {
+            Question::BeginBody(arrival) => {
                 assert!(self.body.is_none(), "the body before was neither delivered nor abandoned");
                 self.body = Some(Vec::new());
+                self.arrival = arrival.map(|arrival| *arrival);
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to, outgoing } => {
+            Question::Deliver { last, to, outgoing, trace } => {
                 self.outgoing.extend(outgoing);
-                Answer::Delivered(self.deliver(&last, to))
+                if let Some(trace) = trace {
+                    let text = self.body.take().expect("a body was begun");
+                    self.body = Some([trace.with("X-Found: checks\r\n").into_bytes(), text].concat());
+                }
+                match self.arrival.as_ref().and_then(|arrival| arrival.sender.as_deref()) {
+                    Some("forger@elsewhere.test") => {
+                        self.body = None;
+                        let text = "Forged".to_owned();
+                        Answer::Refused(policy::Refusal { code: 550, enhanced: "5.7.26", text })
+                    }
+                    _ => Answer::Delivered(self.deliver(&last, to)),
+                }
             }
             Question::AbandonBody => {
                 assert!(self.body.take().is_some(), "nothing to abandon");

@@ -1,0 +1,14 @@
+//! Whether a mail is what it says it is, and what becomes of it.
+//!
+//! [`gather`] asks the DNS and gives [`Facts`]; [`judge`] is pure: facts and rules in, a [`Judgement`] out that names
+//! the rule which decided. One file per check in each. What is not known at the moment never refuses a mail for good.
+
+pub mod facts;
+pub mod forged;
+pub mod gather;
+pub mod judge;
+pub mod results;
+
+pub use facts::{Arrival, Facts};
+pub use gather::{Reading, gather};
+pub use judge::{Judgement, Refusal, Rules, Verdict, judge};

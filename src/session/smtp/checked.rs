@@ -1,0 +1,95 @@
+//! A mail that is checked before it is taken: it waits in the spool while it is read, then it is judged.
+
+use std::io;
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::spool::{Spool, Spooled};
+use crate::cluster::replica::Fault;
+use crate::dns::Resolver;
+use crate::policy::gather::{Bounds, HEAD_BYTES_MAX, Wanted};
+use crate::policy::{Arrival, Facts, Reading, Refusal, Rules, Verdict, gather, judge, results};
+use crate::state::directory::Directory;
+
+/// What checks need. Cheap to clone.
+#[derive(Clone)]
+pub struct Checks {
+    pub dns: Resolver,
+    pub spool: Spool,
+}
+
+/// A mail on its way in.
+pub struct Checked {
+    arrival: Arrival,
+    reading: Reading,
+    spooled: Spooled,
+    head_too_long: bool,
+}
+
+/// What was decided of it, and what of it is to be kept.
+pub struct Judged {
+    pub verdict: Verdict,
+    /// What the checks found, as header fields.
+    pub fields: String,
+    pub spooled: Spooled,
+}
+
+impl Checked {
+    pub fn new(arrival: Arrival, checks: &Checks) -> Self {
+        let (reading, spooled) = (Reading::new(&arrival.receiver), checks.spool.open());
+        Self { arrival, reading, spooled, head_too_long: false }
+    }
+
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        if self.head_too_long {
+            return Ok(());
+        }
+        let Ok(kept) = self.reading.take(bytes) else {
+            self.head_too_long = true;
+            return Ok(());
+        };
+        for part in kept {
+            self.spooled.push(part).await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// Asks and judges. Takes as long as the bounds of the questions allow.
+    pub async fn judge(self, directory: &Directory, checks: &Checks) -> Result<Judged, Fault> {
+        let Self { arrival, reading, mut spooled, head_too_long } = self;
+        if head_too_long {
+            let verdict = Verdict::Refuse(Refusal {
+                code: 554,
+                enhanced: "5.6.0",
+                text: format!("The header is longer than {HEAD_BYTES_MAX} octets"),
+            });
+            return Ok(Judged { verdict, fields: String::new(), spooled });
+        }
+        let (read, rest) = reading.finish();
+        spooled.push(rest).await.map_err(fault)?;
+        let settings = directory.settings();
+        let wanted = Wanted {
+            spf: settings.spf_verify(),
+            dkim: settings.dkim_verify(),
+            dmarc: settings.dmarc_verify(),
+        };
+        let facts: Facts = gather(&arrival, &read, wanted, (&checks.dns, Bounds::default())).await;
+        let judgement = judge(&facts, &Rules::new(directory));
+        if judgement.verdict != Verdict::Accept {
+            let Arrival { address, sender, .. } = &arrival;
+            let sender = sender.as_deref().unwrap_or("<>");
+            info!(
+                "{} decides of a mail by {sender:?} from {address}: {:?}",
+                judgement.rule, judgement.verdict
+            );
+        }
+        spooled.rewind().await.map_err(fault)?;
+        Ok(Judged { verdict: judgement.verdict, fields: results::fields(&arrival, &facts), spooled })
+    }
+}
+
+/// Of this node's disk.
+pub fn fault(error: io::Error) -> Fault {
+    Fault::Disk(format!("the spool: {error}"))
+}
