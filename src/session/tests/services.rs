@@ -169,6 +169,32 @@ async fn a_disabled_users_sessions_end_at_once_and_nobody_elses() {
     assert!(ask(&mut bob, "b NOOP").await.starts_with("b OK"));
 }
 
+/// RFC 9738; a session keeps what it was told.
+#[tokio::test]
+async fn the_message_limit_is_announced_where_it_is_set() {
+    let replica = replica();
+    set(&replica, "auth.plaintext_without_tls", "true");
+    let imap = free_port().await;
+    let services = start(&replica, None, &[("imap", imap)]).await;
+    until_state(&services, ListenerName::Imap, |state| *state == ServiceState::Listening).await;
+    let logged_in = async || {
+        let mut client = connect(imap).await;
+        assert!(line(&mut client).await.starts_with("* OK"));
+        assert!(ask(&mut client, "a LOGIN alice secret").await.starts_with("a OK"));
+        client
+    };
+    let mut before = logged_in().await;
+    set(&replica, "imap.message_limit", "true");
+    let mut after = logged_in().await;
+    for (client, told, untold) in [
+        (&mut before, " SAVELIMIT=1000", " MESSAGELIMIT="),
+        (&mut after, " MESSAGELIMIT=1000", " SAVELIMIT="),
+    ] {
+        let capabilities = ask(client, "b CAPABILITY").await;
+        assert!(capabilities.contains(told) && !capabilities.contains(untold), "{capabilities}");
+    }
+}
+
 #[tokio::test]
 async fn ports_are_moved_and_shut_while_sessions_go_on() {
     let replica = replica();

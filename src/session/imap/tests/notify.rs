@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::harness::{Driven, House};
+use crate::cluster::replica::Replica;
 use crate::session::driver::Backend;
 use crate::session::imap::grammar::EVENTS_MAX;
 use crate::session::imap::limits::{
     NEWS_PACE_MS, NOTIFY_GROUPS_MAX, NOTIFY_MAILBOXES_MAX, NOTIFY_NAMES_MAX, OUTPUT_CHUNK_BYTES,
 };
-use crate::state::command::Command;
-use crate::state::news::CHANGED_MAILBOXES_MAX;
+use crate::state::command::{Command, MetadataEntry, SetMetadata};
+use crate::state::news::{CHANGED_ANNOTATIONS_MAX, CHANGED_MAILBOXES_MAX};
 
 const MAIL: &str = "Subject: x\r\n\r\ny\r\n";
 
@@ -95,6 +96,39 @@ async fn who_lags_compares_whole_and_misses_nothing() {
     house.deliver("m01999", MAIL);
     session.hear().await;
     assert!(session.take_sent().starts_with("* STATUS \"m01999\" (MESSAGES 2 UIDNEXT 3 "));
+}
+
+/// RFC 5465 5.8: which of them changed is not known any longer.
+#[tokio::test(start_paused = true)]
+async fn who_lags_behind_annotations_is_told_so() {
+    let house = House::new();
+    let inbox = house.replica.mailbox(house.account, "INBOX").await.unwrap().unwrap().id;
+    let (mut names, mut session) = (logged_in(&house).await, logged_in(&house).await);
+    say(&mut names, "a NOTIFY SET (personal (MailboxName))").await;
+    say(&mut session, "a NOTIFY SET (mailboxes INBOX (MailboxMetadataChange MailboxName))").await;
+    let annotate = |times: usize| {
+        for _ in 0..times {
+            let entry = MetadataEntry { name: "/private/a".into(), value: Some(b"x".to_vec()) };
+            let (account, mailbox, entries) = (house.account, Some(inbox), vec![entry]);
+            house.replica.run(Command::SetMetadata(SetMetadata { account, mailbox, entries })).unwrap();
+        }
+    };
+    annotate(CHANGED_ANNOTATIONS_MAX);
+    session.hear().await;
+    assert_eq!(session.take_sent(), "* METADATA \"INBOX\" /private/a\r\n");
+    annotate(CHANGED_ANNOTATIONS_MAX + 1);
+    session.hear().await;
+    let sent = session.take_sent();
+    assert!(sent.starts_with("* OK [NOTIFICATIONOVERFLOW]") && sent.lines().count() == 1, "{sent}");
+    create(&house, ["new".to_owned()]);
+    session.hear().await;
+    assert_eq!(session.take_sent(), "", "as after NOTIFY NONE");
+    names.hear().await;
+    assert_eq!(
+        names.take_sent(),
+        "* LIST (\\HasNoChildren) \"/\" \"new\"\r\n",
+        "annotations are none of its"
+    );
 }
 
 #[tokio::test(start_paused = true)]
