@@ -235,6 +235,10 @@ impl Client {
                 assert!(!fixed, "an EXPUNGE in the answer to {}", show(line));
                 assert!((1..=self.exists).contains(&number), "{} of {}", show(response.whole), self.exists);
                 self.exists -= 1;
+            } else if let Some(gone) = vanished(response) {
+                assert!(!fixed, "a VANISHED in the answer to {}", show(line));
+                assert!(gone <= self.exists, "{} of {}", show(response.whole), self.exists);
+                self.exists -= gone;
             } else if let Some(number) = response.numbered(b"FETCH") {
                 assert!((1..=self.exists).contains(&number), "{} of {}", show(response.whole), self.exists);
             }
@@ -246,6 +250,19 @@ impl Client {
 fn line_of<'a>(dice: &mut Dice<'a>) -> &'a [u8] {
     let line = dice.line();
     line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// How many messages are gone by a VANISHED that is not about earlier ones (RFC 7162 3.2.10).
+fn vanished(response: &Response) -> Option<u32> {
+    if response.word(1) != b"VANISHED" || response.word(2) == b"(EARLIER)" {
+        return None;
+    }
+    let set = std::str::from_utf8(response.word(2)).expect("a set of UIDs");
+    let count = |range: &str| {
+        let uid = |text: &str| text.parse::<u32>().expect("a UID");
+        range.split_once(':').map_or(1, |(from, to)| uid(to) - uid(from) + 1)
+    };
+    Some(set.trim_end().split(',').map(count).sum())
 }
 
 fn last_is_continuation(said: &[u8]) -> bool {
