@@ -8,7 +8,9 @@ pub mod forged;
 pub mod gather;
 pub mod judge;
 pub mod results;
+pub mod skip;
 
 pub use facts::{Arrival, Facts};
 pub use gather::{Reading, gather};
 pub use judge::{Judgement, Refusal, Rules, Verdict, judge};
+pub use skip::Skip;
