@@ -1,4 +1,5 @@
-//! A replica in memory, for the tests of the rooms above: one node, always in quorum, unless told to fail.
+//! A replica in memory, for the tests of the rooms above: one node, always in quorum, unless told to fail, and as far as
+//! the cluster, unless told what it has yet to hear.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,6 +44,8 @@ struct State {
     views: HashMap<MailboxId, Arc<SharedView>>,
     newsroom: Newsroom,
     fault: Option<Fault>,
+    /// Acknowledged elsewhere, and yet to be heard of here.
+    elsewhere: Vec<Command>,
 }
 
 impl MemoryReplica {
@@ -63,6 +66,11 @@ impl MemoryReplica {
     /// From now on every question is answered with this fault; `None` mends it.
     pub fn fail(&self, fault: Option<Fault>) {
         self.state().fault = fault;
+    }
+
+    /// Another node acknowledges this; here it is known behind the next read barrier.
+    pub fn run_elsewhere(&self, command: Command) {
+        self.state().elsewhere.push(command);
     }
 
     /// Commits and applies at once, without waiting: for setting a scene.
@@ -155,7 +163,8 @@ impl Replica for MemoryReplica {
     }
 
     async fn refresh(&self) -> Result<(), Fault> {
-        self.healthy().map(drop)
+        let missed = std::mem::take(&mut self.healthy()?.elsewhere);
+        missed.into_iter().try_for_each(|command| self.run(command).map(drop))
     }
 
     async fn place(&self) -> Result<MemoryPlacing, Fault> {

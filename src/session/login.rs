@@ -1,13 +1,16 @@
 //! Checks logins: argon2id off the runtime, a bounded cache of verified ones; proofs of SCRAM by the keys that are kept.
 //!
 //! The only place that builds an [`Authenticated`]. A client learns nothing of why a login failed,
-//! and an unknown user costs it as much time as a wrong password. What is refused as wrong is refused by what the
-//! whole cluster knows: a node that is behind, and cannot ask, says that it does not know ([`LoginRefused::Unsure`]).
+//! and an unknown user costs it as much time as a wrong password. Each login waits for rows that hold all that was
+//! acknowledged before, on whichever node: who comes from a node that died finds what it saw there, and what is refused
+//! as wrong is refused by what the whole cluster knows. A node that cannot ask goes on with what it has, and says
+//! that it does not know ([`LoginRefused::Unsure`]).
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -146,8 +149,10 @@ pub struct LoginBounds {
     /// A refused login hears of it this much later.
     pub refusal_delay_ms: u64,
     pub remembered_max: usize,
-    /// A SCRAM exchange waits no longer than this for rows that are current. Within a cut it goes on with what there is.
-    pub keys_wait_ms_max: u64,
+    /// A login waits no longer than this for rows that are current; a fail-over fits in.
+    pub barrier_ms_max: u64,
+    /// And no longer than this where the one before waited in vain: within a cut, people read what there is.
+    pub barrier_cut_off_ms_max: u64,
 }
 
 /// Octets of our nonces, before base64.
@@ -161,7 +166,8 @@ impl Default for LoginBounds {
             wait_ms_max: 20_000,
             refusal_delay_ms: 1_000,
             remembered_max: 10_000,
-            keys_wait_ms_max: 1_000,
+            barrier_ms_max: 3_000,
+            barrier_cut_off_ms_max: 250,
         }
     }
 }
@@ -226,6 +232,8 @@ pub struct Logins {
     stand_in_phc: Arc<std::sync::OnceLock<String>>,
     /// One user at a time gets the SCRAM keys that were wanting.
     completing: Arc<Semaphore>,
+    /// The last login waited in vain for rows that are current.
+    cut_off: AtomicBool,
 }
 
 impl Logins {
@@ -243,6 +251,7 @@ impl Logins {
             remembered: Mutex::new(HashMap::new()),
             stand_in_phc: Arc::default(),
             completing: Arc::new(Semaphore::new(1)),
+            cut_off: AtomicBool::new(false),
         }
     }
 
@@ -258,27 +267,35 @@ impl Logins {
         verdict
     }
 
-    /// What is wrong here is looked at once more, in rows that are current: a user that was added, or given another
-    /// password, a moment ago or beyond a cut is not told that there is no such login.
+    /// A user that was added, or given another password, a moment ago or beyond a cut is not told that there is no such
+    /// login.
     async fn check_password(&self, claimed: &Credentials) -> Result<Authenticated, LoginRefused> {
-        let found = self.find(&claimed.login);
-        match self.verify(found.clone(), &claimed.password).await {
-            Err(LoginRefused::Wrong) => {}
-            verdict => return verdict,
+        let is_current = self.catch_up().await;
+        match self.verify(self.find(&claimed.login), &claimed.password).await {
+            Err(LoginRefused::Wrong) if !is_current => Err(LoginRefused::Unsure),
+            verdict => verdict,
         }
-        self.cluster.refresh().await.map_err(|_| LoginRefused::Unsure)?;
-        let now = self.find(&claimed.login);
-        if now == found { Err(LoginRefused::Wrong) } else { self.verify(now, &claimed.password).await }
+    }
+
+    /// Whether this node's rows now hold all that was acknowledged before the call.
+    async fn catch_up(&self) -> bool {
+        let wait_ms = match self.cut_off.load(Ordering::Relaxed) {
+            true => self.bounds.barrier_cut_off_ms_max,
+            false => self.bounds.barrier_ms_max,
+        };
+        let refreshed = timeout(Duration::from_millis(wait_ms), self.cluster.refresh()).await;
+        let is_current = matches!(refreshed, Ok(Ok(())));
+        self.cut_off.store(!is_current, Ordering::Relaxed);
+        is_current
     }
 
     fn find(&self, login: &str) -> Option<Arc<User>> {
         routing::login(&self.directory.borrow(), login).cloned()
     }
 
-    /// By rows that are current where that can be: for everyone, as who is known must not be served sooner.
+    /// For everyone by the same rows: who is known must not be served sooner.
     pub async fn keys(&self, login: &str) -> Keys {
-        let wait = Duration::from_millis(self.bounds.keys_wait_ms_max);
-        let is_current = matches!(timeout(wait, self.cluster.refresh()).await, Ok(Ok(())));
+        let is_current = self.catch_up().await;
         let directory = self.directory.borrow();
         let known = routing::login(&directory, login).filter(|user| user.scram.is_some()).cloned();
         let scram = match known.as_ref().and_then(|user| user.scram.clone()) {

@@ -112,6 +112,26 @@ async fn what_is_wrong_here_is_wrong_only_if_the_cluster_says_so() {
     assert_eq!(logins.check(&claim("nobody", "secret")).await, Err(LoginRefused::Wrong));
 }
 
+/// What another node acknowledged before is there once the login is, whichever way it is done.
+#[tokio::test]
+async fn who_comes_from_another_node_finds_what_was_acknowledged_there() {
+    let replica = replica();
+    let logins = logins(&replica, bounds());
+    set_password(&replica, "alice", "secret");
+    let elsewhere = |domain: &str| {
+        replica.run_elsewhere(Command::AddDomain { name: domain.to_owned() });
+        assert!(!replica.directory().domains.contains(domain));
+    };
+    for (domain, remembered) in [("a.test", false), ("b.test", true)] {
+        elsewhere(domain);
+        logins.check(&claim("alice", "secret")).await.unwrap();
+        assert!(replica.directory().domains.contains(domain), "remembered: {remembered}");
+    }
+    elsewhere("c.test");
+    scram(&logins, &Client::new("alice", "secret")).await.unwrap();
+    assert!(replica.directory().domains.contains("c.test"));
+}
+
 /// A whole exchange.
 async fn scram(logins: &Logins, client: &Client) -> Result<Authenticated, LoginRefused> {
     let first = ClientFirst::parse(client.first().as_bytes(), false, &ChannelBindings::default()).unwrap();
