@@ -1,7 +1,7 @@
 //! An SMTP client that tells "acknowledged" from "refused" from "nobody knows".
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::wire::{Wire, is_refusal, refused};
 
@@ -19,7 +19,20 @@ pub enum Sent {
 
 impl Smtp {
     pub fn connect(address: SocketAddr) -> io::Result<Smtp> {
-        let mut smtp = Smtp { wire: Wire::connect(address)? };
+        Self::greet(Wire::connect(address)?)
+    }
+
+    /// The same as a load balancer that connects for `client`: the node must take this machine for one (`session.proxies`).
+    pub fn connect_for(address: SocketAddr, client: IpAddr) -> io::Result<Smtp> {
+        let mut wire = Wire::connect(address)?;
+        let family = if client.is_ipv4() { "TCP4 {} 192.0.2.1" } else { "TCP6 {} 2001:db8::1" };
+        let family = family.replace("{}", &client.to_string());
+        wire.send(format!("PROXY {family} 40000 25\r\n").as_bytes())?;
+        Self::greet(wire)
+    }
+
+    fn greet(wire: Wire) -> io::Result<Smtp> {
+        let mut smtp = Smtp { wire };
         smtp.expect("220")?;
         smtp.command("EHLO client.example.test", "250")?;
         Ok(smtp)

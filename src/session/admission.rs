@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Counts the connections that are open now.
 #[derive(Debug, Default)]
@@ -39,34 +39,55 @@ pub enum Full {
 }
 
 impl Doors {
-    /// `None`: from a unix socket. A scanner there carries everyone's mail, so only the whole is bounded.
+    /// `None`: from a unix socket, where a scanner carries everyone's mail, or from a load balancer, which has yet to say
+    /// for whom. Only the whole is bounded then.
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: DoorLimits) -> Result<Seat, Full> {
-        let address = address.map(|address| address.to_canonical());
-        let mut open = self.open.lock().expect("no holder of this lock panics");
+        let mut open = self.open();
         if open.total >= limits.connections_max {
             return Err(Full::Node);
         }
         if let Some(address) = address {
-            let here = open.by_address.get(&address).copied().unwrap_or(0);
-            if here >= limits.connections_per_address_max {
-                return Err(Full::Address);
-            }
-            open.by_address.insert(address, here + 1);
+            open.count(address, limits)?;
         }
         open.total += 1;
         Ok(Seat { doors: Arc::clone(self), address })
     }
 
-    pub fn open(&self) -> u64 {
-        self.open.lock().expect("no holder of this lock panics").total
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().expect("no holder of this lock panics")
+    }
+
+    pub fn connections(&self) -> u64 {
+        self.open().total
+    }
+}
+
+impl Open {
+    fn count(&mut self, address: IpAddr, limits: DoorLimits) -> Result<(), Full> {
+        let here = self.by_address.entry(address.to_canonical()).or_default();
+        if *here >= limits.connections_per_address_max {
+            return Err(Full::Address);
+        }
+        *here += 1;
+        Ok(())
+    }
+}
+
+impl Seat {
+    /// A seat that was taken for nobody is this client's from now on.
+    pub fn give_to(&mut self, address: IpAddr, limits: DoorLimits) -> Result<(), Full> {
+        debug_assert!(self.address.is_none(), "a seat changes hands once");
+        self.doors.open().count(address, limits)?;
+        self.address = Some(address);
+        Ok(())
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut open = self.doors.open.lock().expect("no holder of this lock panics");
+        let mut open = self.doors.open();
         open.total -= 1;
-        let Some(address) = self.address else { return };
+        let Some(address) = self.address.map(|address| address.to_canonical()) else { return };
         if let Some(here) = open.by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
@@ -95,8 +116,24 @@ mod tests {
         drop(first);
         drop(doors.enter(a, limits).unwrap());
         drop(third);
-        assert_eq!(doors.open(), 1);
-        assert_eq!(doors.open.lock().unwrap().by_address.len(), 1);
+        assert_eq!(doors.connections(), 1);
+        assert_eq!(doors.open().by_address.len(), 1);
+    }
+
+    #[test]
+    fn a_seat_taken_for_nobody_counts_for_its_client_once_that_is_known() {
+        let doors = Arc::new(Doors::default());
+        let limits = DoorLimits { connections_max: 3, connections_per_address_max: 1 };
+        let client: IpAddr = [10, 0, 0, 1].into();
+        let (mut first, mut second) =
+            (doors.enter(None, limits).unwrap(), doors.enter(None, limits).unwrap());
+        first.give_to(client, limits).unwrap();
+        assert_eq!(second.give_to(client, limits), Err(Full::Address));
+        assert_eq!(doors.enter(Some(client), limits).unwrap_err(), Full::Address);
+        drop(first);
+        second.give_to(client, limits).unwrap();
+        drop(second);
+        assert_eq!((doors.connections(), doors.open().by_address.len()), (0, 0));
     }
 
     #[test]
@@ -106,6 +143,6 @@ mod tests {
         let seats: Vec<Seat> = (0..3).map(|_| doors.enter(None, limits).unwrap()).collect();
         assert_eq!(doors.enter(None, limits).unwrap_err(), Full::Node);
         drop(seats);
-        assert_eq!(doors.open(), 0);
+        assert_eq!(doors.connections(), 0);
     }
 }

@@ -406,7 +406,8 @@ where
 }
 
 /// Resolves when the node stops, and also when nobody is left who could say so.
-async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+/// Resolves when the node stops. Cancel-safe.
+pub(super) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 

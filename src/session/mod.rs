@@ -14,6 +14,7 @@ pub mod login;
 pub mod machine;
 pub mod pace;
 pub mod pop3;
+pub mod proxied;
 pub mod reading;
 pub mod sasl;
 pub mod scram;

@@ -15,13 +15,14 @@ use tracing::{debug, info};
 
 use super::admission::{DoorLimits, Doors, Full, Seat};
 use super::autoconfig::{self, Autoconfig, Silent};
-use super::driver::{Bounds, Security, serve_connection};
+use super::driver::{Bounds, Security, serve_connection, stopping};
 use super::imap::{self, ImapBackend, SummaryCache};
 use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
 use super::local_listener;
 use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
 use super::pop3::{self, Pop3, Pop3Backend};
+use super::proxied;
 use super::reading::ReadingRoom;
 use super::smtp::checked::Checks;
 use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
@@ -31,7 +32,7 @@ use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
 use crate::dns::Resolver;
 use crate::state::directory::Directory;
-use crate::state::settings::{ListenerName, ListenerSettings, TlsMode};
+use crate::state::settings::{ListenerName, ListenerSettings, Settings, TlsMode};
 
 /// What this box knows of its services; everything else is a replicated setting.
 #[derive(Clone)]
@@ -128,7 +129,7 @@ impl Services {
 
     /// Connections open now.
     pub fn connections(&self) -> u64 {
-        self.doors.open()
+        self.doors.connections()
     }
 
     /// Closes the ports, says goodbye in every session, waits for them at most `wait`, then ends the rest.
@@ -261,18 +262,28 @@ fn take<R: Replica>(
 ) {
     let directory = house.replica.directory();
     let settings = directory.settings();
-    let limits = DoorLimits {
-        connections_max: settings.session_connections_max(),
-        connections_per_address_max: settings.session_connections_per_address_max(),
-    };
-    match house.doors.enter(peer.map(|peer| peer.ip()), limits) {
+    let balancer = peer.filter(|peer| settings.is_proxy(peer.ip()));
+    let client = if balancer.is_some() { None } else { peer };
+    match house.doors.enter(client.map(|client| client.ip()), door_limits(settings)) {
         Ok(seat) => {
-            let session = serve(Arc::clone(house), settings.listener(name), socket, (peer, seat));
+            let (house, listener) = (Arc::clone(house), settings.listener(name));
             let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
             while sessions.try_join_next().is_some() {}
-            sessions.spawn(session);
+            match balancer {
+                Some(balancer) => {
+                    sessions.spawn(serve_proxied(Arc::clone(&house), listener, socket, (balancer, seat)))
+                }
+                None => sessions.spawn(serve(Arc::clone(&house), listener, socket, (client, seat))),
+            };
         }
         Err(full) => turn_away(name, settings.listener(name).tls, full, socket),
+    }
+}
+
+fn door_limits(settings: Settings<'_>) -> DoorLimits {
+    DoorLimits {
+        connections_max: settings.session_connections_max(),
+        connections_per_address_max: settings.session_connections_per_address_max(),
     }
 }
 
@@ -301,6 +312,30 @@ impl<R> House<R> {
             (Some(store), TlsMode::On | TlsMode::Forced) => Security::Offered(store.acceptor()),
             (Some(store), TlsMode::Implicit) => Security::Implicit(store.acceptor()),
         }
+    }
+}
+
+/// A connection of a load balancer: its header says for whom, and only then is that one admitted.
+async fn serve_proxied<R: Replica>(
+    house: Arc<House<R>>,
+    listener: ListenerSettings,
+    mut socket: impl Socket,
+    (balancer, mut seat): (SocketAddr, Seat),
+) {
+    let mut stop = house.stopping.clone();
+    let client = tokio::select! {
+        biased;
+        client = proxied::client(&mut socket, balancer) => client,
+        _ = stopping(&mut stop) => return,
+    };
+    let client = match client {
+        Ok(client) => client,
+        Err(why) => return info!("{:?}: a connection of {balancer} is closed: {why}", listener.name),
+    };
+    let limits = door_limits(house.replica.directory().settings());
+    match seat.give_to(client.ip(), limits) {
+        Ok(()) => serve(house, listener, socket, (Some(client), seat)).await,
+        Err(full) => turn_away(listener.name, listener.tls, full, socket),
     }
 }
 

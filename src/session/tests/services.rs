@@ -261,6 +261,73 @@ async fn a_connection_beyond_the_bound_is_told_so() {
     assert!(line(&mut connect(pop3).await).await.starts_with("+OK"));
 }
 
+/// One mail to alice over this connection, whose greeting is still to come.
+async fn send_to_alice<S: AsyncRead + AsyncWrite + Unpin>(smtp: &mut BufStream<S>) {
+    smtp.flush().await.unwrap();
+    assert!(line(smtp).await.starts_with("220 "));
+    for (command, code) in [
+        ("EHLO client.example", "250 "),
+        ("MAIL FROM:<>", "250 "),
+        ("RCPT TO:<alice@example.test>", "250 "),
+        ("DATA", "354 "),
+        ("Subject: x\r\n\r\n.", "250 "),
+    ] {
+        let answer = ask(smtp, command).await;
+        assert!(answer.starts_with(code), "{command}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_balancers_header_says_whose_a_connection_is_and_nobody_elses_does() {
+    const HEADER: &str = "PROXY TCP4 203.0.113.7 127.0.0.1 12345 25\r\n";
+    let (replica, (_dir, store, trust)) = (replica(), tls());
+    set(&replica, "session.connections_per_address_max", "1");
+    set(&replica, "listener.smtps.auth_required", "false");
+    let (smtp, smtps) = (free_port().await, free_port().await);
+    let services = start(&replica, Some(store), &[("smtp", smtp), ("smtps", smtps)]).await;
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Listening).await;
+    until_state(&services, ListenerName::Smtps, |state| *state == ServiceState::Listening).await;
+    let proxied = async |port: u16, client: &str| {
+        let mut stream = connect(port).await;
+        stream.write_all(HEADER.replace("203.0.113.7", client).as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
+
+    // Not from a balancer: a command that there is not.
+    let mut stranger = proxied(smtp, "203.0.113.7").await;
+    assert!(line(&mut stranger).await.starts_with("220 "));
+    assert!(line(&mut stranger).await.starts_with("500 5.5.2"));
+    drop(stranger);
+    until("it is gone", || services.connections() == 0).await;
+
+    set(&replica, "session.proxies", "127.0.0.1/32");
+    let mut first = proxied(smtp, "203.0.113.7").await;
+    send_to_alice(&mut first).await;
+    // The client's places are counted, not the balancer's.
+    assert!(line(&mut proxied(smtp, "203.0.113.7").await).await.starts_with("421 4.7.0"));
+    let other = proxied(smtps, "203.0.113.8").await.into_inner();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut other = BufStream::new(TlsConnector::from(trust).connect(name, other).await.unwrap());
+    send_to_alice(&mut other).await;
+
+    let texts = backends::texts(&replica, "alice", "INBOX").await;
+    let clients = ["[203.0.113.7]", "[203.0.113.8]"];
+    assert_eq!(texts.len(), clients.len());
+    for (text, client) in texts.iter().zip(clients) {
+        let text = String::from_utf8_lossy(text);
+        assert!(text.contains(&format!("Received: from client.example ({client})")), "{text}");
+    }
+    // A balancer that does not say for whom.
+    let mut silent = connect(smtp).await;
+    silent.write_all(b"EHLO client.example\r\n").await.unwrap();
+    silent.flush().await.unwrap();
+    // Or reset, as not all that it said was read.
+    let mut told = String::new();
+    let _ = silent.read_line(&mut told).await;
+    assert_eq!(told, "", "closed without a word");
+}
+
 #[tokio::test]
 async fn garbage_on_any_port_takes_nothing_down() {
     use tokio::io::AsyncReadExt;

@@ -282,11 +282,14 @@ impl<'a> Settings<'a> {
         domains.filter(|domain| !domain.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Whether this is a load balancer, whose connections say for whom they are.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        self.holds_address("session.proxies", address)
+    }
+
     /// Whether mail of this client is not checked.
     pub fn is_exempt(&self, client: IpAddr) -> bool {
-        let networks = self.get("checks.exempt_networks").split(',');
-        let client = client.to_canonical();
-        networks.filter_map(|network| network.parse().ok()).any(|network: IpNet| network.contains(&client))
+        self.holds_address("checks.exempt_networks", client)
     }
 
     /// The preferred one first. Empty: those that the system knows.
@@ -308,6 +311,13 @@ impl<'a> Settings<'a> {
 
     fn banner(&self, key: &str) -> String {
         self.get(key).replace("$hostname", self.hostname())
+    }
+
+    /// Whether one of these networks does.
+    fn holds_address(&self, key: &str, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let networks = self.get(key).split(',').filter_map(|network| network.parse().ok());
+        networks.into_iter().any(|network: IpNet| network.contains(&address))
     }
 
     fn flag(&self, key: &str) -> bool {

@@ -332,6 +332,12 @@ pub const TABLE: &[Setting] = &[
         "2000",
         "Connections a node serves at once to one address. Offices share one: leave room.",
     ),
+    setting(
+        "session.proxies",
+        Kind::Networks { count_max: 50 },
+        "",
+        "Load balancers in front, whose connections begin with a header of the PROXY protocol (version 1 or 2) that names the client; without one they are closed. Nobody else's header is believed.",
+    ),
     flag(
         "auth.plaintext_without_tls",
         "false",

@@ -65,6 +65,11 @@ fn each_getter_has_its_row_in_the_table() {
     {
         assert_eq!(settings.is_exempt(client.parse().unwrap()), exempt, "{client}");
     }
+    assert!(!settings.is_proxy("127.0.0.1".parse().unwrap()));
+    let proxies = with(&[("session.proxies", "192.0.2.0/31")]);
+    for (address, is_proxy) in [("192.0.2.1", true), ("::ffff:192.0.2.1", true), ("192.0.2.2", false)] {
+        assert_eq!(proxies.settings().is_proxy(address.parse().unwrap()), is_proxy, "{address}");
+    }
     let nobody = with(&[("checks.exempt_networks", ""), ("arc.trusted_sealers", "a.test,b.test")]);
     assert!(!nobody.settings().is_exempt("127.0.0.1".parse().unwrap()));
     assert_eq!(nobody.settings().arc_trusted_sealers(), ["a.test", "b.test"]);
