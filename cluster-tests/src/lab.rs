@@ -36,6 +36,11 @@ impl Lab {
         Some(Lab::default())
     }
 
+    /// One more address in the namespace, of which clients can come.
+    pub fn add_address(&self, address: &str) {
+        run("ip", &["address", "add", &format!("{address}/32"), "dev", "lo"], None);
+    }
+
     /// Puts a small disk at `dir`, so that it can be full.
     pub fn mount_small_disk(&self, dir: &std::path::Path, mebibytes: u32) {
         std::fs::create_dir_all(dir).expect("the mount point can be made");

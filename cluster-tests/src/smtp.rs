@@ -19,26 +19,39 @@ pub enum Sent {
 
 impl Smtp {
     pub fn connect(address: SocketAddr) -> io::Result<Smtp> {
-        Self::greet(Wire::connect(address)?)
+        let mut smtp = Smtp::greeted(None, address)?;
+        smtp.command("EHLO client.example.test", "250")?;
+        Ok(smtp)
     }
 
     /// The same as a load balancer that connects for `client`: the node must take this machine for one (`session.proxies`).
     pub fn connect_for(address: SocketAddr, client: IpAddr) -> io::Result<Smtp> {
-        let mut wire = Wire::connect(address)?;
+        let mut smtp = Smtp::ungreeted(None, address)?;
         let family = if client.is_ipv4() { "TCP4 {} 192.0.2.1" } else { "TCP6 {} 2001:db8::1" };
         let family = family.replace("{}", &client.to_string());
-        wire.send(format!("PROXY {family} 40000 25\r\n").as_bytes())?;
-        Self::greet(wire)
-    }
-
-    fn greet(wire: Wire) -> io::Result<Smtp> {
-        let mut smtp = Smtp { wire };
+        smtp.wire.send(format!("PROXY {family} 40000 25\r\n").as_bytes())?;
         smtp.expect("220")?;
         smtp.command("EHLO client.example.test", "250")?;
         Ok(smtp)
     }
 
-    /// The same, logged in.
+    /// Greeted, and nothing said yet. `source`: from this address of our own.
+    pub fn greeted(source: Option<IpAddr>, address: SocketAddr) -> io::Result<Smtp> {
+        let mut smtp = Smtp::ungreeted(source, address)?;
+        smtp.expect("220")?;
+        Ok(smtp)
+    }
+
+    /// Connected, and the greeting not waited for.
+    pub fn ungreeted(source: Option<IpAddr>, address: SocketAddr) -> io::Result<Smtp> {
+        let wire = match source {
+            Some(source) => Wire::connect_from(source, address)?,
+            None => Wire::connect(address)?,
+        };
+        Ok(Smtp { wire })
+    }
+
+    /// Connected, greeted, and logged in.
     pub fn login(address: SocketAddr, user: &str) -> io::Result<Smtp> {
         let mut smtp = Smtp::connect(address)?;
         let secret = format!("\0{user}\0{}", crate::cluster::password(user));

@@ -1,8 +1,10 @@
 //! A line-based connection with time-outs, for the clients of the stories.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType};
 
 /// A client waits this long for any one answer: longer than the server's own bound for a write (10 s).
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -14,7 +16,19 @@ pub struct Wire {
 
 impl Wire {
     pub fn connect(address: SocketAddr) -> io::Result<Wire> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+        Self::over(TcpStream::connect_timeout(&address, Duration::from_secs(2))?)
+    }
+
+    /// From this address of our own.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Wire> {
+        let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+        rustix::net::connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Wire> {
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
         stream.set_nodelay(true)?;

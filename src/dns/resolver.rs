@@ -154,8 +154,10 @@ impl Resolver {
         kind: RecordType,
         of: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, DnsError> {
+        // An underscore is no host's, and yet stands in names that are there: IDNA would know none of them.
+        let read = if name.is_ascii() { Name::from_ascii(name) } else { Name::from_utf8(name) };
+        let mut name = read.map_err(|_| DnsError::NoSuchName)?;
         // Absolute, so that no search list of the box is appended.
-        let mut name = Name::from_utf8(name).map_err(|_| DnsError::NoSuchName)?;
         name.set_fqdn(true);
         self.lookup_name(name, kind, of).await
     }

@@ -29,6 +29,7 @@ const ZONES: &str = "
     broken.test        SERVFAIL
     closed.test        REFUSED
     silent.test        SILENT
+    under_score.test   A     192.0.2.7
     half.test          A     192.0.2.9
     half.test          SERVFAIL AAAA
     big.test           TRUNCATED
@@ -79,6 +80,7 @@ async fn answers() {
         assert_eq!(dns.ptr(address.parse().unwrap()).await, Ok(vec!["mx1.example.test".to_owned()]));
     }
     assert_eq!(dns.a("bare.test").await, Ok(ips(&["192.0.2.3"])), "an alias is followed");
+    assert_eq!(dns.a("Under_Score.test").await, Ok(ips(&["192.0.2.7"])), "no host's name, and there");
     assert_eq!(dns.a("half.test").await, Ok(ips(&["192.0.2.9"])));
     assert_eq!(dns.addresses("half.test").await, Ok(ips(&["192.0.2.9"])), "what is known");
 }

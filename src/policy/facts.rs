@@ -119,3 +119,57 @@ pub enum DmarcPolicy {
     Quarantine,
     Reject,
 }
+
+/// What is known before a mail is read: of its client, and of the names that the client gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    pub listed: Listed,
+    /// `None` where the settings do not ask.
+    pub client_name: Option<ClientName>,
+    /// Of HELO or EHLO.
+    pub helo: Domain,
+    /// Of MAIL FROM.
+    pub sender_domain: Domain,
+}
+
+/// In a DNS block list (RFC 5782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    No,
+    Yes {
+        zone: String,
+        /// Of the list, in printable ASCII; empty where it says nothing.
+        text: String,
+    },
+    /// A list does not tell, and none of the others has it.
+    Unknown,
+}
+
+/// Of the client's address: its name, and whether that leads back to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientName {
+    Right,
+    /// The address has none.
+    Missing,
+    /// It has one, which has no address.
+    WithoutAddress,
+    /// It has one, which has other addresses.
+    OfAnother,
+    Unknown,
+}
+
+/// A domain that a client names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// None is named, or an address literal: there is nothing to ask.
+    Absent,
+    /// Not a full name: it has no dot, or the DNS cannot hold it.
+    NotFull,
+    /// A full name; the settings ask no more of it.
+    Full,
+    Found,
+    Missing,
+    /// RFC 7505: it takes no mail.
+    NullMx,
+    Unknown,
+}

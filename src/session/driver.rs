@@ -221,10 +221,10 @@ where
     B: Backend<M>,
 {
     async fn run(mut self) -> Ended {
-        self.machine.open(&mut self.out);
+        let mut greeted = self.greet().await;
         let ended = loop {
-            match self.turn().await {
-                Ok(()) => {}
+            match greeted {
+                Ok(()) => greeted = self.turn().await,
                 Err(ended) => break ended,
             }
         };
@@ -237,6 +237,31 @@ where
         }
         debug!(%ended, "session ended");
         ended
+    }
+
+    /// Not before the client was listened to, where the machine wants that.
+    async fn greet(&mut self) -> Result<(), Ended> {
+        let listens = Duration::from_millis(self.machine.listens_ms());
+        if !listens.is_zero() {
+            self.input.reserve(READ_BYTES_MIN);
+            let mut buffer = (&mut self.input).limit(READ_BYTES_MIN);
+            let heard = tokio::select! {
+                biased;
+                _ = stopping(&mut self.shutdown) => return Err(Ended::Stopped),
+                heard = timeout(listens, self.wire.read_buf(&mut buffer)) => heard,
+            };
+            match heard {
+                Ok(Ok(0)) => return Err(Ended::Hangup),
+                Ok(Ok(_)) => {
+                    self.machine.interrupted(&mut self.out);
+                    return Ok(());
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => self.heard = Instant::now(),
+            }
+        }
+        self.machine.open(&mut self.out);
+        Ok(())
     }
 
     async fn turn(&mut self) -> Result<(), Ended> {

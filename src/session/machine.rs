@@ -34,6 +34,15 @@ pub trait Machine: Send {
     /// The greeting.
     fn open(&mut self, out: &mut BytesMut);
 
+    /// How long the client is listened to before the greeting, milliseconds; where it says something meanwhile,
+    /// [`Machine::interrupted`] is called instead of [`Machine::open`].
+    fn listens_ms(&self) -> u64 {
+        0
+    }
+
+    /// The client has spoken before the greeting.
+    fn interrupted(&mut self, _out: &mut BytesMut) {}
+
     /// Takes what it can from the front of `input`. Called again after every step but `Close`, until `NeedInput`.
     /// Bounds what it leaves in `input`: at most [`Machine::input_max`] bytes without progress.
     fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<Self::Question>;

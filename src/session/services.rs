@@ -25,6 +25,7 @@ use super::pop3::{self, Pop3, Pop3Backend};
 use super::proxied;
 use super::reading::ReadingRoom;
 use super::smtp::checked::Checks;
+use super::smtp::delays::Delays;
 use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
@@ -95,6 +96,7 @@ impl Services {
             checks: Checks {
                 dns: config.dns.clone(),
                 spool: Spool::new(config.spool.clone(), SPOOL_BYTES_MAX),
+                delays: Delays::default(),
             },
             summaries: Arc::new(SummaryCache::new()),
             reading: Arc::default(),

@@ -68,6 +68,8 @@ fn session(flavor: Flavor, tls: bool) -> (Driven<Smtp, Answering>, Shared) {
         auth_without_tls: false,
         scram: true,
         checked: false,
+        refuse_early_talk: false,
+        junk_commands_max: None,
         idle_seconds_max: 300,
     };
     let world = Shared::default();
@@ -82,6 +84,7 @@ impl World {
         match question {
             Question::Keys(login) => Answer::Keys(house::keys(&login)),
             Question::Login(claim) => Answer::Login(house::login(&claim)),
+            Question::Open(_) | Question::Delay { .. } => panic!("asked of strangers alone"),
             Question::Recipient { path, .. } => Answer::Recipient(verdict(&path)),
             Question::BeginBody(_) => {
                 assert!(self.body.is_none(), "the body before was neither delivered nor given up");

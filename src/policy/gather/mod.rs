@@ -7,6 +7,7 @@
 mod arc;
 mod dkim;
 mod dmarc;
+pub mod opening;
 mod reading;
 mod spf;
 #[cfg(test)]

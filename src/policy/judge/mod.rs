@@ -5,6 +5,7 @@
 
 mod dkim;
 mod dmarc;
+pub mod opening;
 mod spf;
 #[cfg(test)]
 mod tests;

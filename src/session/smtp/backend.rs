@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::checked::{self, Checked, Checks};
 use super::envelope::RcptParams;
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
+use super::opened::Opened;
 use super::received::{Stamp, Trace};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::address::{Address, ForwardPath};
@@ -32,12 +33,13 @@ pub struct SmtpBackend<R: Replica> {
     placing: Option<R::Placing>,
     /// Instead of a placing, where the mail is judged first.
     checked: Option<Checked>,
+    opened: Opened,
     who: Option<Authenticated>,
 }
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
-        Self { replica, logins, checks, placing: None, checked: None, who: None }
+        Self { replica, logins, checks, placing: None, checked: None, opened: Opened::default(), who: None }
     }
 
     /// What is refused for good is looked up once more, in rows that are current: a node that is a moment or a cut
@@ -48,6 +50,10 @@ impl<R: Replica> SmtpBackend<R> {
         size: Option<u64>,
         authenticated: bool,
     ) -> Result<Verdict, Fault> {
+        // First: who is not let in is not told who is here.
+        if let Some(refusal) = self.opened.refuse(path, authenticated, &self.replica.directory()) {
+            return Ok(Verdict::Refused(refusal));
+        }
         let verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
         if !verdict.is_for_good() {
             return Ok(verdict);
@@ -321,6 +327,11 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 Answer::Login(login)
             }
             Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
+            Question::Open(arrival) => {
+                self.opened.ask(*arrival, &self.replica.directory(), &self.checks).await;
+                Answer::Opened
+            }
+            Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
             Question::Recipient { path, size, authenticated } => {
                 let verdict = self.recipient(&path, size, authenticated).await;
                 Answer::Recipient(log_fault("looking up a recipient", verdict))

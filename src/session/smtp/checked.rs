@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use tracing::info;
 
+use super::delays::Delays;
 use super::spool::{Spool, Spooled};
 use crate::cluster::replica::Fault;
 use crate::dns::Resolver;
@@ -17,6 +18,7 @@ use crate::state::directory::Directory;
 pub struct Checks {
     pub dns: Resolver,
     pub spool: Spool,
+    pub delays: Delays,
 }
 
 /// A mail on its way in.

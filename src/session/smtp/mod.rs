@@ -9,8 +9,10 @@ pub mod backend;
 pub mod body;
 pub mod checked;
 pub mod command;
+pub mod delays;
 pub mod envelope;
 pub mod machine;
+pub mod opened;
 pub mod received;
 pub mod reply;
 pub mod spool;
@@ -55,6 +57,10 @@ pub struct Policy {
     pub scram: bool,
     /// Mail is judged before it is taken, unless its sender logs in.
     pub checked: bool,
+    /// Of these clients: those that do not wait for what they have to wait for.
+    pub refuse_early_talk: bool,
+    /// So many commands that do nothing for a mail add a second before each further reply to these clients.
+    pub junk_commands_max: Option<u64>,
     pub idle_seconds_max: u64,
 }
 
@@ -87,6 +93,8 @@ impl Policy {
             auth_without_tls: settings.auth_plaintext_without_tls(),
             scram: settings.auth_scram(),
             checked: flavor == Flavor::Mx && client.is_some_and(|client| !settings.is_exempt(client)),
+            refuse_early_talk: settings.smtp_refuse_early_talk(),
+            junk_commands_max: settings.smtp_junk_commands_max(),
             idle_seconds_max: settings.smtp_idle_seconds_max(),
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use bytes::BytesMut;
 
+use crate::policy;
 use crate::state::outcome::Refusal;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub const IDLE: Reply = reply(421, "4.4.2", "Silent for too long");
 pub const LOGIN_ENDED: Reply = reply(421, "4.7.0", "This account is not open to you any more");
 pub const TOO_MANY_ERRORS: Reply = reply(421, "4.7.0", "Too many errors");
 pub const LOGIN_BROKEN_OFF: Reply = reply(421, "4.7.0", "The login was broken off");
+pub const TOO_MUCH_JUNK: Reply = reply(421, "4.7.0", "Too many commands that do nothing for a mail");
 pub const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed logins");
 
 pub const UNAVAILABLE: Reply = reply(451, "4.3.0", "Temporarily unable, try again");
@@ -52,6 +54,7 @@ pub const CANCELLED: Reply = reply(501, "5.7.0", "Authentication cancelled");
 pub const BAD_SENDER: Reply = reply(501, "5.1.7", "Bad sender address syntax");
 pub const BAD_RECIPIENT: Reply = reply(501, "5.1.3", "Bad recipient address syntax");
 pub const NOT_IMPLEMENTED: Reply = reply(502, "5.5.1", "Command not implemented");
+pub const EARLY_TALK: Reply = reply(503, "5.5.0", "You talk before it is your turn");
 pub const HELLO_FIRST: Reply = reply(503, "5.5.1", "Say hello first");
 pub const MAIL_FIRST: Reply = reply(503, "5.5.1", "MAIL first");
 pub const NESTED_MAIL: Reply = reply(503, "5.5.1", "A sender is given already");
@@ -88,6 +91,10 @@ impl Reply {
         let separator = if self.enhanced.is_empty() { "" } else { " " };
         // Writing to a buffer that grows cannot fail.
         let _ = write!(out, "{} {}{separator}{}\r\n", self.code, self.enhanced, self.text);
+    }
+
+    pub fn of_policy(refusal: policy::Refusal) -> Reply {
+        Reply { code: refusal.code, enhanced: refusal.enhanced, text: refusal.text.into() }
     }
 
     /// What a recipient hears when the state refused the delivery.

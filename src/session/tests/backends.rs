@@ -14,6 +14,7 @@ use crate::session::pop3::Pop3Backend;
 use crate::session::pop3::machine::{Answer as PopAnswer, Question as PopQuestion};
 use crate::session::smtp::SmtpBackend;
 use crate::session::smtp::checked::Checks;
+use crate::session::smtp::delays::Delays;
 use crate::session::smtp::envelope::{MailParams, RcptParams};
 use crate::session::smtp::machine::{Answer, Outgoing, Question, Verdict};
 use crate::session::smtp::spool::{SPOOL_BYTES_MAX, Spool};
@@ -30,7 +31,7 @@ pub fn logins(replica: &MemoryReplica) -> Arc<Logins> {
 fn smtp(replica: &MemoryReplica) -> SmtpBackend<MemoryReplica> {
     let dns = Resolver::new(replica.watch_directory(), dns::Bounds::default());
     let spool = Spool::new(std::env::temp_dir().join("pollux-tests-spool"), SPOOL_BYTES_MAX);
-    SmtpBackend::new(replica.clone(), logins(replica), Checks { dns, spool })
+    SmtpBackend::new(replica.clone(), logins(replica), Checks { dns, spool, delays: Delays::default() })
 }
 
 async fn verdict(

@@ -10,6 +10,7 @@ use crate::policy::Arrival;
 use crate::session::driver::Backend;
 use crate::session::smtp::SmtpBackend;
 use crate::session::smtp::checked::Checks;
+use crate::session::smtp::delays::Delays;
 use crate::session::smtp::machine::{Answer, Question};
 use crate::session::smtp::received::Trace;
 use crate::session::smtp::spool::Spool;
@@ -34,7 +35,8 @@ fn house() -> House {
     set(&replica, "dns.servers", &server.address().to_string());
     let bounds = dns::Bounds { attempt_ms_max: 500, lookup_ms_max: 5_000, lookups_max: 64 };
     let dns = Resolver::new(replica.watch_directory(), bounds);
-    let checks = Checks { dns, spool: Spool::new(folder.path().to_owned(), 1_000_000) };
+    let checks =
+        Checks { dns, spool: Spool::new(folder.path().to_owned(), 1_000_000), delays: Delays::new(1) };
     House { replica, checks, _dns: server, _folder: folder }
 }
 

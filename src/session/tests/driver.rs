@@ -20,6 +20,7 @@ struct Words {
     idle_seconds_max: u64,
     news: bool,
     tls: bool,
+    listens_ms: u64,
     /// How often the client waited.
     waited: u32,
 }
@@ -30,6 +31,14 @@ impl Machine for Words {
 
     fn open(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(b"hello\n");
+    }
+
+    fn listens_ms(&self) -> u64 {
+        self.listens_ms
+    }
+
+    fn interrupted(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(b"too early\n");
     }
 
     fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<String> {
@@ -138,7 +147,14 @@ struct Session {
 }
 
 fn words() -> Words {
-    Words { lines: LineReader::default(), idle_seconds_max: 600, news: false, tls: false, waited: 0 }
+    Words {
+        lines: LineReader::default(),
+        idle_seconds_max: 600,
+        news: false,
+        tls: false,
+        listens_ms: 0,
+        waited: 0,
+    }
 }
 
 fn start(machine: Words, security: Security, bounds: Bounds) -> Session {
@@ -175,6 +191,29 @@ async fn who_waits_for_answers_is_told_so() {
     expect(&mut session.client, "waited 1\nwaited 2\nanswer to slow 25\n").await;
     say(&mut session.client, "ask slow 6\nask slow 6\nask slow 6\n").await;
     expect(&mut session.client, "answer to slow 6\nwaited 3\nanswer to slow 6\nanswer to slow 6\n").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_listened_to_first_is_greeted_late_and_interrupts_only_before() {
+    let listening = || Words { listens_ms: 250, ..words() };
+    let began = tokio::time::Instant::now();
+    let mut session = start(listening(), Security::Plain, Bounds::default());
+    expect(&mut session.client, "hello\n").await;
+    assert_eq!(began.elapsed(), Duration::from_millis(250));
+    say(&mut session.client, "one\n").await;
+    expect(&mut session.client, "one\n").await;
+
+    let mut session = start(listening(), Security::Plain, Bounds::default());
+    say(&mut session.client, "one\n").await;
+    expect(&mut session.client, "too early\none\n").await;
+
+    // Its end, and the node's, are heard meanwhile.
+    let session = start(listening(), Security::Plain, Bounds::default());
+    drop(session.client);
+    assert!(matches!(session.ended.await.unwrap(), Ended::Hangup));
+    let session = start(Words { listens_ms: 1_000_000, ..words() }, Security::Plain, Bounds::default());
+    session.stop.send(true).unwrap();
+    assert!(matches!(session.ended.await.unwrap(), Ended::Stopped));
 }
 
 #[tokio::test]

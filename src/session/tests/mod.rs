@@ -4,6 +4,7 @@ mod backends;
 mod checked;
 mod driver;
 mod login;
+mod opened;
 mod services;
 
 use std::sync::Arc;

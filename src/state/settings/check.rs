@@ -240,9 +240,9 @@ fn network(part: &str) -> Option<String> {
     network.map(|network| network.trunc().to_string())
 }
 
-/// Parts between commas, each in its canonical form.
+/// Parts between commas or line ends, each in its canonical form.
 fn list(text: &str, count_max: usize, canonical: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
     let all: Option<Vec<String>> = parts.map(canonical).collect();
     all.filter(|all| all.len() <= count_max).map(|all| all.join(","))
 }

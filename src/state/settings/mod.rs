@@ -264,6 +264,37 @@ impl<'a> Settings<'a> {
         self.flag("auth.scram")
     }
 
+    /// DNS block lists; empty where none is asked.
+    pub fn dnsbl_zones(&self) -> Vec<String> {
+        let zones = self.get("dnsbl.zones").split(',');
+        zones.filter(|zone| !zone.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub fn helo_must_be_full(&self) -> bool {
+        self.flag("helo.must_be_full")
+    }
+
+    pub fn helo_must_exist(&self) -> bool {
+        self.flag("helo.must_exist")
+    }
+
+    pub fn sender_domain_must_be_full(&self) -> bool {
+        self.flag("sender.domain_must_be_full")
+    }
+
+    pub fn sender_domain_must_exist(&self) -> bool {
+        self.flag("sender.domain_must_exist")
+    }
+
+    pub fn smtp_refuse_early_talk(&self) -> bool {
+        self.flag("smtp.refuse_early_talk")
+    }
+
+    /// After so many, each further reply takes a second longer. `None`: never.
+    pub fn smtp_junk_commands_max(&self) -> Option<u64> {
+        Some(self.number("smtp.junk_commands_max")).filter(|count| *count > 0)
+    }
+
     pub fn spf_verify(&self) -> bool {
         self.flag("spf.verify")
     }
@@ -328,6 +359,9 @@ impl<'a> Settings<'a> {
         self.get(key).parse().unwrap_or(0)
     }
 }
+
+/// DNS block lists that may be asked for one client.
+pub const DNSBL_ZONES_MAX: usize = 10;
 
 /// The one setting that apply reads: text of a number, or `unlimited`. Its meaning is frozen.
 pub const QUOTA_DEFAULT: &str = "quota.default_bytes";

@@ -1,6 +1,6 @@
 //! The table itself. A key, once released, keeps its meaning; the order is that of the documentation.
 
-use super::QUOTA_DEFAULT;
+use super::{DNSBL_ZONES_MAX, QUOTA_DEFAULT};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +56,11 @@ pub enum Kind {
     Addresses {
         count_max: usize,
     },
-    /// IP addresses and networks (`192.0.2.0/24`), parted by commas; may be empty.
+    /// IP addresses and networks (`192.0.2.0/24`), parted by commas or line ends; may be empty.
     Networks {
         count_max: usize,
     },
-    /// Domain names, parted by commas; may be empty. Kept in A-labels.
+    /// Domain names, parted by commas or line ends; may be empty. Kept in A-labels.
     Domains {
         count_max: usize,
     },
@@ -360,6 +360,49 @@ pub const TABLE: &[Setting] = &[
         Kind::Networks { count_max: 50 },
         "127.0.0.0/8,::1/128",
         "Clients of port 25 whose mail is not checked: a scanner or forwarder in front, whose address says nothing of the sender.",
+    ),
+    setting(
+        "dnsbl.zones",
+        Kind::Domains { count_max: DNSBL_ZONES_MAX },
+        "",
+        "DNS block lists that are asked for a client's address, one a line or parted by commas; a client that one of them lists is refused (row 42). Empty: none.",
+    ),
+    action(
+        "client.hostname",
+        &["accept", "defer", "reject"],
+        "accept",
+        "What becomes of mail of a client whose address has no name, or one that does not lead back to the address (row 45).",
+    ),
+    flag(
+        "helo.must_be_full",
+        "true",
+        "Whether a client that gives itself no full name in HELO or EHLO, nor an address literal, is refused (row 50).",
+    ),
+    flag(
+        "helo.must_exist",
+        "false",
+        "Whether a client that gives itself a name with neither address nor MX in the DNS is refused for now (row 51).",
+    ),
+    flag(
+        "sender.domain_must_be_full",
+        "true",
+        "Whether mail is refused whose sender's domain is no full name (row 43).",
+    ),
+    flag(
+        "sender.domain_must_exist",
+        "true",
+        "Whether mail is refused whose sender's domain does not exist or takes no mail; for now, where the DNS does not tell (row 44).",
+    ),
+    flag(
+        "smtp.refuse_early_talk",
+        "true",
+        "Whether a client of port 25 that does not wait for the greeting, or for a reply that it has to wait for, is refused (row 49).",
+    ),
+    setting(
+        "smtp.junk_commands_max",
+        Kind::Number { unit: "commands", min: 0, max: 1_000 },
+        "10",
+        "So many NOOP, RSET, VRFY, EXPN, ETRN and HELP without a mail add one second before each further reply to a client of port 25, up to 10 s (row 53). 0: none.",
     ),
     flag(
         "spf.verify",

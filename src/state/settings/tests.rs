@@ -60,6 +60,14 @@ fn each_getter_has_its_row_in_the_table() {
     assert_eq!(settings.dns_servers(), []);
     assert!(settings.spf_verify() && settings.dkim_verify() && settings.dmarc_verify());
     assert_eq!(settings.arc_trusted_sealers(), Vec::<String>::new());
+    assert_eq!((settings.dnsbl_zones(), settings.get("client.hostname")), (Vec::new(), "accept"));
+    assert!(settings.helo_must_be_full() && !settings.helo_must_exist());
+    assert!(settings.sender_domain_must_be_full() && settings.sender_domain_must_exist());
+    assert!(settings.smtp_refuse_early_talk());
+    assert_eq!(settings.smtp_junk_commands_max(), Some(10));
+    let lists = with(&[("dnsbl.zones", "a.test,b.test"), ("smtp.junk_commands_max", "0")]);
+    assert_eq!(lists.settings().dnsbl_zones(), ["a.test", "b.test"]);
+    assert_eq!(lists.settings().smtp_junk_commands_max(), None);
     for (client, exempt) in
         [("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("192.0.2.1", false)]
     {
@@ -108,6 +116,13 @@ fn values_are_bounded_and_made_canonical() {
         ("checks.exempt_networks", "192.0.2.7/24, 2001:DB8::1,", "192.0.2.0/24,2001:db8::1/128"),
         ("arc.trusted_sealers", "Lists.B\u{fc}cher.example, .a.test", "lists.xn--bcher-kva.example,a.test"),
         ("dmarc.reject", "Junk", "junk"),
+        ("dnsbl.zones", "Zen.Spamhaus.org\r\n\nbl.test , .c.test\n", "zen.spamhaus.org,bl.test,c.test"),
+        (
+            "dnsbl.zones",
+            "1.a,2.a,3.a,4.a,5.a,6.a,7.a,8.a,9.a,10.a",
+            "1.a,2.a,3.a,4.a,5.a,6.a,7.a,8.a,9.a,10.a",
+        ),
+        ("client.hostname", "Defer", "defer"),
     ] {
         assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
     }
@@ -138,6 +153,10 @@ fn values_are_bounded_and_made_canonical() {
         ("checks.exempt_networks", "localhost"),
         ("arc.trusted_sealers", "a b"),
         ("spf.temporary", "reject"),
+        ("dnsbl.zones", "1.a,2.a,3.a,4.a,5.a,6.a,7.a,8.a,9.a,10.a,11.a"),
+        ("dnsbl.zones", "a.test b.test"),
+        ("client.hostname", "junk"),
+        ("smtp.junk_commands_max", "1001"),
         ("dns.servers", "192.0.2.53:0"),
         ("dns.servers", "192.0.2.53:65536"),
         ("dns.servers", "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1"),

@@ -2,6 +2,7 @@
 //! fails.
 
 mod corpora;
+mod opening;
 mod yaml;
 
 use std::sync::Arc as Shared;

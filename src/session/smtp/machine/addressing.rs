@@ -7,7 +7,7 @@ use crate::cluster::replica::Fault;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::session::machine::Step;
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams, Recipient};
-use crate::session::smtp::reply;
+use crate::session::smtp::reply::{self, Reply};
 
 impl Smtp {
     pub(super) fn on_mail(
@@ -28,8 +28,20 @@ impl Smtp {
         if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
             return self.say(reply::TOO_BIG, out);
         }
-        self.phase = Phase::Addressed(Box::new(Envelope { from, params, to: Vec::new() }));
+        let envelope = Box::new(Envelope { from, params, to: Vec::new() });
+        if let Some(arrival) = self.arrival(&envelope) {
+            self.phase = Phase::Opening(envelope);
+            return Some(Step::Ask(Question::Open(Box::new(arrival))));
+        }
+        self.phase = Phase::Addressed(envelope);
         self.say(reply::SENDER_OK, out)
+    }
+
+    /// Whatever was found: recipients are judged each by itself.
+    pub(super) fn on_opened(&mut self, out: &mut BytesMut) {
+        let Phase::Opening(envelope) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        self.phase = Phase::Addressed(envelope);
+        reply::SENDER_OK.write(out);
     }
 
     pub(super) fn on_rcpt(
@@ -81,6 +93,7 @@ impl Smtp {
             Ok(Verdict::WouldNotFit) => reply::FULL,
             Ok(Verdict::RelayDenied) => reply::RELAY_DENIED,
             Ok(Verdict::Outbound) => reply::NO_OUTBOUND,
+            Ok(Verdict::Refused(refusal)) => Reply::of_policy(refusal),
             Err(_) => reply::UNAVAILABLE,
         };
         self.phase = Phase::Addressed(envelope);

@@ -57,9 +57,8 @@ impl Smtp {
     }
 
     /// `None`: what our users and our own hosts send is not judged.
-    fn arrival(&self, envelope: &Envelope) -> Option<Arrival> {
-        let judged = self.policy.checked && self.login.is_none();
-        let address = self.peer.address.filter(|_| judged)?.ip();
+    pub(super) fn arrival(&self, envelope: &Envelope) -> Option<Arrival> {
+        let address = self.peer.address.filter(|_| self.is_stranger())?.ip();
         let sender = match &envelope.from {
             ReversePath::Null => None,
             ReversePath::Address(address) => {

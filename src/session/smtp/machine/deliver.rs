@@ -19,6 +19,9 @@ impl Smtp {
         let Phase::Delivering(envelope, id) = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return;
         };
+        if results.as_ref().is_ok_and(|results| results.iter().any(Result::is_ok)) {
+            self.junk_commands = 0;
+        }
         let goes_on = envelope.to.iter().any(|recipient| !recipient.remote.is_empty());
         let reply_of = |result: &Result<(), Refusal>| match result {
             Ok(()) if goes_on => Reply::ok("2.0.0", format!("Queued as {id}")),
@@ -44,7 +47,7 @@ impl Smtp {
     /// Nobody gets it: one reply, whoever asked.
     pub(super) fn on_refused(&mut self, refusal: policy::Refusal, out: &mut BytesMut) {
         let Phase::Delivering(..) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-        Reply { code: refusal.code, enhanced: refusal.enhanced, text: refusal.text.into() }.write(out);
+        Reply::of_policy(refusal).write(out);
     }
 }
 

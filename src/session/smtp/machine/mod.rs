@@ -7,13 +7,16 @@ mod deliver;
 mod hello;
 mod question;
 mod receiving;
+mod stranger;
 mod submission;
 
 use bytes::BytesMut;
 
 use self::receiving::{Framing, Receiving};
+use self::stranger::Parsed;
 use super::Policy;
 use super::command::{Command, SASL_LINE_BYTES_MAX, parse};
+use super::delays::Crowded;
 use super::envelope::{Envelope, RcptParams};
 use super::received::Hello;
 use super::reply::{self, Reply};
@@ -25,6 +28,7 @@ use crate::session::machine::{Machine, Peer, Step};
 use crate::session::sasl::Exchange;
 
 pub use question::{Answer, Outgoing, Question, Verdict};
+pub use stranger::{DELAY_SECONDS_MAX, GREETING_DELAY_MS};
 pub use submission::HEADER_BYTES_MAX;
 
 /// Bad commands in one session before it is closed.
@@ -49,6 +53,10 @@ pub struct Smtp {
     body_begun: bool,
     bad_commands: u32,
     refused_logins: u32,
+    /// Commands that did nothing for a mail, since the last one was taken.
+    junk_commands: u64,
+    /// A line whose turn comes after a pause.
+    delayed: Option<Parsed>,
 }
 
 enum Phase {
@@ -58,6 +66,8 @@ enum Phase {
     Sasl(Exchange, Option<Authenticated>),
     /// Waits for [`Answer::Keys`] or [`Answer::Login`].
     LoggingIn(Exchange),
+    /// What is known of its client and its sender is being asked.
+    Opening(Box<Envelope>),
     Judging(Box<Envelope>, ForwardPath, RcptParams),
     Beginning(Box<Envelope>, Framing),
     Receiving(Box<Receiving>),
@@ -87,6 +97,8 @@ impl Smtp {
             body_begun: false,
             bad_commands: 0,
             refused_logins: 0,
+            junk_commands: 0,
+            delayed: None,
         }
     }
 
@@ -105,14 +117,11 @@ impl Smtp {
                 Line::TooLong | Line::Partial => self.bad(reply::LINE_TOO_LONG, out),
             };
         }
-        let command = match line {
+        let parsed = match line {
             Line::Whole(line) => parse(&line),
             Line::TooLong | Line::Partial => Err(reply::LINE_TOO_LONG),
         };
-        match command {
-            Ok(command) => self.on_command(command, out),
-            Err(reply) => self.bad(reply, out),
-        }
+        self.take_line(parsed, input, out)
     }
 
     fn on_command(&mut self, command: Command, out: &mut BytesMut) -> Option<Asked> {
@@ -175,6 +184,14 @@ impl Machine for Smtp {
         Reply { code: 220, enhanced: "", text: self.policy.banner.clone().into() }.write(out);
     }
 
+    fn listens_ms(&self) -> u64 {
+        if self.policy.refuse_early_talk && self.is_stranger() { GREETING_DELAY_MS } else { 0 }
+    }
+
+    fn interrupted(&mut self, out: &mut BytesMut) {
+        self.close(reply::EARLY_TALK, out);
+    }
+
     fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Asked {
         loop {
             let uses_body =
@@ -183,6 +200,12 @@ impl Machine for Smtp {
                 self.body_begun = false;
                 return Step::Ask(Question::AbandonBody);
             }
+            if let Some(parsed) = self.delayed.take() {
+                if let Some(step) = self.obey(parsed, out) {
+                    return step;
+                }
+                continue;
+            }
             let step = match self.phase {
                 Phase::Ready | Phase::Addressed(_) | Phase::Sasl(..) => self.step_line(input, out),
                 Phase::Receiving(_) => self.step_receiving(input, out),
@@ -190,6 +213,7 @@ impl Machine for Smtp {
                 Phase::Closing => Some(Step::Close),
                 // The answer is awaited; the driver does not step meanwhile.
                 Phase::LoggingIn(_)
+                | Phase::Opening(_)
                 | Phase::Judging(..)
                 | Phase::Beginning(..)
                 | Phase::Handing(_)
@@ -205,6 +229,12 @@ impl Machine for Smtp {
         match answer {
             Answer::Login(login) => self.on_login(login, out),
             Answer::Keys(keys) => self.on_keys(keys, out),
+            Answer::Opened => self.on_opened(out),
+            Answer::Delayed(Ok(())) => {}
+            Answer::Delayed(Err(Crowded)) => {
+                self.delayed = None;
+                self.close(reply::TOO_MUCH_JUNK, out);
+            }
             Answer::Recipient(verdict) => self.on_verdict(verdict, out),
             Answer::Begun(begun) => self.on_begun(begun, out),
             Answer::Chunk(taken) => self.on_chunk(taken),

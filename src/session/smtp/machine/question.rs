@@ -9,6 +9,7 @@ use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::mail::dsn::xtext;
 use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
+use crate::session::smtp::delays::Crowded;
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams};
 use crate::session::smtp::received::{Stamp, Trace};
 use crate::state::outcome::Refusal;
@@ -20,6 +21,12 @@ pub enum Question {
     Login(Claim),
     /// What SCRAM goes on with for this login.
     Keys(String),
+    /// What is known of a stranger's mail before it is read is to be asked. Decides over the recipients to come.
+    Open(Box<Arrival>),
+    /// To be answered after so long.
+    Delay {
+        seconds: u64,
+    },
     Recipient {
         path: ForwardPath,
         size: Option<u64>,
@@ -46,6 +53,8 @@ pub enum Question {
 pub enum Answer {
     Login(Result<Authenticated, LoginRefused>),
     Keys(Keys),
+    Opened,
+    Delayed(Result<(), Crowded>),
     Recipient(Result<Verdict, Fault>),
     Begun(Result<Stamp, Fault>),
     Chunk(Result<(), Fault>),
@@ -75,6 +84,8 @@ pub enum Verdict {
     },
     /// The same for a stranger, whose mail is not sent on at the moment.
     Outbound,
+    /// By what is known of the client and the sender.
+    Refused(policy::Refusal),
 }
 
 /// A mail for other servers, as its sender wants it.
@@ -119,6 +130,7 @@ impl Verdict {
     pub fn is_for_good(&self) -> bool {
         match self {
             Self::Unknown | Self::Disabled | Self::AlreadyFull | Self::RelayDenied => true,
+            Self::Refused(refusal) => refusal.code >= 500,
             Self::Accept(_) | Self::Relay { .. } | Self::WouldNotFit | Self::Outbound => false,
         }
     }

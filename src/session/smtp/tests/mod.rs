@@ -4,6 +4,7 @@ mod bounds;
 mod chasquid;
 mod checked;
 mod smuggling;
+mod strangers;
 mod transcripts;
 
 use std::cell::RefCell;
@@ -11,6 +12,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::delays::Crowded;
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::received::Stamp;
 use super::{Flavor, Policy};
@@ -40,6 +42,8 @@ fn policy(flavor: Flavor) -> Policy {
         auth_without_tls: false,
         scram: false,
         checked: false,
+        refuse_early_talk: false,
+        junk_commands_max: None,
         idle_seconds_max: 300,
     }
 }
@@ -68,6 +72,11 @@ struct World {
     body: Option<Vec<u8>>,
     /// Of a mail that is to be judged.
     arrival: Option<Arrival>,
+    /// Of a mail that is to be judged before it is read.
+    opened: Option<Arrival>,
+    /// Pauses, in seconds; and whether no more of them are to be had.
+    delays: Vec<u64>,
+    crowded: bool,
     abandoned: usize,
     mails: Vec<Mail>,
     outgoing: Vec<Outgoing>,
@@ -93,9 +102,18 @@ impl World {
                     _ => Err(LoginRefused::Wrong),
                 })
             }
-            Question::Recipient { path, authenticated, .. } => {
-                Answer::Recipient(verdict(&path, authenticated))
+            Question::Open(arrival) => {
+                self.opened = Some(*arrival);
+                Answer::Opened
             }
+            Question::Delay { seconds } => {
+                self.delays.push(seconds);
+                Answer::Delayed(if self.crowded { Err(Crowded) } else { Ok(()) })
+            }
+            Question::Recipient { path, authenticated, .. } => Answer::Recipient(match self.refusal(&path) {
+                Some(refusal) => Ok(Verdict::Refused(refusal)),
+                None => verdict(&path, authenticated),
+            }),
             Question::BeginBody(arrival) => {
                 assert!(self.body.is_none(), "the body before was neither delivered nor abandoned");
                 self.body = Some(Vec::new());
@@ -124,6 +142,17 @@ impl World {
                 Answer::Abandoned
             }
         }
+    }
+
+    /// By what is known of the mail's sender.
+    fn refusal(&self, path: &ForwardPath) -> Option<policy::Refusal> {
+        let arrival = self.opened.as_ref().filter(|_| *path != ForwardPath::Postmaster)?;
+        let (code, enhanced, text) = match arrival.sender.as_deref() {
+            Some("listed@elsewhere.test") => (554, "5.7.1", "Your address is listed by bl.test"),
+            Some("unsure@elsewhere.test") => (451, "4.4.3", "The DNS does not tell"),
+            _ => return None,
+        };
+        Some(policy::Refusal { code, enhanced, text: text.to_owned() })
     }
 
     fn push(&mut self, bytes: &Bytes) -> Result<(), Fault> {

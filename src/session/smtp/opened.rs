@@ -1,0 +1,55 @@
+//! The mail that a stranger opens: what was asked of it at MAIL, and whether a recipient may be named for it. Kept for one
+//! session; decides nothing by itself.
+
+use tracing::info;
+
+use super::checked::Checks;
+use crate::mail::address::ForwardPath;
+use crate::policy::facts::Opening;
+use crate::policy::gather::opening::{Bounds, Known, Wanted};
+use crate::policy::judge::opening::{Rules, admit};
+use crate::policy::{Arrival, Refusal, Skip};
+use crate::state::directory::Directory;
+
+#[derive(Default)]
+pub struct Opened {
+    known: Known,
+    mail: Option<(Arrival, Opening)>,
+}
+
+impl Opened {
+    /// At MAIL. Takes as long as the bounds of the questions allow.
+    pub async fn ask(&mut self, arrival: Arrival, directory: &Directory, checks: &Checks) {
+        // Whatever comes of this, the mail before is over.
+        self.mail = None;
+        let wanted = Wanted::new(directory);
+        let opening = self.known.ask(&arrival, &wanted, (&checks.dns, Bounds::default())).await;
+        self.mail = Some((arrival, opening));
+    }
+
+    /// At RCPT. `None`: it may be named. `authenticated`: who has logged in is no stranger.
+    pub fn refuse(&self, path: &ForwardPath, authenticated: bool, directory: &Directory) -> Option<Refusal> {
+        let (arrival, opening) = self.mail.as_ref().filter(|_| !authenticated && !is_postmaster(path))?;
+        let refused = admit(opening, &Rules::new(directory), self.let_off(path))?;
+        let Arrival { address, helo, sender, .. } = arrival;
+        let (sender, refusal) = (sender.as_deref().unwrap_or("<>"), &refused.refusal);
+        info!(
+            "{} refuses a mail by {sender:?} to {path} from {address} ({helo}): {} {} {}",
+            refused.rule, refusal.code, refusal.enhanced, refusal.text
+        );
+        Some(refused.refusal)
+    }
+
+    /// What this mail is let off for this recipient.
+    fn let_off(&self, _recipient: &ForwardPath) -> Skip {
+        Skip::default()
+    }
+}
+
+/// RFC 5321 4.5.1: whoever is refused can always ask why.
+fn is_postmaster(path: &ForwardPath) -> bool {
+    match path {
+        ForwardPath::Postmaster => true,
+        ForwardPath::Address(address) => address.local().eq_ignore_ascii_case("postmaster"),
+    }
+}
