@@ -27,6 +27,12 @@ const FALSE_ENDS: &[&str] = &[
     r"x\r\n..\n",
     r"x\r\n\r.\r\n",
     r"x\n..\r\n",
+    r"x\n.\r",
+    r"x\r.\n",
+    r"x\r",
+    r"x\n",
+    r"x\0\n.\0\n",
+    r"x\r\n.\n\r\n",
 ];
 
 /// Lines that look dangerous and are none: only stuffed dots and dots within lines.
@@ -109,4 +115,55 @@ fn chunks_hold_no_bare_line_ends_either() {
             assert_eq!(&player.out[..], b"250 2.0.0 Ok\r\n", "{text:?} split at {split}");
         }
     }
+}
+
+/// The same texts in chunks, and in pipelines with all that is around them: one mail or none, never another's.
+#[test]
+fn no_second_mail_gets_in_by_data_or_bdat_at_any_pace() {
+    let open = "EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\n";
+    for end in FALSE_ENDS.iter().chain(HARMLESS.iter().map(|(sent, _)| sent)) {
+        let hidden = [b"a: b\r\n\r\n", &unescape(end)[..], HIDDEN.as_bytes(), b"smuggled\r\n.\r\n"].concat();
+        let (one, two) = hidden.split_at(hidden.len() / 2);
+        let chunk =
+            |text: &[u8], last: &str| [format!("BDAT {}{last}\r\n", text.len()).as_bytes(), text].concat();
+        let forms = [
+            ("DATA", [b"DATA\r\n", &hidden[..], b".\r\n"].concat()),
+            ("one chunk", chunk(&hidden, " LAST")),
+            ("two chunks", [chunk(one, ""), chunk(two, " LAST")].concat()),
+            ("an empty last chunk", [chunk(&hidden, ""), chunk(b"", " LAST")].concat()),
+        ];
+        for (form, text) in forms {
+            for pace in [Pace::Whole, Pace::ByteByByte] {
+                for checked in [false, true] {
+                    let policy = Policy { checked, ..policy(Flavor::Mx) };
+                    let (mut player, world) = player(policy, false);
+                    player.feed(&[open.as_bytes(), &text, b"QUIT\r\n"].concat(), pace);
+                    let at = format!("{end} {form} {pace:?} checked: {checked}");
+                    let world = world.borrow();
+                    assert!(world.mails.len() <= 1, "{at}: {:?}", world.mails);
+                    let of_another =
+                        |mail: &Mail| mail.accounts != [1] || !mail.text.contains("<a@b.example>");
+                    assert!(!world.mails.iter().any(of_another), "{at}: {:?}", world.mails);
+                    let harmless = HARMLESS.iter().any(|(sent, _)| sent == end);
+                    let whole = world.mails.first().is_some_and(|mail| mail.text.contains("smuggled"));
+                    assert_eq!(!world.mails.is_empty(), harmless, "{at}: taken or refused as a whole");
+                    assert!(world.mails.is_empty() || whole, "{at}");
+                }
+            }
+        }
+    }
+}
+
+/// A stranger who does not wait for 354 is not heard at all.
+#[test]
+fn a_stranger_that_sends_its_text_with_its_envelope_is_refused_before_a_word_of_it() {
+    let policy = Policy { checked: true, refuse_early_talk: true, ..policy(Flavor::Mx) };
+    let (mut player, world) = player(policy, false);
+    player.feed(b"EHLO c.example\r\n", Pace::ByteByByte);
+    player.out.clear();
+    let mail = "MAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\na: b\r\n\r\nx\r\n.\r\n";
+    player.feed(mail.as_bytes(), Pace::Whole);
+    let said: Vec<String> = std::iter::from_fn(|| player.line()).collect();
+    assert!(said[2].starts_with("503 5.5.0") && said.len() == 3 && player.closed, "{said:?}");
+    assert!(world.borrow().mails.is_empty() && world.borrow().body.is_none());
 }
