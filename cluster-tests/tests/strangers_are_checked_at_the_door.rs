@@ -47,7 +47,7 @@ impl Story {
     }
 
     /// What is said at RCPT to a mail of `client` over a connection of its own.
-    fn said(&self, at: usize, client: Ipv4Addr, helo: &str, sender: &str, to: &str) -> String {
+    fn said(&self, at: usize, client: Ipv4Addr, (helo, sender, to): (&str, &str, &str)) -> String {
         let mut smtp = self.greeted(at, client);
         smtp.command(&format!("EHLO {helo}"), "250").expect("a hello is heard");
         smtp.command(&format!("MAIL FROM:<{sender}>"), "250").expect("recipients are judged, not senders");
@@ -60,7 +60,7 @@ impl Story {
     }
 
     fn to_alice(&self, at: usize, client: Ipv4Addr, helo: &str, sender: &str) -> String {
-        self.said(at, client, helo, sender, "alice@example.test")
+        self.said(at, client, (helo, sender, "alice@example.test"))
     }
 
     /// Sets the value on each node in turn, and sees on the other what it does to this client.
@@ -151,7 +151,7 @@ fn postmaster(story: &Story) {
         for (to, code) in
             [("postmaster", "250"), ("postmaster@example.test", "250"), ("nobody@example.test", "554 5.7.1")]
         {
-            let said = story.said(at, LISTED, "mail.good.test", "joe@good.test", to);
+            let said = story.said(at, LISTED, ("mail.good.test", "joe@good.test", to));
             assert!(said.starts_with(code), "{to}: {said}");
         }
     }

@@ -129,8 +129,7 @@ fn delays(policy: Policy, before: &str, lines: &[&str]) -> Vec<u64> {
     for line in lines {
         player.feed(format!("{line}\r\n").as_bytes(), Pace::Whole);
     }
-    let delays = world.borrow().delays.clone();
-    delays
+    world.borrow().delays.clone()
 }
 
 #[test]
