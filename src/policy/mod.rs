@@ -1,6 +1,6 @@
 //! Whether a mail is what it says it is, and what becomes of it.
 //!
-//! [`gather`] asks the DNS and gives [`Facts`]; [`judge`] is pure: facts and rules in, a [`Judgement`] out that names
+//! [`mod@gather`] asks the DNS and gives [`Facts`]; [`mod@judge`] is pure: facts and rules in, a [`Judgement`] out that names
 //! the rule which decided. One file per check in each. What is not known at the moment never refuses a mail for good.
 
 pub mod facts;
