@@ -159,7 +159,7 @@ impl<R: Replica> SmtpBackend<R> {
         let Some(checked) = self.checked.take() else {
             return Err(Fault::Busy("no body is being read".to_owned()));
         };
-        let mut judged = checked.judge(&self.replica.directory(), &self.checks).await?;
+        let mut judged = Box::pin(checked.judge(&self.replica.directory(), &self.checks)).await?;
         let to = match judged.verdict {
             policy::Verdict::Accept => to,
             policy::Verdict::Junk => self.junk_of_each(to).await?,
@@ -328,7 +328,8 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             }
             Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
             Question::Open(arrival) => {
-                self.opened.ask(*arrival, &self.replica.directory(), &self.checks).await;
+                // In a place of its own, as below: a session that asks nothing does not hold the room for it.
+                Box::pin(self.opened.ask(*arrival, &self.replica.directory(), &self.checks)).await;
                 Answer::Opened
             }
             Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
