@@ -125,6 +125,14 @@ impl Resolver {
         }
     }
 
+    /// Those of the family of `like`, which is looked for among them.
+    pub async fn addresses_like(&self, like: IpAddr, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        match like {
+            IpAddr::V4(_) => self.a(host).await,
+            IpAddr::V6(_) => self.aaaa(host).await,
+        }
+    }
+
     /// Each record's strings joined (RFC 7208 3.3, RFC 6376 3.6.2.2).
     pub async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
         let of = |data: &RData| match data {

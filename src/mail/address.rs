@@ -12,8 +12,8 @@ pub const DOMAIN_BYTES_MAX: usize = 255;
 /// With its angle brackets.
 pub const PATH_BYTES_MAX: usize = 256;
 /// RFC 1035 2.3.4, without the dot at the end: what a name that can be looked up may have.
-const NAME_BYTES_MAX: usize = 253;
-const LABEL_BYTES_MAX: usize = 63;
+pub const NAME_BYTES_MAX: usize = 253;
+pub const LABEL_BYTES_MAX: usize = 63;
 
 /// One mailbox: `local@domain`. The parts keep the sender's spelling; [`Address::canonical`] compares.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

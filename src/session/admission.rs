@@ -46,9 +46,7 @@ impl Doors {
         if open.total >= limits.connections_max {
             return Err(Full::Node);
         }
-        if let Some(address) = address {
-            open.count(address, limits)?;
-        }
+        let address = address.map(|address| open.count(address, limits)).transpose()?;
         open.total += 1;
         Ok(Seat { doors: Arc::clone(self), address })
     }
@@ -63,13 +61,15 @@ impl Doors {
 }
 
 impl Open {
-    fn count(&mut self, address: IpAddr, limits: DoorLimits) -> Result<(), Full> {
-        let here = self.by_address.entry(address.to_canonical()).or_default();
+    /// The address under which it is counted.
+    fn count(&mut self, address: IpAddr, limits: DoorLimits) -> Result<IpAddr, Full> {
+        let address = address.to_canonical();
+        let here = self.by_address.entry(address).or_default();
         if *here >= limits.connections_per_address_max {
             return Err(Full::Address);
         }
         *here += 1;
-        Ok(())
+        Ok(address)
     }
 }
 
@@ -77,8 +77,7 @@ impl Seat {
     /// A seat that was taken for nobody is this client's from now on.
     pub fn give_to(&mut self, address: IpAddr, limits: DoorLimits) -> Result<(), Full> {
         debug_assert!(self.address.is_none(), "a seat changes hands once");
-        self.doors.open().count(address, limits)?;
-        self.address = Some(address);
+        self.address = Some(self.doors.open().count(address, limits)?);
         Ok(())
     }
 }
@@ -87,7 +86,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.doors.open();
         open.total -= 1;
-        let Some(address) = self.address.map(|address| address.to_canonical()) else { return };
+        let Some(address) = self.address else { return };
         if let Some(here) = open.by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {

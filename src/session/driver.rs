@@ -430,8 +430,7 @@ where
     }
 }
 
-/// Resolves when the node stops, and also when nobody is left who could say so.
-/// Resolves when the node stops. Cancel-safe.
+/// Resolves when the node stops, and also when nobody is left who could say so. Cancel-safe.
 pub(super) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }

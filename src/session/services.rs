@@ -268,14 +268,14 @@ fn take<R: Replica>(
     let client = if balancer.is_some() { None } else { peer };
     match house.doors.enter(client.map(|client| client.ip()), door_limits(settings)) {
         Ok(seat) => {
-            let (house, listener) = (Arc::clone(house), settings.listener(name));
+            let listener = settings.listener(name);
             let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
             while sessions.try_join_next().is_some() {}
             match balancer {
                 Some(balancer) => {
-                    sessions.spawn(serve_proxied(Arc::clone(&house), listener, socket, (balancer, seat)))
+                    sessions.spawn(serve_proxied(Arc::clone(house), listener, socket, (balancer, seat)))
                 }
-                None => sessions.spawn(serve(Arc::clone(&house), listener, socket, (client, seat))),
+                None => sessions.spawn(serve(Arc::clone(house), listener, socket, (client, seat))),
             };
         }
         Err(full) => turn_away(name, settings.listener(name).tls, full, socket),

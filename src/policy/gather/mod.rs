@@ -60,18 +60,17 @@ pub async fn gather(
         true => Some(spf::ask(dns, arrival, until).await),
         false => None,
     };
-    let mut facts = nothing_known(read, wanted, spf);
     if !wanted.dkim && !wanted.dmarc {
-        return facts;
+        return Facts { spf, ..Facts::default() };
     }
-    let Ok(clients) = dns.clients().await else { return facts };
-    for client in clients.into_iter().take(SERVERS_MAX) {
-        facts = ask(arrival, (read, spf), wanted, (client, until)).await;
-        if !facts.are_open() || Instant::now() >= until {
+    let mut facts = None;
+    for client in dns.clients().await.unwrap_or_default().into_iter().take(SERVERS_MAX) {
+        let found = facts.insert(ask(arrival, (read, spf), wanted, (client, until)).await);
+        if !found.are_open() || Instant::now() >= until {
             break;
         }
     }
-    facts
+    facts.unwrap_or_else(|| nothing_known(read, wanted, spf))
 }
 
 /// What is in the message itself, of one name server.
@@ -96,13 +95,13 @@ async fn ask(
     Facts { spf, dkim: Some(dkim::results(&dkim)), arc: Some(arc), dmarc }
 }
 
-/// Before anybody has answered.
+/// Where there is nobody to ask.
 fn nothing_known(read: &Read, wanted: Wanted, spf: Option<SpfResult>) -> Facts {
     let message = read.message();
     Facts {
         spf,
-        dkim: (wanted.dkim || wanted.dmarc).then(|| dkim::results(&dkim::open(message.as_ref()))),
-        arc: (wanted.dkim || wanted.dmarc).then(|| arc::open(message.as_ref())),
+        dkim: Some(dkim::results(&dkim::open(message.as_ref()))),
+        arc: Some(arc::open(message.as_ref())),
         dmarc: wanted.dmarc.then(|| dmarc::open(message.as_ref())),
     }
 }

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dns::{DnsError, Resolver};
-use crate::mail::address::canonical_domain;
+use crate::mail::address::{LABEL_BYTES_MAX, NAME_BYTES_MAX, canonical_domain};
 use crate::policy::facts::{Arrival, ClientName, Domain, Listed, Opening};
 use crate::state::directory::Directory;
 use crate::state::settings::DNSBL_ZONES_MAX;
@@ -22,9 +22,6 @@ use crate::state::settings::DNSBL_ZONES_MAX;
 pub const NAMES_MAX: usize = 5;
 /// Each list and one's text; the address's names and their addresses; three for HELO, one for the sender's domain.
 pub const QUESTIONS_MAX: usize = DNSBL_ZONES_MAX + 1 + 1 + NAMES_MAX + 3 + 1;
-/// RFC 1035 2.3.4, without the dot at the end.
-const LABEL_BYTES_MAX: usize = 63;
-const NAME_BYTES_MAX: usize = 253;
 /// Of what a list says of an address, as it goes into a reply.
 pub const LIST_TEXT_BYTES_MAX: usize = 200;
 
@@ -214,12 +211,7 @@ async fn client_name(dns: &Resolver, address: IpAddr) -> ClientName {
     };
     let ask = |name: &String| {
         let name = name.clone();
-        async move {
-            match address {
-                IpAddr::V4(_) => dns.a(&name).await,
-                IpAddr::V6(_) => dns.aaaa(&name).await,
-            }
-        }
+        async move { dns.addresses_like(address, &name).await }
     };
     let answers = join_all(names.iter().take(NAMES_MAX).map(ask)).await;
     if answers.iter().flatten().flatten().any(|found| *found == address) {

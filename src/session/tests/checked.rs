@@ -1,19 +1,14 @@
 //! Mail that is judged before it is taken, by a DNS of the tests' own: what gets where, and what nobody gets.
 
 use bytes::Bytes;
-use fixture_dns::Server;
 
 use super::backends::{logins, texts};
 use super::*;
-use crate::dns::{self, Resolver};
 use crate::policy::Arrival;
 use crate::session::driver::Backend;
 use crate::session::smtp::SmtpBackend;
-use crate::session::smtp::checked::Checks;
-use crate::session::smtp::delays::Delays;
 use crate::session::smtp::machine::{Answer, Question};
 use crate::session::smtp::received::Trace;
-use crate::session::smtp::spool::Spool;
 use crate::state::routing::LocalTarget;
 
 const ZONES: &str = "
@@ -22,23 +17,6 @@ const ZONES: &str = "
     _dmarc.bank.test TXT  \"v=DMARC1; p=reject\"
     broken.test      SERVFAIL
 ";
-
-struct House {
-    replica: MemoryReplica,
-    checks: Checks,
-    _dns: Server,
-    _folder: tempfile::TempDir,
-}
-
-fn house() -> House {
-    let (replica, server, folder) = (replica(), Server::start(ZONES), tempfile::tempdir().unwrap());
-    set(&replica, "dns.servers", &server.address().to_string());
-    let bounds = dns::Bounds { attempt_ms_max: 500, lookup_ms_max: 5_000, lookups_max: 64 };
-    let dns = Resolver::new(replica.watch_directory(), bounds);
-    let checks =
-        Checks { dns, spool: Spool::new(folder.path().to_owned(), 1_000_000), delays: Delays::new(1) };
-    House { replica, checks, _dns: server, _folder: folder }
-}
 
 impl House {
     /// Sends to alice and bob, the text in two parts.
@@ -87,7 +65,7 @@ fn refused(answer: Answer) -> (u16, &'static str) {
 
 #[tokio::test]
 async fn a_mail_that_passes_is_kept_with_what_was_found_and_without_what_was_forged() {
-    let house = house();
+    let house = house(ZONES);
     let text = "Authentication-Results: mx.test; dmarc=pass\r\nFrom: a@good.test\r\n\r\nHi.\r\n";
     taken(house.send("a@good.test", text).await);
     let (inbox, junk) = house.kept().await;
@@ -103,7 +81,7 @@ async fn a_mail_that_passes_is_kept_with_what_was_found_and_without_what_was_for
 
 #[tokio::test]
 async fn what_the_rules_distrust_goes_to_junk_is_dropped_or_refused() {
-    let house = house();
+    let house = house(ZONES);
     taken(house.send("a@evil.test", "From: a@evil.test\r\n\r\nHi.\r\n").await);
     let (inbox, junk) = house.kept().await;
     assert_eq!((inbox.len(), junk.len()), (0, 1), "spf.fail is junk by default");
@@ -122,7 +100,7 @@ async fn what_the_rules_distrust_goes_to_junk_is_dropped_or_refused() {
 
 #[tokio::test]
 async fn a_dns_that_fails_never_refuses_for_good() {
-    let house = house();
+    let house = house(ZONES);
     for key in ["spf.fail", "spf.softfail", "dkim.fail", "dmarc.ambiguous", "dmarc.quarantine"] {
         set(&house.replica, key, "reject");
     }
@@ -135,7 +113,7 @@ async fn a_dns_that_fails_never_refuses_for_good() {
 
 #[tokio::test]
 async fn a_large_mail_is_kept_whole_and_what_does_not_fit_the_spool_is_refused_for_now() {
-    let house = house();
+    let house = house(ZONES);
     let text = |length: usize| format!("From: a@good.test\r\n\r\n{}\r\n", "0123456789".repeat(length / 10));
     let large = text(900_000);
     taken(house.send("a@good.test", &large).await);
@@ -151,7 +129,7 @@ async fn a_large_mail_is_kept_whole_and_what_does_not_fit_the_spool_is_refused_f
 
 #[tokio::test]
 async fn a_header_that_cannot_be_read_whole_is_refused() {
-    let house = house();
+    let house = house(ZONES);
     let text = format!("From: a@good.test\r\nX: {}\r\n\r\nHi.\r\n", "x\r\n ".repeat(100_000));
     assert_eq!(refused(house.send("a@good.test", &text).await), (554, "5.6.0"));
 }

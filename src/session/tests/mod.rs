@@ -9,17 +9,41 @@ mod services;
 
 use std::sync::Arc;
 
+use fixture_dns::Server;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
+use super::smtp::checked::Checks;
+use super::smtp::delays::Delays;
+use super::smtp::spool::Spool;
 use super::tls::TlsStore;
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::cluster::replica::Replica;
+use crate::dns::{self, Resolver};
 use crate::mail::ids::AccountId;
 use crate::state::command::{Command, NewUser};
 use crate::state::outcome::Outcome;
 use crate::state::password;
 use crate::state::scram_keys::NewScramKeys;
+
+/// What mail of strangers is judged with, by a DNS of the tests' own.
+struct House {
+    replica: MemoryReplica,
+    checks: Checks,
+    _dns: Server,
+    _folder: tempfile::TempDir,
+}
+
+/// One session at a time may be in a pause, and 1,000,000 octets spooled.
+fn house(zones: &str) -> House {
+    let (replica, server, folder) = (replica(), Server::start(zones), tempfile::tempdir().unwrap());
+    set(&replica, "dns.servers", &server.address().to_string());
+    let bounds = dns::Bounds { attempt_ms_max: 500, lookup_ms_max: 5_000, lookups_max: 64 };
+    let dns = Resolver::new(replica.watch_directory(), bounds);
+    let spool = Spool::new(folder.path().to_owned(), 1_000_000);
+    let checks = Checks { dns, spool, delays: Delays::new(1) };
+    House { replica, checks, _dns: server, _folder: folder }
+}
 
 /// example.test and example.org, with alice and bob, each with the password `secret`.
 fn replica() -> MemoryReplica {

@@ -1,18 +1,13 @@
 //! Mail that is judged before it is read, by a DNS of the tests' own: at each recipient, by the settings of the moment.
 
-use fixture_dns::Server;
-
 use super::backends::logins;
 use super::*;
-use crate::dns::{self, Resolver};
 use crate::mail::address::{Address, ForwardPath};
 use crate::policy::Arrival;
 use crate::session::driver::Backend;
 use crate::session::smtp::SmtpBackend;
-use crate::session::smtp::checked::Checks;
-use crate::session::smtp::delays::{Crowded, Delays};
+use crate::session::smtp::delays::Crowded;
 use crate::session::smtp::machine::{Answer, Question, Verdict};
-use crate::session::smtp::spool::Spool;
 
 const ZONES: &str = "
     2.2.0.192.bl.test       A   127.0.0.2
@@ -25,26 +20,18 @@ const ZONES: &str = "
     2.2.0.192.in-addr.arpa  PTR mail.elsewhere.test
 ";
 
-struct House {
-    replica: MemoryReplica,
-    checks: Checks,
+struct Door {
+    house: House,
     smtp: SmtpBackend<MemoryReplica>,
-    _dns: Server,
-    _folder: tempfile::TempDir,
 }
 
-fn house() -> House {
-    let (replica, server, folder) = (replica(), Server::start(ZONES), tempfile::tempdir().unwrap());
-    set(&replica, "dns.servers", &server.address().to_string());
-    let bounds = dns::Bounds { attempt_ms_max: 500, lookup_ms_max: 5_000, lookups_max: 64 };
-    let dns = Resolver::new(replica.watch_directory(), bounds);
-    let spool = Spool::new(folder.path().to_owned(), 1_000_000);
-    let checks = Checks { dns, spool, delays: Delays::new(1) };
-    let smtp = SmtpBackend::new(replica.clone(), logins(&replica), checks.clone());
-    House { replica, checks, smtp, _dns: server, _folder: folder }
+fn door() -> Door {
+    let house = house(ZONES);
+    let smtp = SmtpBackend::new(house.replica.clone(), logins(&house.replica), house.checks.clone());
+    Door { house, smtp }
 }
 
-impl House {
+impl Door {
     async fn open(&mut self, helo: &str, sender: &str) {
         let (address, helo) = ("192.0.2.2".parse().unwrap(), helo.to_owned());
         let sender = (!sender.is_empty()).then(|| sender.to_owned());
@@ -77,7 +64,7 @@ impl House {
 
 #[tokio::test]
 async fn by_default_names_must_be_full_and_the_senders_domain_must_exist() {
-    let mut house = house();
+    let mut door = door();
     for (helo, sender, expected) in [
         ("mail.good.test", "joe@good.test", "accepted"),
         ("[192.0.2.2]", "", "accepted"),
@@ -88,42 +75,42 @@ async fn by_default_names_must_be_full_and_the_senders_domain_must_exist() {
         ("mail.good.test", "joe@deaf.test", "550 5.1.8"),
         ("mail.good.test", "joe@unsure.test", "451 4.4.3"),
     ] {
-        assert_eq!(house.said(helo, sender).await, expected, "{helo} {sender}");
+        assert_eq!(door.said(helo, sender).await, expected, "{helo} {sender}");
     }
     for key in ["helo.must_be_full", "sender.domain_must_be_full", "sender.domain_must_exist"] {
-        set(&house.replica, key, "false");
+        set(&door.house.replica, key, "false");
     }
     for (helo, sender) in
         [("localhost", "joe@localhost"), ("x.test", "joe@deaf.test"), ("x", "joe@unsure.test")]
     {
-        assert_eq!(house.said(helo, sender).await, "accepted", "{helo} {sender}");
+        assert_eq!(door.said(helo, sender).await, "accepted", "{helo} {sender}");
     }
 }
 
 #[tokio::test]
 async fn what_is_off_by_default_is_obeyed_from_the_next_mail_on() {
-    let mut house = house();
-    assert_eq!(house.said("nowhere.test", "joe@good.test").await, "accepted");
-    set(&house.replica, "helo.must_exist", "true");
-    assert_eq!(house.said("nowhere.test", "joe@good.test").await, "450 4.7.1");
-    assert_eq!(house.said("unsure.test", "joe@good.test").await, "accepted", "unknown is no fault");
+    let mut door = door();
+    assert_eq!(door.said("nowhere.test", "joe@good.test").await, "accepted");
+    set(&door.house.replica, "helo.must_exist", "true");
+    assert_eq!(door.said("nowhere.test", "joe@good.test").await, "450 4.7.1");
+    assert_eq!(door.said("unsure.test", "joe@good.test").await, "accepted", "unknown is no fault");
     for (action, expected) in [("reject", "550 5.7.25"), ("defer", "450 4.7.25"), ("accept", "accepted")] {
-        set(&house.replica, "client.hostname", action);
-        assert_eq!(house.said("mail.good.test", "joe@good.test").await, expected);
+        set(&door.house.replica, "client.hostname", action);
+        assert_eq!(door.said("mail.good.test", "joe@good.test").await, expected);
     }
     for (zones, expected) in
         [("broken.test", "accepted"), ("broken.test\nbl.test", "554 5.7.1"), ("", "accepted")]
     {
-        set(&house.replica, "dnsbl.zones", zones.replace('\n', ",").as_str());
-        assert_eq!(house.said("mail.good.test", "joe@good.test").await, expected, "{zones}");
+        set(&door.house.replica, "dnsbl.zones", zones.replace('\n', ",").as_str());
+        assert_eq!(door.said("mail.good.test", "joe@good.test").await, expected, "{zones}");
     }
 }
 
 #[tokio::test]
 async fn who_is_refused_is_not_told_who_is_here_and_may_write_to_postmaster() {
-    let mut house = house();
-    set(&house.replica, "dnsbl.zones", "bl.test");
-    house.open("localhost", "joe@nowhere.test").await;
+    let mut door = door();
+    set(&door.house.replica, "dnsbl.zones", "bl.test");
+    door.open("localhost", "joe@nowhere.test").await;
     for (to, expected) in [
         ("alice@example.test", "554 5.7.1"),
         ("nobody@example.test", "554 5.7.1"),
@@ -132,26 +119,27 @@ async fn who_is_refused_is_not_told_who_is_here_and_may_write_to_postmaster() {
         ("PostMaster@example.org", "accepted"),
         ("postmaster@elsewhere.example", "RelayDenied"),
     ] {
-        assert_eq!(house.ask(to, false).await, expected, "{to}");
+        assert_eq!(door.ask(to, false).await, expected, "{to}");
     }
-    assert_eq!(house.ask("alice@example.test", true).await, "accepted", "who has logged in is no stranger");
-    house.open("mail.good.test", "joe@good.test").await;
-    assert_eq!(house.ask("nobody@example.test", false).await, "554 5.7.1");
-    set(&house.replica, "dnsbl.zones", "");
-    house.open("mail.good.test", "joe@good.test").await;
-    assert_eq!(house.ask("nobody@example.test", false).await, "Unknown");
+    assert_eq!(door.ask("alice@example.test", true).await, "accepted", "who has logged in is no stranger");
+    door.open("mail.good.test", "joe@good.test").await;
+    assert_eq!(door.ask("nobody@example.test", false).await, "554 5.7.1");
+    set(&door.house.replica, "dnsbl.zones", "");
+    door.open("mail.good.test", "joe@good.test").await;
+    assert_eq!(door.ask("nobody@example.test", false).await, "Unknown");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_a_wait_of_the_session_and_beyond_the_bound_there_is_none() {
-    let mut house = house();
+    let mut door = door();
     let began = tokio::time::Instant::now();
-    let answer = house.smtp.answer(Question::Delay { seconds: 7 }).await;
+    let answer = door.smtp.answer(Question::Delay { seconds: 7 }).await;
     assert!(matches!(answer, Answer::Delayed(Ok(()))));
     assert_eq!(began.elapsed().as_secs(), 7);
-    let mut other = SmtpBackend::new(house.replica.clone(), logins(&house.replica), house.checks.clone());
+    let mut other =
+        SmtpBackend::new(door.house.replica.clone(), logins(&door.house.replica), door.house.checks.clone());
     let both = tokio::join!(
-        house.smtp.answer(Question::Delay { seconds: 3 }),
+        door.smtp.answer(Question::Delay { seconds: 3 }),
         other.answer(Question::Delay { seconds: 3 })
     );
     assert!(matches!(both, (Answer::Delayed(Ok(())), Answer::Delayed(Err(Crowded)))), "{both:?}");

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::record::Malformed;
+use crate::mail::address::NAME_BYTES_MAX;
 
 /// A domain with macros in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +49,6 @@ pub struct Values<'a> {
     /// The client's name by the DNS, where a macro asks for it.
     pub validated: &'a str,
 }
-
-/// RFC 7208 7.3: longer names lose labels on the left.
-const NAME_BYTES_MAX: usize = 253;
 
 impl Spec {
     /// RFC 7208 7.1: ends in a macro, or in a label that a top-level domain could be, behind a dot.
@@ -112,6 +110,7 @@ impl Spec {
         if name.ends_with('.') {
             name.pop();
         }
+        // RFC 7208 7.3: longer names lose labels on the left.
         while name.len() > NAME_BYTES_MAX {
             let Some(dot) = name.find('.') else { break };
             name.drain(..=dot);

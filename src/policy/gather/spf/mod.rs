@@ -16,14 +16,12 @@ use tokio::time::{Instant, timeout_at};
 use self::macros::{Spec, Values};
 use self::record::{Mechanism, Prefixes, Qualifier, Record, is_spf};
 use crate::dns::{DnsError, Resolver};
+use crate::mail::address::{LABEL_BYTES_MAX, NAME_BYTES_MAX};
 use crate::policy::facts::{Arrival, SpfResult};
 
 const TERMS_MAX: u32 = 10;
 const VOID_MAX: u32 = 2;
 const NAMES_MAX: usize = 10;
-/// RFC 1035 3.1.
-const LABEL_BYTES_MAX: usize = 63;
-const NAME_BYTES_MAX: usize = 253;
 
 pub async fn ask(dns: &Resolver, arrival: &Arrival, until: Instant) -> SpfResult {
     let sender = match &arrival.sender {
@@ -167,18 +165,10 @@ impl Asking<'_> {
     }
 
     async fn is_address_of(&mut self, host: &str, prefixes: Prefixes) -> Result<bool, Stop> {
-        let asked = self.addresses(host).await;
+        let asked = self.dns.addresses_like(self.address, host).await;
         let addresses = self.found(asked)?;
         let client = self.address;
         Ok(addresses.into_iter().any(|address| same_network(client, address, prefixes.v4, prefixes.v6)))
-    }
-
-    /// Of the client's family.
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        match self.address {
-            IpAddr::V4(_) => self.dns.a(host).await,
-            IpAddr::V6(_) => self.dns.aaaa(host).await,
-        }
     }
 
     /// RFC 7208 5.5: the client's names that lead back to it. What fails on the way is as if it were not there.
@@ -186,7 +176,8 @@ impl Asking<'_> {
         let names = self.dns.ptr(self.address).await.unwrap_or_default();
         let mut validated = Vec::new();
         for name in names.into_iter().take(NAMES_MAX) {
-            if self.addresses(&name).await.is_ok_and(|addresses| addresses.contains(&self.address)) {
+            let addresses = self.dns.addresses_like(self.address, &name).await;
+            if addresses.is_ok_and(|addresses| addresses.contains(&self.address)) {
                 validated.push(name.to_lowercase());
             }
         }

@@ -56,9 +56,14 @@ impl Smtp {
         Step::Ask(Question::BeginBody(arrival))
     }
 
-    /// `None`: what our users and our own hosts send is not judged.
+    /// What our users and our own hosts send is not judged.
+    fn is_judged(&self) -> bool {
+        self.peer.address.is_some() && self.is_stranger()
+    }
+
+    /// `None`: it is not judged.
     pub(super) fn arrival(&self, envelope: &Envelope) -> Option<Arrival> {
-        let address = self.peer.address.filter(|_| self.is_stranger())?.ip();
+        let address = self.peer.address.filter(|_| self.is_judged())?.ip();
         let sender = match &envelope.from {
             ReversePath::Null => None,
             ReversePath::Address(address) => {
@@ -119,9 +124,9 @@ impl Smtp {
         let trace = trace_fields(&self.policy, &self.peer, hello, (&envelope, &stamp, self.login.is_some()));
         let edit = self.login.as_ref().map(|_| HeaderEdit::new(&stamp, &self.policy.hostname));
         // Our own fields come first; where the checks have a say between them, they wait for it.
-        let (text, trace) = match self.arrival(&envelope) {
-            Some(_) => (BytesMut::new(), Some(trace)),
-            None => (BytesMut::from(trace.with("").as_bytes()), None),
+        let (text, trace) = match self.is_judged() {
+            true => (BytesMut::new(), Some(trace)),
+            false => (BytesMut::from(trace.with("").as_bytes()), None),
         };
         let limits = TextLimits { bytes_max: self.policy.message_bytes_max, hops_max: self.policy.hops_max };
         self.phase = Phase::Receiving(Box::new(Receiving {

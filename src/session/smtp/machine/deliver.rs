@@ -41,9 +41,7 @@ impl Smtp {
             (Flavor::Mx | Flavor::Submission, Ok(results)) => one_reply(&results, reply_of).write(out),
         }
     }
-}
 
-impl Smtp {
     /// Nobody gets it: one reply, whoever asked.
     pub(super) fn on_refused(&mut self, refusal: policy::Refusal, out: &mut BytesMut) {
         let Phase::Delivering(..) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
