@@ -36,7 +36,7 @@ impl Lab {
         Some(Lab::default())
     }
 
-    /// One more address in the namespace, of which clients can come.
+    /// One more address in the namespace, of which clients can come: the names of those in 127.0.0.0/8 no resolver asks for.
     pub fn add_address(&self, address: &str) {
         run("ip", &["address", "add", &format!("{address}/32"), "dev", "lo"], None);
     }

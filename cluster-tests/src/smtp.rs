@@ -35,6 +35,13 @@ impl Smtp {
         Ok(smtp)
     }
 
+    /// The same from this address of our own.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Smtp> {
+        let mut smtp = Smtp::greeted(Some(source), address)?;
+        smtp.command("EHLO client.example.test", "250")?;
+        Ok(smtp)
+    }
+
     /// Greeted, and nothing said yet. `source`: from this address of our own.
     pub fn greeted(source: Option<IpAddr>, address: SocketAddr) -> io::Result<Smtp> {
         let mut smtp = Smtp::ungreeted(source, address)?;

@@ -34,6 +34,7 @@ use crate::session::login::LoginBounds;
 use crate::session::services::{Services, ServicesConfig};
 use crate::session::tls::TlsStore;
 use crate::state::directory::Directory;
+use crate::state::lists::Rule;
 use crate::state::settings::ListenerName;
 use crate::store::files;
 
@@ -165,6 +166,11 @@ impl SharedServices {
         let all = guard.as_ref().map(Services::services).unwrap_or_default();
         let listening = all.into_iter().filter(|service| service.state == ServiceState::Listening);
         listening.map(|service| format!("{}:{}", service.name.key(), service.place)).collect()
+    }
+
+    /// How often the rule was met here.
+    pub fn hits(&self, rule: &Rule) -> u64 {
+        self.lock().as_ref().map_or(0, |services| services.hits(rule))
     }
 
     /// Services that should listen and cannot, each with the reason.

@@ -13,6 +13,7 @@ use crate::cluster::types::Role as ClusterRole;
 use crate::config::Role;
 use crate::mail::ids::NodeId;
 use crate::state::directory::Directory;
+use crate::state::lists::Rule;
 
 /// The operator's wishes, bound to this node.
 #[derive(Clone)]
@@ -57,6 +58,10 @@ impl Operator for Bound {
 
     async fn remove(&self, node: NodeId, lost: bool) -> Result<(), Failure> {
         self.cluster.remove(node, lost).await.map_err(failure)
+    }
+
+    fn hits(&self, rule: &Rule) -> u64 {
+        self.services.hits(rule)
     }
 
     fn shutdown(&self) {

@@ -12,6 +12,7 @@ use crate::admin::status::{Protection, Report};
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::mail::ids::NodeId;
+use crate::state::lists::Rule;
 
 /// An operator that knows one node and can stop it.
 #[derive(Clone)]
@@ -53,6 +54,10 @@ impl Operator for Alone {
 
     async fn remove(&self, _node: NodeId, _lost: bool) -> Result<(), Failure> {
         Err(Failure::refused("no others here"))
+    }
+
+    fn hits(&self, rule: &Rule) -> u64 {
+        self.services.hits(rule)
     }
 
     fn shutdown(&self) {

@@ -6,7 +6,9 @@
 pub mod facts;
 pub mod forged;
 pub mod gather;
+pub mod hits;
 pub mod judge;
+pub mod lists;
 pub mod results;
 pub mod skip;
 

@@ -26,13 +26,16 @@ use super::proxied;
 use super::reading::ReadingRoom;
 use super::smtp::checked::Checks;
 use super::smtp::delays::Delays;
+use super::smtp::listed::Listed;
 use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
 use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
 use crate::dns::Resolver;
+use crate::policy::hits::Hits;
 use crate::state::directory::Directory;
+use crate::state::lists::Rule;
 use crate::state::settings::{ListenerName, ListenerSettings, Settings, TlsMode};
 
 /// What this box knows of its services; everything else is a replicated setting.
@@ -59,6 +62,7 @@ pub struct Services {
     ports: Arc<Mutex<Ports>>,
     local: Option<LocalDoor>,
     doors: Arc<Doors>,
+    hits: Arc<Hits>,
     stop: watch::Sender<bool>,
     follower: AbortHandle,
     sessions: Arc<Mutex<JoinSet<()>>>,
@@ -89,6 +93,7 @@ impl Services {
         let doors = Arc::new(Doors::default());
         let sessions = Arc::new(Mutex::new(JoinSet::new()));
         let logins = Arc::new(Logins::new(replica.clone(), config.logins));
+        let hits = Arc::new(Hits::default());
         let house = Arc::new(House {
             directory: replica.watch_directory(),
             replica,
@@ -98,6 +103,7 @@ impl Services {
                 spool: Spool::new(config.spool.clone(), SPOOL_BYTES_MAX),
                 delays: Delays::default(),
             },
+            hits: Arc::clone(&hits),
             summaries: Arc::new(SummaryCache::new()),
             reading: Arc::default(),
             config,
@@ -110,7 +116,7 @@ impl Services {
         reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
         let local = house.config.lmtp_socket.clone().map(|socket| open_local(socket, &house));
         let follower = tokio::spawn(follow(Arc::clone(&ports), house)).abort_handle();
-        Self { ports, local, doors, stop, follower, sessions }
+        Self { ports, local, doors, hits, stop, follower, sessions }
     }
 
     /// Every service, its place and state, in the settings' order; the unix socket last.
@@ -127,6 +133,11 @@ impl Services {
             state: door.status.get(),
         };
         ports.iter().map(on_port).chain(self.local.iter().map(on_socket)).collect()
+    }
+
+    /// How often this rule was met here since the services started.
+    pub fn hits(&self, rule: &Rule) -> u64 {
+        self.hits.of(rule)
     }
 
     /// Connections open now.
@@ -171,6 +182,7 @@ struct House<R> {
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
     checks: Checks,
+    hits: Arc<Hits>,
     summaries: Arc<SummaryCache>,
     reading: Arc<ReadingRoom>,
     config: ServicesConfig,
@@ -358,7 +370,10 @@ async fn serve<R: Replica>(
             let client = (address.map(|address| address.ip()), offered);
             let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, client);
             let machine = Smtp::new(policy, peer);
-            let backend = SmtpBackend::new(replica, logins, house.checks.clone());
+            // What a front end hands over came from somebody else's address.
+            let listed = client.0.filter(|_| listener.name != ListenerName::Lmtp);
+            let backend = SmtpBackend::new(replica, logins, house.checks.clone())
+                .listed(Listed::new(listed, Arc::clone(&house.hits)));
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {

@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
 use super::scram_keys::NewScramKeys;
 use crate::mail::flags::NamedFlags;
@@ -198,6 +199,16 @@ pub enum Command {
     SteerQueue {
         messages: Vec<QueueId>,
         steering: Steering,
+    },
+    // The lists of rules.
+    AddRule(Box<NewRule>),
+    RemoveRule {
+        name: String,
+    },
+    /// Before that rule; `None`: behind all.
+    MoveRule {
+        name: String,
+        before: Option<String>,
     },
 }
 

@@ -21,6 +21,8 @@ pub const ACCOUNT: u8 = 0x12;
 pub const ALIAS: u8 = 0x13;
 pub const SETTING: u8 = 0x14;
 pub const SCRAM: u8 = 0x15;
+pub const RULE: u8 = 0x16;
+pub const RULES: u8 = 0x17;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -122,6 +124,15 @@ pub fn alias(address: &str) -> Span {
 
 pub fn setting(name: &str) -> Vec<u8> {
     key(SETTING, &[name.as_bytes()])
+}
+
+pub fn rule(name: &str) -> Vec<u8> {
+    key(RULE, &[name.as_bytes()])
+}
+
+/// How many there are.
+pub fn rules() -> Vec<u8> {
+    vec![RULES]
 }
 
 pub fn mailbox(mailbox: MailboxId) -> Vec<u8> {

@@ -4,6 +4,7 @@
 use super::acl::ANYONE;
 use super::command::{Command, NewUser, SetAcl};
 use super::directory::Directory;
+use super::lists;
 use super::outcome::Refusal;
 use super::routing;
 use super::settings;
@@ -45,6 +46,9 @@ pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refus
         },
         Command::SetAcl(set) => {
             Command::SetAcl(SetAcl { identifier: identifier(&set.identifier, directory), ..set })
+        }
+        Command::AddRule(rule) => {
+            Command::AddRule(Box::new(lists::canonical(*rule).map_err(Refusal::Invalid)?))
         }
         other => other,
     })

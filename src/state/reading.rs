@@ -8,13 +8,14 @@ use super::acl::{ANYONE, Acl, Grantee};
 use super::codec::{self, Record};
 use super::directory::{Directory, User};
 use super::keys::{self, Span};
+use super::lists::{Lists, Rule};
 use super::namespace::{self, Place};
 use super::record::{MailboxRecord, Quota, ReplicaRecord};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::stored::{
     AccountRow, AliasPartRow, BodyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
-    Retired, RetiredRow, ScramRow, SettingRow, StandInRow, UserRow,
+    Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -217,6 +218,12 @@ impl Directory {
         visit::<SettingRow>(rows, &keys::table(keys::SETTING), |key, row| {
             directory.settings.insert(text(key), row.value);
         })?;
+        let mut rules = Vec::new();
+        visit::<RuleRow>(rows, &keys::table(keys::RULE), |key, row| {
+            let RuleRow { order, kind, pattern, action, created } = row;
+            rules.push(Rule { name: text(key), order, kind, pattern, action, created });
+        })?;
+        directory.lists = Arc::new(Lists::new(rules));
         Ok(directory)
     }
 }

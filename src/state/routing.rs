@@ -230,7 +230,7 @@ mod tests {
             users: users.iter().enumerate().map(user).collect(),
             aliases: aliases.iter().map(alias).collect(),
             settings: settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-            stand_in_secret: None,
+            ..Directory::default()
         }
     }
 

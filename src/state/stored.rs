@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::command::{SpecialUse, UidSet};
+use super::lists::{RuleAction, RuleKind};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
 use crate::mail::dsn::{Notify, Ret};
@@ -105,6 +106,23 @@ pub struct AliasPartRow {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SettingRow {
     pub value: String,
+}
+
+/// A rule of the lists, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RuleRow {
+    pub order: u64,
+    pub kind: RuleKind,
+    pub pattern: String,
+    pub action: RuleAction,
+    pub created: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct RulesRow {
+    pub rules: u32,
+    /// Of a rule that was put behind all others; none has a higher one.
+    pub last_order: u64,
 }
 
 /// A mailbox without its keywords, which would outgrow the row and are seldom read.

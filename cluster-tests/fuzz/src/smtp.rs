@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use pollux::cluster::replica::Fault;
-use pollux::mail::address::ForwardPath;
+use pollux::mail::address::{ForwardPath, ReversePath};
 use pollux::mail::ids::{AccountId, Timestamp};
 use pollux::session::machine::Peer;
 use pollux::session::smtp::body::TEXT_LINE_BYTES_MAX;
+use pollux::session::smtp::listed::Opening;
 use pollux::session::smtp::machine::{Answer, Question, Verdict};
 use pollux::session::smtp::received::Stamp;
 use pollux::session::smtp::{Flavor, Policy, Smtp};
@@ -84,7 +85,8 @@ impl World {
         match question {
             Question::Keys(login) => Answer::Keys(house::keys(&login)),
             Question::Login(claim) => Answer::Login(house::login(&claim)),
-            Question::Open(_) | Question::Delay { .. } => panic!("asked of strangers alone"),
+            Question::Delay { .. } => panic!("asked of strangers alone"),
+            Question::Sender { from, .. } => Answer::Sender(opening(&from)),
             Question::Recipient { path, .. } => Answer::Recipient(verdict(&path)),
             Question::BeginBody(_) => {
                 assert!(self.body.is_none(), "the body before was neither delivered nor given up");
@@ -119,6 +121,16 @@ impl World {
         let fault = body.windows(10).rev().take(bytes.len() + 10).any(|part| part == b"DISK-FAULT");
         if fault { Err(Fault::Disk("full".into())) } else { Ok(()) }
     }
+}
+
+fn opening(from: &ReversePath) -> Result<Opening, Fault> {
+    let ReversePath::Address(from) = from else { return Ok(Opening::Stranger) };
+    Ok(match from.local() {
+        "trusted" => Opening::Trusted,
+        "unsure" => Opening::Unsure,
+        "fault" => return Err(Fault::NoQuorum),
+        _ => Opening::Stranger,
+    })
 }
 
 fn verdict(path: &ForwardPath) -> Result<Verdict, Fault> {

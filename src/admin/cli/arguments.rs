@@ -320,4 +320,60 @@ pub enum Policy {
     Import {
         file: PathBuf,
     },
+    /// Whom to refuse, to trust, to let send on
+    #[command(subcommand)]
+    Rule(RuleCommand),
 }
+
+#[derive(Debug, Subcommand)]
+pub enum RuleCommand {
+    /// Add a rule, behind all others or before one
+    #[command(after_help = RULE_HELP)]
+    Add {
+        /// A name of your choice
+        name: String,
+        /// What the pattern is held against
+        #[arg(value_parser = ["sender", "recipient", "ip", "mask", "domain", "client"])]
+        kind: String,
+        pattern: String,
+        #[arg(value_parser = ["discard", "reject", "allow", "refuse", "relay"])]
+        action: String,
+        /// The rule that it is to stand before
+        #[arg(long, value_name = "RULE")]
+        before: Option<String>,
+    },
+    /// The rules in their order
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Remove {
+        name: String,
+    },
+    /// Put a rule elsewhere in the order
+    #[command(group = clap::ArgGroup::new("place").required(true))]
+    Move {
+        name: String,
+        /// The rule that it is to stand before
+        #[arg(long, value_name = "RULE", group = "place")]
+        before: Option<String>,
+        /// Behind all others
+        #[arg(long, group = "place")]
+        last: bool,
+    },
+}
+
+const RULE_HELP: &str = "\
+Kinds and patterns:
+  sender     a@example.com; to keep out, @example.com as well
+  recipient  a@example.com
+  ip         192.0.2.1
+  mask       192.0.2.  192.0.2.21-24  192.0.2.0/24  2001:db8::/32  10.0.0.5/255.0.0.255
+  domain     example.com, of the sender
+  client     as ip and mask, and a host name: mx.example.com
+Actions:
+  discard, reject  blacklist: sender, recipient, ip, mask
+  allow            whitelist: sender, recipient, ip, mask, domain; what it lets off: whitelist.KIND.skips
+  refuse           the manual reject list: sender; no whitelist helps against it
+  relay            client: sends without a login, to other servers too
+For a client, a sender, a recipient the first rule that names it decides.";

@@ -135,6 +135,7 @@ fn policy_request(policy: Policy) -> Result<(Request, Form), Problem> {
             let changes = words::policy_file(&text).map_err(|problem| format!("{name}: {problem}"))?;
             (Request::PolicySet { changes }, Form::Done)
         }
+        Policy::Rule(_) => return Err("rules are asked for elsewhere".to_owned()),
     })
 }
 

@@ -5,6 +5,7 @@ mod ask;
 pub mod found;
 pub mod identity;
 mod queue;
+mod rules;
 mod show;
 pub mod words;
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use self::arguments::{Arguments, Command, Place};
+use self::arguments::{Arguments, Command, Place, Policy};
 use crate::admin::demo;
 use crate::config::Config;
 use crate::node;
@@ -48,6 +49,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Serve => node::serve(load(&place)?)?,
         Command::Demo(arguments) => return Ok(demo::run(arguments)),
         Command::Check { json } => return ask::check(&place, json),
+        Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         other => ask::ask(&place, other)?,
     }
@@ -146,6 +148,11 @@ mod tests {
             "pollux policy unset smtp.port",
             "pollux policy export",
             "pollux policy import -",
+            "pollux policy rule add partner mask 192.0.2.0/24 allow --before spam",
+            "pollux policy rule list --json",
+            "pollux policy rule remove partner",
+            "pollux policy rule move partner --before spam",
+            "pollux policy rule move partner --last",
             "pollux check --json",
             "pollux queue list --sender alice --recipient bob --host example.com --older-than 2h --limit 5 --json",
             "pollux queue show 7 --json",
@@ -169,6 +176,8 @@ mod tests {
             ("pollux join --dir D", "--token <TOKEN>"),
             ("pollux alias add info", "<TARGETS>"),
             ("pollux user set bob --enable --disable", "cannot be used with"),
+            ("pollux policy rule add x cook a.test allow", "invalid value 'cook'"),
+            ("pollux policy rule move x", "--before <RULE>"),
             ("pollux init --dir D --role cook", "invalid value 'cook'"),
         ] {
             let text = usage_line(&parse(line).unwrap_err());

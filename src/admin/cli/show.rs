@@ -46,10 +46,13 @@ fn text(object: &Value, key: &str) -> String {
 
 /// One line an item, cells in columns.
 fn lines(answer: &Value, cells: impl Fn(&Value) -> Vec<String>) -> String {
-    let rows: Vec<Vec<String>> = items(answer).map(cells).collect();
+    columns(&items(answer).map(cells).collect::<Vec<_>>())
+}
+
+pub fn columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let count = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..count).map(width).collect();
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())

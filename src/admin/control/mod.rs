@@ -9,6 +9,7 @@ pub mod plan;
 pub mod policy;
 pub mod queue;
 pub mod request;
+pub mod rules;
 pub mod server;
 #[cfg(test)]
 mod tests;

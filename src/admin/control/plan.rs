@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::policy;
 use super::queue::Wish;
 use super::request::{Failure, QueueSteering, Quota, Request};
+use super::rules;
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
 use crate::mail::ids::{AccountId, QueueId};
@@ -34,6 +35,10 @@ pub enum Plan {
         shown: Value,
     },
     Queue(Wish),
+    /// Rules, and how often each was met here.
+    Rules {
+        after: Option<u64>,
+    },
     Operate(Operation),
 }
 
@@ -74,6 +79,10 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::PolicyList => Ok(policy::list(directory)),
         Request::PolicyShow { key } => policy::show(&key, directory),
         Request::PolicySet { changes } => policy::set(&changes, directory),
+        Request::RuleAdd { rule } => rules::add(rule, directory),
+        Request::RuleRemove { name } => rules::remove(&name, directory),
+        Request::RuleMove { name, before } => rules::move_to(&name, before.as_deref(), directory),
+        Request::RuleList { after } => Ok(Plan::Rules { after }),
         Request::QueueList { filter, after } => {
             Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))
         }

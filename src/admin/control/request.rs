@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rules::WantedRule;
 use crate::config::Role;
 use crate::state::scram_keys::NewScramKeys;
 
@@ -97,6 +98,22 @@ pub enum Request {
     /// All or nothing; `None` goes back to the default.
     PolicySet {
         changes: Vec<(String, Option<String>)>,
+    },
+
+    RuleAdd {
+        rule: WantedRule,
+    },
+    RuleRemove {
+        name: String,
+    },
+    /// Before that rule, else behind all.
+    RuleMove {
+        name: String,
+        before: Option<String>,
+    },
+    /// Some rules of the lists, in their order, behind the one of order `after`.
+    RuleList {
+        after: Option<u64>,
     },
 
     /// Some mails of the outbound queue, oldest first, behind `after`.

@@ -17,11 +17,13 @@ use tokio::time::timeout;
 use super::plan::{Operation, Plan, needs_directory, plan};
 use super::queue;
 use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
+use super::rules;
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::mail::ids::NodeId;
+use crate::state::lists::Rule;
 use crate::state::outcome::Outcome;
 use crate::store::files;
 
@@ -40,6 +42,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn join_token(&self, role: Role, ttl_ms: u64) -> impl Future<Output = Result<String, Failure>> + Send;
     fn transfer(&self, to: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// How often the rule was met on this node since it started.
+    fn hits(&self, rule: &Rule) -> u64;
     /// Begins the orderly stop and returns at once.
     fn shutdown(&self);
 }
@@ -187,6 +191,7 @@ async fn answer<R: Replica, O: Operator>(
             }
             Ok(json!({ "done": done }))
         }
+        Plan::Rules { after } => Ok(rules::list(after, &replica.directory(), |rule| operator.hits(rule))),
         Plan::Queue(wish) => queue::answer(wish, replica).await,
         Plan::Operate(operation) => operate(operation, operator).await,
     }

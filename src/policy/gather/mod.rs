@@ -7,6 +7,7 @@
 mod arc;
 mod dkim;
 mod dmarc;
+mod host;
 pub mod opening;
 mod reading;
 mod spf;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use mail_auth::MessageAuthenticator;
 use tokio::time::Instant;
 
+pub use self::host::{HOST_NAMES_MAX, verified};
 pub use self::reading::{HEAD_BYTES_MAX, Read, Reading};
 use super::facts::{Arrival, Facts, SpfResult};
 use crate::dns::{Client, Resolver};

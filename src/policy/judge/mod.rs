@@ -11,6 +11,7 @@ mod spf;
 mod tests;
 
 use super::facts::Facts;
+use super::skip::Skip;
 use crate::state::directory::Directory;
 
 /// What is done, and the setting that says so.
@@ -62,6 +63,8 @@ pub struct Rules {
     pub dmarc_ambiguous: Action,
     /// Domains whose ARC seal outweighs a failure of DMARC.
     pub arc_trusted: Vec<String>,
+    /// Checks that have no say.
+    pub skip: Skip,
 }
 
 impl Rules {
@@ -78,7 +81,13 @@ impl Rules {
             dmarc_temporary: action(DMARC_TEMPORARY),
             dmarc_ambiguous: action(DMARC_AMBIGUOUS),
             arc_trusted: settings.arc_trusted_sealers(),
+            skip: Skip::default(),
         }
+    }
+
+    /// The same for a mail that is let off some checks.
+    pub fn without(self, skip: Skip) -> Self {
+        Self { skip, ..self }
     }
 }
 
@@ -124,7 +133,12 @@ struct Enhanced {
 
 /// What becomes of the mail.
 pub fn judge(facts: &Facts, rules: &Rules) -> Judgement {
-    let opinions = [spf::opinion(facts, rules), dkim::opinion(facts, rules), dmarc::opinion(facts, rules)];
+    let Skip { spf, dkim, dmarc, dnsbl: _, antivirus: _ } = rules.skip;
+    let opinions = [
+        spf::opinion(facts, rules).filter(|_| !spf),
+        dkim::opinion(facts, rules).filter(|_| !dkim),
+        dmarc::opinion(facts, rules).filter(|_| !dmarc),
+    ];
     let mut decided = Judgement { verdict: Verdict::Accept, rule: "" };
     for opinion in opinions.into_iter().flatten() {
         if weight(&opinion.verdict) > weight(&decided.verdict) {

@@ -140,6 +140,29 @@ fn the_most_severe_opinion_decides_the_first_of_equals() {
 }
 
 #[test]
+fn what_a_mail_is_let_off_does_not_decide_and_all_else_does() {
+    let mut facts = claimed(DmarcResult::Fail, DmarcPolicy::Reject);
+    facts.spf = Some(SpfResult::Fail);
+    facts.dkim = Some(vec![dkim(DkimResult::Fail)]);
+    let strict = Rules { spf_fail: Action::Defer, dkim_fail: Action::Discard, ..rules() };
+    let (spf, dkim, dmarc) = (
+        Skip { spf: true, ..Skip::default() },
+        Skip { dkim: true, ..Skip::default() },
+        Skip { dmarc: true, ..Skip::default() },
+    );
+    for (skip, expected) in [
+        (Skip { dnsbl: true, antivirus: true, ..Skip::default() }, "550 5.7.26 dmarc.reject"),
+        (spf.or(dkim), "550 5.7.26 dmarc.reject"),
+        (dmarc, "451 4.7.23 spf.fail"),
+        (dmarc.or(spf), "discard dkim.fail"),
+        (dmarc.or(dkim), "451 4.7.23 spf.fail"),
+        (dmarc.or(dkim).or(spf), "accept"),
+    ] {
+        assert_eq!(said(&facts, &strict.clone().without(skip)), expected, "{skip:?}");
+    }
+}
+
+#[test]
 fn a_trusted_sealer_outweighs_dmarc_and_nobody_else_does() {
     let mut facts = claimed(DmarcResult::Fail, DmarcPolicy::Reject);
     let (arc_trusted, dmarc_temporary) = (vec!["lists.test".to_owned()], Action::Defer);

@@ -111,6 +111,9 @@ impl Core {
             | Command::EndLease { .. }
             | Command::ReportDelivery(_)
             | Command::SteerQueue { .. }
+            | Command::AddRule(_)
+            | Command::RemoveRule { .. }
+            | Command::MoveRule { .. }
             | Command::AddReplica { .. }
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }

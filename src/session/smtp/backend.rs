@@ -9,11 +9,12 @@ use tracing::{info, warn};
 
 use super::checked::{self, Checked, Checks};
 use super::envelope::RcptParams;
+use super::listed::{Listed, Opening};
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::opened::Opened;
 use super::received::{Stamp, Trace};
 use crate::cluster::replica::{Fault, Placing, Replica};
-use crate::mail::address::{Address, ForwardPath};
+use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::policy::{self, Arrival};
@@ -35,11 +36,35 @@ pub struct SmtpBackend<R: Replica> {
     checked: Option<Checked>,
     opened: Opened,
     who: Option<Authenticated>,
+    listed: Listed,
 }
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
-        Self { replica, logins, checks, placing: None, checked: None, opened: Opened::default(), who: None }
+        let (opened, listed) = (Opened::default(), Listed::default());
+        Self { replica, logins, checks, placing: None, checked: None, opened, who: None, listed }
+    }
+
+    /// The same, of a client that the lists speak of.
+    pub fn listed(self, listed: Listed) -> Self {
+        Self { listed, ..self }
+    }
+
+    /// As for recipients: who is refused for good is looked up once more.
+    async fn sender(&mut self, from: &ReversePath, authenticated: bool) -> Result<Opening, Fault> {
+        if authenticated {
+            self.listed.user();
+            return Ok(Opening::Stranger);
+        }
+        let mut directory = self.replica.directory();
+        let mut opening = self.listed.mail(from, &directory, &self.checks.dns).await;
+        if matches!(opening, Opening::Refused(_)) {
+            self.replica.refresh().await?;
+            directory = self.replica.directory();
+            opening = self.listed.mail(from, &directory, &self.checks.dns).await;
+        }
+        self.listed.note(&directory);
+        Ok(opening)
     }
 
     /// What is refused for good is looked up once more, in rows that are current: a node that is a moment or a cut
@@ -51,19 +76,52 @@ impl<R: Replica> SmtpBackend<R> {
         authenticated: bool,
     ) -> Result<Verdict, Fault> {
         // First: who is not let in is not told who is here.
-        if let Some(refusal) = self.opened.refuse(path, authenticated, &self.replica.directory()) {
+        if let Some(refusal) = self.kept_out(path, authenticated).await? {
             return Ok(Verdict::Refused(refusal));
         }
-        let verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
-        if !verdict.is_for_good() {
-            return Ok(verdict);
+        let mut verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
+        if verdict.is_for_good() {
+            self.replica.refresh().await?;
+            verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
         }
-        self.replica.refresh().await?;
-        self.recipient_by_these_rows(path, size, authenticated).await
+        self.listed.note_recipient(path, &verdict, &self.replica.directory());
+        Ok(verdict)
+    }
+
+    /// By what the DNS told of the client and the names it gives.
+    async fn kept_out(
+        &mut self,
+        path: &ForwardPath,
+        authenticated: bool,
+    ) -> Result<Option<policy::Refusal>, Fault> {
+        let refuse = |here: &Self| {
+            let directory = here.replica.directory();
+            here.opened.refuse(path, here.listed.skip_of(path, &directory), &directory)
+        };
+        if authenticated {
+            return Ok(None);
+        }
+        match refuse(self) {
+            Some(refusal) if refusal.code >= 500 => {
+                self.replica.refresh().await?;
+                Ok(refuse(self))
+            }
+            refusal => Ok(refusal),
+        }
+    }
+
+    async fn recipient_by_these_rows(
+        &mut self,
+        path: &ForwardPath,
+        size: Option<u64>,
+        authenticated: bool,
+    ) -> Result<Verdict, Fault> {
+        let verdict = self.recipient_without_lists(path, size, authenticated).await?;
+        Ok(self.listed.recipient(path, verdict, &self.replica.directory()))
     }
 
     // `&mut self` here and below though nothing changes: a placing need not be `Sync`.
-    async fn recipient_by_these_rows(
+    async fn recipient_without_lists(
         &mut self,
         path: &ForwardPath,
         size: Option<u64>,
@@ -155,11 +213,17 @@ impl<R: Replica> SmtpBackend<R> {
         (to, outgoing): (Vec<Vec<LocalTarget>>, Option<Outgoing>),
         trace: &Trace,
     ) -> Result<Answer, Fault> {
+        if is_for_nobody(&to, outgoing.as_ref()) {
+            self.checked = None;
+            return Ok(Answer::Delivered(Ok(vec![Ok(()); to.len()])));
+        }
         self.push(last).await?;
         let Some(checked) = self.checked.take() else {
             return Err(Fault::Busy("no body is being read".to_owned()));
         };
-        let mut judged = Box::pin(checked.judge(&self.replica.directory(), &self.checks)).await?;
+        let directory = self.replica.directory();
+        let judging = checked.judge((&directory, self.listed.skip()), &self.checks);
+        let mut judged = Box::pin(judging).await?;
         let to = match judged.verdict {
             policy::Verdict::Accept => to,
             policy::Verdict::Junk => self.junk_of_each(to).await?,
@@ -192,6 +256,10 @@ impl<R: Replica> SmtpBackend<R> {
         to: Vec<Vec<LocalTarget>>,
         outgoing: Option<Outgoing>,
     ) -> Result<Vec<Result<(), Refusal>>, Fault> {
+        if is_for_nobody(&to, outgoing.as_ref()) {
+            self.placing = None;
+            return Ok(vec![Ok(()); to.len()]);
+        }
         if !last.is_empty() {
             self.push(last).await?;
         }
@@ -295,6 +363,11 @@ impl FanOut {
     }
 }
 
+/// The lists drop it for each of its recipients.
+fn is_for_nobody(to: &[Vec<LocalTarget>], outgoing: Option<&Outgoing>) -> bool {
+    outgoing.is_none() && !to.is_empty() && to.iter().all(Vec::is_empty)
+}
+
 fn user_of(directory: &Directory, account: AccountId) -> Option<&Arc<User>> {
     directory.users.values().find(|user| user.account == account)
 }
@@ -327,12 +400,16 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 Answer::Login(login)
             }
             Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
-            Question::Open(arrival) => {
-                // In a place of its own, as below: a session that asks nothing does not hold the room for it.
-                Box::pin(self.opened.ask(*arrival, &self.replica.directory(), &self.checks)).await;
-                Answer::Opened
-            }
             Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
+            Question::Sender { from, authenticated, arrival } => {
+                let opening = self.sender(&from, authenticated).await;
+                // Who is kept out, or let send on, is asked nothing more.
+                let goes_on = matches!(opening, Ok(Opening::Stranger | Opening::Unsure));
+                let arrival = arrival.filter(|_| goes_on).map(|arrival| *arrival);
+                // In a place of its own, as below: a session that asks nothing does not hold the room for it.
+                Box::pin(self.opened.ask(arrival, &self.replica.directory(), &self.checks)).await;
+                Answer::Sender(log_fault("looking up a sender", opening))
+            }
             Question::Recipient { path, size, authenticated } => {
                 let verdict = self.recipient(&path, size, authenticated).await;
                 Answer::Recipient(log_fault("looking up a recipient", verdict))

@@ -10,7 +10,7 @@ use super::spool::{Spool, Spooled};
 use crate::cluster::replica::Fault;
 use crate::dns::Resolver;
 use crate::policy::gather::{Bounds, HEAD_BYTES_MAX, Wanted};
-use crate::policy::{Arrival, Facts, Reading, Refusal, Rules, Verdict, gather, judge, results};
+use crate::policy::{Arrival, Facts, Reading, Refusal, Rules, Skip, Verdict, gather, judge, results};
 use crate::state::directory::Directory;
 
 /// What checks need. Cheap to clone.
@@ -58,7 +58,11 @@ impl Checked {
     }
 
     /// Asks and judges. Takes as long as the bounds of the questions allow.
-    pub async fn judge(self, directory: &Directory, checks: &Checks) -> Result<Judged, Fault> {
+    pub async fn judge(
+        self,
+        (directory, skip): (&Directory, Skip),
+        checks: &Checks,
+    ) -> Result<Judged, Fault> {
         let Self { arrival, reading, mut spooled, head_too_long } = self;
         if head_too_long {
             let verdict = Verdict::Refuse(Refusal {
@@ -77,7 +81,7 @@ impl Checked {
             dmarc: settings.dmarc_verify(),
         };
         let facts: Facts = gather(&arrival, &read, wanted, (&checks.dns, Bounds::default())).await;
-        let judgement = judge(&facts, &Rules::new(directory));
+        let judgement = judge(&facts, &Rules::new(directory).without(skip));
         if judgement.verdict != Verdict::Accept {
             let Arrival { address, sender, .. } = &arrival;
             let sender = sender.as_deref().unwrap_or("<>");

@@ -9,6 +9,8 @@ pub struct Envelope {
     pub from: ReversePath,
     pub params: MailParams,
     pub to: Vec<Recipient>,
+    /// Its client sends without a login, as a user would with one.
+    pub trusted: bool,
 }
 
 /// Parameters of MAIL (RFC 1870, 6152, 6531, 3461, 4954).

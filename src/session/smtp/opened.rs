@@ -18,19 +18,20 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// At MAIL. Takes as long as the bounds of the questions allow.
-    pub async fn ask(&mut self, arrival: Arrival, directory: &Directory, checks: &Checks) {
+    /// At MAIL; `None`: there is nothing to ask of this one. Takes as long as the bounds of the questions allow.
+    pub async fn ask(&mut self, arrival: Option<Arrival>, directory: &Directory, checks: &Checks) {
         // Whatever comes of this, the mail before is over.
         self.mail = None;
+        let Some(arrival) = arrival else { return };
         let wanted = Wanted::new(directory);
         let opening = self.known.ask(&arrival, &wanted, (&checks.dns, Bounds::default())).await;
         self.mail = Some((arrival, opening));
     }
 
-    /// At RCPT. `None`: it may be named. `authenticated`: who has logged in is no stranger.
-    pub fn refuse(&self, path: &ForwardPath, authenticated: bool, directory: &Directory) -> Option<Refusal> {
-        let (arrival, opening) = self.mail.as_ref().filter(|_| !authenticated && !is_postmaster(path))?;
-        let refused = admit(opening, &Rules::new(directory), self.let_off(path))?;
+    /// At RCPT. `None`: it may be named. `skip`: what the mail is let off for this recipient.
+    pub fn refuse(&self, path: &ForwardPath, skip: Skip, directory: &Directory) -> Option<Refusal> {
+        let (arrival, opening) = self.mail.as_ref().filter(|_| !is_postmaster(path))?;
+        let refused = admit(opening, &Rules::new(directory), skip)?;
         let Arrival { address, helo, sender, .. } = arrival;
         let (sender, refusal) = (sender.as_deref().unwrap_or("<>"), &refused.refusal);
         info!(
@@ -38,11 +39,6 @@ impl Opened {
             refused.rule, refusal.code, refusal.enhanced, refusal.text
         );
         Some(refused.refusal)
-    }
-
-    /// What this mail is let off for this recipient.
-    fn let_off(&self, _recipient: &ForwardPath) -> Skip {
-        Skip::default()
     }
 }
 

@@ -93,6 +93,7 @@ impl Reply {
         let _ = write!(out, "{} {}{separator}{}\r\n", self.code, self.enhanced, self.text);
     }
 
+    /// What the checks or the lists say.
     pub fn of_policy(refusal: policy::Refusal) -> Reply {
         Reply { code: refusal.code, enhanced: refusal.enhanced, text: refusal.text.into() }
     }

@@ -3,6 +3,7 @@
 mod backends;
 mod checked;
 mod driver;
+mod listed;
 mod login;
 mod opened;
 mod services;
@@ -21,6 +22,7 @@ use crate::cluster::memory::MemoryReplica;
 use crate::cluster::replica::Replica;
 use crate::dns::{self, Resolver};
 use crate::mail::ids::AccountId;
+use crate::policy::hits::Hits;
 use crate::state::command::{Command, NewUser};
 use crate::state::outcome::Outcome;
 use crate::state::password;
@@ -30,6 +32,7 @@ use crate::state::scram_keys::NewScramKeys;
 struct House {
     replica: MemoryReplica,
     checks: Checks,
+    hits: Arc<Hits>,
     _dns: Server,
     _folder: tempfile::TempDir,
 }
@@ -42,7 +45,7 @@ fn house(zones: &str) -> House {
     let dns = Resolver::new(replica.watch_directory(), bounds);
     let spool = Spool::new(folder.path().to_owned(), 1_000_000);
     let checks = Checks { dns, spool, delays: Delays::new(1) };
-    House { replica, checks, _dns: server, _folder: folder }
+    House { replica, checks, hits: Arc::default(), _dns: server, _folder: folder }
 }
 
 /// example.test and example.org, with alice and bob, each with the password `secret`.

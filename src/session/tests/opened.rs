@@ -2,11 +2,12 @@
 
 use super::backends::logins;
 use super::*;
-use crate::mail::address::{Address, ForwardPath};
+use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::policy::Arrival;
 use crate::session::driver::Backend;
 use crate::session::smtp::SmtpBackend;
 use crate::session::smtp::delays::Crowded;
+use crate::session::smtp::listed::Opening;
 use crate::session::smtp::machine::{Answer, Question, Verdict};
 
 const ZONES: &str = "
@@ -36,8 +37,12 @@ impl Door {
         let (address, helo) = ("192.0.2.2".parse().unwrap(), helo.to_owned());
         let sender = (!sender.is_empty()).then(|| sender.to_owned());
         let arrival = Arrival { address, helo, sender, receiver: "mx.test".to_owned() };
-        let answer = self.smtp.answer(Question::Open(Box::new(arrival))).await;
-        assert!(matches!(answer, Answer::Opened));
+        let from = match &arrival.sender {
+            Some(sender) => ReversePath::Address(Address::parse(sender).unwrap()),
+            None => ReversePath::Null,
+        };
+        let question = Question::Sender { from, authenticated: false, arrival: Some(Box::new(arrival)) };
+        assert!(matches!(self.smtp.answer(question).await, Answer::Sender(Ok(Opening::Stranger))));
     }
 
     /// The codes of the refusal, or how the recipient is told apart otherwise.

@@ -10,6 +10,7 @@ mod bodies;
 mod guest;
 mod idempotency;
 mod keywords;
+mod lists;
 mod mailboxes;
 mod messages;
 mod metadata;
@@ -128,6 +129,9 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::EndLease { lease, renewals } => queue_lease::end(tx, *lease, *renewals),
         Command::ReportDelivery(report) => queue_lease::report(tx, report),
         Command::SteerQueue { messages, steering } => queue_steer::steer(tx, messages, *steering),
+        Command::AddRule(rule) => lists::add(tx, rule),
+        Command::RemoveRule { name } => lists::remove(tx, name),
+        Command::MoveRule { name, before } => lists::move_to(tx, name, before.as_deref()),
     }
 }
 

@@ -127,6 +127,8 @@ records! {
     52 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX DueRow;
     53 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX LeaseRow;
     54 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX LeasedRow;
+    64 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RuleRow;
+    65 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RulesRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

@@ -12,6 +12,7 @@ use crate::mail::ids::*;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
 use crate::state::command::*;
+use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::queue::{
     NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
@@ -111,6 +112,15 @@ fn commands() -> Vec<Command> {
         Command::EndLease { lease: LeaseId(1 << 60), renewals: 300 },
         Command::ReportDelivery(Box::new(report())),
         Command::SteerQueue { messages: vec![QueueId(300)], steering: Steering::Remove },
+        Command::AddRule(Box::new(NewRule {
+            name: "r".into(),
+            kind: RuleKind::Client,
+            pattern: "10.0.0.0/8".into(),
+            action: RuleAction::Relay,
+            before: Some("s".into()),
+        })),
+        Command::RemoveRule { name: "r".into() },
+        Command::MoveRule { name: "r".into(), before: None },
     ]
 }
 
@@ -309,6 +319,10 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Command", &CommandRow { slot: 65_535 });
     add(golden, written, "row.Sweep.Mailbox", &SweepRow::Mailbox { account, mailbox });
     add(golden, written, "row.Sweep.Account", &SweepRow::Account { account });
+    let (kind, pattern, action) = (RuleKind::Client, "10.0.0.0/8".into(), RuleAction::Relay);
+    let rule = RuleRow { order: 1 << 33, kind, pattern, action, created: Timestamp(1 << 40) };
+    add(golden, written, "row.Rule", &rule);
+    add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
 }
 

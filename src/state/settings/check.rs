@@ -11,6 +11,7 @@ use super::table::{Kind, Setting, find};
 use super::{ListenerName, TABLE};
 use crate::mail::address::{Address, canonical_domain};
 use crate::state::directory::Directory;
+use crate::state::lists::{self, ClientPattern};
 
 /// Bytes of any value, as apply bounds it.
 const VALUE_BYTES_MAX: usize = 4_000;
@@ -98,6 +99,7 @@ impl Setting {
                 let chosen = choices.iter().find(|choice| choice.eq_ignore_ascii_case(value));
                 chosen.map(|choice| (*choice).to_owned()).ok_or_else(bounds)
             }
+            Kind::Choices(choices) => some_of(value, choices).ok_or_else(bounds),
             Kind::Line { bytes_max } => {
                 (is_line(value, bytes_max) && !value.is_empty()).then(|| value.to_owned()).ok_or_else(bounds)
             }
@@ -116,6 +118,7 @@ impl Setting {
             }
             Kind::Addresses { count_max } => addresses(value, count_max).ok_or_else(bounds),
             Kind::Networks { count_max } => list(value, count_max, network).ok_or_else(bounds),
+            Kind::RelayNetworks { count_max } => list(value, count_max, relay_network).ok_or_else(bounds),
             Kind::Domains { count_max } => list(value, count_max, canonical_domain).ok_or_else(bounds),
             Kind::Servers { count_max, port } => servers(value, count_max, port).ok_or_else(bounds),
             Kind::ServerOrNone if value.is_empty() => Ok(String::new()),
@@ -135,6 +138,7 @@ impl Setting {
                 format!("a size from {} to {}, nor unlimited", size(min), size(max))
             }
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Kind::Choices(choices) => format!("a list of {}, parted by commas", choices.join(", ")),
             Kind::Line { bytes_max } => format!("a line of 1 to {bytes_max} printable ASCII characters"),
             Kind::LineOrNone { bytes_max } => {
                 format!("empty or a line of at most {bytes_max} printable ASCII characters")
@@ -148,6 +152,12 @@ impl Setting {
             Kind::Networks { count_max } => {
                 let form = "IP addresses or networks (192.0.2.0/24), parted by commas";
                 format!("a list of at most {count_max} {form}")
+            }
+            Kind::RelayNetworks { count_max } => {
+                let (four, six) = (lists::RELAY_BITS_V4_MIN, lists::RELAY_BITS_V6_MIN);
+                format!(
+                    "a list of at most {count_max} IP addresses or networks, parted by commas, none wider than /{four} (IPv6: /{six}): everybody could send through this server to anywhere"
+                )
             }
             Kind::Domains { count_max } => {
                 format!("a list of at most {count_max} domain names, parted by commas")
@@ -238,6 +248,20 @@ fn servers(text: &str, count_max: usize, port: u16) -> Option<String> {
 fn network(part: &str) -> Option<String> {
     let network = part.parse::<IpNet>().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from));
     network.map(|network| network.trunc().to_string())
+}
+
+fn relay_network(part: &str) -> Option<String> {
+    let network = network(part)?;
+    ClientPattern::parse(&network).filter(ClientPattern::is_narrow).map(|pattern| pattern.to_string())
+}
+
+/// Each once, in the order of the choices.
+fn some_of(text: &str, choices: &[&str]) -> Option<String> {
+    let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let known = |part: &str| choices.iter().any(|choice| choice.eq_ignore_ascii_case(part));
+    let chosen = |choice: &&&str| parts().any(|part| choice.eq_ignore_ascii_case(part));
+    let all: Vec<&str> = choices.iter().filter(chosen).copied().collect();
+    parts().all(known).then(|| all.join(","))
 }
 
 /// Parts between commas or line ends, each in its canonical form.

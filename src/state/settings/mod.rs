@@ -18,6 +18,7 @@ use core::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::directory::Directory;
+use super::lists::RuleKind;
 
 /// The settings in force: what was set, over the table's defaults.
 #[derive(Debug, Clone, Copy)]
@@ -321,6 +322,18 @@ impl<'a> Settings<'a> {
     /// Whether mail of this client is not checked.
     pub fn is_exempt(&self, client: IpAddr) -> bool {
         self.holds_address("checks.exempt_networks", client)
+    }
+
+    /// Whether this client sends without a login.
+    pub fn is_open_to(&self, client: IpAddr) -> bool {
+        let networks = self.get("relay.open_networks").split(',');
+        let client = client.to_canonical();
+        networks.filter_map(|network| network.parse().ok()).any(|network: IpNet| network.contains(&client))
+    }
+
+    /// What a whitelist rule of this kind lets a mail off: `dnsbl`, `spf`, `antivirus`, `dkim`, `dmarc`.
+    pub fn whitelist_skips(&self, kind: RuleKind) -> impl Iterator<Item = &'a str> {
+        self.get(&format!("whitelist.{}.skips", kind.word())).split(',').filter(|check| !check.is_empty())
     }
 
     /// The preferred one first. Empty: those that the system knows.

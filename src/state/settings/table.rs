@@ -36,6 +36,8 @@ pub enum Kind {
         max: u64,
     },
     Choice(&'static [&'static str]),
+    /// Some of these, parted by commas; may be empty.
+    Choices(&'static [&'static str]),
     /// One line of printable ASCII.
     Line {
         bytes_max: usize,
@@ -58,6 +60,10 @@ pub enum Kind {
     },
     /// IP addresses and networks (`192.0.2.0/24`), parted by commas or line ends; may be empty.
     Networks {
+        count_max: usize,
+    },
+    /// As [`Kind::Networks`], none so wide that everybody were in it.
+    RelayNetworks {
         count_max: usize,
     },
     /// Domain names, parted by commas or line ends; may be empty. Kept in A-labels.
@@ -98,6 +104,13 @@ const fn action(
     help: &'static str,
 ) -> Setting {
     setting(key, Kind::Choice(choices), default, help)
+}
+
+/// Checks that a mail may be let off, as [`Kind::Choices`].
+const CHECKS: &[&str] = &["dnsbl", "spf", "antivirus", "dkim", "dmarc"];
+
+const fn skips(key: &'static str, default: &'static str, help: &'static str) -> Setting {
+    setting(key, Kind::Choices(CHECKS), default, help)
 }
 
 const fn seconds(key: &'static str, min: u64, default: &'static str, help: &'static str) -> Setting {
@@ -233,6 +246,12 @@ pub const TABLE: &[Setting] = &[
         Kind::Choice(&["off", "opportunistic", "forced"]),
         "opportunistic",
         "Whether the relay host is asked for STARTTLS; if it is forced, mail waits rather than go in the clear (row 22).",
+    ),
+    setting(
+        "relay.open_networks",
+        Kind::RelayNetworks { count_max: 50 },
+        "",
+        "Clients that send without a login, to other servers too (row 11): a copier, the local network. Single ones by `pollux policy rule` (rows 25, 26).",
     ),
     seconds_to(
         "delivery.retry_seconds_min",
@@ -403,6 +422,31 @@ pub const TABLE: &[Setting] = &[
         Kind::Number { unit: "commands", min: 0, max: 1_000 },
         "10",
         "So many NOOP, RSET, VRFY, EXPN, ETRN and HELP without a mail add one second before each further reply to a client of port 25, up to 10 s (row 53). 0: none.",
+    ),
+    skips(
+        "whitelist.ip.skips",
+        "dnsbl,spf,antivirus,dkim,dmarc",
+        "What mail is let off whose client a whitelist rule names by its address (row 40).",
+    ),
+    skips(
+        "whitelist.mask.skips",
+        "dnsbl,spf,antivirus,dkim",
+        "The same by a network, range or mask (row 40).",
+    ),
+    skips(
+        "whitelist.sender.skips",
+        "dnsbl,spf",
+        "The same where the rule names the sender's address (row 40).",
+    ),
+    skips(
+        "whitelist.recipient.skips",
+        "dnsbl,spf",
+        "The same where it names the recipient; of a mail to several, what all of them are let off (row 40).",
+    ),
+    skips(
+        "whitelist.domain.skips",
+        "dnsbl,spf,antivirus,dkim",
+        "The same where it names the sender's domain (row 40).",
     ),
     flag(
         "spf.verify",

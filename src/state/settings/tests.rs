@@ -8,6 +8,40 @@ fn with(settings: &[(&str, &str)]) -> Directory {
 }
 
 #[test]
+fn checks_are_listed_once_and_in_order_and_nobody_opens_the_relay_to_all() {
+    for (key, value, kept) in [
+        ("whitelist.ip.skips", " SPF, dnsbl,spf ", Some("dnsbl,spf")),
+        ("whitelist.ip.skips", "", Some("")),
+        ("whitelist.ip.skips", "spf,cook", None),
+        ("relay.open_networks", "192.168.0.7/24, ::1", Some("192.168.0.0/24,::1/128")),
+        ("relay.open_networks", "10.0.0.0/8,fc00::/7", Some("10.0.0.0/8,fc00::/7")),
+        ("relay.open_networks", "10.0.0.0/7", None),
+        ("relay.open_networks", "0.0.0.0/0", None),
+        ("relay.open_networks", "192.168.0.0/24,::/0", None),
+        ("relay.open_networks", "::ffff:0:0/96", None),
+        ("relay.open_networks", "::ffff:192.0.2.0/120", Some("192.0.2.0/24")),
+    ] {
+        assert_eq!(validate(key, value).ok().as_deref(), kept, "{key} {value}");
+    }
+    let said = validate("relay.open_networks", "0.0.0.0/0").unwrap_err();
+    assert!(said.contains("everybody could send through this server to anywhere"), "{said}");
+}
+
+#[test]
+fn the_relay_is_open_to_those_listed_and_by_default_to_nobody() {
+    let open = with(&[("relay.open_networks", "192.168.0.0/24")]);
+    for (client, is_open) in
+        [("192.168.0.0", true), ("::ffff:192.168.0.255", true), ("192.168.1.0", false), ("::1", false)]
+    {
+        assert_eq!(open.settings().is_open_to(client.parse().unwrap()), is_open, "{client}");
+        assert!(!with(&[]).settings().is_open_to(client.parse().unwrap()));
+    }
+    assert!(
+        !with(&[("relay.open_networks", "0.0.0.0/0")]).settings().is_open_to("192.0.2.1".parse().unwrap())
+    );
+}
+
+#[test]
 fn every_default_is_allowed_and_canonical() {
     for setting in TABLE {
         assert_eq!(setting.check(setting.default).as_deref(), Ok(setting.default), "{}", setting.key);

@@ -7,6 +7,7 @@ use crate::cluster::replica::Fault;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::session::machine::Step;
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams, Recipient};
+use crate::session::smtp::listed::Opening;
 use crate::session::smtp::reply::{self, Reply};
 
 impl Smtp {
@@ -22,24 +23,28 @@ impl Smtp {
         if !matches!(self.phase, Phase::Ready) {
             return self.bad(reply::NESTED_MAIL, out);
         }
-        if self.policy.auth_required && self.login.is_none() {
-            return self.bad(reply::LOGIN_FIRST, out);
-        }
-        if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
-            return self.say(reply::TOO_BIG, out);
-        }
-        let envelope = Box::new(Envelope { from, params, to: Vec::new() });
-        if let Some(arrival) = self.arrival(&envelope) {
-            self.phase = Phase::Opening(envelope);
-            return Some(Step::Ask(Question::Open(Box::new(arrival))));
-        }
-        self.phase = Phase::Addressed(envelope);
-        self.say(reply::SENDER_OK, out)
+        let envelope = Envelope { from: from.clone(), params, to: Vec::new(), trusted: false };
+        let arrival = self.arrival(&envelope).map(Box::new);
+        self.phase = Phase::Opening(Box::new(envelope));
+        Some(Step::Ask(Question::Sender { from, authenticated: self.login.is_some(), arrival }))
     }
 
-    /// Whatever was found: recipients are judged each by itself.
-    pub(super) fn on_opened(&mut self, out: &mut BytesMut) {
-        let Phase::Opening(envelope) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+    /// Whatever was found out besides: recipients are judged each by itself.
+    pub(super) fn on_opening(&mut self, opening: Result<Opening, Fault>, out: &mut BytesMut) {
+        let Phase::Opening(mut envelope) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
+        let needs_login = self.policy.auth_required && self.login.is_none();
+        match opening {
+            Ok(Opening::Refused(refusal)) => return Reply::of_policy(refusal).write(out),
+            // The last of too many errors ends the session at the next step.
+            Ok(Opening::Stranger) if needs_login => return drop(self.bad(reply::LOGIN_FIRST, out)),
+            Ok(Opening::Unsure) if needs_login => return reply::UNAVAILABLE.write(out),
+            Err(_) => return reply::UNAVAILABLE.write(out),
+            Ok(Opening::Trusted) => envelope.trusted = true,
+            Ok(Opening::Stranger | Opening::Unsure) => {}
+        }
+        if envelope.params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
+            return reply::TOO_BIG.write(out);
+        }
         self.phase = Phase::Addressed(envelope);
         reply::SENDER_OK.write(out);
     }
@@ -68,9 +73,13 @@ impl Smtp {
             self.phase = Phase::Addressed(envelope);
             return self.say(refusal, out);
         }
-        let size = envelope.params.size;
+        let (size, trusted) = (envelope.params.size, envelope.trusted);
         self.phase = Phase::Judging(envelope, to.clone(), params);
-        Some(Step::Ask(Question::Recipient { path: to, size, authenticated: self.login.is_some() }))
+        Some(Step::Ask(Question::Recipient {
+            path: to,
+            size,
+            authenticated: self.login.is_some() || trusted,
+        }))
     }
 
     pub(super) fn on_verdict(&mut self, verdict: Result<Verdict, Fault>, out: &mut BytesMut) {

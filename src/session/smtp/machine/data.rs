@@ -57,13 +57,13 @@ impl Smtp {
     }
 
     /// What our users and our own hosts send is not judged.
-    fn is_judged(&self) -> bool {
-        self.peer.address.is_some() && self.is_stranger()
+    fn is_judged(&self, envelope: &Envelope) -> bool {
+        self.peer.address.is_some() && self.is_stranger() && !envelope.trusted
     }
 
     /// `None`: it is not judged.
     pub(super) fn arrival(&self, envelope: &Envelope) -> Option<Arrival> {
-        let address = self.peer.address.filter(|_| self.is_judged())?.ip();
+        let address = self.peer.address.filter(|_| self.is_judged(envelope))?.ip();
         let sender = match &envelope.from {
             ReversePath::Null => None,
             ReversePath::Address(address) => {
@@ -122,9 +122,10 @@ impl Smtp {
         let nobody = Hello { name: String::new(), extended: false };
         let hello = self.hello.as_ref().unwrap_or(&nobody);
         let trace = trace_fields(&self.policy, &self.peer, hello, (&envelope, &stamp, self.login.is_some()));
-        let edit = self.login.as_ref().map(|_| HeaderEdit::new(&stamp, &self.policy.hostname));
+        let ours = self.login.is_some() || envelope.trusted;
+        let edit = ours.then(|| HeaderEdit::new(&stamp, &self.policy.hostname));
         // Our own fields come first; where the checks have a say between them, they wait for it.
-        let (text, trace) = match self.is_judged() {
+        let (text, trace) = match self.is_judged(&envelope) {
             true => (BytesMut::new(), Some(trace)),
             false => (BytesMut::from(trace.with("").as_bytes()), None),
         };

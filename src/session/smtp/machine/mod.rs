@@ -61,13 +61,13 @@ pub struct Smtp {
 
 enum Phase {
     Ready,
+    /// Waits for [`Answer::Sender`].
+    Opening(Box<Envelope>),
     Addressed(Box<Envelope>),
     /// The next line is a SASL response. With one who is accepted it is the last.
     Sasl(Exchange, Option<Authenticated>),
     /// Waits for [`Answer::Keys`] or [`Answer::Login`].
     LoggingIn(Exchange),
-    /// What is known of its client and its sender is being asked.
-    Opening(Box<Envelope>),
     Judging(Box<Envelope>, ForwardPath, RcptParams),
     Beginning(Box<Envelope>, Framing),
     Receiving(Box<Receiving>),
@@ -229,12 +229,12 @@ impl Machine for Smtp {
         match answer {
             Answer::Login(login) => self.on_login(login, out),
             Answer::Keys(keys) => self.on_keys(keys, out),
-            Answer::Opened => self.on_opened(out),
             Answer::Delayed(Ok(())) => {}
             Answer::Delayed(Err(Crowded)) => {
                 self.delayed = None;
                 self.close(reply::TOO_MUCH_JUNK, out);
             }
+            Answer::Sender(opening) => self.on_opening(opening, out),
             Answer::Recipient(verdict) => self.on_verdict(verdict, out),
             Answer::Begun(begun) => self.on_begun(begun, out),
             Answer::Chunk(taken) => self.on_chunk(taken),

@@ -11,6 +11,7 @@ use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::smtp::delays::Crowded;
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams};
+use crate::session::smtp::listed::Opening;
 use crate::session::smtp::received::{Stamp, Trace};
 use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
@@ -21,8 +22,14 @@ pub enum Question {
     Login(Claim),
     /// What SCRAM goes on with for this login.
     Keys(String),
-    /// What is known of a stranger's mail before it is read is to be asked. Decides over the recipients to come.
-    Open(Box<Arrival>),
+    /// MAIL: what the lists say of it, and, where it is a stranger's, what is to be known before it is read. Decides over
+    /// the recipients to come.
+    Sender {
+        from: ReversePath,
+        /// By a login.
+        authenticated: bool,
+        arrival: Option<Box<Arrival>>,
+    },
     /// To be answered after so long.
     Delay {
         seconds: u64,
@@ -30,6 +37,7 @@ pub enum Question {
     Recipient {
         path: ForwardPath,
         size: Option<u64>,
+        /// By a login, or because the lists trust the client.
         authenticated: bool,
     },
     /// Opens a body and stamps the message. With how it came, where it is to be judged before it is taken.
@@ -53,8 +61,8 @@ pub enum Question {
 pub enum Answer {
     Login(Result<Authenticated, LoginRefused>),
     Keys(Keys),
-    Opened,
     Delayed(Result<(), Crowded>),
+    Sender(Result<Opening, Fault>),
     Recipient(Result<Verdict, Fault>),
     Begun(Result<Stamp, Fault>),
     Chunk(Result<(), Fault>),
@@ -84,7 +92,7 @@ pub enum Verdict {
     },
     /// The same for a stranger, whose mail is not sent on at the moment.
     Outbound,
-    /// By what is known of the client and the sender.
+    /// By what is known of the client and the sender, or by the lists.
     Refused(policy::Refusal),
 }
 

@@ -13,11 +13,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::delays::Crowded;
+use super::listed::Opening;
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::received::Stamp;
 use super::{Flavor, Policy};
 use crate::cluster::replica::Fault;
-use crate::mail::address::{Address, ForwardPath};
+use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::mail::ids::{AccountId, Timestamp};
 use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
@@ -102,9 +103,9 @@ impl World {
                     _ => Err(LoginRefused::Wrong),
                 })
             }
-            Question::Open(arrival) => {
-                self.opened = Some(*arrival);
-                Answer::Opened
+            Question::Sender { from, authenticated, arrival } => {
+                self.opened = arrival.map(|arrival| *arrival);
+                Answer::Sender(opening(&from, authenticated))
             }
             Question::Delay { seconds } => {
                 self.delays.push(seconds);
@@ -148,7 +149,7 @@ impl World {
     fn refusal(&self, path: &ForwardPath) -> Option<policy::Refusal> {
         let arrival = self.opened.as_ref().filter(|_| *path != ForwardPath::Postmaster)?;
         let (code, enhanced, text) = match arrival.sender.as_deref() {
-            Some("listed@elsewhere.test") => (554, "5.7.1", "Your address is listed by bl.test"),
+            Some("blocked@elsewhere.test") => (554, "5.7.1", "Your address is listed by bl.test"),
             Some("unsure@elsewhere.test") => (451, "4.4.3", "The DNS does not tell"),
             _ => return None,
         };
@@ -189,6 +190,22 @@ impl World {
     }
 }
 
+/// The local part names its fate.
+fn opening(from: &ReversePath, authenticated: bool) -> Result<Opening, Fault> {
+    let ReversePath::Address(from) = from else { return Ok(Opening::Stranger) };
+    Ok(match from.local() {
+        "trusted" if !authenticated => Opening::Trusted,
+        "unsure" if !authenticated => Opening::Unsure,
+        "listed" if !authenticated => Opening::Refused(listed("This sender is not welcome here")),
+        "fault" => return Err(Fault::NoQuorum),
+        _ => Opening::Stranger,
+    })
+}
+
+fn listed(text: &str) -> policy::Refusal {
+    policy::Refusal { code: 554, enhanced: "5.7.1", text: text.to_owned() }
+}
+
 fn verdict(path: &ForwardPath, authenticated: bool) -> Result<Verdict, Fault> {
     let accept = |account| Verdict::Accept(vec![LocalTarget { account: AccountId(account), detail: None }]);
     let address = match path {
@@ -203,6 +220,7 @@ fn verdict(path: &ForwardPath, authenticated: bool) -> Result<Verdict, Fault> {
         "full@example.test" => Verdict::AlreadyFull,
         "nearlyfull@example.test" => Verdict::WouldNotFit,
         "off@example.test" => Verdict::Disabled,
+        "listed@example.test" => Verdict::Refused(listed("This recipient takes no mail")),
         "fault@example.test" => return Err(Fault::NoQuorum),
         other if other.ends_with("@example.test") => Verdict::Unknown,
         "closed@elsewhere.example" if authenticated => Verdict::Outbound,

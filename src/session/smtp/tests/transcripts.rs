@@ -1,7 +1,6 @@
 //! Whole dialogues, each also with its input byte by byte.
 
 use super::*;
-use crate::mail::address::ReversePath;
 use crate::mail::dsn::Notify;
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams, Recipient};
 use crate::session::transcript::Pace;
@@ -77,6 +76,7 @@ fn an_alias_that_leads_elsewhere_is_told_of_by_its_own_name_and_each_address_get
     let envelope = Envelope {
         from: ReversePath::Null,
         params: MailParams::default(),
+        trusted: false,
         to: vec![
             recipient("all@example.test", &["a@x.test", "b@x.test"]),
             recipient("B@x.test", &["B@x.test"]),
@@ -117,6 +117,28 @@ fn three_wrong_logins_end_the_session() {
 fn no_login_in_the_clear_unless_the_policy_says_so() {
     run(script!("auth_clear_refused"), policy(Flavor::Mx), false);
     run(script!("auth_clear_allowed"), Policy { auth_without_tls: true, ..policy(Flavor::Mx) }, false);
+}
+
+#[test]
+fn the_lists_refuse_and_trust() {
+    run(script!("listed"), policy(Flavor::Mx), false);
+    run(script!("listed_submission"), policy(Flavor::Submission), true);
+}
+
+#[test]
+fn a_trusted_clients_mail_is_taken_as_a_users_and_not_judged() {
+    for (trusted, judged) in [("trusted", false), ("x", true)] {
+        let (mut player, world) = player(Policy { checked: true, ..policy(Flavor::Mx) }, false);
+        let mail = format!(
+            "EHLO c\r\nMAIL FROM:<{trusted}@a.test>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\nBcc: x\r\n\r\n.\r\n"
+        );
+        player.feed(mail.as_bytes(), Pace::Whole);
+        let world = world.borrow();
+        assert_eq!(world.arrival.is_some(), judged, "{trusted}");
+        let text = &world.mails[0].text;
+        assert_eq!((text.contains("Message-ID:"), text.contains("Bcc")), (!judged, judged), "{text}");
+        assert!(text.contains("with ESMTP id"), "nobody logged in: {text}");
+    }
 }
 
 #[test]

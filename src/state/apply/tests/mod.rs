@@ -3,6 +3,7 @@
 mod accounts;
 mod acl;
 mod idempotency;
+mod lists;
 mod mailboxes;
 mod messages;
 mod metadata;

@@ -13,6 +13,7 @@ use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
 use crate::state::keys;
+use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::queue::{
     NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
 };
@@ -122,6 +123,12 @@ fn command() -> impl Strategy<Value = Command> {
         text().prop_map(|address| Command::RemoveAlias { address }),
         prop::collection::vec((text(), prop::option::of(text())), 0..4)
             .prop_map(|changes| Command::SetSettings { changes }),
+        (text(), text(), prop::option::of(text())).prop_map(|(name, pattern, before)| {
+            let (kind, action) = (RuleKind::Sender, RuleAction::Reject);
+            Command::AddRule(Box::new(NewRule { name, kind, pattern, action, before }))
+        }),
+        text().prop_map(|name| Command::RemoveRule { name }),
+        (text(), prop::option::of(text())).prop_map(|(name, before)| Command::MoveRule { name, before }),
     ];
     let mailboxes = prop_oneof![
         (account(), text(), special).prop_map(|(account, name, special_use)| Command::CreateMailbox {
