@@ -14,6 +14,7 @@
 //! | [`delivery`] | mail to other servers: due mail, routing, the SMTP client, notices |
 //! | [`policy`] | verdicts: gather asks, judge is pure; mail-auth ends here |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
+//! | [`maillog`] | what became of each mail on this node, for operators |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
 //! | [`state`] | the replicated truth: commands, apply, views; pure |
@@ -29,6 +30,7 @@ pub mod config;
 pub mod delivery;
 pub mod dns;
 pub mod mail;
+pub mod maillog;
 pub mod node;
 pub mod policy;
 pub mod session;

@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["node"],
     &["admin", "session", "delivery"],
     &["policy"],
-    &["cluster", "dns"],
+    &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],
     &["mail"],

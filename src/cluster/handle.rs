@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::bodies::PlacingBody;
+use super::inquiries::{Answerer, Told};
 use super::local::{DataParts, Local};
 use super::membership::ClusterError;
 use super::replica::{Fault, Replica};
@@ -41,6 +42,10 @@ impl ClusterHandle {
         self.local.config.role
     }
 
+    pub fn name(&self) -> String {
+        self.local.config.name.clone()
+    }
+
     /// Asks all members, each for at most half a second.
     pub async fn status(&self) -> ClusterStatus {
         self.local.status_with_services().await
@@ -49,6 +54,16 @@ impl ClusterHandle {
     /// How every node learns what this one offers to clients. Counts once.
     pub fn tell_offers(&self, offers: Offers) {
         let _ = self.local.offers.set(offers);
+    }
+
+    /// How this node answers what the same rooms of other nodes ask. Counts once.
+    pub fn answer_inquiries(&self, answerer: Answerer) {
+        let _ = self.local.answerer.set(answerer);
+    }
+
+    /// Asks all other data nodes at once.
+    pub async fn inquire(&self, question: Bytes) -> Vec<Told> {
+        self.local.inquire(question).await
     }
 
     /// Hands leadership to a data node that has the whole log; resolves once it leads.

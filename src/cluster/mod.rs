@@ -6,6 +6,7 @@ pub mod codec;
 pub mod config;
 pub mod feed;
 pub mod handle;
+pub mod inquiries;
 pub mod keeper;
 pub mod local;
 pub mod log;

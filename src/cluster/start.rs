@@ -237,6 +237,7 @@ pub(super) async fn assemble(
         barrier: Default::default(),
         standing: Default::default(),
         offers: Default::default(),
+        answerer: Default::default(),
         heard: watch::Sender::new(Arc::new(files.read_heard())),
         changing: Default::default(),
         stopping: watch::Sender::new(false),
@@ -461,6 +462,7 @@ impl NodeCalls for Calls {
                 let services = wire::encode(&local.services());
                 services.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::INQUIRY => Some(Box::pin(async move { local.answer_inquiry(body).await })),
             kinds::READ_INDEX => Some(Box::pin(async move { local.read_index_for_peer().await })),
             kinds::ROSTER => Some(Box::pin(async move { local.tell_members() })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),

@@ -18,6 +18,7 @@ use super::text::{Needs, outgoing, with_crlf};
 use super::wire::{Broken, Connection, Patience, Trouble};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::LeaseId;
+use crate::maillog::MailLog;
 use crate::state::command::Command;
 use crate::state::outcome::Outcome;
 use crate::state::queue::ParcelId;
@@ -35,13 +36,14 @@ pub struct Shared<R, D> {
     pub replica: R,
     pub resolver: D,
     pub leases: Leases,
+    log: MailLog,
     text_kib: Semaphore,
 }
 
 impl<R, D> Shared<R, D> {
-    pub fn new(replica: R, resolver: D) -> Self {
+    pub fn new(replica: R, resolver: D, log: MailLog) -> Self {
         let text_kib = Semaphore::new(TEXT_KIB_MAX as usize);
-        Self { replica, resolver, leases: Leases::default(), text_kib }
+        Self { replica, resolver, leases: Leases::default(), log, text_kib }
     }
 }
 
@@ -210,7 +212,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     }
 
     async fn report(&self, tried: Vec<Tried>) {
-        report(&self.shared.replica, &self.held, tried).await;
+        report(&self.shared.replica, (&self.held, &self.shared.log), tried).await;
     }
 }
 

@@ -31,6 +31,7 @@ use self::batch::Shared;
 use self::routing::Resolve;
 use crate::cluster::replica::Replica;
 use crate::mail::ids::Timestamp;
+use crate::maillog::MailLog;
 use crate::state::queue::ParcelId;
 use crate::state::queue::reading::{self, DueThere, DueWork, Wanted};
 
@@ -51,10 +52,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub fn start<R: Replica, D: Resolve>(replica: R, resolver: D) -> Self {
+    pub fn start<R: Replica, D: Resolve>(replica: R, resolver: D, log: MailLog) -> Self {
         let (stop, stopping) = watch::channel(false);
         let worker = Worker {
-            shared: Arc::new(Shared::new(replica, resolver)),
+            shared: Arc::new(Shared::new(replica, resolver, log)),
             running: JoinSet::new(),
             batches: HashMap::new(),
         };

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use super::batch::{REPORT_AGAIN, dice};
 use super::leases::Held;
 use super::notice::{About, Kind, notice};
-use super::reply::Reply;
+use super::reply::{Class, Reply};
 use super::schedule::{Judged, Rules, judge};
 use super::text::outgoing;
 use crate::cluster::replica::{Fault, Placing, Replica};
@@ -13,10 +13,11 @@ use crate::mail::address::Address;
 use crate::mail::dsn::Notify;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::Timestamp;
+use crate::maillog::{MailLog, Sent, What};
 use crate::state::command::{Command, DeliverTo};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::reading::Parcel;
-use crate::state::queue::{NewQueued, NewRecipient, Report, Submit, destination, parcels};
+use crate::state::queue::{NewQueued, NewRecipient, RecipientResult, Report, Submit, destination, parcels};
 use crate::state::routing::{LocalTarget, Route, route};
 use crate::state::stored::RecipientRow;
 
@@ -39,12 +40,13 @@ impl Tried {
 }
 
 /// Until it is committed, or the lease has ended.
-pub async fn report<R: Replica>(replica: &R, held: &Held, tried: Vec<Tried>) {
+pub async fn report<R: Replica>(replica: &R, (held, kept): (&Held, &MailLog), tried: Vec<Tried>) {
     let now = replica.clock().now();
     let rules = Rules::of(&replica.directory());
     let judged: Vec<Judged> = tried.iter().map(|it| judge(&it.parcel, &it.said, now, &rules)).collect();
     for (tried, judged) in tried.iter().zip(&judged) {
         log(tried, judged, now);
+        note(tried, judged, (kept, now));
     }
     for again in 0..TRIES_MAX {
         if again > 0 {
@@ -79,6 +81,26 @@ fn log(tried: &Tried, judged: &Judged, now: Timestamp) {
     if judged.deferred > 0 {
         let seconds = judged.report.next_attempt.0.saturating_sub(now.0) / 1_000;
         info!("outbound mail {id}: {} to be tried again in {seconds} s", judged.deferred);
+    }
+}
+
+fn note(tried: &Tried, judged: &Judged, (log, now): (&MailLog, Timestamp)) {
+    let results = &judged.report.results;
+    for (((_, to), reply), (_, result)) in tried.parcel.recipients.iter().zip(&tried.said).zip(results) {
+        let outcome = match (result, reply.class()) {
+            (RecipientResult::Deferred { .. }, _) => "deferred",
+            (RecipientResult::Over, Class::Done) => "sent",
+            (RecipientResult::Over, Class::Temporary | Class::Permanent) => "failed",
+        };
+        let sent = Sent {
+            queued: tried.parcel.id.message.0,
+            sender: tried.parcel.mail.sender.clone(),
+            to: to.address.clone(),
+            via: tried.remote.clone(),
+            said: reply.to_string(),
+            outcome: outcome.to_owned(),
+        };
+        log.note(now, What::Sent(sent));
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cluster::replica::Replica;
 use crate::dns::DnsError;
 use crate::mail::address::Address;
 use crate::mail::ids::{AccountId, Timestamp};
+use crate::maillog::MailLog;
 use crate::state::command::{Command, NewUser};
 use crate::state::outcome::Outcome;
 use crate::state::queue::reading::{self, Parcel};
@@ -56,7 +57,7 @@ async fn scene(behaviour: Behaviour, settings: &[(&str, &str)]) -> Scene {
     let mut changes = vec![("relay.host".to_owned(), Some(server.address.to_string()))];
     changes.extend(settings.iter().map(|(key, value)| (key.to_string(), Some(value.to_string()))));
     run(&replica, Command::SetSettings { changes });
-    let delivery = Delivery::start(replica.clone(), NoDns);
+    let delivery = Delivery::start(replica.clone(), NoDns, MailLog::default());
     Scene { replica, server, delivery, alice }
 }
 

@@ -9,6 +9,7 @@ mod operator;
 mod reload;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::cell::RefCell;
 use std::fs;
@@ -27,11 +28,13 @@ use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
 use crate::delivery::Delivery;
 use crate::dns::{self, Resolver};
+use crate::maillog::{self, MailLog};
 use crate::session::driver::Bounds;
 use crate::session::listener::ServiceState;
 use crate::session::local_listener;
 use crate::session::login::LoginBounds;
 use crate::session::services::{Services, ServicesConfig};
+use crate::session::smtp::checked::Checks;
 use crate::session::tls::TlsStore;
 use crate::state::directory::Directory;
 use crate::state::lists::Rule;
@@ -106,7 +109,7 @@ pub(crate) type Stop = Arc<watch::Sender<bool>>;
 pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     config: &Config,
     replica: R,
-    operator: impl FnOnce(SharedServices) -> O,
+    operator: impl FnOnce(SharedServices, MailLog) -> O,
     (stop, tls): (&Stop, Option<Arc<TlsStore>>),
 ) -> Result<(), String> {
     let services = SharedServices::default();
@@ -114,17 +117,19 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         ports_are_free(config, &replica.directory()).await?;
     }
     let control = bind_control(&config.control_socket)?;
+    let log = mail_log(config, &replica);
     let mut stopping = stop.subscribe();
-    let control = tokio::spawn(control.serve(replica.clone(), operator(services.clone()), stopping.clone()));
+    let operator = operator(services.clone(), log.clone());
+    let control = tokio::spawn(control.serve(replica.clone(), operator, stopping.clone()));
     info!("{} is up", config.name);
     let delivery = RefCell::new(None);
     let serve = async {
         if config.role == Role::Data {
             replica.belongs().await;
             let dns = Resolver::new(replica.watch_directory(), dns::Bounds::default());
-            let services_config = services_config(config, tls, dns.clone());
+            let services_config = services_config(config, tls, (dns.clone(), log.clone()));
             *services.lock() = Some(Services::start(replica.clone(), services_config));
-            *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), dns));
+            *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), dns, log.clone()));
         }
         std::future::pending().await
     };
@@ -146,9 +151,24 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         }
     };
     tokio::join!(sessions, deliveries);
+    let _ = log.flush().await.inspect_err(|error| warn!("{error}"));
     // It ends at the same word; what it was answering is cut off with the cluster below.
     let _ = control.await;
     Ok(())
+}
+
+/// Of the mail services; a witness has none.
+fn mail_log<R: Replica>(config: &Config, replica: &R) -> MailLog {
+    let replica = replica.clone();
+    let bounds = move || {
+        let directory = replica.directory();
+        let settings = directory.settings();
+        maillog::Bounds { bytes_max: settings.trace_bytes_max(), days_max: settings.trace_days() }
+    };
+    match config.role {
+        Role::Data => MailLog::open(config.dir.join("maillog"), bounds),
+        Role::Witness => MailLog::default(),
+    }
 }
 
 /// The mail services while they run; the status shows them.
@@ -168,6 +188,11 @@ impl SharedServices {
         listening.map(|service| format!("{}:{}", service.name.key(), service.place)).collect()
     }
 
+    /// `None`: they are not up.
+    pub fn checks(&self) -> Option<Checks> {
+        self.lock().as_ref().map(Services::checks)
+    }
+
     /// How often the rule was met here.
     pub fn hits(&self, rule: &Rule) -> u64 {
         self.lock().as_ref().map_or(0, |services| services.hits(rule))
@@ -185,7 +210,11 @@ impl SharedServices {
     }
 }
 
-fn services_config(config: &Config, tls: Option<Arc<TlsStore>>, dns: Resolver) -> ServicesConfig {
+fn services_config(
+    config: &Config,
+    tls: Option<Arc<TlsStore>>,
+    (dns, log): (Resolver, MailLog),
+) -> ServicesConfig {
     ServicesConfig {
         address: config.listen.address,
         port_offset: config.listen.port_offset,
@@ -193,6 +222,7 @@ fn services_config(config: &Config, tls: Option<Arc<TlsStore>>, dns: Resolver) -
         node_name: config.name.clone(),
         spool: config.dir.join("spool"),
         dns,
+        log,
         tls,
         bounds: Bounds::default(),
         logins: LoginBounds::default(),

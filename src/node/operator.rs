@@ -1,9 +1,10 @@
 //! What the control socket asks of the cluster, bound to this node.
 
-use super::{SharedServices, Stop};
+use super::{SharedServices, Stop, trace};
 use crate::admin::check::{Finding, Level};
 use crate::admin::control::request::Failure;
-use crate::admin::control::server::Operator;
+use crate::admin::control::server::{Operator, fault};
+use crate::admin::control::trace::Traced;
 use crate::admin::status::{Node, Protection, Report, State, rfc3339};
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
@@ -12,6 +13,10 @@ use crate::cluster::status::{ClusterStatus, NodeState, NodeStatus, Protection as
 use crate::cluster::types::Role as ClusterRole;
 use crate::config::Role;
 use crate::mail::ids::NodeId;
+use crate::maillog::{MailLog, Query};
+use crate::policy::rehearsal::{Rehearsal, Told};
+use crate::session::smtp::checked::Checks;
+use crate::session::smtp::rehearsal;
 use crate::state::directory::Directory;
 use crate::state::lists::Rule;
 
@@ -20,14 +25,16 @@ use crate::state::lists::Rule;
 pub struct Bound {
     cluster: ClusterHandle,
     services: SharedServices,
+    log: MailLog,
     stop: Stop,
 }
 
 impl Bound {
-    pub fn new(cluster: ClusterHandle, services: SharedServices, stop: Stop) -> Self {
-        let told = services.clone();
+    pub fn new(cluster: ClusterHandle, (services, log): (SharedServices, MailLog), stop: Stop) -> Self {
+        let (told, asked) = (services.clone(), log.clone());
         cluster.tell_offers(Box::new(move || told.listening()));
-        Self { cluster, services, stop }
+        cluster.answer_inquiries(Box::new(move |question| trace::answer(&asked, &question)));
+        Self { cluster, services, log, stop }
     }
 }
 
@@ -60,6 +67,14 @@ impl Operator for Bound {
         self.cluster.remove(node, lost).await.map_err(failure)
     }
 
+    async fn trace(&self, query: Query) -> Traced {
+        trace::trace(&self.cluster, &self.log, query).await
+    }
+
+    async fn rehearse(&self, asked: Rehearsal) -> Result<Told, Failure> {
+        rehearse(self.cluster.clone(), self.services.checks(), asked).await
+    }
+
     fn hits(&self, rule: &Rule) -> u64 {
         self.services.hits(rule)
     }
@@ -67,6 +82,16 @@ impl Operator for Bound {
     fn shutdown(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// What the checks of this node would make of a mail.
+pub async fn rehearse<R: Replica>(
+    replica: R,
+    checks: Option<Checks>,
+    asked: Rehearsal,
+) -> Result<Told, Failure> {
+    let checks = checks.ok_or_else(|| Failure::unavailable("the mail services are not up; try again"))?;
+    rehearsal::rehearse(replica, checks, asked).await.map_err(Failure::refused)?.map_err(fault)
 }
 
 fn failure(error: ClusterError) -> Failure {

@@ -8,10 +8,13 @@ use super::*;
 use crate::admin::check::Finding;
 use crate::admin::control::client;
 use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
+use crate::admin::control::trace::Traced;
 use crate::admin::status::{Protection, Report};
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::mail::ids::NodeId;
+use crate::maillog::{MailLog, Query};
+use crate::policy::rehearsal::{Rehearsal, Told};
 use crate::state::lists::Rule;
 
 /// An operator that knows one node and can stop it.
@@ -19,6 +22,7 @@ use crate::state::lists::Rule;
 struct Alone {
     stop: Stop,
     services: SharedServices,
+    log: MailLog,
 }
 
 impl Operator for Alone {
@@ -56,6 +60,16 @@ impl Operator for Alone {
         Err(Failure::refused("no others here"))
     }
 
+    async fn trace(&self, query: Query) -> Traced {
+        let found = self.log.find(query).await.unwrap();
+        let events = found.events.into_iter().map(|event| ("node1".to_owned(), event)).collect();
+        Traced { events, silent: Vec::new(), more: found.more }
+    }
+
+    async fn rehearse(&self, _asked: Rehearsal) -> Result<Told, Failure> {
+        Err(Failure::refused("nothing is tried here"))
+    }
+
     fn hits(&self, rule: &Rule) -> u64 {
         self.services.hits(rule)
     }
@@ -79,7 +93,7 @@ fn start(config: &Config) -> std::thread::JoinHandle<Result<(), String>> {
         runtime.block_on(async {
             let stop: Stop = Arc::new(watch::Sender::new(false));
             let replica = MemoryReplica::new(Clock::system());
-            let operator = |services| Alone { stop: Arc::clone(&stop), services };
+            let operator = |services, log| Alone { stop: Arc::clone(&stop), services, log };
             run_rooms(&config, replica, operator, (&stop, None)).await
         })
     })

@@ -8,14 +8,7 @@ use super::facts::{
 /// Both fields, each with its line end; the first one is there even where nothing was checked.
 pub fn fields(arrival: &Arrival, facts: &Facts) -> String {
     let mut out = format!("Authentication-Results: {}", arrival.receiver);
-    let mut results = Vec::new();
-    results.extend(facts.spf.map(|spf| spf_result(spf, arrival)));
-    results.extend(facts.dkim.iter().flatten().map(dkim_result));
-    if facts.dkim.as_ref().is_some_and(Vec::is_empty) {
-        results.push("dkim=none".to_owned());
-    }
-    results.extend(facts.arc.as_ref().map(arc_result));
-    results.extend(facts.dmarc.as_ref().map(dmarc_result));
+    let mut results = results(arrival, facts);
     if results.is_empty() {
         results.push("none".to_owned());
     }
@@ -28,6 +21,19 @@ pub fn fields(arrival: &Arrival, facts: &Facts) -> String {
         out.push_str(&received_spf(spf, arrival));
     }
     out
+}
+
+/// `method=result` of each check that was made, with what it is about (RFC 8601 2.2).
+pub fn results(arrival: &Arrival, facts: &Facts) -> Vec<String> {
+    let mut results = Vec::new();
+    results.extend(facts.spf.map(|spf| spf_result(spf, arrival)));
+    results.extend(facts.dkim.iter().flatten().map(dkim_result));
+    if facts.dkim.as_ref().is_some_and(Vec::is_empty) {
+        results.push("dkim=none".to_owned());
+    }
+    results.extend(facts.arc.as_ref().map(arc_result));
+    results.extend(facts.dmarc.as_ref().map(dmarc_result));
+    results
 }
 
 fn spf_result(spf: SpfResult, arrival: &Arrival) -> String {

@@ -27,12 +27,14 @@ use super::reading::ReadingRoom;
 use super::smtp::checked::Checks;
 use super::smtp::delays::Delays;
 use super::smtp::listed::Listed;
+use super::smtp::noted::Noted;
 use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
 use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
 use crate::dns::Resolver;
+use crate::maillog::MailLog;
 use crate::policy::hits::Hits;
 use crate::state::directory::Directory;
 use crate::state::lists::Rule;
@@ -51,6 +53,8 @@ pub struct ServicesConfig {
     /// Where mail waits until it is judged.
     pub spool: PathBuf,
     pub dns: Resolver,
+    /// What becomes of mails is told here.
+    pub log: MailLog,
     /// Without a certificate STARTTLS is not offered and the TLS ports stay shut.
     pub tls: Option<Arc<TlsStore>>,
     pub bounds: Bounds,
@@ -63,6 +67,7 @@ pub struct Services {
     local: Option<LocalDoor>,
     doors: Arc<Doors>,
     hits: Arc<Hits>,
+    checks: Checks,
     stop: watch::Sender<bool>,
     follower: AbortHandle,
     sessions: Arc<Mutex<JoinSet<()>>>,
@@ -94,15 +99,16 @@ impl Services {
         let sessions = Arc::new(Mutex::new(JoinSet::new()));
         let logins = Arc::new(Logins::new(replica.clone(), config.logins));
         let hits = Arc::new(Hits::default());
+        let checks = Checks {
+            dns: config.dns.clone(),
+            spool: Spool::new(config.spool.clone(), SPOOL_BYTES_MAX),
+            delays: Delays::default(),
+        };
         let house = Arc::new(House {
             directory: replica.watch_directory(),
             replica,
             logins,
-            checks: Checks {
-                dns: config.dns.clone(),
-                spool: Spool::new(config.spool.clone(), SPOOL_BYTES_MAX),
-                delays: Delays::default(),
-            },
+            checks: checks.clone(),
             hits: Arc::clone(&hits),
             summaries: Arc::new(SummaryCache::new()),
             reading: Arc::default(),
@@ -116,7 +122,7 @@ impl Services {
         reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
         let local = house.config.lmtp_socket.clone().map(|socket| open_local(socket, &house));
         let follower = tokio::spawn(follow(Arc::clone(&ports), house)).abort_handle();
-        Self { ports, local, doors, hits, stop, follower, sessions }
+        Self { ports, local, doors, hits, checks, stop, follower, sessions }
     }
 
     /// Every service, its place and state, in the settings' order; the unix socket last.
@@ -133,6 +139,11 @@ impl Services {
             state: door.status.get(),
         };
         ports.iter().map(on_port).chain(self.local.iter().map(on_socket)).collect()
+    }
+
+    /// What mail of strangers is checked with.
+    pub fn checks(&self) -> Checks {
+        self.checks.clone()
     }
 
     /// How often this rule was met here since the services started.
@@ -373,7 +384,8 @@ async fn serve<R: Replica>(
             // What a front end hands over came from somebody else's address.
             let listed = client.0.filter(|_| listener.name != ListenerName::Lmtp);
             let backend = SmtpBackend::new(replica, logins, house.checks.clone())
-                .listed(Listed::new(listed, Arc::clone(&house.hits)));
+                .listed(Listed::new(listed, Arc::clone(&house.hits)))
+                .noted(Noted::new(house.config.log.clone(), client.0));
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {

@@ -67,6 +67,16 @@ pub enum Command {
     /// Mail that waits to go to other servers
     #[command(subcommand)]
     Queue(Queue),
+    /// What became of a mail, on all nodes
+    Trace {
+        /// A Message-ID, the id of a Received field, or an address
+        about: String,
+        /// Nothing older than, such as 2d
+        #[arg(long, value_parser = words::seconds)]
+        since: Option<u64>,
+        #[arg(long)]
+        json: bool,
+    },
     /// Look for what is wrong, on this box and in the cluster
     Check {
         #[arg(long)]
@@ -320,9 +330,31 @@ pub enum Policy {
     Import {
         file: PathBuf,
     },
+    /// What would be made of a mail of a stranger, and why; nothing is sent
+    Test(PolicyTest),
     /// Whom to refuse, to trust, to let send on
     #[command(subcommand)]
     Rule(RuleCommand),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PolicyTest {
+    /// The client's address
+    #[arg(long)]
+    pub ip: std::net::IpAddr,
+    /// What it calls itself; its address, if nothing is given
+    #[arg(long)]
+    pub helo: Option<String>,
+    /// The sender; '<>' is nobody
+    #[arg(long)]
+    pub from: String,
+    /// A recipient; may be given several times
+    #[arg(long, required = true)]
+    pub rcpt: Vec<String>,
+    /// A message to judge as well; '-' is standard input
+    pub file: Option<PathBuf>,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

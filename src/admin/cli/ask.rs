@@ -83,6 +83,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Join(_)
         | Command::Check { .. }
         | Command::Queue(_)
+        | Command::Trace { .. }
         | Command::Demo(_) => {
             return Err("this command does not ask the node".to_owned());
         }
@@ -135,7 +136,7 @@ fn policy_request(policy: Policy) -> Result<(Request, Form), Problem> {
             let changes = words::policy_file(&text).map_err(|problem| format!("{name}: {problem}"))?;
             (Request::PolicySet { changes }, Form::Done)
         }
-        Policy::Rule(_) => return Err("rules are asked for elsewhere".to_owned()),
+        Policy::Rule(_) | Policy::Test(_) => return Err("this command asks in its own way".to_owned()),
     })
 }
 

@@ -5,8 +5,10 @@ mod ask;
 pub mod found;
 pub mod identity;
 mod queue;
+mod rehearsal;
 mod rules;
 mod show;
+mod trace;
 pub mod words;
 
 use std::ffi::OsString;
@@ -50,7 +52,9 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Demo(arguments) => return Ok(demo::run(arguments)),
         Command::Check { json } => return ask::check(&place, json),
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
+        Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
+        Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
         other => ask::ask(&place, other)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -153,6 +157,8 @@ mod tests {
             "pollux policy rule remove partner",
             "pollux policy rule move partner --before spam",
             "pollux policy rule move partner --last",
+            "pollux policy test --ip 192.0.2.1 --helo x.test --from a@a.test --rcpt b@b.test --rcpt c@b.test mail.eml",
+            "pollux policy test --ip 2001:db8::1 --from <> --rcpt b@b.test --json",
             "pollux check --json",
             "pollux queue list --sender alice --recipient bob --host example.com --older-than 2h --limit 5 --json",
             "pollux queue show 7 --json",
@@ -160,6 +166,7 @@ mod tests {
             "pollux queue hold --all",
             "pollux queue release --host example.com",
             "pollux queue remove 7",
+            "pollux trace <1@example.test> --since 2d --json",
             "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
         ] {
             if let Err(error) = parse(line) {

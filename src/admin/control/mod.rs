@@ -8,8 +8,10 @@ pub mod client;
 pub mod plan;
 pub mod policy;
 pub mod queue;
+pub mod rehearsal;
 pub mod request;
 pub mod rules;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod trace;

@@ -4,11 +4,15 @@ use serde_json::{Value, json};
 
 use super::policy;
 use super::queue::Wish;
+use super::rehearsal;
 use super::request::{Failure, QueueSteering, Quota, Request};
 use super::rules;
+use super::trace;
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
 use crate::mail::ids::{AccountId, QueueId};
+use crate::maillog::Query;
+use crate::policy::rehearsal::Rehearsal;
 use crate::state::command::{Command, NewUser};
 use crate::state::directory::{Directory, User};
 use crate::state::queue::Steering;
@@ -50,6 +54,8 @@ pub enum Operation {
     JoinToken { role: Role, ttl_ms: u64 },
     Transfer { node: String },
     Remove { node: String, lost: bool },
+    Trace(Query),
+    Rehearse(Rehearsal),
     Shutdown,
 }
 
@@ -61,6 +67,9 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::JoinToken { role, ttl_seconds } => join_token(role, ttl_seconds),
         Request::Transfer { node } => Ok(Plan::Operate(Operation::Transfer { node })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
+        Request::Trace { about, since_ms } => {
+            Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))
+        }
         Request::Shutdown => Ok(Plan::Operate(Operation::Shutdown)),
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
             domain(request, directory)
@@ -79,6 +88,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::PolicyList => Ok(policy::list(directory)),
         Request::PolicyShow { key } => policy::show(&key, directory),
         Request::PolicySet { changes } => policy::set(&changes, directory),
+        Request::PolicyTest { wanted } => Ok(Plan::Operate(Operation::Rehearse(rehearsal::read(wanted)?))),
         Request::RuleAdd { rule } => rules::add(rule, directory),
         Request::RuleRemove { name } => rules::remove(&name, directory),
         Request::RuleMove { name, before } => rules::move_to(&name, before.as_deref(), directory),
@@ -105,8 +115,11 @@ fn steer(steering: QueueSteering) -> Steering {
 
 /// True when the request needs the directory, which a witness does not keep.
 pub fn needs_directory(request: &Request) -> bool {
-    use Request::{Check, JoinToken, Remove, Shutdown, Status, Transfer};
-    !matches!(request, Status | Check | JoinToken { .. } | Transfer { .. } | Remove { .. } | Shutdown)
+    use Request::{Check, JoinToken, Remove, Shutdown, Status, Trace, Transfer};
+    !matches!(
+        request,
+        Status | Check | JoinToken { .. } | Transfer { .. } | Remove { .. } | Trace { .. } | Shutdown
+    )
 }
 
 fn join_token(role: Role, ttl_seconds: u64) -> Result<Plan, Failure> {

@@ -1,5 +1,7 @@
 //! What travels over the control socket.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,6 +39,11 @@ pub enum Request {
     Remove {
         node: String,
         lost: bool,
+    },
+    /// A Message-ID, the id of a Received field, or an address; nothing older than `since_ms` since 1970.
+    Trace {
+        about: String,
+        since_ms: Option<u64>,
     },
     Shutdown,
 
@@ -100,6 +107,11 @@ pub enum Request {
         changes: Vec<(String, Option<String>)>,
     },
 
+    /// What would be made of a mail; nothing is sent, counted or kept.
+    PolicyTest {
+        wanted: WantedRehearsal,
+    },
+
     RuleAdd {
         rule: WantedRule,
     },
@@ -128,6 +140,19 @@ pub enum Request {
         ids: Vec<u64>,
         steering: QueueSteering,
     },
+}
+
+/// A mail of a stranger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedRehearsal {
+    pub client: IpAddr,
+    pub helo: String,
+    /// Empty is the null sender.
+    pub sender: String,
+    pub recipients: Vec<String>,
+    /// Base64.
+    pub text: Option<String>,
 }
 
 /// Which mails; what is `None` does not matter.

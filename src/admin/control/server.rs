@@ -16,13 +16,17 @@ use tokio::time::timeout;
 
 use super::plan::{Operation, Plan, needs_directory, plan};
 use super::queue;
+use super::rehearsal;
 use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
 use super::rules;
+use super::trace::{self, Traced};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::mail::ids::NodeId;
+use crate::maillog::Query;
+use crate::policy::rehearsal::{Rehearsal, Told};
 use crate::state::lists::Rule;
 use crate::state::outcome::Outcome;
 use crate::store::files;
@@ -42,6 +46,10 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn join_token(&self, role: Role, ttl_ms: u64) -> impl Future<Output = Result<String, Failure>> + Send;
     fn transfer(&self, to: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// What the logs of all nodes have.
+    fn trace(&self, query: Query) -> impl Future<Output = Traced> + Send;
+    /// What would be made of that mail.
+    fn rehearse(&self, asked: Rehearsal) -> impl Future<Output = Result<Told, Failure>> + Send;
     /// How often the rule was met on this node since it started.
     fn hits(&self, rule: &Rule) -> u64;
     /// Begins the orderly stop and returns at once.
@@ -214,6 +222,11 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             operator.remove(id, lost).await?;
             Ok(json!({ "done": format!("{name} is removed; its certificate no longer opens anything") }))
         }
+        Operation::Rehearse(asked) => {
+            let recipients = asked.recipients.clone();
+            Ok(rehearsal::shown(&operator.rehearse(asked).await?, &recipients))
+        }
+        Operation::Trace(query) => Ok(trace::shown(operator.trace(query).await)),
         Operation::Shutdown => {
             operator.shutdown();
             Ok(json!({ "done": "stopping" }))

@@ -50,6 +50,8 @@ pub mod kinds {
     pub const ROSTER: u16 = 0x0e;
     /// How far the leader has committed, once a majority has confirmed that it leads.
     pub const READ_INDEX: u16 = 0x0f;
+    /// What the rooms above ask each other; one that is too old to know says that it does not.
+    pub const INQUIRY: u16 = 0x10;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -11,6 +11,7 @@ use super::checked::{self, Checked, Checks};
 use super::envelope::RcptParams;
 use super::listed::{Listed, Opening};
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
+use super::noted::Noted;
 use super::opened::Opened;
 use super::received::{Stamp, Trace};
 use crate::cluster::replica::{Fault, Placing, Replica};
@@ -28,26 +29,32 @@ use crate::state::record::MailboxRecord;
 use crate::state::routing::{LocalTarget, Route, route, route_postmaster};
 
 pub struct SmtpBackend<R: Replica> {
-    replica: R,
+    pub(super) replica: R,
     logins: Arc<Logins>,
-    checks: Checks,
+    pub(super) checks: Checks,
     placing: Option<R::Placing>,
     /// Instead of a placing, where the mail is judged first.
     checked: Option<Checked>,
-    opened: Opened,
+    pub(super) opened: Opened,
     who: Option<Authenticated>,
-    listed: Listed,
+    pub(super) listed: Listed,
+    noted: Noted,
 }
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
-        let (opened, listed) = (Opened::default(), Listed::default());
-        Self { replica, logins, checks, placing: None, checked: None, opened, who: None, listed }
+        let (opened, listed, noted) = (Opened::default(), Listed::default(), Noted::default());
+        Self { replica, logins, checks, placing: None, checked: None, opened, who: None, listed, noted }
     }
 
     /// The same, of a client that the lists speak of.
     pub fn listed(self, listed: Listed) -> Self {
         Self { listed, ..self }
+    }
+
+    /// The same, of which the log is told.
+    pub fn noted(self, noted: Noted) -> Self {
+        Self { noted, ..self }
     }
 
     /// As for recipients: who is refused for good is looked up once more.
@@ -224,6 +231,7 @@ impl<R: Replica> SmtpBackend<R> {
         let directory = self.replica.directory();
         let judging = checked.judge((&directory, self.listed.skip()), &self.checks);
         let mut judged = Box::pin(judging).await?;
+        self.noted.judged(&judged);
         let to = match judged.verdict {
             policy::Verdict::Accept => to,
             policy::Verdict::Junk => self.junk_of_each(to).await?,
@@ -278,7 +286,10 @@ impl<R: Replica> SmtpBackend<R> {
             None => Command::Deliver(Deliver { body, to: deliveries }),
         };
         match self.replica.propose(command).await? {
-            Outcome::Submitted { .. } => Ok(vec![Ok(()); to.len()]),
+            Outcome::Submitted { queued, .. } => {
+                self.noted.queued(queued);
+                Ok(vec![Ok(()); to.len()])
+            }
             Outcome::Delivered { results } => {
                 let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
                 Ok(fan_out.per_recipient(&results))
@@ -403,6 +414,9 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
             Question::Sender { from, authenticated, arrival } => {
                 let opening = self.sender(&from, authenticated).await;
+                let login = self.who.as_ref().filter(|_| authenticated).map(Authenticated::name);
+                let helo = arrival.as_ref().map(|arrival| arrival.helo.as_str()).unwrap_or_default();
+                self.noted.opened((&from, login, helo), &opening, self.replica.clock().now());
                 // Who is kept out, or let send on, is asked nothing more.
                 let goes_on = matches!(opening, Ok(Opening::Stranger | Opening::Unsure));
                 let arrival = arrival.filter(|_| goes_on).map(|arrival| *arrival);
@@ -412,22 +426,35 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             }
             Question::Recipient { path, size, authenticated } => {
                 let verdict = self.recipient(&path, size, authenticated).await;
+                self.noted.recipient(&path, &verdict, self.replica.clock().now());
                 Answer::Recipient(log_fault("looking up a recipient", verdict))
             }
             Question::BeginBody(arrival) => {
-                Answer::Begun(log_fault("opening a body", self.begin(arrival.map(|it| *it)).await))
+                let begun = self.begin(arrival.map(|it| *it)).await;
+                begun.iter().for_each(|stamp| self.noted.begun(stamp));
+                Answer::Begun(log_fault("opening a body", begun))
             }
-            Question::BodyChunk(bytes) => Answer::Chunk(log_fault("placing a body", self.push(bytes).await)),
-            Question::Deliver { last, to, outgoing, trace: None } => {
-                Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await))
+            Question::BodyChunk(bytes) => {
+                self.noted.read(&bytes);
+                Answer::Chunk(log_fault("placing a body", self.push(bytes).await))
             }
-            Question::Deliver { last, to, outgoing, trace: Some(trace) } => {
-                let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
-                match log_fault("judging and delivering", answer) {
-                    Ok(Answer::Delivered(delivered)) => Answer::Delivered(log_fault("delivering", delivered)),
-                    Ok(answer) => answer,
-                    Err(fault) => Answer::Delivered(Err(fault)),
-                }
+            Question::Deliver { last, to, outgoing, trace } => {
+                self.noted.read(&last);
+                let answer = match trace {
+                    None => {
+                        Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await))
+                    }
+                    Some(trace) => {
+                        let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
+                        match log_fault("judging and delivering", answer) {
+                            Ok(Answer::Delivered(done)) => Answer::Delivered(log_fault("delivering", done)),
+                            Ok(answer) => answer,
+                            Err(fault) => Answer::Delivered(Err(fault)),
+                        }
+                    }
+                };
+                self.noted.ended(&answer, self.replica.clock().now());
+                answer
             }
             Question::AbandonBody => {
                 (self.placing, self.checked) = (None, None);

@@ -32,7 +32,10 @@ pub struct Checked {
 /// What was decided of it, and what of it is to be kept.
 pub struct Judged {
     pub verdict: Verdict,
-    /// What the checks found, as header fields.
+    /// The setting that decided; empty where none had anything against it.
+    pub rule: &'static str,
+    /// What the checks found: each by itself, and as header fields.
+    pub found: Vec<String>,
     pub fields: String,
     pub spooled: Spooled,
 }
@@ -70,7 +73,7 @@ impl Checked {
                 enhanced: "5.6.0",
                 text: format!("The header is longer than {HEAD_BYTES_MAX} octets"),
             });
-            return Ok(Judged { verdict, fields: String::new(), spooled });
+            return Ok(Judged { verdict, rule: "", found: Vec::new(), fields: String::new(), spooled });
         }
         let (read, rest) = reading.finish();
         spooled.push(rest).await.map_err(fault)?;
@@ -91,7 +94,13 @@ impl Checked {
             );
         }
         spooled.rewind().await.map_err(fault)?;
-        Ok(Judged { verdict: judgement.verdict, fields: results::fields(&arrival, &facts), spooled })
+        Ok(Judged {
+            verdict: judgement.verdict,
+            rule: judgement.rule,
+            found: results::results(&arrival, &facts),
+            fields: results::fields(&arrival, &facts),
+            spooled,
+        })
     }
 }
 

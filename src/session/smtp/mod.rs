@@ -13,8 +13,10 @@ pub mod delays;
 pub mod envelope;
 pub mod listed;
 pub mod machine;
+pub mod noted;
 pub mod opened;
 pub mod received;
+pub mod rehearsal;
 pub mod reply;
 pub mod spool;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::checked::Checks;
 use crate::mail::address::ForwardPath;
 use crate::policy::facts::Opening;
 use crate::policy::gather::opening::{Bounds, Known, Wanted};
-use crate::policy::judge::opening::{Rules, admit};
+use crate::policy::judge::opening::{Refused, Rules, admit};
 use crate::policy::{Arrival, Refusal, Skip};
 use crate::state::directory::Directory;
 
@@ -30,8 +30,8 @@ impl Opened {
 
     /// At RCPT. `None`: it may be named. `skip`: what the mail is let off for this recipient.
     pub fn refuse(&self, path: &ForwardPath, skip: Skip, directory: &Directory) -> Option<Refusal> {
-        let (arrival, opening) = self.mail.as_ref().filter(|_| !is_postmaster(path))?;
-        let refused = admit(opening, &Rules::new(directory), skip)?;
+        let refused = self.refused(path, skip, directory)?;
+        let (arrival, _) = self.mail.as_ref()?;
         let Arrival { address, helo, sender, .. } = arrival;
         let (sender, refusal) = (sender.as_deref().unwrap_or("<>"), &refused.refusal);
         info!(
@@ -39,6 +39,12 @@ impl Opened {
             refused.rule, refusal.code, refusal.enhanced, refusal.text
         );
         Some(refused.refusal)
+    }
+
+    /// The same, with the setting that decides, and without a word of it in the log.
+    pub fn refused(&self, path: &ForwardPath, skip: Skip, directory: &Directory) -> Option<Refused> {
+        let (_, opening) = self.mail.as_ref().filter(|_| !is_postmaster(path))?;
+        admit(opening, &Rules::new(directory), skip)
     }
 }
 

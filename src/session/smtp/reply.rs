@@ -1,10 +1,11 @@
 //! Every reply of SMTP and LMTP in one table: code, enhanced code (RFC 3463, RFC 5248), text.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use bytes::BytesMut;
 
+use super::machine::Verdict;
 use crate::policy;
 use crate::state::outcome::Refusal;
 
@@ -88,9 +89,22 @@ impl Reply {
     }
 
     pub fn write(&self, out: &mut BytesMut) {
-        let separator = if self.enhanced.is_empty() { "" } else { " " };
         // Writing to a buffer that grows cannot fail.
-        let _ = write!(out, "{} {}{separator}{}\r\n", self.code, self.enhanced, self.text);
+        let _ = write!(out, "{self}\r\n");
+    }
+
+    /// What RCPT is answered.
+    pub fn of_verdict(verdict: &Verdict) -> Reply {
+        match verdict {
+            Verdict::Accept(_) | Verdict::Relay { .. } => RECIPIENT_OK,
+            Verdict::Unknown => NO_SUCH_USER,
+            Verdict::Disabled => DISABLED,
+            Verdict::AlreadyFull => ALREADY_FULL,
+            Verdict::WouldNotFit => FULL,
+            Verdict::RelayDenied => RELAY_DENIED,
+            Verdict::Outbound => NO_OUTBOUND,
+            Verdict::Refused(refusal) => Reply::of_policy(refusal.clone()),
+        }
     }
 
     /// What the checks or the lists say.
@@ -114,5 +128,13 @@ impl Reply {
             | Refusal::NotPermitted
             | Refusal::LeaseChanged => DELIVERY_REFUSED,
         }
+    }
+}
+
+/// As it goes to the client, without the line's end.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.enhanced.is_empty() { "" } else { " " };
+        write!(f, "{} {}{separator}{}", self.code, self.enhanced, self.text)
     }
 }

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::dns::{self, Resolver};
+use crate::maillog::MailLog;
 use crate::session::driver::Bounds;
 use crate::session::listener::{Place, ServiceState};
 use crate::session::login::LoginBounds;
@@ -36,6 +37,7 @@ async fn start(replica: &MemoryReplica, tls: Option<Arc<TlsStore>>, open: &[(&st
         node_name: "node1".to_owned(),
         spool: std::env::temp_dir().join("pollux-tests-spool"),
         dns: Resolver::new(replica.watch_directory(), dns::Bounds::default()),
+        log: MailLog::default(),
         tls,
         bounds: Bounds::default(),
         logins: LoginBounds { refusal_delay_ms: 0, ..LoginBounds::default() },

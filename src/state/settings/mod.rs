@@ -231,6 +231,14 @@ impl<'a> Settings<'a> {
         self.number("delivery.answer_seconds_max")
     }
 
+    pub fn trace_days(&self) -> u64 {
+        self.number("trace.days")
+    }
+
+    pub fn trace_bytes_max(&self) -> u64 {
+        self.number("trace.bytes_max")
+    }
+
     pub fn smtp_idle_seconds_max(&self) -> u64 {
         self.number("smtp.idle_seconds_max")
     }

@@ -290,6 +290,18 @@ pub const TABLE: &[Setting] = &[
         "300",
         "How long another server may take for an answer (RFC 5321: 5 minutes); to a whole message twice as long.",
     ),
+    setting(
+        "trace.days",
+        Kind::Number { unit: "days", min: 0, max: 3_650 },
+        "30",
+        "How long each node keeps what 'pollux trace' tells of a mail; 0 writes nothing down.",
+    ),
+    setting(
+        "trace.bytes_max",
+        Kind::Bytes { min: MIB, max: 65_536 * MIB },
+        "67108864",
+        "Octets of it that each node keeps of mail that was taken or sent, and as many of what was refused; the oldest goes first.",
+    ),
     // IMAP and POP3.
     setting(
         "imap.banner",

@@ -88,21 +88,18 @@ impl Smtp {
             return;
         };
         let reply = match verdict {
-            Ok(Verdict::Accept(targets)) => {
-                envelope.to.push(Recipient { path, params, targets, remote: Vec::new() });
-                reply::RECIPIENT_OK
+            Ok(verdict) => {
+                let reply = Reply::of_verdict(&verdict);
+                let taken = match verdict {
+                    Verdict::Accept(targets) => Some((targets, Vec::new())),
+                    Verdict::Relay { local, remote } => Some((local, remote)),
+                    _ => None,
+                };
+                if let Some((targets, remote)) = taken {
+                    envelope.to.push(Recipient { path, params, targets, remote });
+                }
+                reply
             }
-            Ok(Verdict::Relay { local: targets, remote }) => {
-                envelope.to.push(Recipient { path, params, targets, remote });
-                reply::RECIPIENT_OK
-            }
-            Ok(Verdict::Unknown) => reply::NO_SUCH_USER,
-            Ok(Verdict::Disabled) => reply::DISABLED,
-            Ok(Verdict::AlreadyFull) => reply::ALREADY_FULL,
-            Ok(Verdict::WouldNotFit) => reply::FULL,
-            Ok(Verdict::RelayDenied) => reply::RELAY_DENIED,
-            Ok(Verdict::Outbound) => reply::NO_OUTBOUND,
-            Ok(Verdict::Refused(refusal)) => Reply::of_policy(refusal),
             Err(_) => reply::UNAVAILABLE,
         };
         self.phase = Phase::Addressed(envelope);
