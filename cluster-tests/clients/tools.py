@@ -12,7 +12,7 @@ from collections import Counter
 
 from common import ok, password, real_mail, same
 
-MAIL = b"From: a@example.test\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nThe first line.\r\n.\r\n..two dots\r\n"
+MAIL = b"From: {to}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nThe first line.\r\n.\r\n..two dots\r\n"
 
 
 def run_tool(*command, given=None, config=None):

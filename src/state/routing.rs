@@ -46,6 +46,14 @@ pub fn route(directory: &Directory, address: &Address) -> Route {
     }
 }
 
+/// Whether mail to this address comes to the account: it is one of the account's own, or an alias for it.
+pub fn is_own(directory: &Directory, account: AccountId, address: &Address) -> bool {
+    match route(directory, address) {
+        Route::Ours { local, .. } => local.iter().any(|target| target.account == account),
+        Route::Unknown | Route::NotOurs => false,
+    }
+}
+
 /// Where `<postmaster>` without a domain leads. RFC 5321 4.5.1: never refused while there is any user:
 /// `smtp.postmaster` if it is set (requirement 18), an alias or user of that name, or else the user
 /// that was added first.

@@ -26,7 +26,7 @@ use crate::state::directory::{Directory, User};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
 use crate::state::record::MailboxRecord;
-use crate::state::routing::{LocalTarget, Route, route, route_postmaster};
+use crate::state::routing::{LocalTarget, Route, is_own, route, route_postmaster};
 
 pub struct SmtpBackend<R: Replica> {
     pub(super) replica: R,
@@ -61,7 +61,14 @@ impl<R: Replica> SmtpBackend<R> {
     async fn sender(&mut self, from: &ReversePath, authenticated: bool) -> Result<Opening, Fault> {
         if authenticated {
             self.listed.user();
-            return Ok(Opening::Stranger);
+            let address = match from {
+                ReversePath::Null => None,
+                ReversePath::Address(address) => Some(address.to_string()),
+            };
+            return Ok(match self.owns(address.as_slice()).await? {
+                true => Opening::Stranger,
+                false => Opening::Refused(not_own("The sender is not an address of yours")),
+            });
         }
         let mut directory = self.replica.directory();
         let mut opening = self.listed.mail(from, &directory, &self.checks.dns).await;
@@ -72,6 +79,23 @@ impl<R: Replica> SmtpBackend<R> {
         }
         self.listed.note(&directory);
         Ok(opening)
+    }
+
+    /// Of a mail by a login: whether all these are addresses of the user.
+    async fn owns(&mut self, addresses: &[String]) -> Result<bool, Fault> {
+        let Some(who) = &self.who else { return Ok(true) };
+        let (account, client) = (who.account(), self.listed.client());
+        let all = |directory: &Directory| {
+            let own = |address: &String| {
+                Address::parse(address).is_ok_and(|address| is_own(directory, account, &address))
+            };
+            !directory.settings().sender_must_be_own(client) || addresses.iter().all(own)
+        };
+        if all(&self.replica.directory()) {
+            return Ok(true);
+        }
+        self.replica.refresh().await?;
+        Ok(all(&self.replica.directory()))
     }
 
     /// What is refused for good is looked up once more, in rows that are current: a node that is a moment or a cut
@@ -185,7 +209,7 @@ impl<R: Replica> SmtpBackend<R> {
 
     async fn begin(&mut self, arrival: Option<Arrival>) -> Result<Stamp, Fault> {
         // The one before, if any, was abandoned.
-        (self.placing, self.checked) = (None, None);
+        self.forget();
         match arrival {
             Some(arrival) => self.checked = Some(Checked::new(arrival, &self.checks)),
             None => self.placing = Some(self.replica.place().await?),
@@ -211,6 +235,28 @@ impl<R: Replica> SmtpBackend<R> {
             self.placing = None;
         }
         pushed
+    }
+
+    fn forget(&mut self) {
+        (self.placing, self.checked) = (None, None);
+    }
+
+    /// The last of a mail that may be taken.
+    async fn take(
+        &mut self,
+        last: Bytes,
+        (to, outgoing): (Vec<Vec<LocalTarget>>, Option<Outgoing>),
+        trace: Option<Trace>,
+    ) -> Answer {
+        let Some(trace) = trace else {
+            return Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await));
+        };
+        let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
+        match log_fault("judging and delivering", answer) {
+            Ok(Answer::Delivered(done)) => Answer::Delivered(log_fault("delivering", done)),
+            Ok(answer) => answer,
+            Err(fault) => Answer::Delivered(Err(fault)),
+        }
     }
 
     /// Of a mail that was spooled: what becomes of it, and on with it where it is taken.
@@ -387,6 +433,11 @@ fn is_enabled(directory: &Directory, account: AccountId) -> bool {
     user_of(directory, account).is_some_and(|user| user.enabled)
 }
 
+/// Requirement 12.
+fn not_own(text: &str) -> policy::Refusal {
+    policy::Refusal { code: 553, enhanced: "5.7.1", text: text.to_owned() }
+}
+
 /// The client hears 451; the operator sees the cause.
 fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
     if let Err(fault) = &result {
@@ -438,26 +489,24 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 self.noted.read(&bytes);
                 Answer::Chunk(log_fault("placing a body", self.push(bytes).await))
             }
-            Question::Deliver { last, to, outgoing, trace } => {
+            Question::Deliver { last, to, outgoing, authors, trace } => {
                 self.noted.read(&last);
-                let answer = match trace {
-                    None => {
-                        Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await))
+                let answer = match self.owns(&authors.unwrap_or_default()).await {
+                    Ok(true) => self.take(last, (to, outgoing), trace).await,
+                    Ok(false) => {
+                        self.forget();
+                        Answer::Refused(not_own("From holds an address that is not yours"))
                     }
-                    Some(trace) => {
-                        let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
-                        match log_fault("judging and delivering", answer) {
-                            Ok(Answer::Delivered(done)) => Answer::Delivered(log_fault("delivering", done)),
-                            Ok(answer) => answer,
-                            Err(fault) => Answer::Delivered(Err(fault)),
-                        }
+                    Err(fault) => {
+                        self.forget();
+                        Answer::Delivered(log_fault("looking up an author", Err(fault)))
                     }
                 };
                 self.noted.ended(&answer, self.replica.clock().now());
                 answer
             }
             Question::AbandonBody => {
-                (self.placing, self.checked) = (None, None);
+                self.forget();
                 Answer::Abandoned
             }
         }

@@ -56,6 +56,10 @@ impl Listed {
         Self { client, hits, ..Self::default() }
     }
 
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
     /// MAIL of a user who logged in: the lists are silent until the next one.
     pub fn user(&mut self) {
         self.mail = None;

@@ -67,6 +67,7 @@ async fn deliver(
             last: Bytes::from_static(last.as_bytes()),
             to,
             outgoing: None,
+            authors: None,
             trace: None,
         })
         .await
@@ -183,8 +184,9 @@ async fn a_mail_for_here_and_elsewhere_is_one_entry_or_none() {
     {
         assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
         let last = Bytes::from_static(text.as_bytes());
-        let answer =
-            smtp.answer(Question::Deliver { last, to: to(), outgoing: outgoing(), trace: None }).await;
+        let answer = smtp
+            .answer(Question::Deliver { last, to: to(), outgoing: outgoing(), authors: None, trace: None })
+            .await;
         let Answer::Delivered(Ok(results)) = answer else { panic!("{answer:?}") };
         assert_eq!(results, vec![result; 3]);
         assert_eq!((inbox(&replica, "alice").await.len(), mails(&replica).await.len()), (count, count));
@@ -205,7 +207,9 @@ async fn a_fault_is_a_fault_and_leaves_no_body_half_placed() {
     replica.fail(Some(Fault::NoQuorum));
     let to = vec![vec![target(&replica, "alice")]];
     let last = Bytes::from_static(b"x\r\n");
-    let answer = smtp.answer(Question::Deliver { last, to: to.clone(), outgoing: None, trace: None }).await;
+    let answer = smtp
+        .answer(Question::Deliver { last, to: to.clone(), outgoing: None, authors: None, trace: None })
+        .await;
     assert!(matches!(answer, Answer::Delivered(Err(Fault::NoQuorum))), "{answer:?}");
     assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Err(Fault::NoQuorum))));
     replica.fail(None);

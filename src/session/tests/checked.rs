@@ -40,7 +40,7 @@ impl House {
         let target = |name| vec![LocalTarget { account: account(&self.replica, name), detail: None }];
         let to = vec![target("alice"), target("bob")];
         let (last, trace) = (Bytes::copy_from_slice(other), Some(Trace { return_path, received }));
-        smtp.answer(Question::Deliver { last, to, outgoing: None, trace }).await
+        smtp.answer(Question::Deliver { last, to, outgoing: None, authors: None, trace }).await
     }
 
     /// What alice has: in INBOX, in Junk.

@@ -149,7 +149,7 @@ async fn deliver(smtp: &mut Smtp, from: &str, to: Vec<Vec<LocalTarget>>) -> Answ
     assert!(matches!(begun, Answer::Begun(Ok(_))));
     let last = Bytes::from(format!("From: {from}\r\n\r\nHi.\r\n"));
     let trace = Some(Trace { return_path: "Return-Path: <>\r\n".into(), received: "Received: x\r\n".into() });
-    smtp.answer(Question::Deliver { last, to, outgoing: None, trace }).await
+    smtp.answer(Question::Deliver { last, to, outgoing: None, authors: None, trace }).await
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod driver;
 mod listed;
 mod login;
 mod opened;
+mod owned;
 mod rehearsal;
 mod services;
 

@@ -328,6 +328,12 @@ impl<'a> Settings<'a> {
     }
 
     /// Whether mail of this client is not checked.
+    /// Whether a user at this client may send only under addresses of his own.
+    pub fn sender_must_be_own(&self, client: Option<IpAddr>) -> bool {
+        let free = client.is_some_and(|client| self.holds_address("sender.any_networks", client));
+        self.flag("sender.must_be_own") && !free
+    }
+
     pub fn is_exempt(&self, client: IpAddr) -> bool {
         self.holds_address("checks.exempt_networks", client)
     }

@@ -247,6 +247,17 @@ pub const TABLE: &[Setting] = &[
         "opportunistic",
         "Whether the relay host is asked for STARTTLS; if it is forced, mail waits rather than go in the clear (row 22).",
     ),
+    flag(
+        "sender.must_be_own",
+        "true",
+        "Whether a user who has logged in may send only under addresses that lead to him, in MAIL FROM and in From; others are refused with 553 (row 12).",
+    ),
+    setting(
+        "sender.any_networks",
+        Kind::Networks { count_max: 50 },
+        "",
+        "Clients whose users may send under any address all the same (row 13).",
+    ),
     setting(
         "relay.open_networks",
         Kind::RelayNetworks { count_max: 50 },

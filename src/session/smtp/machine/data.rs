@@ -192,10 +192,11 @@ impl Smtp {
             None => {
                 let to = envelope.to.iter().map(|recipient| recipient.targets.clone()).collect();
                 let outgoing = Outgoing::of(&envelope);
+                let authors = receiving.edit.filter(|_| self.login.is_some()).map(HeaderEdit::authors);
                 let last = receiving.text.freeze();
                 self.phase = Phase::Delivering(envelope, receiving.id);
                 self.body_begun = false;
-                Some(Step::Ask(Question::Deliver { last, to, outgoing, trace: receiving.trace }))
+                Some(Step::Ask(Question::Deliver { last, to, outgoing, authors, trace: receiving.trace }))
             }
             Some(reply) => {
                 // RFC 2033 4.2: after the dot, one reply for each recipient that was accepted.

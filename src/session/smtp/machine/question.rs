@@ -51,6 +51,8 @@ pub enum Question {
         to: Vec<Vec<LocalTarget>>,
         /// What goes to other servers, if anything does.
         outgoing: Option<Outgoing>,
+        /// Of a mail by a login: each address in From, empty for what is none.
+        authors: Option<Vec<String>>,
         trace: Option<Trace>,
     },
     /// Forget the body that was begun.

@@ -17,6 +17,7 @@ pub(super) struct HeaderEdit {
     seen: bool,
     date: String,
     message_id: String,
+    authors: Vec<String>,
 }
 
 /// The header is longer than is held.
@@ -30,7 +31,13 @@ impl HeaderEdit {
             seen: false,
             date: rfc5322_date(stamp.at),
             message_id: format!("<{}.{}@{hostname}>", stamp.id, stamp.at),
+            authors: Vec::new(),
         }
+    }
+
+    /// Once the text has ended: each address in From; an empty one for what is none.
+    pub fn authors(self) -> Vec<String> {
+        self.authors
     }
 
     /// Takes the next part of the text; `out` gets what may go on.
@@ -62,6 +69,8 @@ impl HeaderEdit {
                 out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
         }
+        let from = header::fields(&held).filter(|field| field.is("From"));
+        self.authors = from.flat_map(|field| header::addresses(field.value)).filter_map(author).collect();
         let mut fields = header::fields(&held);
         for field in fields.by_ref() {
             if !field.is("Bcc") && !field.is("Resent-Bcc") {
@@ -69,6 +78,16 @@ impl HeaderEdit {
             }
         }
         out.extend_from_slice(fields.rest());
+    }
+}
+
+/// `None`: it only begins or ends a group.
+fn author(address: header::Address) -> Option<String> {
+    let header::Address::Mailbox(mailbox) = address else { return None };
+    let part = |part: Option<Vec<u8>>| part.and_then(|part| String::from_utf8(part).ok());
+    match (part(mailbox.local), part(mailbox.domain)) {
+        (Some(local), Some(domain)) => Some(format!("{local}@{domain}")),
+        _ => Some(String::new()),
     }
 }
 
@@ -106,6 +125,31 @@ mod tests {
                     "{text:?} by {part_bytes}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn authors_are_all_that_stand_in_from() {
+        let stamp = Stamp { at: Timestamp(0), id: "ID1".to_owned() };
+        for (text, authors) in [
+            (
+                "From: Alice <alice@a.test>, \"b\"@b.test\r\n\r\nFrom: body@c.test\r\n",
+                vec!["alice@a.test", "b@b.test"],
+            ),
+            (
+                "FROM:\r\n alice@a.test\r\nfrom: other@b.test\r\nSender: s@c.test\r\n\r\n",
+                vec!["alice@a.test", "other@b.test"],
+            ),
+            ("From: us: a@a.test, b@b.test;\r\n", vec!["a@a.test", "b@b.test"]),
+            ("From: nobody:;\r\n", vec![]),
+            ("From: alice\r\n\r\n", vec![""]),
+            ("From: <\u{fffd}@>\r\n\r\n", vec![""]),
+            ("Subject: x\r\n\r\n", vec![]),
+        ] {
+            let (mut edit, mut out) = (HeaderEdit::new(&stamp, "mx.test"), BytesMut::new());
+            edit.take(BytesMut::from(text), &mut out).unwrap();
+            edit.finish(&mut out);
+            assert_eq!(edit.authors(), authors, "{text}");
         }
     }
 

@@ -71,6 +71,8 @@ struct Mail {
 #[derive(Default)]
 struct World {
     body: Option<Vec<u8>>,
+    /// Of the last mail.
+    authors: Option<Vec<String>>,
     /// Of a mail that is to be judged.
     arrival: Option<Arrival>,
     /// Of a mail that is to be judged before it is read.
@@ -122,8 +124,9 @@ impl World {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to, outgoing, trace } => {
+            Question::Deliver { last, to, outgoing, authors, trace } => {
                 self.outgoing.extend(outgoing);
+                self.authors = authors;
                 if let Some(trace) = trace {
                     let text = self.body.take().expect("a body was begun");
                     self.body = Some([trace.with("X-Found: checks\r\n").into_bytes(), text].concat());

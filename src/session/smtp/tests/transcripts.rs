@@ -155,3 +155,18 @@ fn lmtp_answers_for_each_recipient() {
 fn faults_are_temporary() {
     run(script!("faults"), policy(Flavor::Mx), false);
 }
+
+#[test]
+fn the_authors_of_a_users_mail_are_told_and_of_no_other() {
+    let mail = b"MAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nFrom: a@b.test, c\r\n\r\n.\r\n";
+    for (login, authors) in [
+        ("AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", Some(vec!["a@b.test".to_owned(), String::new()])),
+        ("", None),
+    ] {
+        let (mut player, world) = player(policy(Flavor::Mx), true);
+        player.feed(format!("EHLO c.test\r\n{login}").as_bytes(), Pace::Whole);
+        player.feed(mail, Pace::ByteByByte);
+        assert_eq!(world.borrow().authors, authors);
+        assert_eq!(world.borrow().mails.len(), 1);
+    }
+}
