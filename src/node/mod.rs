@@ -5,6 +5,7 @@ mod descriptors;
 mod first;
 mod live;
 mod logging;
+mod naming;
 mod operator;
 mod reload;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the control socket asks of the cluster, bound to this node.
 
-use super::{SharedServices, Stop, trace};
+use super::{SharedServices, Stop, naming, trace};
 use crate::admin::check::{Finding, Level};
 use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
@@ -52,7 +52,11 @@ impl Operator for Bound {
             Role::Data => Some(self.cluster.directory()),
             Role::Witness => None,
         };
-        findings(&self.status().await, directory.as_deref(), &self.services)
+        let mut findings = findings(&self.status().await, directory.as_deref(), &self.services);
+        if let (Some(directory), Some(checks)) = (directory, self.services.checks()) {
+            findings.push(naming::look_up(&checks.dns, directory.settings().hostname()).await);
+        }
+        findings
     }
 
     async fn join_token(&self, role: Role, ttl_ms: u64) -> Result<String, Failure> {
