@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::sync::{OnceCell, broadcast, mpsc, watch};
 
 use super::bodies::ReplicaSet;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::change::Change;
 use crate::state::directory::Directory;
+use crate::state::limits::BudgetId;
 use crate::state::news::{Newsroom, SharedNews};
 use crate::state::reading;
 use crate::state::record::ReplicaRecord;
@@ -22,6 +23,8 @@ use crate::state::view::{LoadingView, MailboxView, SharedView};
 pub const VIEWS_MAX: usize = 1_024;
 /// Bodies dropped, and as many named, that wait for the keeper; beyond it they are found by its scan.
 const TOLD_BODIES_MAX: usize = 16_384;
+/// Scarce budgets that wait for a listener; one that lags gives back all that it holds.
+const TOLD_BUDGETS_MAX: usize = 1_024;
 
 /// All that is published. Shared by the machine, which writes, and the handles, which read.
 pub struct Feed {
@@ -32,6 +35,7 @@ pub struct Feed {
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
     replica_set: watch::Sender<ReplicaSet>,
     queue: watch::Sender<u64>,
+    budgets: broadcast::Sender<BudgetId>,
     dropped: Told,
     named: Told,
 }
@@ -96,6 +100,7 @@ impl Feed {
             replicas: watch::Sender::new(Arc::default()),
             replica_set: watch::Sender::new(ReplicaSet::default()),
             queue: watch::Sender::new(0),
+            budgets: broadcast::Sender::new(TOLD_BUDGETS_MAX),
             dropped,
             named,
         };
@@ -127,6 +132,8 @@ impl Feed {
                 Change::BodyNamed { body } => self.named.tell(body),
                 Change::Replicas { replicas } => self.replicas_are(replicas),
                 Change::Queue => queue_changed = true,
+                // Without a listener nobody holds anything.
+                Change::Budget { budget } => drop(self.budgets.send(budget)),
             }
         }
         if directory_changed {
@@ -145,6 +152,11 @@ impl Feed {
     /// Ticks when there may be new work in the outbound queue.
     pub fn queue(&self) -> watch::Receiver<u64> {
         self.queue.subscribe()
+    }
+
+    /// Budgets that are scarce.
+    pub fn budgets(&self) -> broadcast::Receiver<BudgetId> {
+        self.budgets.subscribe()
     }
 
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.

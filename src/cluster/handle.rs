@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::bodies::PlacingBody;
 use super::inquiries::{Answerer, Told};
@@ -17,6 +17,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, GuestCommand};
 use crate::state::directory::Directory;
+use crate::state::limits::BudgetId;
 use crate::state::metadata::{self, Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::{Outcome, Refusal};
@@ -262,6 +263,13 @@ impl Replica for ClusterHandle {
         match &self.local.data {
             Some(data) => data.feed.queue(),
             None => watch::Sender::new(0).subscribe(),
+        }
+    }
+
+    fn watch_budgets(&self) -> broadcast::Receiver<BudgetId> {
+        match &self.local.data {
+            Some(data) => data.feed.budgets(),
+            None => broadcast::Sender::new(1).subscribe(),
         }
     }
 

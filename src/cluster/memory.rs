@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::replica::{Fault, Placing, Replica};
 use crate::clock::Clock;
@@ -15,6 +15,7 @@ use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
 use crate::state::directory::Directory;
+use crate::state::limits::BudgetId;
 use crate::state::metadata::{self, Annotation, Place, Wanted};
 use crate::state::news::{Newsroom, SharedNews};
 use crate::state::outcome::Outcome;
@@ -33,6 +34,7 @@ struct Shared {
     clock: Clock,
     directory: watch::Sender<Arc<Directory>>,
     queue: watch::Sender<u64>,
+    budgets: broadcast::Sender<BudgetId>,
     state: Mutex<State>,
 }
 
@@ -58,6 +60,7 @@ impl MemoryReplica {
                 clock,
                 directory,
                 queue: watch::Sender::new(0),
+                budgets: broadcast::Sender::new(64),
                 state: Mutex::default(),
             }),
         }
@@ -127,6 +130,7 @@ impl MemoryReplica {
             }
             Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
             Change::Queue => self.shared.queue.send_modify(|changes| *changes += 1),
+            Change::Budget { budget } => drop(self.shared.budgets.send(budget)),
             Change::Mailboxes { .. }
             | Change::Metadata(_)
             | Change::BodyNamed { .. }
@@ -251,6 +255,10 @@ impl Replica for MemoryReplica {
 
     fn watch_queue(&self) -> watch::Receiver<u64> {
         self.shared.queue.subscribe()
+    }
+
+    fn watch_budgets(&self) -> broadcast::Receiver<BudgetId> {
+        self.shared.budgets.subscribe()
     }
 
     async fn read_queue<T: Send + 'static>(

@@ -5,13 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
+use crate::state::limits::BudgetId;
 use crate::state::metadata::{Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
@@ -134,6 +135,9 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// Ticks when there may be new work in the outbound queue.
     fn watch_queue(&self) -> watch::Receiver<u64>;
+
+    /// Budgets of limits that are scarce, from now on.
+    fn watch_budgets(&self) -> broadcast::Receiver<BudgetId>;
 
     /// What [`queue::reading`](crate::state::queue::reading) finds in this node's rows, where blocking does no harm.
     fn read_queue<T: Send + 'static>(

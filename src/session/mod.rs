@@ -8,6 +8,7 @@ pub mod compressed;
 pub mod deflate;
 pub mod driver;
 pub mod imap;
+pub mod limits;
 pub mod listener;
 pub mod local_listener;
 pub mod login;

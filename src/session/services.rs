@@ -1,6 +1,7 @@
 //! All mail services of a node: follows the settings, takes connections, starts and stops sessions.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,10 +14,11 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
-use super::admission::{DoorLimits, Doors, Full, Seat};
+use super::admission::{DoorLimits, Doors, Seat};
 use super::autoconfig::{self, Autoconfig, Silent};
 use super::driver::{Bounds, Security, serve_connection, stopping};
 use super::imap::{self, ImapBackend, SummaryCache};
+use super::limits::{self, HostLimits, Limits};
 use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
 use super::local_listener;
 use super::login::{LoginBounds, Logins};
@@ -106,6 +108,7 @@ impl Services {
         };
         let house = Arc::new(House {
             directory: replica.watch_directory(),
+            limits: Limits::start(replica.clone()),
             replica,
             logins,
             checks: checks.clone(),
@@ -192,6 +195,7 @@ struct House<R> {
     replica: R,
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
+    limits: Arc<Limits>,
     checks: Checks,
     hits: Arc<Hits>,
     summaries: Arc<SummaryCache>,
@@ -301,7 +305,7 @@ fn take<R: Replica>(
                 None => sessions.spawn(serve(Arc::clone(house), listener, socket, (client, seat))),
             };
         }
-        Err(full) => turn_away(name, settings.listener(name).tls, full, socket),
+        Err(full) => turn_away(name, settings.listener(name).tls, ("4.7.0", full), socket),
     }
 }
 
@@ -312,17 +316,18 @@ fn door_limits(settings: Settings<'_>) -> DoorLimits {
     }
 }
 
-fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: impl Socket) {
-    debug!("{name:?}: a connection is turned away: {full}");
+/// `why` with the enhanced code that SMTP adds.
+fn turn_away(name: ListenerName, tls: TlsMode, (enhanced, why): (&str, impl Display), socket: impl Socket) {
+    debug!("{name:?}: a connection is turned away: {why}");
     if tls == TlsMode::Implicit {
         return;
     }
     let line = match name {
         ListenerName::Smtp | ListenerName::Smtps | ListenerName::Submission | ListenerName::Lmtp => {
-            format!("421 4.7.0 {full}, try again later\r\n")
+            format!("421 {enhanced} {why}, try again later\r\n")
         }
-        ListenerName::Imap | ListenerName::Imaps => format!("* BYE {full}, try again later\r\n"),
-        ListenerName::Pop3 | ListenerName::Pop3s => format!("-ERR [SYS/TEMP] {full}, try again later\r\n"),
+        ListenerName::Imap | ListenerName::Imaps => format!("* BYE {why}, try again later\r\n"),
+        ListenerName::Pop3 | ListenerName::Pop3s => format!("-ERR [SYS/TEMP] {why}, try again later\r\n"),
         ListenerName::Http | ListenerName::Https => {
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
         }
@@ -331,6 +336,13 @@ fn turn_away(name: ListenerName, tls: TlsMode, full: Full, socket: impl Socket) 
 }
 
 impl<R> House<R> {
+    /// `None` for what comes by LMTP, from a unix socket, or from an exempt host.
+    fn host_limits(&self, name: ListenerName, address: Option<SocketAddr>) -> Option<HostLimits> {
+        let host = address.filter(|_| name != ListenerName::Lmtp)?.ip();
+        let exempt = limits::is_exempt(&self.directory.borrow(), host);
+        (!exempt).then(|| HostLimits::new(Arc::clone(&self.limits), host))
+    }
+
     fn security(&self, tls: TlsMode) -> Security {
         match (&self.config.tls, tls) {
             (None, _) | (_, TlsMode::Off) => Security::Plain,
@@ -360,7 +372,7 @@ async fn serve_proxied<R: Replica>(
     let limits = door_limits(house.replica.directory().settings());
     match seat.give_to(client.ip(), limits) {
         Ok(()) => serve(house, listener, socket, (Some(client), seat)).await,
-        Err(full) => turn_away(listener.name, listener.tls, full, socket),
+        Err(full) => turn_away(listener.name, listener.tls, ("4.7.0", full), socket),
     }
 }
 
@@ -378,6 +390,12 @@ async fn serve<R: Replica>(
     let directory = replica.directory();
     match listener.name {
         ListenerName::Smtp | ListenerName::Smtps | ListenerName::Submission | ListenerName::Lmtp => {
+            let host = house.host_limits(listener.name, address);
+            if let Some(host) = &host
+                && let Err(spent) = Box::pin(host.connection()).await
+            {
+                return turn_away(listener.name, listener.tls, ("4.7.1", spent), socket);
+            }
             let client = (address.map(|address| address.ip()), offered);
             let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, client);
             let machine = Smtp::new(policy, peer);
@@ -385,7 +403,8 @@ async fn serve<R: Replica>(
             let listed = client.0.filter(|_| listener.name != ListenerName::Lmtp);
             let backend = SmtpBackend::new(replica, logins, house.checks.clone())
                 .listed(Listed::new(listed, Arc::clone(&house.hits)))
-                .noted(Noted::new(house.config.log.clone(), client.0));
+                .noted(Noted::new(house.config.log.clone(), client.0))
+                .limited(host);
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {

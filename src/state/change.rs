@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::acl::Acl;
+use super::limits::BudgetId;
 use super::record::{MessageRecord, ReplicaRecord};
 use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
 
@@ -38,6 +39,10 @@ pub enum Change {
     },
     /// There may be work in the outbound queue that was not there before.
     Queue,
+    /// This budget is scarce: whoever holds some of it gives back what is unused, and whoever asked in vain asks again.
+    Budget {
+        budget: BudgetId,
+    },
 }
 
 /// Annotations that were set or removed (RFC 5464).

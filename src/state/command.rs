@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
 use super::scram_keys::NewScramKeys;
@@ -210,6 +211,8 @@ pub enum Command {
         name: String,
         before: Option<String>,
     },
+    // Limits over all nodes.
+    TakeTokens(TakeTokens),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -4,6 +4,7 @@
 //! `cluster` and `store` for rows of their own (last applied, membership).
 
 use super::acl::Grantee;
+use super::limits::BudgetId;
 use super::queue::ParcelId;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
 
@@ -46,6 +47,8 @@ pub const RECIPIENT: u8 = 0x73;
 pub const DUE: u8 = 0x74;
 pub const LEASE: u8 = 0x75;
 pub const LEASED: u8 = 0x76;
+pub const BUDGETS: u8 = 0x80;
+pub const BUDGET: u8 = 0x81;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -412,6 +415,20 @@ pub fn leased_of(key: &[u8]) -> Option<ParcelId> {
 /// The parcel within a [`parcel`] key.
 pub fn parcel_of(key: &[u8]) -> Option<ParcelId> {
     parcel_at(key.get(1..)?)
+}
+
+pub fn budgets() -> Vec<u8> {
+    vec![BUDGETS]
+}
+
+/// By the end of its window, so that what is past stands in front.
+pub fn budget(budget: &BudgetId) -> Vec<u8> {
+    key(BUDGET, &[&budget.until.0.to_be_bytes(), &[budget.limit.code()], &budget.key])
+}
+
+/// The first key of windows that end at `until` or later.
+pub fn budgets_from(until: Timestamp) -> Vec<u8> {
+    key(BUDGET, &[&until.0.to_be_bytes()])
 }
 
 fn parcel_at(bytes: &[u8]) -> Option<ParcelId> {

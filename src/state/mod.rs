@@ -11,6 +11,7 @@ pub mod codec;
 pub mod command;
 pub mod directory;
 pub mod keys;
+pub mod limits;
 pub mod lists;
 pub mod messages;
 pub mod metadata;

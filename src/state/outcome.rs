@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::command::UidSet;
+use super::limits::Granted;
 use super::queue::ParcelId;
 use crate::mail::ids::{AccountId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Uid, UidValidity};
 
@@ -75,6 +76,7 @@ pub enum Outcome {
         /// How many of the command's mails were looked at.
         looked_at: u32,
     },
+    TokensTaken(Granted),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

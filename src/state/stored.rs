@@ -298,6 +298,29 @@ pub struct LeaseRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct LeasedRow {}
 
+/// Over all budgets of limits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct BudgetsRow {
+    pub budgets: u32,
+}
+
+/// Tokens of one budget that are not free.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct BudgetRow {
+    pub spent: u64,
+    /// In advance, by nodes.
+    pub held: Vec<HeldTokens>,
+    pub scarce: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HeldTokens {
+    pub node: NodeId,
+    pub tokens: u64,
+    /// The entry that granted them.
+    pub grant: LogIndex,
+}
+
 impl MailboxRow {
     /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {

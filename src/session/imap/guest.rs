@@ -114,6 +114,7 @@ impl Core {
             | Command::AddRule(_)
             | Command::RemoveRule { .. }
             | Command::MoveRule { .. }
+            | Command::TakeTokens(_)
             | Command::AddReplica { .. }
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }

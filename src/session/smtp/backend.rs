@@ -20,6 +20,7 @@ use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::policy::{self, Arrival};
 use crate::session::driver::Backend;
+use crate::session::limits::HostLimits;
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::state::command::{Command, Deliver, DeliverTo, SpecialUse};
 use crate::state::directory::{Directory, User};
@@ -39,12 +40,15 @@ pub struct SmtpBackend<R: Replica> {
     who: Option<Authenticated>,
     pub(super) listed: Listed,
     noted: Noted,
+    /// The limits of the host that the client comes from.
+    host: Option<HostLimits>,
 }
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
         let (opened, listed, noted) = (Opened::default(), Listed::default(), Noted::default());
-        Self { replica, logins, checks, placing: None, checked: None, opened, who: None, listed, noted }
+        let (placing, checked, who, host) = (None, None, None, None);
+        Self { replica, logins, checks, placing, checked, opened, who, listed, noted, host }
     }
 
     /// The same, of a client that the lists speak of.
@@ -96,6 +100,19 @@ impl<R: Replica> SmtpBackend<R> {
         }
         self.replica.refresh().await?;
         Ok(all(&self.replica.directory()))
+    }
+
+    /// The host's messages are counted.
+    pub fn limited(self, host: Option<HostLimits>) -> Self {
+        Self { host, ..self }
+    }
+
+    async fn may_begin(&mut self) -> bool {
+        match &self.host {
+            // In a place of its own: a session that asks nothing does not hold the room for it.
+            Some(host) => Box::pin(host.message()).await.is_ok(),
+            None => true,
+        }
     }
 
     /// What is refused for good is looked up once more, in rows that are current: a node that is a moment or a cut
@@ -480,6 +497,7 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 self.noted.recipient(&path, &verdict, self.replica.clock().now());
                 Answer::Recipient(log_fault("looking up a recipient", verdict))
             }
+            Question::BeginBody(_) if !self.may_begin().await => Answer::TooMany,
             Question::BeginBody(arrival) => {
                 let begun = self.begin(arrival.map(|it| *it)).await;
                 begun.iter().for_each(|stamp| self.noted.begun(stamp));

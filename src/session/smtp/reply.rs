@@ -41,6 +41,8 @@ pub const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed logins")
 
 pub const UNAVAILABLE: Reply = reply(451, "4.3.0", "Temporarily unable, try again");
 pub const NO_OUTBOUND: Reply = reply(451, "4.3.2", "Mail is not sent on to other servers at the moment");
+pub const TOO_MANY_MESSAGES: Reply =
+    reply(450, "4.7.1", "Too many messages from your host, try again in a minute");
 pub const FULL: Reply = reply(452, "4.2.2", "The mailbox has no room for this message");
 pub const QUEUE_FULL: Reply = reply(452, "4.3.1", "The queue of mail to other servers is full, try again");
 pub const TOO_MANY_RECIPIENTS: Reply = reply(452, "4.5.3", "Too many recipients");

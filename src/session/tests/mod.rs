@@ -52,7 +52,11 @@ fn house(zones: &str) -> House {
 
 /// example.test and example.org, with alice and bob, each with the password `secret`.
 fn replica() -> MemoryReplica {
-    let replica = MemoryReplica::new(Clock::system());
+    replica_by(Clock::system())
+}
+
+fn replica_by(clock: Clock) -> MemoryReplica {
+    let replica = MemoryReplica::new(clock);
     for name in ["example.test", "example.org"] {
         run(&replica, Command::AddDomain { name: name.to_owned() });
     }

@@ -408,3 +408,34 @@ async fn scram_is_bound_to_the_tls_connection_that_it_goes_over() {
     }
     services.stop(Duration::from_secs(10)).await;
 }
+
+#[tokio::test]
+async fn a_host_opens_as_many_connections_a_minute_as_it_may_and_an_exempt_one_any_number() {
+    let replica = replica_by(Clock::fixed(crate::mail::ids::Timestamp(1_700_000_000_000)));
+    let port = free_port().await;
+    set(&replica, "limits.connections_per_minute", "3");
+    let services = start(&replica, None, &[("smtp", port)]).await;
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Listening).await;
+    for _ in 0..5 {
+        assert!(line(&mut connect(port).await).await.starts_with("220 "), "loopback is exempt at first");
+    }
+    set(&replica, "limits.exempt_networks", "");
+    for at in 0..5 {
+        let said = line(&mut connect(port).await).await;
+        assert!(said.starts_with(if at < 3 { "220 " } else { "421 4.7.1 " }), "{at}: {said}");
+    }
+    replica.clock().advance_ms(60_000);
+    set(&replica, "limits.messages_per_minute", "2");
+    let mut smtp = connect(port).await;
+    assert!(line(&mut smtp).await.starts_with("220 "), "another minute");
+    ask(&mut smtp, "EHLO client.example").await;
+    for wanted in ["354", "354", "450 4.7.1"] {
+        ask(&mut smtp, "MAIL FROM:<a@b.example>").await;
+        ask(&mut smtp, "RCPT TO:<alice@example.test>").await;
+        let said = ask(&mut smtp, "DATA").await;
+        assert!(said.starts_with(wanted), "{said}");
+        if wanted == "354" {
+            ask(&mut smtp, "Subject: x\r\n\r\nHi.\r\n.").await;
+        }
+    }
+}

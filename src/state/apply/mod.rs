@@ -10,6 +10,7 @@ mod bodies;
 mod guest;
 mod idempotency;
 mod keywords;
+mod limits;
 mod lists;
 mod mailboxes;
 mod messages;
@@ -132,6 +133,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::AddRule(rule) => lists::add(tx, rule),
         Command::RemoveRule { name } => lists::remove(tx, name),
         Command::MoveRule { name, before } => lists::move_to(tx, name, before.as_deref()),
+        Command::TakeTokens(ask) => limits::take(tx, ask),
     }
 }
 

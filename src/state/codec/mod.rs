@@ -129,6 +129,8 @@ records! {
     54 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX LeasedRow;
     64 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RuleRow;
     65 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RulesRow;
+    80 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BudgetsRow;
+    81 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BudgetRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

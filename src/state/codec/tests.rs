@@ -12,6 +12,7 @@ use crate::mail::ids::*;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
 use crate::state::command::*;
+use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::queue::{
@@ -121,6 +122,18 @@ fn commands() -> Vec<Command> {
         })),
         Command::RemoveRule { name: "r".into() },
         Command::MoveRule { name: "r".into(), before: None },
+        Command::TakeTokens(TakeTokens {
+            node: NodeId(2),
+            budget: BudgetId {
+                until: Timestamp(1 << 40),
+                limit: Limit::MessagesPerMinute,
+                key: vec![192, 0, 2, 1],
+            },
+            tokens_max: 300,
+            grant: LogIndex(9),
+            unused: 2,
+            needed: 1,
+        }),
     ]
 }
 
@@ -218,6 +231,7 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.push(Outcome::Leased { parcels: vec![parcel()] });
     outcomes.push(Outcome::Renewed { leases: vec![LeaseId(1 << 60)] });
     outcomes.push(Outcome::Steered { messages: vec![QueueId(300)], looked_at: 2 });
+    outcomes.push(Outcome::TokensTaken(Granted { tokens: 300, grant: LogIndex(9), others_hold: true }));
     outcomes
 }
 
@@ -264,6 +278,9 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let standing =
         ReplicaRecord { node: NodeId(1), in_sync: true, since: Timestamp(1 << 40), missed_at: LogIndex(3) };
     add(golden, written, "row.Replicas", &ReplicasRow { replicas: vec![standing] });
+    add(golden, written, "row.Budgets", &BudgetsRow { budgets: 300 });
+    let held = vec![HeldTokens { node: NodeId(2), tokens: 300, grant: LogIndex(9) }];
+    add(golden, written, "row.Budget", &BudgetRow { spent: 7, held, scarce: true });
     add(golden, written, "row.NodeIds", &NodeIdsRow { last_given: NodeId(300) });
     let retired = vec![Retired { node: NodeId(2), at: LogIndex(300) }];
     add(golden, written, "row.Retired", &RetiredRow { retired });
@@ -424,7 +441,7 @@ fn every_variant_has_its_golden_bytes() {
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
         (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 31),
-        (bincode::decode_from_slice::<Outcome, _>(&[17], standard()).err(), 17),
+        (bincode::decode_from_slice::<Outcome, _>(&[18], standard()).err(), 18),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
         (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {

@@ -74,7 +74,8 @@ impl Newsroom {
             | Change::BodyDropped { .. }
             | Change::BodyNamed { .. }
             | Change::Replicas { .. }
-            | Change::Queue => {}
+            | Change::Queue
+            | Change::Budget { .. } => {}
         }
     }
 

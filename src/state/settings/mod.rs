@@ -6,6 +6,7 @@
 
 mod check;
 mod docs;
+mod limits;
 mod table;
 
 pub use check::{validate, validate_changes};
@@ -340,9 +341,7 @@ impl<'a> Settings<'a> {
 
     /// Whether this client sends without a login.
     pub fn is_open_to(&self, client: IpAddr) -> bool {
-        let networks = self.get("relay.open_networks").split(',');
-        let client = client.to_canonical();
-        networks.filter_map(|network| network.parse().ok()).any(|network: IpNet| network.contains(&client))
+        self.holds_address("relay.open_networks", client)
     }
 
     /// What a whitelist rule of this kind lets a mail off: `dnsbl`, `spf`, `antivirus`, `dkim`, `dmarc`.

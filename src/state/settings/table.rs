@@ -396,6 +396,25 @@ pub const TABLE: &[Setting] = &[
         "unlimited",
         "Space of users whose own quota is not set (row 54).",
     ),
+    // Limits over all nodes.
+    setting(
+        "limits.exempt_networks",
+        Kind::Networks { count_max: 50 },
+        "127.0.0.0/8,::1/128",
+        "Hosts of which nothing is counted (rows 47, 48): a front end, or a relay that everybody uses. So are those of `relay.open_networks` and of rules that let off or let send on.",
+    ),
+    setting(
+        "limits.connections_per_minute",
+        Kind::Number { unit: "connections", min: 0, max: 1_000_000 },
+        "0",
+        "SMTP connections that one host may open in a minute, on all nodes together (row 48); then it waits for the next. 0 is unlimited.",
+    ),
+    setting(
+        "limits.messages_per_minute",
+        Kind::Number { unit: "messages", min: 0, max: 1_000_000 },
+        "0",
+        "Messages that one host may begin by SMTP in a minute, on all nodes together (row 47); then it waits for the next. 0 is unlimited.",
+    ),
     // What mail of strangers is checked for.
     setting(
         "checks.exempt_networks",

@@ -104,16 +104,9 @@ impl Smtp {
     }
 
     pub(super) fn on_begun(&mut self, begun: Result<Stamp, Fault>, out: &mut BytesMut) {
+        let Ok(stamp) = begun else { return self.on_not_begun(reply::UNAVAILABLE, out) };
         let Phase::Beginning(envelope, framing) = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return;
-        };
-        let stamp = match (begun, &framing) {
-            (Ok(stamp), _) => stamp,
-            (Err(_), Framing::Chunk { left, .. }) => {
-                self.phase = Phase::Skipping { left: *left, reply: reply::UNAVAILABLE };
-                return;
-            }
-            (Err(_), _) => return reply::UNAVAILABLE.write(out),
         };
         self.body_begun = true;
         if let Framing::Dot(_) = framing {
@@ -140,6 +133,15 @@ impl Smtp {
             trace,
             refused: None,
         }));
+    }
+
+    /// The message is not taken; of a chunk its octets are read first.
+    pub(super) fn on_not_begun(&mut self, reply: Reply, out: &mut BytesMut) {
+        match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::Beginning(_, Framing::Chunk { left, .. }) => self.phase = Phase::Skipping { left, reply },
+            Phase::Beginning(..) => reply.write(out),
+            other => self.phase = other,
+        }
     }
 
     pub(super) fn step_receiving(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Asked> {

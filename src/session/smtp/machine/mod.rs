@@ -237,6 +237,7 @@ impl Machine for Smtp {
             Answer::Sender(opening) => self.on_opening(opening, out),
             Answer::Recipient(verdict) => self.on_verdict(verdict, out),
             Answer::Begun(begun) => self.on_begun(begun, out),
+            Answer::TooMany => self.on_not_begun(reply::TOO_MANY_MESSAGES, out),
             Answer::Chunk(taken) => self.on_chunk(taken),
             Answer::Delivered(results) => self.on_delivered(results, out),
             Answer::Refused(refusal) => self.on_refused(refusal, out),

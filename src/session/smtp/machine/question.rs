@@ -67,6 +67,8 @@ pub enum Answer {
     Sender(Result<Opening, Fault>),
     Recipient(Result<Verdict, Fault>),
     Begun(Result<Stamp, Fault>),
+    /// Instead of the body: the host has sent too much lately.
+    TooMany,
     Chunk(Result<(), Fault>),
     /// One entry per recipient, in order.
     Delivered(Result<Vec<Result<(), Refusal>>, Fault>),

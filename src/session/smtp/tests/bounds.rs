@@ -140,3 +140,25 @@ fn the_trace_fields_name_sender_client_node_and_the_only_recipient() {
     assert!(!mails[1].text.contains("for <"), "a blind copy must stay blind: {}", mails[1].text);
     assert_eq!(mails[1].accounts, [1, 2]);
 }
+
+#[test]
+fn a_host_that_has_sent_too_much_hears_it_before_the_text_and_the_session_goes_on() {
+    for begin in ["DATA\r\n", "BDAT 19 LAST\r\nSubject: x\r\n\r\nHi.\r\n"] {
+        for pace in [Pace::Whole, Pace::ByteByByte] {
+            let (mut player, world) = player(policy(Flavor::Mx), false);
+            world.borrow_mut().too_many = true;
+            let envelope = "EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\n";
+            player.feed(envelope.as_bytes(), pace);
+            player.out.clear();
+            player.feed(begin.as_bytes(), pace);
+            let said = player.line();
+            assert_eq!(
+                said.as_deref(),
+                Some("450 4.7.1 Too many messages from your host, try again in a minute")
+            );
+            player.feed(b"NOOP\r\n", pace);
+            assert_eq!(player.line().as_deref(), Some("250 2.0.0 Ok"));
+            assert!(world.borrow().mails.is_empty());
+        }
+    }
+}

@@ -81,6 +81,8 @@ struct World {
     delays: Vec<u64>,
     crowded: bool,
     abandoned: usize,
+    /// The host has sent as much as it may.
+    too_many: bool,
     mails: Vec<Mail>,
     outgoing: Vec<Outgoing>,
 }
@@ -119,6 +121,9 @@ impl World {
             }),
             Question::BeginBody(arrival) => {
                 assert!(self.body.is_none(), "the body before was neither delivered nor abandoned");
+                if self.too_many {
+                    return Answer::TooMany;
+                }
                 self.body = Some(Vec::new());
                 self.arrival = arrival.map(|arrival| *arrival);
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))

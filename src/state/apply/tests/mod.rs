@@ -3,6 +3,7 @@
 mod accounts;
 mod acl;
 mod idempotency;
+mod limits;
 mod lists;
 mod mailboxes;
 mod messages;

@@ -13,6 +13,7 @@ use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
 use crate::state::keys;
+use crate::state::limits::{BudgetId, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::queue::{
     NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
@@ -263,6 +264,16 @@ fn queue() -> impl Strategy<Value = Command> {
         1 => (lease(), 0u64..2).prop_map(|(lease, renewals)| Command::EndLease { lease, renewals }),
         4 => (lease(), reports, notices).prop_map(|(lease, parcels, notices)| {
             Command::ReportDelivery(Box::new(Report { lease, parcels, notices }))
+        }),
+        2 => (1u64..4, 0u64..6, 0u64..4, 0u64..3, 0u64..60).prop_map(|(node, until, unused, needed, grant)| {
+            Command::TakeTokens(TakeTokens {
+                node: NodeId(node),
+                budget: BudgetId { until: Timestamp(until << 61), limit: Limit::MessagesPerMinute, key: vec![7] },
+                tokens_max: 9,
+                grant: LogIndex(grant),
+                unused,
+                needed,
+            })
         }),
         2 => (messages, steering)
             .prop_map(|(messages, steering)| Command::SteerQueue { messages, steering }),
