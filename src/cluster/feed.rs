@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, broadcast, mpsc, watch};
 
 use super::bodies::ReplicaSet;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::state::blocks::Blocks;
 use crate::state::change::Change;
 use crate::state::directory::Directory;
 use crate::state::limits::BudgetId;
@@ -36,6 +37,7 @@ pub struct Feed {
     replica_set: watch::Sender<ReplicaSet>,
     queue: watch::Sender<u64>,
     budgets: broadcast::Sender<BudgetId>,
+    blocks: watch::Sender<Arc<Blocks>>,
     dropped: Told,
     named: Told,
 }
@@ -101,6 +103,7 @@ impl Feed {
             replica_set: watch::Sender::new(ReplicaSet::default()),
             queue: watch::Sender::new(0),
             budgets: broadcast::Sender::new(TOLD_BUDGETS_MAX),
+            blocks: watch::Sender::new(Arc::default()),
             dropped,
             named,
         };
@@ -109,7 +112,7 @@ impl Feed {
 
     /// Tells what one apply call changed, once `rows` show it. Blocks on `rows`, never on a listener.
     pub fn publish(&self, rows: &dyn Rows, changes: Vec<Change>) -> Result<(), RowsError> {
-        let (mut directory_changed, mut queue_changed) = (false, false);
+        let (mut directory_changed, mut queue_changed, mut blocks_changed) = (false, false, false);
         for change in changes {
             self.newsroom.tell(&change);
             match change {
@@ -134,10 +137,14 @@ impl Feed {
                 Change::Queue => queue_changed = true,
                 // Without a listener nobody holds anything.
                 Change::Budget { budget } => drop(self.budgets.send(budget)),
+                Change::Blocks => blocks_changed = true,
             }
         }
         if directory_changed {
             self.directory.send_replace(Arc::new(Directory::load(rows)?));
+        }
+        if blocks_changed {
+            self.blocks.send_replace(Arc::new(Blocks::load(rows)?));
         }
         if queue_changed {
             self.queue_changed();
@@ -159,9 +166,14 @@ impl Feed {
         self.budgets.subscribe()
     }
 
+    pub fn blocks(&self) -> watch::Receiver<Arc<Blocks>> {
+        self.blocks.subscribe()
+    }
+
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.
     pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
         self.directory.send_replace(Arc::new(Directory::load(rows)?));
+        self.blocks.send_replace(Arc::new(Blocks::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);
         self.newsroom.forget();
         self.queue_changed();

@@ -15,6 +15,7 @@ use super::types::Role;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
+use crate::state::blocks::Blocks;
 use crate::state::command::{Command, GuestCommand};
 use crate::state::directory::Directory;
 use crate::state::limits::BudgetId;
@@ -270,6 +271,13 @@ impl Replica for ClusterHandle {
         match &self.local.data {
             Some(data) => data.feed.budgets(),
             None => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    fn watch_blocks(&self) -> watch::Receiver<Arc<Blocks>> {
+        match &self.local.data {
+            Some(data) => data.feed.blocks(),
+            None => watch::Sender::new(Arc::default()).subscribe(),
         }
     }
 

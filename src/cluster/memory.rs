@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::apply::{Overlay, apply};
+use crate::state::blocks::Blocks;
 use crate::state::change::Change;
 use crate::state::command::{Command, PlacedBody, Proposal};
 use crate::state::directory::Directory;
@@ -35,6 +36,7 @@ struct Shared {
     directory: watch::Sender<Arc<Directory>>,
     queue: watch::Sender<u64>,
     budgets: broadcast::Sender<BudgetId>,
+    blocks: watch::Sender<Arc<Blocks>>,
     state: Mutex<State>,
 }
 
@@ -61,6 +63,7 @@ impl MemoryReplica {
                 directory,
                 queue: watch::Sender::new(0),
                 budgets: broadcast::Sender::new(64),
+                blocks: watch::Sender::new(Arc::default()),
                 state: Mutex::default(),
             }),
         }
@@ -131,6 +134,10 @@ impl MemoryReplica {
             Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
             Change::Queue => self.shared.queue.send_modify(|changes| *changes += 1),
             Change::Budget { budget } => drop(self.shared.budgets.send(budget)),
+            Change::Blocks => {
+                let blocks = Blocks::load(&state.rows).map_err(disk)?;
+                self.shared.blocks.send_replace(Arc::new(blocks));
+            }
             Change::Mailboxes { .. }
             | Change::Metadata(_)
             | Change::BodyNamed { .. }
@@ -259,6 +266,10 @@ impl Replica for MemoryReplica {
 
     fn watch_budgets(&self) -> broadcast::Receiver<BudgetId> {
         self.shared.budgets.subscribe()
+    }
+
+    fn watch_blocks(&self) -> watch::Receiver<Arc<Blocks>> {
+        self.shared.blocks.subscribe()
     }
 
     async fn read_queue<T: Send + 'static>(

@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, watch};
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
+use crate::state::blocks::Blocks;
 use crate::state::command::{Command, PlacedBody};
 use crate::state::directory::Directory;
 use crate::state::limits::BudgetId;
@@ -138,6 +139,9 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// Budgets of limits that are scarce, from now on.
     fn watch_budgets(&self) -> broadcast::Receiver<BudgetId>;
+
+    /// Ticks when hosts are blocked or are no longer; holds the newest.
+    fn watch_blocks(&self) -> watch::Receiver<Arc<Blocks>>;
 
     /// What [`queue::reading`](crate::state::queue::reading) finds in this node's rows, where blocking does no harm.
     fn read_queue<T: Send + 'static>(

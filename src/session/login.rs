@@ -255,16 +255,24 @@ impl Logins {
         }
     }
 
-    /// Waits for its turn on the blocking threads, and after a refusal for the delay.
-    pub async fn check(&self, claim: &Claim) -> Result<Authenticated, LoginRefused> {
-        let verdict = match claim {
+    /// Waits for its turn on the blocking threads. Whoever is refused hears of it by [`Logins::refuse`].
+    pub async fn judge(&self, claim: &Claim) -> Result<Authenticated, LoginRefused> {
+        match claim {
             Claim::Password(credentials) => self.check_password(credentials).await,
             Claim::Proof(proof) => self.check_proof(proof),
-        };
-        if verdict.is_err() {
-            tokio::time::sleep(Duration::from_millis(self.bounds.refusal_delay_ms)).await;
         }
-        verdict
+    }
+
+    /// After the delay.
+    pub async fn refuse(&self, refused: LoginRefused) -> Result<Authenticated, LoginRefused> {
+        tokio::time::sleep(Duration::from_millis(self.bounds.refusal_delay_ms)).await;
+        Err(refused)
+    }
+
+    /// Of a client that nobody watches.
+    #[cfg(test)]
+    pub async fn check(&self, claim: &Claim) -> Result<Authenticated, LoginRefused> {
+        super::watched::Watched::default().check(self, claim).await
     }
 
     /// A user that was added, or given another password, a moment ago or beyond a cut is not told that there is no such

@@ -26,4 +26,5 @@ mod tests;
 pub mod tls;
 #[cfg(test)]
 pub mod transcript;
+pub mod watched;
 pub mod wire;

@@ -33,6 +33,7 @@ use super::smtp::noted::Noted;
 use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use super::smtp::{self, Smtp, SmtpBackend};
 use super::tls::TlsStore;
+use super::watched::{Watched, Watchman};
 use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
 use crate::dns::Resolver;
@@ -109,6 +110,7 @@ impl Services {
         let house = Arc::new(House {
             directory: replica.watch_directory(),
             limits: Limits::start(replica.clone()),
+            watchman: Watchman::new(replica.clone()),
             replica,
             logins,
             checks: checks.clone(),
@@ -196,6 +198,7 @@ struct House<R> {
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
     limits: Arc<Limits>,
+    watchman: Arc<Watchman>,
     checks: Checks,
     hits: Arc<Hits>,
     summaries: Arc<SummaryCache>,
@@ -382,6 +385,12 @@ async fn serve<R: Replica>(
     socket: impl Socket,
     (address, _seat): (Option<SocketAddr>, Seat),
 ) {
+    // By LMTP a front end hands over what came from elsewhere.
+    let client = address.map(|address| address.ip()).filter(|_| listener.name != ListenerName::Lmtp);
+    let watched = Watched::new(&house.watchman, client);
+    if watched.is_blocked() {
+        return turn_away(listener.name, listener.tls, ("4.7.1", "your address is blocked"), socket);
+    }
     let security = house.security(listener.tls);
     let limits = (house.config.bounds, house.stopping.clone());
     let peer = Peer { address, tls: matches!(security, Security::Implicit(_)) };
@@ -404,19 +413,20 @@ async fn serve<R: Replica>(
             let backend = SmtpBackend::new(replica, logins, house.checks.clone())
                 .listed(Listed::new(listed, Arc::clone(&house.hits)))
                 .noted(Noted::new(house.config.log.clone(), client.0))
+                .watched(watched)
                 .limited(host);
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {
             let machine = Pop3::new(pop3::Policy::new(&directory, &listener, offered), peer);
-            let backend = Pop3Backend::new(replica, logins, Arc::clone(&house.reading));
+            let backend = Pop3Backend::new(replica, logins, Arc::clone(&house.reading)).watched(watched);
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Imap | ListenerName::Imaps => {
             let terms = imap_terms((&directory, replica.watch_directory()), &listener, offered);
             let machine = imap::Session::new(peer, terms, replica.clock().clone());
             let shared = (Arc::clone(&house.summaries), Arc::clone(&house.reading));
-            let backend = ImapBackend::new(replica, logins, shared);
+            let backend = ImapBackend::new(replica, logins, shared).watched(watched);
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Http | ListenerName::Https => {

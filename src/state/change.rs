@@ -43,6 +43,8 @@ pub enum Change {
     Budget {
         budget: BudgetId,
     },
+    /// A host is blocked, or is no longer.
+    Blocks,
 }
 
 /// Annotations that were set or removed (RFC 5464).

@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::blocks::{Host, NewBlock, NoteOffense};
 use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
@@ -213,6 +214,13 @@ pub enum Command {
     },
     // Limits over all nodes.
     TakeTokens(TakeTokens),
+    // Hosts that are shut out.
+    NoteOffense(Box<NoteOffense>),
+    AddBlock(Box<NewBlock>),
+    /// `None`: all blocks.
+    ClearBlocks {
+        host: Option<Host>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

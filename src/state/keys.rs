@@ -4,6 +4,7 @@
 //! `cluster` and `store` for rows of their own (last applied, membership).
 
 use super::acl::Grantee;
+use super::blocks::{Host, Offense};
 use super::limits::BudgetId;
 use super::queue::ParcelId;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
@@ -49,6 +50,9 @@ pub const LEASE: u8 = 0x75;
 pub const LEASED: u8 = 0x76;
 pub const BUDGETS: u8 = 0x80;
 pub const BUDGET: u8 = 0x81;
+pub const BLOCKS: u8 = 0x82;
+pub const BLOCK: u8 = 0x83;
+pub const OFFENDER: u8 = 0x84;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -429,6 +433,22 @@ pub fn budget(budget: &BudgetId) -> Vec<u8> {
 /// The first key of windows that end at `until` or later.
 pub fn budgets_from(until: Timestamp) -> Vec<u8> {
     key(BUDGET, &[&until.0.to_be_bytes()])
+}
+
+pub fn blocks() -> Vec<u8> {
+    vec![BLOCKS]
+}
+
+pub fn block(host: Host) -> Vec<u8> {
+    key(BLOCK, &[host.octets()])
+}
+
+pub fn block_of(key: &[u8]) -> Option<Host> {
+    Host::from_octets(key.get(1..)?)
+}
+
+pub fn offender(offense: Offense, host: Host) -> Vec<u8> {
+    key(OFFENDER, &[&[offense.code()], host.octets()])
 }
 
 fn parcel_at(bytes: &[u8]) -> Option<ParcelId> {

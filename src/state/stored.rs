@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use super::blocks::Reason;
 use super::command::{SpecialUse, UidSet};
 use super::lists::{RuleAction, RuleKind};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
@@ -319,6 +320,29 @@ pub struct HeldTokens {
     pub tokens: u64,
     /// The entry that granted them.
     pub grant: LogIndex,
+}
+
+/// Over all blocks, and all counts of offenses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct BlocksRow {
+    pub blocks: u32,
+    pub offenders: u32,
+    /// The count that was looked at last, to see whether it is old.
+    pub swept_to: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BlockRow {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub reason: Reason,
+}
+
+/// How often a host did something.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OffenderRow {
+    pub count: u64,
+    pub forget_at: Timestamp,
 }
 
 impl MailboxRow {

@@ -64,6 +64,9 @@ pub enum Command {
     /// Settings of the whole cluster
     #[command(subcommand)]
     Policy(Policy),
+    /// Hosts that are shut out for a time
+    #[command(subcommand)]
+    Block(BlockCommand),
     /// Mail that waits to go to other servers
     #[command(subcommand)]
     Queue(Queue),
@@ -392,6 +395,35 @@ pub enum RuleCommand {
         /// Behind all others
         #[arg(long, group = "place")]
         last: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BlockCommand {
+    /// Who is shut out, since when, until when, and why
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shut a host out
+    Add {
+        /// An IPv4 address, or one of IPv6 for its network of 64 bits
+        address: String,
+        /// For how long
+        #[arg(long = "for", value_name = "TIME", default_value = "1d", value_parser = words::seconds)]
+        seconds: u64,
+        /// Why, in a line
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a host in again; what it did is forgotten
+    #[command(group = clap::ArgGroup::new("hosts").required(true))]
+    Clear {
+        #[arg(group = "hosts")]
+        address: Option<String>,
+        /// All that are blocked
+        #[arg(long, group = "hosts")]
+        all: bool,
     },
 }
 

@@ -84,6 +84,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Check { .. }
         | Command::Queue(_)
         | Command::Trace { .. }
+        | Command::Block(_)
         | Command::Demo(_) => {
             return Err("this command does not ask the node".to_owned());
         }

@@ -2,6 +2,7 @@
 
 pub mod arguments;
 mod ask;
+mod blocks;
 pub mod found;
 pub mod identity;
 mod queue;
@@ -53,6 +54,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Check { json } => return ask::check(&place, json),
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
         Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
+        Command::Block(wanted) => blocks::run(&socket(&place)?, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
         other => ask::ask(&place, other)?,
@@ -159,6 +161,11 @@ mod tests {
             "pollux policy rule move partner --last",
             "pollux policy test --ip 192.0.2.1 --helo x.test --from a@a.test --rcpt b@b.test --rcpt c@b.test mail.eml",
             "pollux policy test --ip 2001:db8::1 --from <> --rcpt b@b.test --json",
+            "pollux block list --json",
+            "pollux block add 192.0.2.1 --for 2d --reason scans",
+            "pollux block add 2001:db8::1",
+            "pollux block clear 192.0.2.1",
+            "pollux block clear --all",
             "pollux check --json",
             "pollux queue list --sender alice --recipient bob --host example.com --older-than 2h --limit 5 --json",
             "pollux queue show 7 --json",
@@ -185,6 +192,8 @@ mod tests {
             ("pollux user set bob --enable --disable", "cannot be used with"),
             ("pollux policy rule add x cook a.test allow", "invalid value 'cook'"),
             ("pollux policy rule move x", "--before <RULE>"),
+            ("pollux block clear", "<ADDRESS|--all>"),
+            ("pollux block clear 192.0.2.1 --all", "cannot be used with"),
             ("pollux init --dir D --role cook", "invalid value 'cook'"),
         ] {
             let text = usage_line(&parse(line).unwrap_err());

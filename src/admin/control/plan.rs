@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::blocks;
 use super::policy;
 use super::queue::Wish;
 use super::rehearsal;
@@ -39,6 +40,7 @@ pub enum Plan {
         shown: Value,
     },
     Queue(Wish),
+    Blocks(blocks::Wish),
     /// Rules, and how often each was met here.
     Rules {
         after: Option<u64>,
@@ -93,6 +95,11 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::RuleRemove { name } => rules::remove(&name, directory),
         Request::RuleMove { name, before } => rules::move_to(&name, before.as_deref(), directory),
         Request::RuleList { after } => Ok(Plan::Rules { after }),
+        Request::BlockAdd { address, seconds, note } => {
+            Ok(Plan::Blocks(blocks::Wish::add(&address, seconds, note, directory)?))
+        }
+        Request::BlockClear { address } => Ok(Plan::Blocks(blocks::Wish::clear(address)?)),
+        Request::BlockList { after } => Ok(Plan::Blocks(blocks::Wish::list(after)?)),
         Request::QueueList { filter, after } => {
             Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))
         }

@@ -128,6 +128,21 @@ pub enum Request {
         after: Option<u64>,
     },
 
+    /// An address, or an IPv6 network of 64 bits.
+    BlockAdd {
+        address: String,
+        seconds: u64,
+        note: String,
+    },
+    /// `None`: all of them.
+    BlockClear {
+        address: Option<String>,
+    },
+    /// Some blocks, ascending by address, behind `after`.
+    BlockList {
+        after: Option<String>,
+    },
+
     /// Some mails of the outbound queue, oldest first, behind `after`.
     QueueList {
         filter: QueueFilter,

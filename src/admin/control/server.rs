@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::blocks;
 use super::plan::{Operation, Plan, needs_directory, plan};
 use super::queue;
 use super::rehearsal;
@@ -201,6 +202,7 @@ async fn answer<R: Replica, O: Operator>(
         }
         Plan::Rules { after } => Ok(rules::list(after, &replica.directory(), |rule| operator.hits(rule))),
         Plan::Queue(wish) => queue::answer(wish, replica).await,
+        Plan::Blocks(wish) => blocks::answer(wish, replica).await,
         Plan::Operate(operation) => operate(operation, operator).await,
     }
 }

@@ -23,6 +23,7 @@ use crate::mail::rights::Rights;
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::reading::ReadingRoom;
+use crate::session::watched::Watched;
 use crate::state::command::{Command, GuestCommand, PlacedBody};
 use crate::state::directory::Directory;
 use crate::state::metadata::{Annotation, SERVER_ENTRIES, Wanted};
@@ -34,6 +35,7 @@ use crate::state::view::{MailboxView, SharedView};
 pub struct ImapBackend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
+    watched: Watched,
     summaries: Arc<SummaryCache>,
     reading: Arc<ReadingRoom>,
     placing: Option<R::Placing>,
@@ -56,6 +58,7 @@ impl<R: Replica> ImapBackend<R> {
         Self {
             replica,
             logins,
+            watched: Watched::default(),
             summaries,
             reading,
             placing: None,
@@ -67,10 +70,15 @@ impl<R: Replica> ImapBackend<R> {
         }
     }
 
+    /// Somebody watches over the client's logins.
+    pub fn watched(self, watched: Watched) -> Self {
+        Self { watched, ..self }
+    }
+
     async fn execute(&mut self, question: Question) -> Result<Answer, Fault> {
         Ok(match question {
             Question::Login(claim) => {
-                let login = self.logins.check(&claim).await;
+                let login = self.watched.check(&self.logins, &claim).await;
                 if let Err(refused) = &login {
                     tracing::info!("IMAP login as {:?}: {refused}", claim.login());
                 }

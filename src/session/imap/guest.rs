@@ -115,6 +115,9 @@ impl Core {
             | Command::RemoveRule { .. }
             | Command::MoveRule { .. }
             | Command::TakeTokens(_)
+            | Command::NoteOffense(_)
+            | Command::AddBlock(_)
+            | Command::ClearBlocks { .. }
             | Command::AddReplica { .. }
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }

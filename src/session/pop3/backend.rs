@@ -12,6 +12,7 @@ use crate::mail::ids::{AccountId, BodyId, MailboxId, Uid};
 use crate::session::driver::Backend;
 use crate::session::login::{Authenticated, Claim, Logins, Standing};
 use crate::session::reading::{ReadingRoom, UNCOUNTED_BYTES_MAX};
+use crate::session::watched::Watched;
 use crate::state::command::{Command, UidSet};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::record::MessageRecord;
@@ -24,6 +25,7 @@ const READ_TOGETHER_BYTES_MAX: u64 = UNCOUNTED_BYTES_MAX;
 pub struct Pop3Backend<R: Replica> {
     replica: R,
     logins: Arc<Logins>,
+    watched: Watched,
     reading: Arc<ReadingRoom>,
     inbox: Option<(MailboxId, Arc<SharedView>)>,
     /// The message that was asked for last.
@@ -36,11 +38,26 @@ pub struct Pop3Backend<R: Replica> {
 impl<R: Replica> Pop3Backend<R> {
     /// `reading` is shared by all sessions of a node.
     pub fn new(replica: R, logins: Arc<Logins>, reading: Arc<ReadingRoom>) -> Self {
-        Self { replica, logins, reading, inbox: None, last: Uid(0), ahead: VecDeque::new(), who: None }
+        let watched = Watched::default();
+        Self {
+            replica,
+            logins,
+            watched,
+            reading,
+            inbox: None,
+            last: Uid(0),
+            ahead: VecDeque::new(),
+            who: None,
+        }
+    }
+
+    /// Somebody watches over the client's logins.
+    pub fn watched(self, watched: Watched) -> Self {
+        Self { watched, ..self }
     }
 
     async fn log_in(&mut self, claim: &Claim) -> Result<(Authenticated, Maildrop), NoEntry> {
-        let who = self.logins.check(claim).await.map_err(NoEntry::Refused)?;
+        let who = self.watched.check(&self.logins, claim).await.map_err(NoEntry::Refused)?;
         let opened = self.open_inbox(&who).await.map_err(NoEntry::Fault)?;
         self.who = Some(who.clone());
         Ok((who, opened))

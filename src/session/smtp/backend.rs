@@ -22,6 +22,8 @@ use crate::policy::{self, Arrival};
 use crate::session::driver::Backend;
 use crate::session::limits::HostLimits;
 use crate::session::login::{Authenticated, Logins, Standing};
+use crate::session::watched::Watched;
+use crate::state::blocks::Offense;
 use crate::state::command::{Command, Deliver, DeliverTo, SpecialUse};
 use crate::state::directory::{Directory, User};
 use crate::state::outcome::{Outcome, Refusal};
@@ -38,6 +40,7 @@ pub struct SmtpBackend<R: Replica> {
     checked: Option<Checked>,
     pub(super) opened: Opened,
     who: Option<Authenticated>,
+    watched: Watched,
     pub(super) listed: Listed,
     noted: Noted,
     /// The limits of the host that the client comes from.
@@ -46,9 +49,9 @@ pub struct SmtpBackend<R: Replica> {
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
-        let (opened, listed, noted) = (Opened::default(), Listed::default(), Noted::default());
-        let (placing, checked, who, host) = (None, None, None, None);
-        Self { replica, logins, checks, placing, checked, opened, who, listed, noted, host }
+        let (opened, watched, listed) = (Opened::default(), Watched::default(), Listed::default());
+        let (placing, checked, who, host, noted) = (None, None, None, None, Noted::default());
+        Self { replica, logins, checks, placing, checked, opened, who, watched, listed, noted, host }
     }
 
     /// The same, of a client that the lists speak of.
@@ -102,6 +105,11 @@ impl<R: Replica> SmtpBackend<R> {
         Ok(all(&self.replica.directory()))
     }
 
+    /// Somebody watches over the client's logins and recipients.
+    pub fn watched(self, watched: Watched) -> Self {
+        Self { watched, ..self }
+    }
+
     /// The host's messages are counted.
     pub fn limited(self, host: Option<HostLimits>) -> Self {
         Self { host, ..self }
@@ -124,6 +132,9 @@ impl<R: Replica> SmtpBackend<R> {
         authenticated: bool,
     ) -> Result<Verdict, Fault> {
         // First: who is not let in is not told who is here.
+        if !authenticated && self.watched.is_blocked() {
+            return Ok(Verdict::Refused(blocked()));
+        }
         if let Some(refusal) = self.kept_out(path, authenticated).await? {
             return Ok(Verdict::Refused(refusal));
         }
@@ -133,6 +144,9 @@ impl<R: Replica> SmtpBackend<R> {
             verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
         }
         self.listed.note_recipient(path, &verdict, &self.replica.directory());
+        if !authenticated && verdict == Verdict::Unknown {
+            self.watched.note(Offense::UnknownRecipient).await;
+        }
         Ok(verdict)
     }
 
@@ -437,6 +451,11 @@ impl FanOut {
     }
 }
 
+/// What hears a client whose host was blocked since it came.
+fn blocked() -> policy::Refusal {
+    policy::Refusal { code: 450, enhanced: "4.7.1", text: "Your address is blocked for a while".to_owned() }
+}
+
 /// The lists drop it for each of its recipients.
 fn is_for_nobody(to: &[Vec<LocalTarget>], outgoing: Option<&Outgoing>) -> bool {
     outgoing.is_none() && !to.is_empty() && to.iter().all(Vec::is_empty)
@@ -471,7 +490,7 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
     async fn answer(&mut self, question: Question) -> Answer {
         match question {
             Question::Login(claim) => {
-                let login = self.logins.check(&claim).await;
+                let login = self.watched.check(&self.logins, &claim).await;
                 if let Err(refused) = &login {
                     info!("SMTP login as {:?}: {refused}", claim.login());
                 }

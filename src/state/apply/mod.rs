@@ -6,6 +6,7 @@
 
 mod accounts;
 mod acl;
+mod blocks;
 mod bodies;
 mod guest;
 mod idempotency;
@@ -134,6 +135,9 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::RemoveRule { name } => lists::remove(tx, name),
         Command::MoveRule { name, before } => lists::move_to(tx, name, before.as_deref()),
         Command::TakeTokens(ask) => limits::take(tx, ask),
+        Command::NoteOffense(noted) => blocks::note(tx, noted),
+        Command::AddBlock(new) => blocks::add(tx, new),
+        Command::ClearBlocks { host } => blocks::clear(tx, *host),
     }
 }
 

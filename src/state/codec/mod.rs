@@ -131,6 +131,9 @@ records! {
     65 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RulesRow;
     80 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BudgetsRow;
     81 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BudgetRow;
+    82 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BlocksRow;
+    83 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BlockRow;
+    84 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX OffenderRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

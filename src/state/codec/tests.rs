@@ -11,6 +11,7 @@ use crate::mail::flags::{Flags, NamedFlags};
 use crate::mail::ids::*;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
+use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
 use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
@@ -134,6 +135,19 @@ fn commands() -> Vec<Command> {
             unused: 2,
             needed: 1,
         }),
+        Command::NoteOffense(Box::new(NoteOffense {
+            host: Host::V4([192, 0, 2, 1]),
+            offense: Offense::UnknownRecipient,
+            tolerated: 300,
+            forget_at: Timestamp(1 << 40),
+            blocked_until: Timestamp(1 << 41),
+        })),
+        Command::AddBlock(Box::new(NewBlock {
+            host: Host::V6([32, 1, 13, 184, 0, 0, 0, 7]),
+            until: Timestamp(1 << 40),
+            note: "n".into(),
+        })),
+        Command::ClearBlocks { host: Some(Host::V4([192, 0, 2, 1])) },
     ]
 }
 
@@ -280,6 +294,12 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Replicas", &ReplicasRow { replicas: vec![standing] });
     add(golden, written, "row.Budgets", &BudgetsRow { budgets: 300 });
     let held = vec![HeldTokens { node: NodeId(2), tokens: 300, grant: LogIndex(9) }];
+    add(golden, written, "row.Blocks", &BlocksRow { blocks: 300, offenders: 7, swept_to: vec![1, 2] });
+    let reason = Reason::Operator("n".into());
+    let block = BlockRow { since: Timestamp(1 << 40), until: Timestamp(1 << 41), reason };
+    add(golden, written, "row.Block", &block);
+    let offender = OffenderRow { count: 300, forget_at: Timestamp(1 << 40) };
+    add(golden, written, "row.Offender", &offender);
     add(golden, written, "row.Budget", &BudgetRow { spent: 7, held, scarce: true });
     add(golden, written, "row.NodeIds", &NodeIdsRow { last_given: NodeId(300) });
     let retired = vec![Retired { node: NodeId(2), at: LogIndex(300) }];

@@ -75,7 +75,8 @@ impl Newsroom {
             | Change::BodyNamed { .. }
             | Change::Replicas { .. }
             | Change::Queue
-            | Change::Budget { .. } => {}
+            | Change::Budget { .. }
+            | Change::Blocks => {}
         }
     }
 

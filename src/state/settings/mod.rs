@@ -4,6 +4,7 @@
 //! A value that the table of this build does not allow (an older build set it) reads as its default:
 //! reading a setting never fails.
 
+mod blocks;
 mod check;
 mod docs;
 mod limits;

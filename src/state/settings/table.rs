@@ -415,6 +415,37 @@ pub const TABLE: &[Setting] = &[
         "0",
         "Messages that one host may begin by SMTP in a minute, on all nodes together (row 47); then it waits for the next. 0 is unlimited.",
     ),
+    // Hosts that are shut out.
+    setting(
+        "block.exempt_networks",
+        Kind::Networks { count_max: 50 },
+        "127.0.0.0/8,::1/128",
+        "Hosts that are never blocked, whatever they do: a front end or webmail whose address is that of all its users.",
+    ),
+    setting(
+        "block.failed_logins_max",
+        Kind::Number { unit: "logins", min: 0, max: 1_000_000 },
+        "20",
+        "Failed logins of one host, by all protocols and on all nodes together, that are tolerated within `block.failed_logins_seconds`; with the next one the host is blocked. 0: never.",
+    ),
+    seconds(
+        "block.failed_logins_seconds",
+        1,
+        "600",
+        "From the first failed login of a host on, how long they are counted before the count begins anew.",
+    ),
+    setting(
+        "block.duration_seconds",
+        Kind::Number { unit: "seconds", min: 1, max: 31_536_000 },
+        "1800",
+        "How long a host stays blocked for failed logins.",
+    ),
+    setting(
+        "block.unknown_recipients_max",
+        Kind::Number { unit: "recipients", min: 0, max: 1_000_000 },
+        "0",
+        "Recipients that are nobody here which one host may name to all nodes in a day (UTC); with the next one it is blocked until the next day (row 52). 0: any number.",
+    ),
     // What mail of strangers is checked for.
     setting(
         "checks.exempt_networks",

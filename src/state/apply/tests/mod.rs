@@ -2,6 +2,7 @@
 
 mod accounts;
 mod acl;
+mod blocks;
 mod idempotency;
 mod limits;
 mod lists;

@@ -9,6 +9,7 @@ use crate::mail::dsn::Notify;
 use crate::mail::ids::{LeaseId, ModSeq, QueueId};
 use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
+use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
@@ -265,6 +266,22 @@ fn queue() -> impl Strategy<Value = Command> {
         4 => (lease(), reports, notices).prop_map(|(lease, parcels, notices)| {
             Command::ReportDelivery(Box::new(Report { lease, parcels, notices }))
         }),
+        2 => (0u8..4, 0u64..3, 0u64..3).prop_map(|(host, tolerated, days)| {
+            let at = |days: u64| Timestamp((1 << 40) + days * 86_400_000);
+            Command::NoteOffense(Box::new(NoteOffense {
+                host: Host::V4([host; 4]),
+                offense: Offense::ALL[usize::from(host % 2)],
+                tolerated,
+                forget_at: at(days),
+                blocked_until: at(2 * days),
+            }))
+        }),
+        1 => (0u8..4, "[a-z\n]{0,4}").prop_map(|(host, note)| {
+            let (host, until) = (Host::V6([host; 8]), Timestamp(1 << 41));
+            Command::AddBlock(Box::new(NewBlock { host, until, note }))
+        }),
+        1 => prop::option::of(0u8..4)
+            .prop_map(|host| Command::ClearBlocks { host: host.map(|host| Host::V4([host; 4])) }),
         2 => (1u64..4, 0u64..6, 0u64..4, 0u64..3, 0u64..60).prop_map(|(node, until, unused, needed, grant)| {
             Command::TakeTokens(TakeTokens {
                 node: NodeId(node),
