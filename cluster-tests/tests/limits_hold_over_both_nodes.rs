@@ -1,13 +1,16 @@
-//! What one host may do, on both nodes together: so many connections and so many messages in a minute. With half on each
-//! node exactly n pass, and the next is refused on either. The leader dies half way: the count goes on.
+//! What one host may do, on both nodes together: so many connections at once, so many connections and so many messages in a
+//! minute. With half on each node exactly n pass, and the next is refused on either. The
+//! leader dies half way: the count goes on, and only its connections count no longer.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster_tests::cluster::Cluster;
 use cluster_tests::smtp::Smtp;
+use cluster_tests::wait::eventually;
 
 const CONNECTIONS: usize = 20;
 const MESSAGES: usize = 6;
+const AT_ONCE: usize = 10;
 
 struct Story {
     cluster: Cluster,
@@ -39,19 +42,25 @@ fn minute() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_secs() / 60
 }
 
-/// `None`: it is told that its host has opened too many in this minute.
-fn connect(cluster: &Cluster, at: usize, client: &str) -> Option<Smtp> {
-    match Smtp::connect_from(client.parse().expect("an address"), cluster.nodes[at].smtp()) {
-        Ok(smtp) => Some(smtp),
-        Err(error) => {
-            assert!(error.to_string().starts_with("421 4.7.1"), "{error}");
-            None
-        }
-    }
+/// `None`: it is told that its host has opened too many, at once or in this minute.
+fn open(cluster: &Cluster, at: usize, client: &str) -> Result<Smtp, String> {
+    let client = client.parse().expect("an address");
+    Smtp::connect_from(client, cluster.nodes[at].smtp()).map_err(|error| error.to_string())
 }
 
+fn connect(cluster: &Cluster, at: usize, client: &str) -> Option<Smtp> {
+    open(cluster, at, client)
+        .map_err(|said| assert!(said.starts_with("421 4.7.1 too many connections"), "{said}"))
+        .ok()
+}
+
+/// And takes its leave: it is not to count among those that are open.
 fn connects(cluster: &Cluster, at: usize, client: &str) -> bool {
-    connect(cluster, at, client).is_some()
+    connect(cluster, at, client).is_some_and(|mut smtp| smtp.command("QUIT", "221").is_ok())
+}
+
+fn has_too_many(cluster: &Cluster, at: usize, client: &str) -> bool {
+    open(cluster, at, client).is_err_and(|said| said.starts_with("421 4.7.0 too many connections"))
 }
 
 /// The same of a message.
@@ -91,6 +100,7 @@ fn limits_hold_over_both_nodes() {
     });
     assert_eq!(passed, exactly(MESSAGES), "half on each node");
 
+    so_many_at_once(&story);
     story.set(0, "limits.connections_per_minute", &CONNECTIONS.to_string());
     let passed = story.within_a_minute(|cluster, client| {
         (0..CONNECTIONS + 2).map(|number| connects(cluster, number % 2, client)).collect::<Vec<_>>()
@@ -108,24 +118,56 @@ fn limits_hold_over_both_nodes() {
     the_leader_dies_half_way(&mut story);
 }
 
+fn so_many_at_once(story: &Story) {
+    let (cluster, client) = (&story.cluster, "127.0.9.1");
+    story.set(1, "limits.connections_at_once", &AT_ONCE.to_string());
+    let mut connections: Vec<Smtp> =
+        (0..AT_ONCE).map(|number| open(cluster, number % 2, client).expect("there is room")).collect();
+    assert!(has_too_many(cluster, 0, client) && has_too_many(cluster, 1, client));
+    open(cluster, 0, "127.0.9.2").expect("another host");
+    connections.pop();
+    connections.push(eventually("one has gone", || open(cluster, 0, client).ok()));
+    assert!(has_too_many(cluster, 0, client) && has_too_many(cluster, 1, client));
+    drop(connections);
+    // What one node had the other gets.
+    let mut connections: Vec<Smtp> = Vec::new();
+    while connections.len() < AT_ONCE {
+        connections.push(eventually("they have gone", || open(cluster, 1, client).ok()));
+    }
+    assert!(has_too_many(cluster, 0, client) && has_too_many(cluster, 1, client));
+}
+
 /// What it held in advance is lost to this minute, and nothing else: a quarter of what was free at the most.
 fn the_leader_dies_half_way(story: &mut Story) {
-    let (before, after) = story.within_a_minute(|cluster, client| {
+    let crowd = "127.0.9.3";
+    let mut connections = Vec::new();
+    let (before, after, survivor) = story.within_a_minute(|cluster, client| {
         for node in cluster.nodes.iter_mut() {
             if !node.is_running() {
                 node.start();
             }
         }
         cluster.wait_until_protected();
+        connections.clear();
+        while connections.len() < AT_ONCE {
+            let at = connections.len() % 2;
+            connections.push(eventually("there is room", || open(cluster, at, crowd).ok()));
+        }
         let before = (0..CONNECTIONS / 2).filter(|number| connects(cluster, number % 2, client)).count();
         let leader = cluster.leader();
         cluster.nodes[leader].kill();
         let survivor = cluster.leader_other_than(leader);
         let after = (0..CONNECTIONS).filter(|_| connects(cluster, survivor, client)).count();
-        (before, after)
+        (before, after, survivor)
     });
     eprintln!("{before} before the leader died, {after} of {CONNECTIONS} after it");
     assert_eq!(before, CONNECTIONS / 2);
     assert!(before + after <= CONNECTIONS, "{before} and {after} passed");
     assert!(after >= CONNECTIONS / 4, "{after} after it");
+    let cluster = &story.cluster;
+    cluster.nodes[survivor].must(&["policy", "set", "limits.connections_per_minute", "0"], None);
+    for number in 0..AT_ONCE / 2 {
+        connections.push(open(cluster, survivor, crowd).unwrap_or_else(|said| panic!("{number}: {said}")));
+    }
+    assert!(has_too_many(cluster, survivor, crowd), "the dead one's count no longer, and its own do");
 }

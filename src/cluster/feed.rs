@@ -18,6 +18,7 @@ use crate::state::news::{Newsroom, SharedNews};
 use crate::state::reading;
 use crate::state::record::ReplicaRecord;
 use crate::state::rows::{Rows, RowsError};
+use crate::state::seats::SeatsChanged;
 use crate::state::view::{LoadingView, MailboxView, SharedView};
 
 /// Mailbox views kept in memory; beyond it the ones that no session holds go, longest unused first.
@@ -26,6 +27,8 @@ pub const VIEWS_MAX: usize = 1_024;
 const TOLD_BODIES_MAX: usize = 16_384;
 /// Scarce budgets that wait for a listener; one that lags gives back all that it holds.
 const TOLD_BUDGETS_MAX: usize = 1_024;
+/// The same of seats; who lags reads the rows.
+const TOLD_SEATS_MAX: usize = 1_024;
 
 /// All that is published. Shared by the machine, which writes, and the handles, which read.
 pub struct Feed {
@@ -38,6 +41,7 @@ pub struct Feed {
     queue: watch::Sender<u64>,
     budgets: broadcast::Sender<BudgetId>,
     blocks: watch::Sender<Arc<Blocks>>,
+    seats: broadcast::Sender<Arc<SeatsChanged>>,
     dropped: Told,
     named: Told,
 }
@@ -104,6 +108,7 @@ impl Feed {
             queue: watch::Sender::new(0),
             budgets: broadcast::Sender::new(TOLD_BUDGETS_MAX),
             blocks: watch::Sender::new(Arc::default()),
+            seats: broadcast::Sender::new(TOLD_SEATS_MAX),
             dropped,
             named,
         };
@@ -138,6 +143,7 @@ impl Feed {
                 // Without a listener nobody holds anything.
                 Change::Budget { budget } => drop(self.budgets.send(budget)),
                 Change::Blocks => blocks_changed = true,
+                Change::Seats(changed) => drop(self.seats.send(changed)),
             }
         }
         if directory_changed {
@@ -168,6 +174,11 @@ impl Feed {
 
     pub fn blocks(&self) -> watch::Receiver<Arc<Blocks>> {
         self.blocks.subscribe()
+    }
+
+    /// What nodes may let in of hosts, from now on.
+    pub fn seats(&self) -> broadcast::Receiver<Arc<SeatsChanged>> {
+        self.seats.subscribe()
     }
 
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.

@@ -26,6 +26,7 @@ use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota, ReplicaRecord};
 use crate::state::rows::{Rows, RowsError};
+use crate::state::seats::SeatsChanged;
 use crate::state::view::SharedView;
 use crate::store::tables::Tables;
 
@@ -279,6 +280,17 @@ impl Replica for ClusterHandle {
             Some(data) => data.feed.blocks(),
             None => watch::Sender::new(Arc::default()).subscribe(),
         }
+    }
+
+    fn watch_seats(&self) -> broadcast::Receiver<Arc<SeatsChanged>> {
+        match &self.local.data {
+            Some(data) => data.feed.seats(),
+            None => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    fn data_nodes(&self) -> usize {
+        self.local.data.as_ref().map_or(0, |data| data.feed.replicas().borrow().len())
     }
 
     async fn read_queue<T: Send + 'static>(

@@ -24,6 +24,7 @@ use crate::state::prepare::prepare;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota};
 use crate::state::rows::{MemoryRows, Rows, RowsError};
+use crate::state::seats::SeatsChanged;
 use crate::state::view::{MailboxView, SharedView};
 
 #[derive(Clone)]
@@ -37,6 +38,7 @@ struct Shared {
     queue: watch::Sender<u64>,
     budgets: broadcast::Sender<BudgetId>,
     blocks: watch::Sender<Arc<Blocks>>,
+    seats: broadcast::Sender<Arc<SeatsChanged>>,
     state: Mutex<State>,
 }
 
@@ -64,6 +66,7 @@ impl MemoryReplica {
                 queue: watch::Sender::new(0),
                 budgets: broadcast::Sender::new(64),
                 blocks: watch::Sender::new(Arc::default()),
+                seats: broadcast::Sender::new(64),
                 state: Mutex::default(),
             }),
         }
@@ -134,6 +137,7 @@ impl MemoryReplica {
             Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
             Change::Queue => self.shared.queue.send_modify(|changes| *changes += 1),
             Change::Budget { budget } => drop(self.shared.budgets.send(budget)),
+            Change::Seats(changed) => drop(self.shared.seats.send(changed)),
             Change::Blocks => {
                 let blocks = Blocks::load(&state.rows).map_err(disk)?;
                 self.shared.blocks.send_replace(Arc::new(blocks));
@@ -270,6 +274,14 @@ impl Replica for MemoryReplica {
 
     fn watch_blocks(&self) -> watch::Receiver<Arc<Blocks>> {
         self.shared.blocks.subscribe()
+    }
+
+    fn watch_seats(&self) -> broadcast::Receiver<Arc<SeatsChanged>> {
+        self.shared.seats.subscribe()
+    }
+
+    fn data_nodes(&self) -> usize {
+        reading::replicas(&self.state().rows).map_or(0, |replicas| replicas.len())
     }
 
     async fn read_queue<T: Send + 'static>(

@@ -19,6 +19,7 @@ use crate::state::news::SharedNews;
 use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, Quota};
 use crate::state::rows::{Rows, RowsError};
+use crate::state::seats::SeatsChanged;
 use crate::state::view::SharedView;
 
 /// Ours, not the client's: the client hears 451, `NO [UNAVAILABLE]` or `-ERR [SYS/TEMP]`; the cause goes to the log.
@@ -142,6 +143,12 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// Ticks when hosts are blocked or are no longer; holds the newest.
     fn watch_blocks(&self) -> watch::Receiver<Arc<Blocks>>;
+
+    /// What nodes may let in of hosts, from now on.
+    fn watch_seats(&self) -> broadcast::Receiver<Arc<SeatsChanged>>;
+
+    /// How many data nodes the cluster has.
+    fn data_nodes(&self) -> usize;
 
     /// What [`queue::reading`](crate::state::queue::reading) finds in this node's rows, where blocking does no harm.
     fn read_queue<T: Send + 'static>(

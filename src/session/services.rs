@@ -18,7 +18,7 @@ use super::admission::{DoorLimits, Doors, Seat};
 use super::autoconfig::{self, Autoconfig, Silent};
 use super::driver::{Bounds, Security, serve_connection, stopping};
 use super::imap::{self, ImapBackend, SummaryCache};
-use super::limits::{self, HostLimits, Limits};
+use super::limits::{self, HostLimits, Limits, SeatKeeper};
 use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
 use super::local_listener;
 use super::login::{LoginBounds, Logins};
@@ -110,6 +110,7 @@ impl Services {
         let house = Arc::new(House {
             directory: replica.watch_directory(),
             limits: Limits::start(replica.clone()),
+            seats: SeatKeeper::start(replica.clone()),
             watchman: Watchman::new(replica.clone()),
             replica,
             logins,
@@ -198,6 +199,7 @@ struct House<R> {
     directory: watch::Receiver<Arc<Directory>>,
     logins: Arc<Logins>,
     limits: Arc<Limits>,
+    seats: Arc<SeatKeeper>,
     watchman: Arc<Watchman>,
     checks: Checks,
     hits: Arc<Hits>,
@@ -343,7 +345,7 @@ impl<R> House<R> {
     fn host_limits(&self, name: ListenerName, address: Option<SocketAddr>) -> Option<HostLimits> {
         let host = address.filter(|_| name != ListenerName::Lmtp)?.ip();
         let exempt = limits::is_exempt(&self.directory.borrow(), host);
-        (!exempt).then(|| HostLimits::new(Arc::clone(&self.limits), host))
+        (!exempt).then(|| HostLimits::new(Arc::clone(&self.limits), Arc::clone(&self.seats), host))
     }
 
     fn security(&self, tls: TlsMode) -> Security {
@@ -400,11 +402,16 @@ async fn serve<R: Replica>(
     match listener.name {
         ListenerName::Smtp | ListenerName::Smtps | ListenerName::Submission | ListenerName::Lmtp => {
             let host = house.host_limits(listener.name, address);
-            if let Some(host) = &host
-                && let Err(spent) = Box::pin(host.connection()).await
-            {
-                return turn_away(listener.name, listener.tls, ("4.7.1", spent), socket);
-            }
+            let entered = match &host {
+                Some(host) => Box::pin(host.connection()).await,
+                None => Ok(None),
+            };
+            let _host_seat = match entered {
+                Ok(seat) => seat,
+                Err(spent) => {
+                    return turn_away(listener.name, listener.tls, (spent.enhanced(), spent), socket);
+                }
+            };
             let client = (address.map(|address| address.ip()), offered);
             let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, client);
             let machine = Smtp::new(policy, peer);

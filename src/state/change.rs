@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::acl::Acl;
 use super::limits::BudgetId;
 use super::record::{MessageRecord, ReplicaRecord};
+use super::seats::SeatsChanged;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,8 @@ pub enum Change {
     },
     /// A host is blocked, or is no longer.
     Blocks,
+    /// What nodes may let in of a host.
+    Seats(Arc<SeatsChanged>),
 }
 
 /// Annotations that were set or removed (RFC 5464).

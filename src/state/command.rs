@@ -9,6 +9,7 @@ use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
 use super::scram_keys::NewScramKeys;
+use super::seats::TakeSeats;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -221,6 +222,7 @@ pub enum Command {
     ClearBlocks {
         host: Option<Host>,
     },
+    TakeSeats(Box<TakeSeats>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

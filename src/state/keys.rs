@@ -53,6 +53,8 @@ pub const BUDGET: u8 = 0x81;
 pub const BLOCKS: u8 = 0x82;
 pub const BLOCK: u8 = 0x83;
 pub const OFFENDER: u8 = 0x84;
+pub const SEATS_TALLY: u8 = 0x85;
+pub const SEATS: u8 = 0x86;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -449,6 +451,18 @@ pub fn block_of(key: &[u8]) -> Option<Host> {
 
 pub fn offender(offense: Offense, host: Host) -> Vec<u8> {
     key(OFFENDER, &[&[offense.code()], host.octets()])
+}
+
+pub fn seats_tally() -> Vec<u8> {
+    vec![SEATS_TALLY]
+}
+
+pub fn seats(host: Host) -> Vec<u8> {
+    key(SEATS, &[host.octets()])
+}
+
+pub fn seats_of(key: &[u8]) -> Option<Host> {
+    Host::from_octets(key.get(1..)?)
 }
 
 fn parcel_at(bytes: &[u8]) -> Option<ParcelId> {

@@ -27,6 +27,7 @@ pub mod record;
 pub mod routing;
 pub mod rows;
 pub mod scram_keys;
+pub mod seats;
 pub mod settings;
 pub mod stored;
 pub mod view;

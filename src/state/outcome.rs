@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::command::UidSet;
 use super::limits::Granted;
 use super::queue::ParcelId;
+use super::seats::Seats;
 use crate::mail::ids::{AccountId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Uid, UidValidity};
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -77,6 +78,7 @@ pub enum Outcome {
         looked_at: u32,
     },
     TokensTaken(Granted),
+    SeatsTaken(Seats),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -7,6 +7,7 @@ use super::command::{SpecialUse, UidSet};
 use super::lists::{RuleAction, RuleKind};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
+use super::seats::HeldSeats;
 use crate::mail::dsn::{Notify, Ret};
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -343,6 +344,20 @@ pub struct BlockRow {
 pub struct OffenderRow {
     pub count: u64,
     pub forget_at: Timestamp,
+}
+
+/// Over all hosts with seats.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct SeatsTallyRow {
+    pub hosts: u32,
+}
+
+/// Seats of a host, by nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct SeatsRow {
+    /// As of the last that spoke.
+    pub seats_max: u64,
+    pub held: Vec<HeldSeats>,
 }
 
 impl MailboxRow {

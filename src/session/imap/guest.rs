@@ -118,6 +118,7 @@ impl Core {
             | Command::NoteOffense(_)
             | Command::AddBlock(_)
             | Command::ClearBlocks { .. }
+            | Command::TakeSeats(_)
             | Command::AddReplica { .. }
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }

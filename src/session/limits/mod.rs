@@ -6,6 +6,7 @@
 mod budgets;
 mod exempt;
 mod host;
+mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::state::outcome::Outcome;
 use budgets::{Budgets, Purse};
 pub use exempt::is_exempt;
 pub use host::HostLimits;
+pub use seats::{HostSeat, SeatKeeper};
 
 /// A fail-over included; beyond it this node counts for itself for [`BLIND_MS`].
 const ASK_MS_MAX: u64 = 5_000;
@@ -39,13 +41,25 @@ const GIVE_BACK_MS_MAX: u64 = 1_000;
 /// Budgets given back at a time.
 const GIVING_BACK_MAX: usize = 64;
 
-/// Nothing is left until the next window.
+/// Nothing is left, for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Spent {
+    #[error("too many connections from your host")]
+    Seats,
     #[error("too many connections from your host within a minute")]
     Connections,
     #[error("too many messages from your host within a minute")]
     Messages,
+}
+
+impl Spent {
+    /// RFC 3463.
+    pub fn enhanced(self) -> &'static str {
+        match self {
+            Self::Seats => "4.7.0",
+            Self::Connections | Self::Messages => "4.7.1",
+        }
+    }
 }
 
 /// What limits want of a replica, whichever it is.

@@ -27,6 +27,7 @@ mod rename;
 mod replace;
 mod replicas;
 mod scram;
+mod seats;
 mod sweep;
 mod transaction;
 mod transfer;
@@ -138,6 +139,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::NoteOffense(noted) => blocks::note(tx, noted),
         Command::AddBlock(new) => blocks::add(tx, new),
         Command::ClearBlocks { host } => blocks::clear(tx, *host),
+        Command::TakeSeats(ask) => seats::take(tx, ask),
     }
 }
 

@@ -134,6 +134,8 @@ records! {
     82 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BlocksRow;
     83 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX BlockRow;
     84 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX OffenderRow;
+    85 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SeatsTallyRow;
+    86 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SeatsRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

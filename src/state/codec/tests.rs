@@ -21,6 +21,7 @@ use crate::state::queue::{
 };
 use crate::state::record::{MessageRecord, ReplicaRecord};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
+use crate::state::seats::{HeldSeats, Seats, TakeSeats};
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
 /// adds those that are missing.
@@ -148,6 +149,14 @@ fn commands() -> Vec<Command> {
             note: "n".into(),
         })),
         Command::ClearBlocks { host: Some(Host::V4([192, 0, 2, 1])) },
+        Command::TakeSeats(Box::new(TakeSeats {
+            node: NodeId(2),
+            host: Host::V4([192, 0, 2, 1]),
+            seats_max: 300,
+            in_use: 7,
+            wants_one: true,
+            silent: vec![NodeId(1)],
+        })),
     ]
 }
 
@@ -246,6 +255,7 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.push(Outcome::Renewed { leases: vec![LeaseId(1 << 60)] });
     outcomes.push(Outcome::Steered { messages: vec![QueueId(300)], looked_at: 2 });
     outcomes.push(Outcome::TokensTaken(Granted { tokens: 300, grant: LogIndex(9), others_hold: true }));
+    outcomes.push(Outcome::SeatsTaken(Seats { at: LogIndex(9), seats: 300, holders: vec![NodeId(1)] }));
     outcomes
 }
 
@@ -295,6 +305,13 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Budgets", &BudgetsRow { budgets: 300 });
     let held = vec![HeldTokens { node: NodeId(2), tokens: 300, grant: LogIndex(9) }];
     add(golden, written, "row.Blocks", &BlocksRow { blocks: 300, offenders: 7, swept_to: vec![1, 2] });
+    add(golden, written, "row.SeatsTally", &SeatsTallyRow { hosts: 300 });
+    add(
+        golden,
+        written,
+        "row.Seats",
+        &SeatsRow { seats_max: 300, held: vec![HeldSeats { node: NodeId(2), seats: 300 }] },
+    );
     let reason = Reason::Operator("n".into());
     let block = BlockRow { since: Timestamp(1 << 40), until: Timestamp(1 << 41), reason };
     add(golden, written, "row.Block", &block);
@@ -461,7 +478,7 @@ fn every_variant_has_its_golden_bytes() {
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
         (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 31),
-        (bincode::decode_from_slice::<Outcome, _>(&[18], standard()).err(), 18),
+        (bincode::decode_from_slice::<Outcome, _>(&[19], standard()).err(), 19),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
         (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {

@@ -76,7 +76,8 @@ impl Newsroom {
             | Change::Replicas { .. }
             | Change::Queue
             | Change::Budget { .. }
-            | Change::Blocks => {}
+            | Change::Blocks
+            | Change::Seats(_) => {}
         }
     }
 

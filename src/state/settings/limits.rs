@@ -11,6 +11,10 @@ impl Settings<'_> {
         self.holds_address("limits.exempt_networks", host)
     }
 
+    pub fn limits_connections_at_once(&self) -> u64 {
+        self.number("limits.connections_at_once")
+    }
+
     pub fn limits_connections_per_minute(&self) -> u64 {
         self.number("limits.connections_per_minute")
     }

@@ -404,6 +404,12 @@ pub const TABLE: &[Setting] = &[
         "Hosts of which nothing is counted (rows 47, 48): a front end, or a relay that everybody uses. So are those of `relay.open_networks` and of rules that let off or let send on.",
     ),
     setting(
+        "limits.connections_at_once",
+        Kind::Number { unit: "connections", min: 0, max: 100_000 },
+        "50",
+        "SMTP connections that one host may have open at once, on all nodes together (rows 20, 46). 0 is unlimited.",
+    ),
+    setting(
         "limits.connections_per_minute",
         Kind::Number { unit: "connections", min: 0, max: 1_000_000 },
         "0",

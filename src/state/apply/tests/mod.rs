@@ -14,6 +14,7 @@ mod properties;
 mod queue;
 mod replace;
 mod replicas;
+mod seats;
 mod sweeping;
 mod transfer;
 

@@ -20,6 +20,7 @@ use crate::state::queue::{
     NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
 };
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
+use crate::state::seats::TakeSeats;
 use crate::state::stored::{
     AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
     MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow,
@@ -280,6 +281,18 @@ fn queue() -> impl Strategy<Value = Command> {
             let (host, until) = (Host::V6([host; 8]), Timestamp(1 << 41));
             Command::AddBlock(Box::new(NewBlock { host, until, note }))
         }),
+        2 => (1u64..4, 0u8..3, 0u64..6, any::<bool>(), prop::collection::vec(1u64..4, 0..2)).prop_map(
+            |(node, host, in_use, wants_one, silent)| {
+                Command::TakeSeats(Box::new(TakeSeats {
+                    node: NodeId(node),
+                    host: Host::V4([host; 4]),
+                    seats_max: 5,
+                    in_use,
+                    wants_one,
+                    silent: silent.into_iter().map(NodeId).collect(),
+                }))
+            }
+        ),
         1 => prop::option::of(0u8..4)
             .prop_map(|host| Command::ClearBlocks { host: host.map(|host| Host::V4([host; 4])) }),
         2 => (1u64..4, 0u64..6, 0u64..4, 0u64..3, 0u64..60).prop_map(|(node, until, unused, needed, grant)| {
