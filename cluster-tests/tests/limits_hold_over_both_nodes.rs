@@ -1,5 +1,5 @@
 //! What one host may do, on both nodes together: so many connections at once, so many connections and so many messages in a
-//! minute. With half on each node exactly n pass, and the next is refused on either. The
+//! minute; and what a user may send in a day. With half on each node exactly n pass, and the next is refused on either. The
 //! leader dies half way: the count goes on, and only its connections count no longer.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use cluster_tests::wait::eventually;
 const CONNECTIONS: usize = 20;
 const MESSAGES: usize = 6;
 const AT_ONCE: usize = 10;
+const SENT: usize = 4;
 
 struct Story {
     cluster: Cluster,
@@ -101,6 +102,7 @@ fn limits_hold_over_both_nodes() {
     assert_eq!(passed, exactly(MESSAGES), "half on each node");
 
     so_many_at_once(&story);
+    so_many_of_a_user(&story);
     story.set(0, "limits.connections_per_minute", &CONNECTIONS.to_string());
     let passed = story.within_a_minute(|cluster, client| {
         (0..CONNECTIONS + 2).map(|number| connects(cluster, number % 2, client)).collect::<Vec<_>>()
@@ -137,6 +139,22 @@ fn so_many_at_once(story: &Story) {
     assert!(has_too_many(cluster, 0, client) && has_too_many(cluster, 1, client));
 }
 
+/// One mail of alice, by a session of her own.
+fn hands_in(cluster: &Cluster, at: usize) -> Result<(), String> {
+    let mut smtp = Smtp::login(cluster.nodes[at].smtp(), "alice").expect("she is let in");
+    let sent = smtp.submit("alice", &["bob@example.test"], b"Subject: x\r\n\r\nHi.\r\n");
+    sent.map(drop).map_err(|error| error.to_string())
+}
+
+fn so_many_of_a_user(story: &Story) {
+    story.set(0, "send.messages_per_day", &SENT.to_string());
+    for number in 0..SENT / 2 {
+        hands_in(&story.cluster, number % 2).expect("she may");
+        let shown = story.cluster.nodes[number % 2].must(&["user", "show", "alice"], None);
+        assert!(shown.contains(&format!("has sent {} of {SENT} messages today", number + 1)), "{shown}");
+    }
+}
+
 /// What it held in advance is lost to this minute, and nothing else: a quarter of what was free at the most.
 fn the_leader_dies_half_way(story: &mut Story) {
     let crowd = "127.0.9.3";
@@ -165,6 +183,12 @@ fn the_leader_dies_half_way(story: &mut Story) {
     assert!(before + after <= CONNECTIONS, "{before} and {after} passed");
     assert!(after >= CONNECTIONS / 4, "{after} after it");
     let cluster = &story.cluster;
+    for _ in SENT / 2..SENT {
+        hands_in(cluster, survivor).expect("she may");
+    }
+    let said = hands_in(cluster, survivor).expect_err("she has sent enough");
+    assert!(said.starts_with("452 4.7.1"), "{said}");
+
     cluster.nodes[survivor].must(&["policy", "set", "limits.connections_per_minute", "0"], None);
     for number in 0..AT_ONCE / 2 {
         connections.push(open(cluster, survivor, crowd).unwrap_or_else(|said| panic!("{number}: {said}")));

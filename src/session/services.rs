@@ -18,7 +18,7 @@ use super::admission::{DoorLimits, Doors, Seat};
 use super::autoconfig::{self, Autoconfig, Silent};
 use super::driver::{Bounds, Security, serve_connection, stopping};
 use super::imap::{self, ImapBackend, SummaryCache};
-use super::limits::{self, HostLimits, Limits, SeatKeeper};
+use super::limits::{self, HostLimits, Limits, SeatKeeper, UserLimits};
 use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
 use super::local_listener;
 use super::login::{LoginBounds, Logins};
@@ -421,7 +421,8 @@ async fn serve<R: Replica>(
                 .listed(Listed::new(listed, Arc::clone(&house.hits)))
                 .noted(Noted::new(house.config.log.clone(), client.0))
                 .watched(watched)
-                .limited(host);
+                .limited(host)
+                .users_limited(UserLimits::new(Arc::clone(&house.limits)));
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {

@@ -83,6 +83,16 @@ fn user(answer: &Value) -> String {
     if let Some(used) = answer["used_bytes"].as_u64() {
         text.push_str(&format!("uses {}\n", size(used)));
     }
+    let counted = |key: &str| {
+        let counted = &answer["sent_today"][key];
+        Some((counted["sent"].as_u64()?, counted["most"].as_u64()?))
+    };
+    if let Some((sent, most)) = counted("messages") {
+        text.push_str(&format!("has sent {sent} of {most} messages today\n"));
+    }
+    if let Some((sent, most)) = counted("bytes") {
+        text.push_str(&format!("has sent {} of {} today\n", size(sent), size(most)));
+    }
     for address in items(&answer["addresses"]).filter_map(Value::as_str) {
         text.push_str(&format!("{address}\n"));
     }

@@ -25,9 +25,10 @@ use crate::admin::check::Finding;
 use crate::admin::status::Report;
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
-use crate::mail::ids::NodeId;
+use crate::mail::ids::{AccountId, NodeId};
 use crate::maillog::Query;
 use crate::policy::rehearsal::{Rehearsal, Told};
+use crate::state::limits::{self, BudgetId, Limit};
 use crate::state::lists::Rule;
 use crate::state::outcome::Outcome;
 use crate::store::files;
@@ -190,6 +191,8 @@ async fn answer<R: Replica, O: Operator>(
         Plan::ShowUser { account, mut shown } => {
             let quota = replica.quota(account).await.map_err(fault)?;
             shown["used_bytes"] = json!(quota.used_bytes);
+            let sent = sent_today(replica, account).await.map_err(fault)?;
+            shown["sent_today"] = sent;
             Ok(shown)
         }
         Plan::Propose { commands, done } => {
@@ -205,6 +208,27 @@ async fn answer<R: Replica, O: Operator>(
         Plan::Blocks(wish) => blocks::answer(wish, replica).await,
         Plan::Operate(operation) => operate(operation, operator).await,
     }
+}
+
+/// Of what is limited; null is not counted.
+async fn sent_today<R: Replica>(replica: &R, account: AccountId) -> Result<Value, Fault> {
+    let now = replica.clock().now();
+    let used = |limit| {
+        let budget = BudgetId::of_user(limit, account, now);
+        replica.read_queue(move |rows| limits::used(rows, &budget))
+    };
+    let directory = replica.directory();
+    let settings = directory.settings();
+    let mut sent = json!({ "messages": null, "bytes": null });
+    for (key, limit, most) in [
+        ("messages", Limit::MessagesSentPerDay, settings.send_messages_per_day()),
+        ("bytes", Limit::BytesSentPerDay, settings.send_bytes_per_day()),
+    ] {
+        if most > 0 {
+            sent[key] = json!({ "sent": used(limit).await?, "most": most });
+        }
+    }
+    Ok(sent)
 }
 
 async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Value, Failure> {

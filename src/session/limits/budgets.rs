@@ -21,8 +21,8 @@ pub struct Purse {
     pub passed: u64,
     /// 0: nothing is held in advance.
     pub grant: LogIndex,
-    /// There was none to be had when the budget was this large.
-    pub refused_at: Option<u64>,
+    /// When the budget was this large, so many were not to be had.
+    pub refused_at: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -52,8 +52,10 @@ impl Budgets {
             });
         }
         let full = PURSES_MAX + WIDE_PURSES_MAX;
+        // There are no more of these than users.
+        let own_max = if limit.is_of_users() { usize::MAX } else { PURSES_MAX };
         let ladder =
-            [(key.to_vec(), PURSES_MAX), (neighbours(key), full), (Vec::new(), full + Limit::ALL.len())];
+            [(key.to_vec(), own_max), (neighbours(key), full), (Vec::new(), full + Limit::ALL.len())];
         for (key, slots_max) in ladder {
             let has_room = slots.len() < slots_max;
             match slots.entry((limit, key.clone())) {

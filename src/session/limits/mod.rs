@@ -9,6 +9,7 @@ mod host;
 mod seats;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ use budgets::{Budgets, Purse};
 pub use exempt::is_exempt;
 pub use host::HostLimits;
 pub use seats::{HostSeat, SeatKeeper};
+pub use user::UserLimits;
 
 /// A fail-over included; beyond it this node counts for itself for [`BLIND_MS`].
 const ASK_MS_MAX: u64 = 5_000;
@@ -50,6 +52,10 @@ pub enum Spent {
     Connections,
     #[error("too many messages from your host within a minute")]
     Messages,
+    #[error("You have sent as many messages today as you may")]
+    MessagesSent,
+    #[error("You have sent as much today as you may")]
+    BytesSent,
 }
 
 impl Spent {
@@ -57,7 +63,7 @@ impl Spent {
     pub fn enhanced(self) -> &'static str {
         match self {
             Self::Seats => "4.7.0",
-            Self::Connections | Self::Messages => "4.7.1",
+            Self::Connections | Self::Messages | Self::MessagesSent | Self::BytesSent => "4.7.1",
         }
     }
 }
@@ -118,7 +124,12 @@ impl Limits {
 
     /// Takes one token; false when there is none left in this window. `tokens_max` 0 is unlimited.
     pub async fn take(&self, limit: Limit, key: &[u8], tokens_max: u64) -> bool {
-        if tokens_max == 0 {
+        self.take_some(limit, key, (1, tokens_max)).await
+    }
+
+    /// The same of so many, or none.
+    async fn take_some(&self, limit: Limit, key: &[u8], (needed, tokens_max): (u64, u64)) -> bool {
+        if tokens_max == 0 || needed == 0 {
             return true;
         }
         let (key, slot) = self.budgets.slot(limit, key, self.clock.now());
@@ -127,37 +138,42 @@ impl Limits {
         if purse.until != until {
             *purse = Purse { until, ..Purse::default() };
         }
-        if purse.tokens == 0 {
-            if purse.refused_at == Some(tokens_max) {
+        if purse.tokens < needed {
+            if purse.refused_at.is_some_and(|(max, count)| max == tokens_max && count <= needed) {
                 return false;
             }
             let budget = BudgetId { until, limit, key };
-            match self.ask(&budget, tokens_max, &mut purse).await {
+            match self.ask(&budget, (needed, tokens_max), &mut purse).await {
                 Some(true) => {}
                 Some(false) => {
-                    purse.refused_at = Some(tokens_max);
+                    purse.refused_at = Some((tokens_max, needed));
                     return false;
                 }
-                None if purse.passed >= tokens_max => return false,
-                None => purse.tokens = 1,
+                None if purse.passed.saturating_add(needed) > tokens_max => return false,
+                None => purse.tokens = needed,
             }
         }
-        purse.tokens -= 1;
-        purse.passed += 1;
+        purse.tokens -= needed;
+        purse.passed = purse.passed.saturating_add(needed);
         true
     }
 
-    /// Asks until there is a token, or surely none; once others hold some, as long as they may take to give it back.
+    /// Asks until there are as many, or surely not; once others hold some, as long as they may take to give it back.
     /// `None`: nobody can be asked.
-    async fn ask(&self, budget: &BudgetId, tokens_max: u64, purse: &mut Purse) -> Option<bool> {
+    async fn ask(
+        &self,
+        budget: &BudgetId,
+        (needed, tokens_max): (u64, u64),
+        purse: &mut Purse,
+    ) -> Option<bool> {
         if self.clock.now().0 < self.blind_until.load(Ordering::Relaxed) {
             return None;
         }
         let patience = Instant::now() + Duration::from_millis(GIVE_BACK_MS_MAX);
         loop {
             let mut scarce = self.cluster.watch_budgets();
-            let granted = self.propose(budget, tokens_max, purse, 1).await?;
-            if purse.tokens > 0 {
+            let granted = self.propose(budget, tokens_max, purse, needed).await?;
+            if purse.tokens >= needed {
                 return Some(true);
             }
             if !granted.others_hold {

@@ -20,7 +20,7 @@ use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::policy::{self, Arrival};
 use crate::session::driver::Backend;
-use crate::session::limits::HostLimits;
+use crate::session::limits::{HostLimits, Spent, UserLimits};
 use crate::session::login::{Authenticated, Logins, Standing};
 use crate::session::watched::Watched;
 use crate::state::blocks::Offense;
@@ -45,13 +45,32 @@ pub struct SmtpBackend<R: Replica> {
     noted: Noted,
     /// The limits of the host that the client comes from.
     host: Option<HostLimits>,
+    /// What users may send.
+    users: Option<UserLimits>,
+    /// Of the message that is being taken.
+    bytes: u64,
 }
 
 impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
         let (opened, watched, listed) = (Opened::default(), Watched::default(), Listed::default());
-        let (placing, checked, who, host, noted) = (None, None, None, None, Noted::default());
-        Self { replica, logins, checks, placing, checked, opened, who, watched, listed, noted, host }
+        let (placing, checked, who, host, users) = (None, None, None, None, None);
+        let (noted, bytes) = (Noted::default(), 0);
+        Self {
+            replica,
+            logins,
+            checks,
+            placing,
+            checked,
+            opened,
+            who,
+            watched,
+            listed,
+            noted,
+            host,
+            users,
+            bytes,
+        }
     }
 
     /// The same, of a client that the lists speak of.
@@ -113,6 +132,22 @@ impl<R: Replica> SmtpBackend<R> {
     /// The host's messages are counted.
     pub fn limited(self, host: Option<HostLimits>) -> Self {
         Self { host, ..self }
+    }
+
+    /// What users send is counted.
+    pub fn users_limited(self, users: UserLimits) -> Self {
+        Self { users: Some(users), ..self }
+    }
+
+    /// The mail as it came, and our own fields, count.
+    async fn may_send(&mut self, last: usize) -> Result<(), Spent> {
+        match (&self.users, &self.who) {
+            (Some(users), Some(who)) => {
+                let bytes = self.bytes.saturating_add(last as u64);
+                Box::pin(users.mail(who.account(), bytes)).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn may_begin(&mut self) -> bool {
@@ -239,6 +274,7 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     async fn begin(&mut self, arrival: Option<Arrival>) -> Result<Stamp, Fault> {
+        self.bytes = 0;
         // The one before, if any, was abandoned.
         self.forget();
         match arrival {
@@ -251,6 +287,7 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         if let Some(checked) = &mut self.checked {
             let pushed = checked.push(bytes).await;
             if pushed.is_err() {
@@ -280,6 +317,10 @@ impl<R: Replica> SmtpBackend<R> {
         trace: Option<Trace>,
     ) -> Answer {
         let Some(trace) = trace else {
+            if let Err(spent) = self.may_send(last.len()).await {
+                self.forget();
+                return Answer::Refused(sent_enough(spent));
+            }
             return Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await));
         };
         let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
@@ -449,6 +490,11 @@ impl FanOut {
         };
         self.of_recipient.iter().map(of).collect()
     }
+}
+
+/// What hears a user who has sent as much as he may.
+fn sent_enough(spent: Spent) -> policy::Refusal {
+    policy::Refusal { code: 452, enhanced: "4.7.1", text: format!("{spent}, try again tomorrow") }
 }
 
 /// What hears a client whose host was blocked since it came.

@@ -8,6 +8,7 @@ mod login;
 mod opened;
 mod owned;
 mod rehearsal;
+mod sending;
 mod services;
 
 use std::sync::Arc;
@@ -41,7 +42,11 @@ struct House {
 
 /// One session at a time may be in a pause, and 1,000,000 octets spooled.
 fn house(zones: &str) -> House {
-    let (replica, server, folder) = (replica(), Server::start(zones), tempfile::tempdir().unwrap());
+    house_by(replica(), zones)
+}
+
+fn house_by(replica: MemoryReplica, zones: &str) -> House {
+    let (server, folder) = (Server::start(zones), tempfile::tempdir().unwrap());
     set(&replica, "dns.servers", &server.address().to_string());
     let bounds = dns::Bounds { attempt_ms_max: 500, lookup_ms_max: 5_000, lookups_max: 64 };
     let dns = Resolver::new(replica.watch_directory(), bounds);

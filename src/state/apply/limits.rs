@@ -39,7 +39,9 @@ fn find(
     let wide = BudgetId { key: limits::neighbours(&budget.key), ..*budget };
     let of_all = BudgetId { key: Vec::new(), ..*budget };
     let full = BUDGETS_MAX.saturating_add(WIDE_BUDGETS_MAX);
-    for (place, budgets_max) in [(budget, BUDGETS_MAX), (&wide, full), (&of_all, u32::MAX)] {
+    // There are no more of these than users.
+    let own_max = if budget.limit.is_of_users() { u32::MAX } else { BUDGETS_MAX };
+    for (place, budgets_max) in [(budget, own_max), (&wide, full), (&of_all, u32::MAX)] {
         let key = keys::budget(place);
         if let Some(row) = tx.get(&key)? {
             return Ok((key, row));
@@ -74,7 +76,7 @@ fn grant(row: &mut BudgetRow, ask: &TakeTokens, index: LogIndex) -> Granted {
         row.scarce |= others_hold;
         return nothing;
     }
-    if row.scarce || row.held.len() >= HOLDERS_MAX {
+    if row.scarce || ask.budget.limit.is_of_users() || row.held.len() >= HOLDERS_MAX {
         row.spent = row.spent.saturating_add(ask.needed);
         return Granted { tokens: ask.needed, ..nothing };
     }

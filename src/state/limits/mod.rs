@@ -7,7 +7,11 @@
 
 use bincode::{Decode, Encode};
 
-use crate::mail::ids::{LogIndex, NodeId, Timestamp};
+use super::keys;
+use super::reading;
+use super::rows::{Rows, RowsError};
+use super::stored::BudgetRow;
+use crate::mail::ids::{AccountId, LogIndex, NodeId, Timestamp};
 
 /// Budgets at once. Beyond it a host shares one with its neighbours: whoever fills the table with addresses of one network
 /// is in the way of that network.
@@ -26,22 +30,41 @@ pub const KEPT_MS: u64 = 120_000;
 pub const FORGOTTEN_MAX: usize = 64;
 
 const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 86_400_000;
 
 /// What is counted. Append-only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Limit {
     ConnectionsPerMinute,
     MessagesPerMinute,
+    /// Of a user.
+    MessagesSentPerDay,
+    BytesSentPerDay,
 }
 
 impl Limit {
-    pub const ALL: [Limit; 2] = [Self::ConnectionsPerMinute, Self::MessagesPerMinute];
+    pub const ALL: [Limit; 4] = [
+        Self::ConnectionsPerMinute,
+        Self::MessagesPerMinute,
+        Self::MessagesSentPerDay,
+        Self::BytesSentPerDay,
+    ];
 
     /// Its place in keys, for ever.
     pub fn code(self) -> u8 {
         match self {
             Self::ConnectionsPerMinute => 1,
             Self::MessagesPerMinute => 2,
+            Self::MessagesSentPerDay => 3,
+            Self::BytesSentPerDay => 4,
+        }
+    }
+
+    /// A user's are never held in advance, so that they can be shown, and have room whatever strangers fill.
+    pub fn is_of_users(self) -> bool {
+        match self {
+            Self::ConnectionsPerMinute | Self::MessagesPerMinute => false,
+            Self::MessagesSentPerDay | Self::BytesSentPerDay => true,
         }
     }
 
@@ -49,6 +72,7 @@ impl Limit {
     pub fn window_end(self, now: Timestamp) -> Timestamp {
         let window_ms = match self {
             Self::ConnectionsPerMinute | Self::MessagesPerMinute => MINUTE_MS,
+            Self::MessagesSentPerDay | Self::BytesSentPerDay => DAY_MS,
         };
         Timestamp((now.0 / window_ms).saturating_add(1).saturating_mul(window_ms))
     }
@@ -62,6 +86,24 @@ pub struct BudgetId {
     pub limit: Limit,
     /// Whom it is for. Empty: all those who found no room for a budget of their own.
     pub key: Vec<u8>,
+}
+
+impl BudgetId {
+    /// Of a user, for the window that holds `now`.
+    pub fn of_user(limit: Limit, account: AccountId, now: Timestamp) -> Self {
+        Self { until: limit.window_end(now), limit, key: user_key(account) }
+    }
+}
+
+/// Longer than that of any host.
+pub fn user_key(account: AccountId) -> Vec<u8> {
+    [b"user:", &account.0.to_be_bytes()[..]].concat()
+}
+
+/// How many tokens of the budget are not free.
+pub fn used(rows: &dyn Rows, budget: &BudgetId) -> Result<u64, RowsError> {
+    let row = reading::get::<BudgetRow>(rows, &keys::budget(budget))?.unwrap_or_default();
+    Ok(row.held.iter().fold(row.spent, |sum, held| sum.saturating_add(held.tokens)))
 }
 
 /// Of a host (4 octets of IPv4, 8 of an IPv6 network of 64 bits) the network around it: 16 bits of IPv4, 32 of IPv6.

@@ -22,4 +22,13 @@ impl Settings<'_> {
     pub fn limits_messages_per_minute(&self) -> u64 {
         self.number("limits.messages_per_minute")
     }
+
+    /// Of one user.
+    pub fn send_messages_per_day(&self) -> u64 {
+        self.number("send.messages_per_day")
+    }
+
+    pub fn send_bytes_per_day(&self) -> u64 {
+        self.number("send.bytes_per_day")
+    }
 }

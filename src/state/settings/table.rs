@@ -421,6 +421,18 @@ pub const TABLE: &[Setting] = &[
         "0",
         "Messages that one host may begin by SMTP in a minute, on all nodes together (row 47); then it waits for the next. 0 is unlimited.",
     ),
+    setting(
+        "send.messages_per_day",
+        Kind::Number { unit: "messages", min: 0, max: 10_000_000 },
+        "0",
+        "Messages that one user may hand in by SMTP in a day (UTC), on all nodes together (row 62). 0 is unlimited.",
+    ),
+    setting(
+        "send.bytes_per_day",
+        Kind::Bytes { min: 0, max: 1 << 50 },
+        "0",
+        "The same in bytes, such as `500 MiB`. 0 is unlimited.",
+    ),
     // Hosts that are shut out.
     setting(
         "block.exempt_networks",
