@@ -19,7 +19,9 @@ use super::wire::{Broken, Connection, Patience, Trouble};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::LeaseId;
 use crate::maillog::MailLog;
+use crate::policy::signing::{author_domain, sign};
 use crate::state::command::Command;
+use crate::state::dkim::DkimKey;
 use crate::state::outcome::Outcome;
 use crate::state::queue::ParcelId;
 use crate::state::queue::reading::{self, Parcel};
@@ -152,7 +154,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let kib = (parcel.mail.size / 1024 + 1).min(TEXT_KIB_MAX);
         let _room = self.shared.text_kib.acquire_many(kib).await.ok()?;
         let text = match self.shared.replica.body(parcel.mail.body).await {
-            Ok(raw) => with_crlf(outgoing(&raw)),
+            Ok(raw) => self.signed(with_crlf(outgoing(&raw))).await,
             Err(fault) => return Some((all(ours(&fault)), None)),
         };
         let mail = mail_of(parcel, text);
@@ -171,6 +173,30 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
                 Err(Broken { said, past_the_end: false }) => broke = Some((said, host)),
             }
             first = at + 1;
+        }
+    }
+
+    /// With a signature by each key of its author's domain. What cannot be signed goes without.
+    async fn signed(&self, text: Bytes) -> Bytes {
+        let directory = self.shared.replica.directory();
+        let Some(domain) = author_domain(&text) else { return text };
+        let keys: Vec<DkimKey> = directory.dkim.signing(&domain).cloned().collect();
+        if keys.is_empty() {
+            return text;
+        }
+        // A large one takes the processor for long.
+        let unsigned = text.clone();
+        let signing = tokio::task::spawn_blocking(move || sign(&unsigned, &keys));
+        match signing.await {
+            Ok(Ok(fields)) => [Bytes::from(fields), text].concat().into(),
+            Ok(Err(error)) => {
+                warn!("outbound: a mail by an author in {domain} goes unsigned: {error}");
+                text
+            }
+            Err(error) => {
+                warn!("outbound: a mail by an author in {domain} goes unsigned: {error}");
+                text
+            }
         }
     }
 

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod lists;
 pub mod rehearsal;
 pub mod results;
+pub mod signing;
 pub mod skip;
 
 pub use facts::{Arrival, Facts};

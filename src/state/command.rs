@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
 use super::blocks::{Host, NewBlock, NoteOffense};
+use super::dkim::NewDkimKey;
 use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
@@ -223,6 +224,17 @@ pub enum Command {
         host: Option<Host>,
     },
     TakeSeats(Box<TakeSeats>),
+    // Keys for signing.
+    AddDkimKey(Box<NewDkimKey>),
+    RemoveDkimKey {
+        domain: String,
+        selector: String,
+    },
+    UseDkimKey {
+        domain: String,
+        selector: String,
+        signs: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

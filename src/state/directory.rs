@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::dkim::DkimKeys;
 use super::lists::Lists;
 use super::scram_keys::{KEY_BYTES, ScramKeys};
 use crate::mail::ids::AccountId;
@@ -17,6 +18,8 @@ pub struct Directory {
     pub aliases: BTreeMap<String, Arc<Vec<String>>>,
     /// Only what was set; defaults come from the settings table.
     pub settings: BTreeMap<String, String>,
+    /// What mail to other servers is signed with.
+    pub dkim: Arc<DkimKeys>,
     /// Whom to refuse, to trust, to let send on.
     pub lists: Arc<Lists>,
     /// What the SCRAM keys of those who have none are derived from; there is one once anybody has keys.

@@ -25,6 +25,7 @@ pub const SETTING: u8 = 0x14;
 pub const SCRAM: u8 = 0x15;
 pub const RULE: u8 = 0x16;
 pub const RULES: u8 = 0x17;
+pub const DKIM_KEY: u8 = 0x18;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -142,6 +143,23 @@ pub fn rule(name: &str) -> Vec<u8> {
 /// How many there are.
 pub fn rules() -> Vec<u8> {
     vec![RULES]
+}
+
+/// A domain has no NUL.
+pub fn dkim_key(domain: &str, selector: &str) -> Vec<u8> {
+    key(DKIM_KEY, &[domain.as_bytes(), &[0], selector.as_bytes()])
+}
+
+/// Of that domain.
+pub fn dkim_keys(domain: &str) -> Span {
+    under(key(DKIM_KEY, &[domain.as_bytes(), &[0]]))
+}
+
+/// Domain and selector.
+pub fn dkim_named_by(key: &[u8]) -> (String, String) {
+    let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default());
+    let (domain, selector) = name.split_once('\0').unwrap_or((&name, ""));
+    (domain.to_owned(), selector.to_owned())
 }
 
 pub fn mailbox(mailbox: MailboxId) -> Vec<u8> {

@@ -11,6 +11,7 @@ pub mod change;
 pub mod codec;
 pub mod command;
 pub mod directory;
+pub mod dkim;
 pub mod keys;
 pub mod limits;
 pub mod lists;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::acl::{ANYONE, Acl, Grantee};
 use super::codec::{self, Record};
 use super::directory::{Directory, User};
+use super::dkim::{DkimKey, DkimKeys};
 use super::keys::{self, Span};
 use super::lists::{Lists, Rule};
 use super::namespace::{self, Place};
@@ -14,8 +15,8 @@ use super::record::{MailboxRecord, Quota, ReplicaRecord};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::stored::{
-    AccountRow, AliasPartRow, BodyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow, ReplicasRow,
-    Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow, UserRow,
+    AccountRow, AliasPartRow, BodyRow, DkimKeyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow,
+    ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -224,6 +225,13 @@ impl Directory {
             rules.push(Rule { name: text(key), order, kind, pattern, action, created });
         })?;
         directory.lists = Arc::new(Lists::new(rules));
+        let mut signing = Vec::new();
+        visit::<DkimKeyRow>(rows, &keys::table(keys::DKIM_KEY), |key, row| {
+            let (domain, selector) = keys::dkim_named_by(key);
+            let DkimKeyRow { algorithm, private, signs, created } = row;
+            signing.push(DkimKey { domain, selector, algorithm, private, signs, created });
+        })?;
+        directory.dkim = Arc::new(DkimKeys::new(signing));
         Ok(directory)
     }
 }

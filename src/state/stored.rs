@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use super::blocks::Reason;
 use super::command::{SpecialUse, UidSet};
+use super::dkim::{DkimAlgorithm, PrivateKey};
 use super::lists::{RuleAction, RuleKind};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
@@ -117,6 +118,15 @@ pub struct RuleRow {
     pub kind: RuleKind,
     pub pattern: String,
     pub action: RuleAction,
+    pub created: Timestamp,
+}
+
+/// A key for signing, by its domain and selector.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DkimKeyRow {
+    pub algorithm: DkimAlgorithm,
+    pub private: PrivateKey,
+    pub signs: bool,
     pub created: Timestamp,
 }
 

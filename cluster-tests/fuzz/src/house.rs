@@ -55,7 +55,7 @@ fn known() -> &'static Known {
         replica.run(Command::AddUser(user)).expect("the replica is well");
         let logins = Arc::new(Logins::new(replica.clone(), LoginBounds::default()));
         let claim = Claim::Password(Credentials::new(b"alice", b"secret").expect("fits"));
-        let alice = block_on(logins.check(&claim)).expect("the password is hers");
+        let alice = block_on(logins.judge(&claim)).expect("the password is hers");
         Known { phc, alice, logins }
     })
 }

@@ -70,6 +70,9 @@ pub enum Command {
     /// Mail that waits to go to other servers
     #[command(subcommand)]
     Queue(Queue),
+    /// Keys that mail to other servers is signed with
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// What became of a mail, on all nodes
     Trace {
         /// A Message-ID, the id of a Received field, or an address
@@ -249,6 +252,60 @@ pub enum Alias {
     },
     Remove {
         address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DkimCommand {
+    /// Make a key and show the record to publish
+    Generate {
+        domain: String,
+        /// The key's name in the DNS; today's date, if none is given
+        #[arg(long)]
+        selector: Option<String>,
+        #[arg(long, default_value = "rsa-sha256", value_parser = ["rsa-sha256", "ed25519-sha256"])]
+        algorithm: String,
+        /// Do not sign with it yet: publish the record first, then 'pollux dkim activate'
+        #[arg(long)]
+        hold: bool,
+    },
+    /// Take a private key in PEM; '-' is standard input
+    Import {
+        domain: String,
+        selector: String,
+        file: PathBuf,
+        #[arg(long)]
+        hold: bool,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// The record to publish
+    Show {
+        domain: String,
+        selector: String,
+    },
+    /// The public key in PEM, or the private one
+    Export {
+        domain: String,
+        selector: String,
+        #[arg(long)]
+        private: bool,
+    },
+    /// Sign with it from now on, beside those that sign already
+    Activate {
+        domain: String,
+        selector: String,
+    },
+    /// Sign with it no longer; it is kept
+    Retire {
+        domain: String,
+        selector: String,
+    },
+    Remove {
+        domain: String,
+        selector: String,
     },
 }
 

@@ -83,6 +83,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Join(_)
         | Command::Check { .. }
         | Command::Queue(_)
+        | Command::Dkim(_)
         | Command::Trace { .. }
         | Command::Block(_)
         | Command::Demo(_) => {
@@ -141,7 +142,7 @@ fn policy_request(policy: Policy) -> Result<(Request, Form), Problem> {
     })
 }
 
-fn read_bounded(file: &Path) -> Result<String, Problem> {
+pub fn read_bounded(file: &Path) -> Result<String, Problem> {
     let mut text = String::new();
     let limit = LINE_BYTES_MAX as u64 / 2;
     let read = match file == Path::new("-") {

@@ -3,6 +3,7 @@
 pub mod arguments;
 mod ask;
 mod blocks;
+mod dkim;
 pub mod found;
 pub mod identity;
 mod queue;
@@ -55,6 +56,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
         Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
         Command::Block(wanted) => blocks::run(&socket(&place)?, wanted)?,
+        Command::Dkim(wanted) => dkim::run(&socket(&place)?, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
         other => ask::ask(&place, other)?,
@@ -173,6 +175,14 @@ mod tests {
             "pollux queue hold --all",
             "pollux queue release --host example.com",
             "pollux queue remove 7",
+            "pollux dkim generate example.com --selector s1 --algorithm ed25519-sha256 --hold",
+            "pollux dkim import example.com s1 key.pem",
+            "pollux dkim list --json",
+            "pollux dkim show example.com s1",
+            "pollux dkim export example.com s1 --private",
+            "pollux dkim activate example.com s1",
+            "pollux dkim retire example.com s1",
+            "pollux dkim remove example.com s1",
             "pollux trace <1@example.test> --since 2d --json",
             "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
         ] {

@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod client;
+pub mod dkim;
 pub mod plan;
 pub mod policy;
 pub mod queue;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::blocks;
+use super::dkim;
 use super::policy;
 use super::queue::Wish;
 use super::rehearsal;
@@ -100,6 +101,11 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         }
         Request::BlockClear { address } => Ok(Plan::Blocks(blocks::Wish::clear(address)?)),
         Request::BlockList { after } => Ok(Plan::Blocks(blocks::Wish::list(after)?)),
+        Request::DkimAdd { key } => dkim::add(key),
+        Request::DkimUse { domain, selector, signs } => Ok(dkim::put_to_use(domain, selector, signs)),
+        Request::DkimRemove { domain, selector } => Ok(dkim::remove(domain, selector)),
+        Request::DkimList => Ok(dkim::list(directory)),
+        Request::DkimShow { domain, selector, private } => dkim::show(&domain, &selector, private, directory),
         Request::QueueList { filter, after } => {
             Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dkim::WantedKey;
 use super::rules::WantedRule;
 use crate::config::Role;
 use crate::state::scram_keys::NewScramKeys;
@@ -141,6 +142,25 @@ pub enum Request {
     /// Some blocks, ascending by address, behind `after`.
     BlockList {
         after: Option<String>,
+    },
+    DkimAdd {
+        key: WantedKey,
+    },
+    DkimUse {
+        domain: String,
+        selector: String,
+        signs: bool,
+    },
+    DkimRemove {
+        domain: String,
+        selector: String,
+    },
+    DkimList,
+    DkimShow {
+        domain: String,
+        selector: String,
+        /// With the private half.
+        private: bool,
     },
 
     /// Some mails of the outbound queue, oldest first, behind `after`.

@@ -119,6 +119,9 @@ impl Core {
             | Command::AddBlock(_)
             | Command::ClearBlocks { .. }
             | Command::TakeSeats(_)
+            | Command::AddDkimKey(_)
+            | Command::RemoveDkimKey { .. }
+            | Command::UseDkimKey { .. }
             | Command::AddReplica { .. }
             | Command::RemoveReplica { .. }
             | Command::MarkBehind { .. }

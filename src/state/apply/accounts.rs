@@ -2,7 +2,7 @@
 
 use super::names::{self, invalid, shown};
 use super::transaction::{Stop, Transaction};
-use super::{mailboxes, metadata, sweep};
+use super::{dkim, mailboxes, metadata, sweep};
 use crate::mail::ids::{AccountId, MailboxId};
 use crate::state::change::Change;
 use crate::state::command::{NewUser, SpecialUse};
@@ -58,6 +58,7 @@ pub fn remove_domain(tx: &mut Transaction, name: &str) -> Result<Outcome, Stop> 
     }
     tx.meta.domains = tx.meta.domains.saturating_sub(1);
     tx.delete(key);
+    dkim::forget(tx, &name)?;
     directory_changed(tx)
 }
 

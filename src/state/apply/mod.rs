@@ -8,6 +8,7 @@ mod accounts;
 mod acl;
 mod blocks;
 mod bodies;
+mod dkim;
 mod guest;
 mod idempotency;
 mod keywords;
@@ -134,6 +135,9 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::SteerQueue { messages, steering } => queue_steer::steer(tx, messages, *steering),
         Command::AddRule(rule) => lists::add(tx, rule),
         Command::RemoveRule { name } => lists::remove(tx, name),
+        Command::AddDkimKey(key) => dkim::add(tx, key),
+        Command::RemoveDkimKey { domain, selector } => dkim::remove(tx, domain, selector),
+        Command::UseDkimKey { domain, selector, signs } => dkim::put_to_use(tx, domain, selector, *signs),
         Command::MoveRule { name, before } => lists::move_to(tx, name, before.as_deref()),
         Command::TakeTokens(ask) => limits::take(tx, ask),
         Command::NoteOffense(noted) => blocks::note(tx, noted),

@@ -13,6 +13,7 @@ use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
+use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
 use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
@@ -157,6 +158,15 @@ fn commands() -> Vec<Command> {
             wants_one: true,
             silent: vec![NodeId(1)],
         })),
+        Command::AddDkimKey(Box::new(NewDkimKey {
+            domain: "a.test".into(),
+            selector: "s".into(),
+            algorithm: DkimAlgorithm::Ed25519Sha256,
+            private: PrivateKey("pem".into()),
+            signs: true,
+        })),
+        Command::RemoveDkimKey { domain: "a.test".into(), selector: "s".into() },
+        Command::UseDkimKey { domain: "a.test".into(), selector: "s".into(), signs: true },
     ]
 }
 
@@ -376,6 +386,9 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let (kind, pattern, action) = (RuleKind::Client, "10.0.0.0/8".into(), RuleAction::Relay);
     let rule = RuleRow { order: 1 << 33, kind, pattern, action, created: Timestamp(1 << 40) };
     add(golden, written, "row.Rule", &rule);
+    let (algorithm, private) = (DkimAlgorithm::RsaSha256, PrivateKey("pem".into()));
+    let key = DkimKeyRow { algorithm, private, signs: true, created: Timestamp(1 << 40) };
+    add(golden, written, "row.DkimKey", &key);
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod acl;
 mod blocks;
+mod dkim;
 mod idempotency;
 mod limits;
 mod lists;

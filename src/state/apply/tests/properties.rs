@@ -13,6 +13,7 @@ use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
+use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
 use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
@@ -131,6 +132,16 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AddRule(Box::new(NewRule { name, kind, pattern, action, before }))
         }),
         text().prop_map(|name| Command::RemoveRule { name }),
+        (text(), text(), any::<bool>()).prop_map(|(domain, selector, signs)| {
+            let (algorithm, private) = (DkimAlgorithm::Ed25519Sha256, PrivateKey("pem".to_owned()));
+            Command::AddDkimKey(Box::new(NewDkimKey { domain, selector, algorithm, private, signs }))
+        }),
+        (text(), text()).prop_map(|(domain, selector)| Command::RemoveDkimKey { domain, selector }),
+        (text(), text(), any::<bool>()).prop_map(|(domain, selector, signs)| Command::UseDkimKey {
+            domain,
+            selector,
+            signs
+        }),
         (text(), prop::option::of(text())).prop_map(|(name, before)| Command::MoveRule { name, before }),
     ];
     let mailboxes = prop_oneof![
