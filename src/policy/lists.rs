@@ -81,6 +81,7 @@ fn skip_of(settings: &Settings, kind: RuleKind) -> Skip {
             "antivirus" => skip.antivirus = true,
             "dkim" => skip.dkim = true,
             "dmarc" => skip.dmarc = true,
+            "greylist" => skip.greylist = true,
             _ => {}
         }
     }
@@ -208,18 +209,18 @@ mod tests {
         }
     }
 
-    const MATRIX: [(&str, &str, [bool; 5]); 5] = [
-        ("ip", "w ip allow 192.0.2.1", [true, true, true, true, true]),
-        ("mask", "w mask allow 192.0.2.0/24", [true, true, true, true, false]),
-        ("sender", "w sender allow me@a.test", [true, true, false, false, false]),
-        ("recipient", "w recipient allow b@b.test", [true, true, false, false, false]),
-        ("domain", "w domain allow a.test", [true, true, true, true, false]),
+    const MATRIX: [(&str, &str, [bool; 6]); 5] = [
+        ("ip", "w ip allow 192.0.2.1", [true, true, true, true, true, true]),
+        ("mask", "w mask allow 192.0.2.0/24", [true, true, true, true, false, true]),
+        ("sender", "w sender allow me@a.test", [true, true, false, false, false, true]),
+        ("recipient", "w recipient allow b@b.test", [true, true, false, false, false, true]),
+        ("domain", "w domain allow a.test", [true, true, true, true, false, true]),
     ];
-    const CHECKS: [&str; 5] = ["dnsbl", "spf", "antivirus", "dkim", "dmarc"];
+    const CHECKS: [&str; 6] = ["dnsbl", "spf", "antivirus", "dkim", "dmarc", "greylist"];
 
-    fn cells(skip: Skip) -> [bool; 5] {
-        let Skip { dnsbl, spf, antivirus, dkim, dmarc } = skip;
-        [dnsbl, spf, antivirus, dkim, dmarc]
+    fn cells(skip: Skip) -> [bool; 6] {
+        let Skip { dnsbl, spf, antivirus, dkim, dmarc, greylist } = skip;
+        [dnsbl, spf, antivirus, dkim, dmarc, greylist]
     }
 
     #[test]
@@ -230,18 +231,18 @@ mod tests {
             assert_eq!(cells(found.skip), expected, "{kind}");
             assert_eq!(found.allows.len(), 1);
             let found = look(&directory, seen("198.51.100.1", "you@b.test", "c@b.test"));
-            assert_eq!((cells(found.skip), found.allows.len()), ([false; 5], 0), "{kind}");
+            assert_eq!((cells(found.skip), found.allows.len()), ([false; 6], 0), "{kind}");
         }
     }
 
     #[test]
-    fn each_of_the_25_cells_is_a_setting() {
+    fn each_of_the_cells_is_a_setting() {
         for (kind, rule, _) in MATRIX {
             for (at, check) in CHECKS.iter().enumerate() {
                 let mail = seen("192.0.2.1", "me@a.test", "b@b.test");
                 let key = format!("whitelist.{kind}.skips");
                 let only = directory(&[rule], &[(&key, check)]);
-                let mut expected = [false; 5];
+                let mut expected = [false; 6];
                 expected[at] = true;
                 assert_eq!(cells(look(&only, mail).skip), expected, "{kind} {check}");
                 let others: Vec<&str> = CHECKS.iter().filter(|other| *other != check).copied().collect();
@@ -258,6 +259,6 @@ mod tests {
         let settings = [("whitelist.sender.skips", "dmarc"), ("whitelist.recipient.skips", "dkim")];
         let directory = directory(&["w sender allow me@a.test", "v recipient allow b@b.test"], &settings);
         let skip = look(&directory, seen("192.0.2.1", "me@a.test", "b@b.test")).skip;
-        assert_eq!(cells(skip), [false, false, false, true, true]);
+        assert_eq!(cells(skip), [false, false, false, true, true, false]);
     }
 }

@@ -8,6 +8,7 @@ pub struct Skip {
     pub antivirus: bool,
     pub dkim: bool,
     pub dmarc: bool,
+    pub greylist: bool,
 }
 
 impl Skip {
@@ -19,6 +20,7 @@ impl Skip {
             antivirus: self.antivirus || other.antivirus,
             dkim: self.dkim || other.dkim,
             dmarc: self.dmarc || other.dmarc,
+            greylist: self.greylist || other.greylist,
         }
     }
 
@@ -30,6 +32,7 @@ impl Skip {
             antivirus: self.antivirus && other.antivirus,
             dkim: self.dkim && other.dkim,
             dmarc: self.dmarc && other.dmarc,
+            greylist: self.greylist && other.greylist,
         }
     }
 }

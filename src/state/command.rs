@@ -7,6 +7,7 @@ use super::acl::RightsChange;
 use super::blocks::{Host, NewBlock, NoteOffense};
 use super::dkim::NewDkimKey;
 use super::limits::TakeTokens;
+use super::greylist::GreyTry;
 use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
 use super::scram_keys::NewScramKeys;
@@ -235,6 +236,8 @@ pub enum Command {
         selector: String,
         signs: bool,
     },
+    /// A stranger names a recipient.
+    Greylist(Box<GreyTry>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -6,6 +6,7 @@
 use super::acl::Grantee;
 use super::blocks::{Host, Offense};
 use super::limits::BudgetId;
+use super::greylist::{ClientNet, TripletId};
 use super::queue::ParcelId;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
 
@@ -56,6 +57,10 @@ pub const BLOCK: u8 = 0x83;
 pub const OFFENDER: u8 = 0x84;
 pub const SEATS_TALLY: u8 = 0x85;
 pub const SEATS: u8 = 0x86;
+pub const GREY_TALLY: u8 = 0x90;
+pub const GREY_TRIPLET: u8 = 0x91;
+pub const GREY_CLIENT: u8 = 0x92;
+pub const GREY_END: u8 = 0x93;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -489,6 +494,70 @@ fn parcel_at(bytes: &[u8]) -> Option<ParcelId> {
     (bytes.len() == 10).then_some(ParcelId { message, number })
 }
 
+/// What greylisting remembers, by how it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GreyKind {
+    /// A triplet that did not come back yet.
+    Waiting,
+    Passed,
+    Client,
+}
+
+impl GreyKind {
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Passed, Self::Client];
+
+    fn byte(self) -> u8 {
+        match self {
+            Self::Waiting => 0,
+            Self::Passed => 1,
+            Self::Client => 2,
+        }
+    }
+}
+
+/// How much greylisting remembers.
+pub fn grey_tally() -> Vec<u8> {
+    vec![GREY_TALLY]
+}
+
+pub fn grey_triplet(triplet: TripletId) -> Vec<u8> {
+    key(GREY_TRIPLET, &[&triplet.0])
+}
+
+pub fn grey_client(client: ClientNet) -> Vec<u8> {
+    key(GREY_CLIENT, &[&grey_net(client)])
+}
+
+pub fn grey_net(client: ClientNet) -> Vec<u8> {
+    match client {
+        ClientNet::V4(octets) => key(4, &[&octets]),
+        ClientNet::V6(octets) => key(6, &[&octets]),
+    }
+}
+
+/// When what stands under `name` in its own table ends.
+pub fn grey_end(kind: GreyKind, expires: Timestamp, name: &[u8]) -> Vec<u8> {
+    key(GREY_END, &[&[kind.byte()], &expires.0.to_be_bytes(), name])
+}
+
+pub fn grey_ends(kind: GreyKind) -> Span {
+    under(vec![GREY_END, kind.byte()])
+}
+
+/// The time within a [`grey_end`] key.
+pub fn grey_expiry_of(key: &[u8]) -> Option<Timestamp> {
+    id_at(key, 2).map(Timestamp)
+}
+
+/// The row whose end a [`grey_end`] key is.
+pub fn grey_named_by(kind: GreyKind, end: &[u8]) -> Vec<u8> {
+    let table = match kind {
+        GreyKind::Waiting | GreyKind::Passed => GREY_TRIPLET,
+        GreyKind::Client => GREY_CLIENT,
+    };
+    key(table, &[end.get(10..).unwrap_or_default()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -508,6 +577,26 @@ mod tests {
         let span = all_due(true);
         assert!(span.from < key("", 0) && key("\u{10ffff}", u64::MAX) < span.to);
         assert!(due(false, "\u{10ffff}", Timestamp(u64::MAX), parcel) < span.from);
+    }
+
+    #[test]
+    fn what_greylisting_remembers_is_found_by_its_end() {
+        let (id, at) = (TripletId([0xff; 16]), Timestamp(1 << 40));
+        for kind in [GreyKind::Waiting, GreyKind::Passed] {
+            let end = grey_end(kind, at, &id.0);
+            assert_eq!((grey_expiry_of(&end), grey_named_by(kind, &end)), (Some(at), grey_triplet(id)));
+            assert!(grey_end(kind, Timestamp(255), &id.0) < grey_end(kind, Timestamp(256), &[0; 16]));
+            let span = grey_ends(kind);
+            let last = grey_end(kind, Timestamp(u64::MAX), &id.0);
+            assert!(span.from < grey_end(kind, Timestamp(0), &[0; 16]) && last < span.to);
+        }
+        for client in [ClientNet::V4([0xff; 3]), ClientNet::V6([0xff; 8])] {
+            let end = grey_end(GreyKind::Client, at, &grey_net(client));
+            assert_eq!(
+                (grey_expiry_of(&end), grey_named_by(GreyKind::Client, &end)),
+                (Some(at), grey_client(client))
+            );
+        }
     }
 
     #[test]

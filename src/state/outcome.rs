@@ -79,6 +79,10 @@ pub enum Outcome {
     },
     TokensTaken(Granted),
     SeatsTaken(Seats),
+    /// To be tried again, after so long.
+    Greylisted {
+        left_ms: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

@@ -278,7 +278,7 @@ fn names(rows: &dyn Rows, account: AccountId) -> Result<Vec<(String, NameRow)>, 
     Ok(names)
 }
 
-pub(super) fn get<R: Record>(rows: &dyn Rows, key: &[u8]) -> Result<Option<R>, RowsError> {
+pub(crate) fn get<R: Record>(rows: &dyn Rows, key: &[u8]) -> Result<Option<R>, RowsError> {
     match rows.get(key)? {
         Some(bytes) => codec::decode_row(key, &bytes).map(Some),
         None => Ok(None),
@@ -286,7 +286,7 @@ pub(super) fn get<R: Record>(rows: &dyn Rows, key: &[u8]) -> Result<Option<R>, R
 }
 
 /// Visits all rows of `span` in key order.
-pub(super) fn visit<R: Record>(
+pub(crate) fn visit<R: Record>(
     rows: &dyn Rows,
     span: &Span,
     mut look: impl FnMut(&[u8], R),

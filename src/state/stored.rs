@@ -369,6 +369,35 @@ pub struct SeatsRow {
     pub seats_max: u64,
     pub held: Vec<HeldSeats>,
 }
+/// How much greylisting remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct GreyTallyRow {
+    pub triplets: u32,
+    pub clients: u32,
+}
+
+/// A client network, a sender and a recipient that were seen together.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GreyTripletRow {
+    pub first: Timestamp,
+    /// It came back in time.
+    pub passed: bool,
+    /// Forgotten from then on.
+    pub expires: Timestamp,
+}
+
+/// How often triplets of a client network passed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GreyClientRow {
+    pub passes: u32,
+    /// The last of them.
+    pub counted: Timestamp,
+    pub expires: Timestamp,
+}
+
+/// That something greylisted ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct GreyEndRow {}
 
 impl MailboxRow {
     /// As its owner sees it.

@@ -133,7 +133,7 @@ struct Enhanced {
 
 /// What becomes of the mail.
 pub fn judge(facts: &Facts, rules: &Rules) -> Judgement {
-    let Skip { spf, dkim, dmarc, dnsbl: _, antivirus: _ } = rules.skip;
+    let Skip { spf, dkim, dmarc, dnsbl: _, antivirus: _, greylist: _ } = rules.skip;
     let opinions = [
         spf::opinion(facts, rules).filter(|_| !spf),
         dkim::opinion(facts, rules).filter(|_| !dkim),

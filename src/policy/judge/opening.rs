@@ -217,7 +217,8 @@ mod tests {
             }
             let let_off = Skip { dnsbl: true, ..Skip::default() };
             assert_eq!(admit(&opening, &STRICT, let_off), None);
-            let of_others = Skip { dnsbl: false, spf: true, antivirus: true, dkim: true, dmarc: true };
+            let of_others =
+                Skip { dnsbl: false, spf: true, antivirus: true, dkim: true, dmarc: true, greylist: true };
             assert_eq!(admit(&opening, &STRICT, of_others).is_some(), expected.is_some());
         }
     }

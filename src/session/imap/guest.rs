@@ -112,6 +112,7 @@ impl Core {
             | Command::ReportDelivery(_)
             | Command::SteerQueue { .. }
             | Command::AddRule(_)
+            | Command::Greylist(_)
             | Command::RemoveRule { .. }
             | Command::MoveRule { .. }
             | Command::TakeTokens(_)

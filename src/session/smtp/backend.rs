@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::checked::{self, Checked, Checks};
 use super::envelope::RcptParams;
+use super::greylisting::{self, Memory};
 use super::listed::{Listed, Opening};
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::noted::Noted;
@@ -49,6 +50,8 @@ pub struct SmtpBackend<R: Replica> {
     users: Option<UserLimits>,
     /// Of the message that is being taken.
     bytes: u64,
+    /// What greylisting does with its own.
+    memory: Memory,
 }
 
 impl<R: Replica> SmtpBackend<R> {
@@ -56,6 +59,7 @@ impl<R: Replica> SmtpBackend<R> {
         let (opened, watched, listed) = (Opened::default(), Watched::default(), Listed::default());
         let (placing, checked, who, host, users) = (None, None, None, None, None);
         let (noted, bytes) = (Noted::default(), 0);
+        let memory = Memory::default();
         Self {
             replica,
             logins,
@@ -70,6 +74,7 @@ impl<R: Replica> SmtpBackend<R> {
             host,
             users,
             bytes,
+            memory,
         }
     }
 
@@ -81,6 +86,10 @@ impl<R: Replica> SmtpBackend<R> {
     /// The same, of which the log is told.
     pub fn noted(self, noted: Noted) -> Self {
         Self { noted, ..self }
+    }
+
+    pub fn remembering(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// As for recipients: who is refused for good is looked up once more.
@@ -178,6 +187,9 @@ impl<R: Replica> SmtpBackend<R> {
             self.replica.refresh().await?;
             verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
         }
+        if let Some(refusal) = Box::pin(self.put_off(path, &verdict)).await? {
+            verdict = Verdict::Refused(refusal);
+        }
         self.listed.note_recipient(path, &verdict, &self.replica.directory());
         if !authenticated && verdict == Verdict::Unknown {
             self.watched.note(Offense::UnknownRecipient).await;
@@ -204,6 +216,22 @@ impl<R: Replica> SmtpBackend<R> {
                 Ok(refuse(self))
             }
             refusal => Ok(refusal),
+        }
+    }
+
+    /// Greylisting: the last of what a stranger is held to, and only for a recipient that would be taken.
+    async fn put_off(
+        &mut self,
+        path: &ForwardPath,
+        verdict: &Verdict,
+    ) -> Result<Option<policy::Refusal>, Fault> {
+        let directory = self.replica.directory();
+        let taken = matches!(verdict, Verdict::Accept(targets) if !targets.is_empty());
+        match (self.opened.arrival(), directory.settings().greylist()) {
+            (Some(arrival), Some(terms)) if taken && !self.listed.skip_of(path, &directory).greylist => {
+                greylisting::refuse(&self.replica, arrival, path, (terms, self.memory)).await
+            }
+            _ => Ok(None),
         }
     }
 

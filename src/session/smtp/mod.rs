@@ -11,6 +11,7 @@ pub mod checked;
 pub mod command;
 pub mod delays;
 pub mod envelope;
+pub mod greylisting;
 pub mod listed;
 pub mod machine;
 pub mod noted;

@@ -4,7 +4,7 @@
 use tracing::info;
 
 use super::checked::Checks;
-use crate::mail::address::ForwardPath;
+use crate::mail::address::{Address, ForwardPath};
 use crate::policy::facts::Opening;
 use crate::policy::gather::opening::{Bounds, Known, Wanted};
 use crate::policy::judge::opening::{Refused, Rules, admit};
@@ -28,6 +28,11 @@ impl Opened {
         self.mail = Some((arrival, opening));
     }
 
+    /// The mail that is under way, if it is a stranger's.
+    pub fn arrival(&self) -> Option<&Arrival> {
+        self.mail.as_ref().map(|(arrival, _)| arrival)
+    }
+
     /// At RCPT. `None`: it may be named. `skip`: what the mail is let off for this recipient.
     pub fn refuse(&self, path: &ForwardPath, skip: Skip, directory: &Directory) -> Option<Refusal> {
         let refused = self.refused(path, skip, directory)?;
@@ -46,6 +51,12 @@ impl Opened {
         let (_, opening) = self.mail.as_ref().filter(|_| !is_postmaster(path))?;
         admit(opening, &Rules::new(directory), skip)
     }
+}
+
+/// Whom greylisting lets be written to at once: RFC 5321 4.5.1, RFC 2142 4.
+pub fn is_left_alone(path: &ForwardPath) -> bool {
+    let is_abuse = |address: &Address| address.local().eq_ignore_ascii_case("abuse");
+    is_postmaster(path) || matches!(path, ForwardPath::Address(address) if is_abuse(address))
 }
 
 /// RFC 5321 4.5.1: whoever is refused can always ask why.

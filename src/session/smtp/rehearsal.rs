@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::backend::SmtpBackend;
 use super::checked::{Checked, Checks};
+use super::greylisting::Memory;
 use super::listed::{Listed, Opening};
 use super::machine::{Answer, Question, Verdict};
 use super::reply::{self, Reply};
@@ -17,6 +18,8 @@ use crate::policy::{self, Arrival, Skip};
 use crate::session::driver::Backend;
 use crate::session::login::{LoginBounds, Logins};
 use crate::state::lists::Seen;
+
+const GREYLIST: &str = "greylist.enabled";
 
 /// `Err` of the request, in words.
 pub async fn rehearse<R: Replica>(
@@ -38,6 +41,7 @@ pub async fn rehearse<R: Replica>(
     let logins = Arc::new(Logins::new(replica.clone(), LoginBounds::default()));
     let backend =
         SmtpBackend::new(replica, logins, checks).listed(Listed::new(Some(asked.client), Arc::default()));
+    let backend = backend.remembering(Memory::Untouched);
     Ok(Play { backend, arrival, from }.play(&paths, asked.text).await)
 }
 
@@ -117,12 +121,17 @@ impl<R: Replica> Play<R> {
         let at_the_door =
             self.backend.opened.refused(path, skip, &directory).map(|refused| refused.rule.to_owned());
         let decided_by = match &verdict {
-            Verdict::Refused(_) if !authenticated => at_the_door.unwrap_or_else(|| rule_of(&found)),
+            Verdict::Refused(_) if !authenticated => at_the_door.unwrap_or_else(|| match found.block {
+                Some(_) => rule_of(&found),
+                None => GREYLIST.to_owned(),
+            }),
             Verdict::Accept(targets) if targets.is_empty() => rule_of(&found),
             _ => String::new(),
         };
         let taken = matches!(&verdict, Verdict::Accept(targets) if !targets.is_empty())
-            || matches!(&verdict, Verdict::Relay { .. });
+            || matches!(&verdict, Verdict::Relay { .. })
+            // When it comes again.
+            || decided_by == GREYLIST;
         Ok((said(Reply::of_verdict(&verdict), decided_by, &found), taken))
     }
 
@@ -153,8 +162,15 @@ fn rule_of(found: &Found<'_>) -> String {
 }
 
 fn said(reply: Reply, decided_by: String, found: &Found<'_>) -> Said {
-    let Skip { dnsbl, spf, antivirus, dkim, dmarc } = found.skip;
-    let each = [(dnsbl, "dnsbl"), (spf, "spf"), (antivirus, "antivirus"), (dkim, "dkim"), (dmarc, "dmarc")];
+    let Skip { dnsbl, spf, antivirus, dkim, dmarc, greylist } = found.skip;
+    let each = [
+        (dnsbl, "dnsbl"),
+        (spf, "spf"),
+        (antivirus, "antivirus"),
+        (dkim, "dkim"),
+        (dmarc, "dmarc"),
+        (greylist, "greylist"),
+    ];
     Said {
         reply: reply.to_string(),
         decided_by,

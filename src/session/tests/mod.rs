@@ -3,6 +3,7 @@
 mod backends;
 mod checked;
 mod driver;
+mod greylisted;
 mod listed;
 mod login;
 mod opened;

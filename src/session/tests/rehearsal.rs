@@ -1,5 +1,6 @@
 //! What is told of a mail that is not there is what would be said to one that is, with what decides.
 
+use super::greylisted::commits;
 use super::*;
 use crate::policy::rehearsal::{Rehearsal, Said, Told};
 use crate::session::smtp::rehearsal::rehearse;
@@ -87,7 +88,7 @@ async fn what_is_let_off_and_who_is_not_judged_is_told() {
     let to = ["alice@example.test", "a@away.test"];
     let partner = told(&house, asked("192.0.2.1", "joe@soft.test", &to[..1])).await;
     assert_eq!(partner.sender.allowed_by, ["partner"]);
-    assert_eq!(partner.sender.let_off, ["dnsbl", "spf", "antivirus", "dkim"]);
+    assert_eq!(partner.sender.let_off, ["dnsbl", "spf", "antivirus", "dkim", "greylist"]);
     assert_eq!(partner.message.unwrap().outcome, "taken");
 
     let lan = told(&house, asked("10.0.0.1", "joe@evil.test", &to)).await;
@@ -109,6 +110,15 @@ async fn nothing_is_kept_of_it_and_what_cannot_be_asked_is_refused() {
     assert_eq!(house.hits.of(&before.lists.rules()[0]), 0);
     let account = account(&house.replica, "alice");
     assert_eq!(house.replica.quota(account).await.unwrap().used_bytes, 0);
+    set(&house.replica, "greylist.enabled", "true");
+    let entries = commits(&house).await;
+    for _ in 0..2 {
+        let new = told(&house, asked("198.51.100.1", "joe@good.test", &["alice@example.test"])).await;
+        assert_eq!(new.recipients[0].reply, "450 4.7.1 Greylisted, try again in 300 seconds");
+        assert_eq!(new.recipients[0].decided_by, "greylist.enabled");
+        assert!(new.message.is_some(), "and what becomes of it when it comes again");
+    }
+    assert_eq!(commits(&house).await, entries, "a first try is still the first");
     for (sender, to) in [("no address", "alice@example.test"), ("", "no address")] {
         let asked = asked("192.0.2.1", sender, &[to]);
         assert!(rehearse(house.replica.clone(), house.checks.clone(), asked).await.is_err());

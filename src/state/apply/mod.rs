@@ -9,6 +9,7 @@ mod acl;
 mod blocks;
 mod bodies;
 mod dkim;
+mod greylist;
 mod guest;
 mod idempotency;
 mod keywords;
@@ -144,6 +145,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::AddBlock(new) => blocks::add(tx, new),
         Command::ClearBlocks { host } => blocks::clear(tx, *host),
         Command::TakeSeats(ask) => seats::take(tx, ask),
+        Command::Greylist(wanted) => greylist::attempt(tx, wanted),
     }
 }
 

@@ -137,6 +137,10 @@ records! {
     84 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX OffenderRow;
     85 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SeatsTallyRow;
     86 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX SeatsRow;
+    96 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GreyTallyRow;
+    97 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GreyTripletRow;
+    98 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GreyClientRow;
+    99 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX GreyEndRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

@@ -15,6 +15,7 @@ use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
 use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
+use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::queue::{
@@ -167,6 +168,16 @@ fn commands() -> Vec<Command> {
         })),
         Command::RemoveDkimKey { domain: "a.test".into(), selector: "s".into() },
         Command::UseDkimKey { domain: "a.test".into(), selector: "s".into(), signs: true },
+        Command::Greylist(Box::new(GreyTry {
+            client: ClientNet::V6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 1]),
+            triplet: TripletId([0xcd; 16]),
+            terms: GreyTerms {
+                delay_ms: 300_000,
+                retry_window_ms: 1 << 33,
+                lifetime_ms: 1 << 34,
+                client_passes: 5,
+            },
+        })),
     ]
 }
 
@@ -266,6 +277,7 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.push(Outcome::Steered { messages: vec![QueueId(300)], looked_at: 2 });
     outcomes.push(Outcome::TokensTaken(Granted { tokens: 300, grant: LogIndex(9), others_hold: true }));
     outcomes.push(Outcome::SeatsTaken(Seats { at: LogIndex(9), seats: 300, holders: vec![NodeId(1)] }));
+    outcomes.push(Outcome::Greylisted { left_ms: 300_000 });
     outcomes
 }
 
@@ -391,6 +403,15 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.DkimKey", &key);
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
+    add_grey_rows(golden, written);
+}
+
+fn add_grey_rows(golden: &mut Golden, written: &Golden) {
+    let (first, expires) = (Timestamp(1 << 40), Timestamp(1 << 41));
+    add(golden, written, "row.GreyTally", &GreyTallyRow { triplets: 300, clients: 2 });
+    add(golden, written, "row.GreyTriplet", &GreyTripletRow { first, passed: true, expires });
+    add(golden, written, "row.GreyClient", &GreyClientRow { passes: 5, counted: first, expires });
+    add(golden, written, "row.GreyEnd", &GreyEndRow {});
 }
 
 fn add_queue_rows(golden: &mut Golden, written: &Golden) {
@@ -491,7 +512,7 @@ fn every_variant_has_its_golden_bytes() {
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
         (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 31),
-        (bincode::decode_from_slice::<Outcome, _>(&[19], standard()).err(), 19),
+        (bincode::decode_from_slice::<Outcome, _>(&[20], standard()).err(), 20),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
         (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use super::table::{Kind, Setting, find};
-use super::{ListenerName, TABLE};
+use super::{GREYLIST_DELAY, GREYLIST_RETRY_WINDOW, ListenerName, TABLE};
 use crate::mail::address::{Address, canonical_domain};
 use crate::state::directory::Directory;
 use crate::state::lists::{self, ClientPattern};
@@ -46,6 +46,7 @@ pub fn validate_changes(
         checked.push((key.clone(), value));
     }
     check_ports(&after)?;
+    check_greylist(&after)?;
     Ok(checked)
 }
 
@@ -64,6 +65,16 @@ fn check_ports(directory: &Directory) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Or nobody would ever pass.
+fn check_greylist(directory: &Directory) -> Result<(), String> {
+    let settings = directory.settings();
+    let (delay, window) = (settings.number(GREYLIST_DELAY), settings.number(GREYLIST_RETRY_WINDOW));
+    match delay < window {
+        true => Ok(()),
+        false => Err(format!("{GREYLIST_RETRY_WINDOW}: {window} is not more than {GREYLIST_DELAY}, {delay}")),
+    }
 }
 
 fn unknown(key: &str) -> String {

@@ -20,6 +20,7 @@ use core::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::directory::Directory;
+use super::greylist::GreyTerms;
 use super::lists::RuleKind;
 
 /// The settings in force: what was set, over the table's defaults.
@@ -345,9 +346,20 @@ impl<'a> Settings<'a> {
         self.holds_address("relay.open_networks", client)
     }
 
-    /// What a whitelist rule of this kind lets a mail off: `dnsbl`, `spf`, `antivirus`, `dkim`, `dmarc`.
+    /// What a whitelist rule of this kind lets a mail off: `dnsbl`, `spf`, `antivirus`, `dkim`, `dmarc`, `greylist`.
     pub fn whitelist_skips(&self, kind: RuleKind) -> impl Iterator<Item = &'a str> {
         self.get(&format!("whitelist.{}.skips", kind.word())).split(',').filter(|check| !check.is_empty())
+    }
+
+    /// `None`: nobody is greylisted.
+    pub fn greylist(&self) -> Option<GreyTerms> {
+        let ms = |key: &str| self.number(key).saturating_mul(1_000);
+        self.flag("greylist.enabled").then(|| GreyTerms {
+            delay_ms: ms(GREYLIST_DELAY),
+            retry_window_ms: ms(GREYLIST_RETRY_WINDOW),
+            lifetime_ms: ms("greylist.lifetime_seconds"),
+            client_passes: self.number("greylist.client_passes") as u32,
+        })
     }
 
     /// The preferred one first. Empty: those that the system knows.
@@ -386,6 +398,9 @@ impl<'a> Settings<'a> {
         self.get(key).parse().unwrap_or(0)
     }
 }
+
+const GREYLIST_DELAY: &str = "greylist.delay_seconds";
+const GREYLIST_RETRY_WINDOW: &str = "greylist.retry_window_seconds";
 
 /// DNS block lists that may be asked for one client.
 pub const DNSBL_ZONES_MAX: usize = 10;

@@ -107,7 +107,7 @@ const fn action(
 }
 
 /// Checks that a mail may be let off, as [`Kind::Choices`].
-const CHECKS: &[&str] = &["dnsbl", "spf", "antivirus", "dkim", "dmarc"];
+const CHECKS: &[&str] = &["dnsbl", "spf", "antivirus", "dkim", "dmarc", "greylist"];
 
 const fn skips(key: &'static str, default: &'static str, help: &'static str) -> Setting {
     setting(key, Kind::Choices(CHECKS), default, help)
@@ -516,28 +516,52 @@ pub const TABLE: &[Setting] = &[
     ),
     skips(
         "whitelist.ip.skips",
-        "dnsbl,spf,antivirus,dkim,dmarc",
+        "dnsbl,spf,antivirus,dkim,dmarc,greylist",
         "What mail is let off whose client a whitelist rule names by its address (row 40).",
     ),
     skips(
         "whitelist.mask.skips",
-        "dnsbl,spf,antivirus,dkim",
+        "dnsbl,spf,antivirus,dkim,greylist",
         "The same by a network, range or mask (row 40).",
     ),
     skips(
         "whitelist.sender.skips",
-        "dnsbl,spf",
+        "dnsbl,spf,greylist",
         "The same where the rule names the sender's address (row 40).",
     ),
     skips(
         "whitelist.recipient.skips",
-        "dnsbl,spf",
+        "dnsbl,spf,greylist",
         "The same where it names the recipient; of a mail to several, what all of them are let off (row 40).",
     ),
     skips(
         "whitelist.domain.skips",
-        "dnsbl,spf,antivirus,dkim",
+        "dnsbl,spf,antivirus,dkim,greylist",
         "The same where it names the sender's domain (row 40).",
+    ),
+    flag(
+        "greylist.enabled",
+        "false",
+        "Whether the first mail from a client network, by a sender, to a recipient is put off (450), and taken when it is sent again.",
+    ),
+    seconds_to("greylist.delay_seconds", 86_400, "300", "How long after the first try a mail is taken."),
+    seconds_to(
+        "greylist.retry_window_seconds",
+        2_592_000,
+        "172800",
+        "How long after the first try it may come again; later, it counts as the first. More than greylist.delay_seconds.",
+    ),
+    seconds_to(
+        "greylist.lifetime_seconds",
+        31_536_000,
+        "3024000",
+        "How long whoever passed is remembered after the last mail (35 days).",
+    ),
+    setting(
+        "greylist.client_passes",
+        Kind::Number { unit: "passes", min: 0, max: 1_000 },
+        "5",
+        "So many passes, of which one an hour counts, and a client network is let through altogether. 0: never.",
     ),
     flag(
         "spf.verify",

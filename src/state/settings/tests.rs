@@ -249,3 +249,28 @@ fn the_documentation_is_that_of_the_table() {
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert_eq!(written, markdown(), "run: POLLUX_WRITE_DOCS=1 cargo test settings");
 }
+
+#[test]
+fn greylisting_is_off_and_nobody_could_pass_is_refused() {
+    assert_eq!(with(&[]).settings().greylist(), None);
+    let on = with(&[("greylist.enabled", "true")]);
+    let terms = GreyTerms {
+        delay_ms: 300_000,
+        retry_window_ms: 172_800_000,
+        lifetime_ms: 3_024_000_000,
+        client_passes: 5,
+    };
+    assert_eq!(on.settings().greylist(), Some(terms));
+    let change = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+    let (delay, window) = ("greylist.delay_seconds", "greylist.retry_window_seconds");
+    for (changes, allowed) in [
+        (vec![change(window, "301")], true),
+        (vec![change(window, "300")], false),
+        (vec![change(delay, "3600"), change(window, "3600")], false),
+        (vec![change(window, "2"), change(delay, "1")], true),
+    ] {
+        assert_eq!(validate_changes(&Directory::default(), &changes).is_ok(), allowed, "{changes:?}");
+    }
+    let short = with(&[(delay, "1"), (window, "2")]);
+    assert!(validate_changes(&short, &[(delay.to_owned(), None)]).is_err(), "the default is longer");
+}

@@ -4,6 +4,7 @@ mod accounts;
 mod acl;
 mod blocks;
 mod dkim;
+mod greylist;
 mod idempotency;
 mod limits;
 mod lists;

@@ -14,6 +14,7 @@ use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
+use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
 use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
@@ -211,7 +212,7 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let own = prop_oneof![3 => mailboxes, 8 => messages].boxed();
     let guests = (account(), own.clone()).prop_map(|(guest, command)| as_guest(guest, command));
-    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue()]
+    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist()]
 }
 
 fn submit() -> impl Strategy<Value = Submit> {
@@ -319,6 +320,17 @@ fn queue() -> impl Strategy<Value = Command> {
         2 => (messages, steering)
             .prop_map(|(messages, steering)| Command::SteerQueue { messages, steering }),
     ]
+}
+
+fn greylist() -> impl Strategy<Value = Command> {
+    let ms = || prop_oneof![0u64..9, any::<u64>()];
+    (0u8..3, 0u8..3, ms(), ms(), ms(), 0u32..3).prop_map(
+        |(client, triplet, delay_ms, retry_window_ms, lifetime_ms, client_passes)| {
+            let terms = GreyTerms { delay_ms, retry_window_ms, lifetime_ms, client_passes };
+            let (client, triplet) = (ClientNet::V4([client; 3]), TripletId([triplet; 16]));
+            Command::Greylist(Box::new(GreyTry { client, triplet, terms }))
+        },
+    )
 }
 
 /// What a guest may try as well, he tries.
@@ -546,6 +558,7 @@ proptest! {
         check_grants(&rows);
         check_annotations(&rows);
         check_queue(&rows);
+        super::greylist::check(&rows);
         for (key, value) in &rows.0 {
             prop_assert!(key.len() <= 1_024 && value.len() <= 6 << 10);
         }
