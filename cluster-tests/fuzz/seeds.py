@@ -55,6 +55,16 @@ for lines in list(client_lines("imap")) + list(scripts()):
 for lines in list(client_lines("smtp")) + list(dialogues()):
     for mode in (0x00, 0x11, 0x15, 0x28):
         put("smtp", bytes([mode]) + b"\r\n".join(lines) + b"\r\n")
+for text in (b"Subject: x\r\n\r\nHi.\r\n", b"A: b\r\n\r\n.\r\n..dot\r\n", b"x\r\n.\r\nMAIL FROM:<c@d.example>\r\n", b"\r.\r\n\n.\n", b"Received: a\r\n" * 4):
+    for kind in range(4):
+        for how in range(3):
+            head = bytes([kind, 3, 0, 4, 0, 1, 1, how])
+            put("smtp_bodies", head + length(text) + text + b"\1" + bytes([how]) + length(text) + text + b"\1")
+letter = b"\x0e\x00\x01\x03\x00\x03\x04\x09" + length(b"Subject: x\r\n\r\nHi.") + b"Subject: x\r\n\r\nHi."
+for flavor in range(4):
+    for flags in (0x00, 0x02, 0x0A, 0x3F, 0x42, 0x4A, 0xD2):
+        put("smtp_commands", bytes([flavor, flags]) + letter * 2)
+        put("smtp_commands", bytes([flavor, flags]) + bytes(byte | 0x80 for byte in letter[:7]) + letter[7:] + b"\x16" + letter + b"\x0c\0\2ab\1\x13\x14\x14\x14\x1a")
 for lines in client_lines("pop3"):
     message = b"Subject: one\r\n\r\n.dot\r\n..\r\nend"
     for mode in (0, 1, 2, 6):

@@ -16,6 +16,9 @@ pub mod records;
 pub mod responses;
 pub mod settings;
 pub mod smtp;
+pub mod smtp_bodies;
+pub mod smtp_commands;
+pub mod smtp_desk;
 pub mod storage;
 pub mod text;
 pub mod wire;
@@ -33,6 +36,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("records", records::run),
     ("settings", settings::run),
     ("smtp", smtp::run),
+    ("smtp_bodies", smtp_bodies::run),
+    ("smtp_commands", smtp_commands::run),
     ("storage", storage::run),
     ("text", text::run),
     ("wire", wire::run),

@@ -168,7 +168,7 @@ fn any_bytes(flavor: Flavor, tls: bool, script: &[u8], pace: usize) {
 }
 
 /// Reads replies, strictly; one entry for each, with its code.
-fn replies(said: &[u8]) -> Vec<u32> {
+pub fn replies(said: &[u8]) -> Vec<u32> {
     let mut codes = Vec::new();
     let mut rest = said;
     while !rest.is_empty() {
@@ -225,7 +225,7 @@ fn by_data(flavor: Flavor, dice: &mut Dice, pace: usize) {
     replies(&session.take_said());
 }
 
-fn unstuffed(sent: &[u8]) -> Vec<u8> {
+pub fn unstuffed(sent: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut line_start = true;
     for (at, byte) in sent.iter().enumerate() {
@@ -295,7 +295,7 @@ fn check(session: &mut Driven<Smtp, Answering>, world: &Shared, expected: &Expec
 }
 
 /// The rules of `smtp/body.rs`, by the plainest means.
-fn is_accepted(text: &[u8], is_whole: bool) -> bool {
+pub fn is_accepted(text: &[u8], is_whole: bool) -> bool {
     let bare = (0..text.len()).any(|at| match text[at] {
         0 => true,
         b'\n' => at == 0 || text[at - 1] != b'\r',

@@ -1,0 +1,4 @@
+//! See `smtp_bodies` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pollux_fuzz::smtp_bodies::run(bytes));
