@@ -82,6 +82,7 @@ fuzz:
 # Ours beside Postfix + Dovecot, in one run on this machine; writes docs/benchmarks.md.
 bench:
 	$(CARGO) build --release --bin pollux
+	$(CARGO) build --release -p cluster-tests --bin strangers
 	sh cluster-tests/bench/run.sh $(BENCH_ARGS)
 
 # Licences, bans and sources; advisories where their database can be had.

@@ -5,7 +5,7 @@ Every step runs on the peer, then on ours; the tables give medians and the ratio
 Server CPU is the servers' own processor time for one operation, over all their processes. The disk and the two cores
 are shared with the load generator and with strangers: read ratios, not rates.
 
---only takes names of groups (rates, folder, large, idle, failover) or parts of names of steps, with commas between
+--only takes names of groups (rates, checks, folder, large, idle, failover) or parts of names of steps, with commas between
 them; what it finds is shown, and docs/benchmarks.md stays as it is.
 """
 import argparse
@@ -14,12 +14,13 @@ import pathlib
 import sys
 
 import big
+import checks
 import failover
 import idle
 import rates
 from servers import Peers, Pollux
 
-GROUPS = ("rates", "folder", "large", "idle", "failover")
+GROUPS = ("rates", "checks", "folder", "large", "idle", "failover")
 
 
 class Choice:
@@ -63,6 +64,8 @@ def run(options, choice, ours, peers):
     rows = rates.compare(servers, choice.step("rates"), options.reps, options.scale)
     if rows:
         text += rate_table(rows) + [""] + memory_table(fresh, ours.memory_mib())
+    if choice.any_step("checks", checks.step_names()):
+        text += [""] + checks.table(ours, choice.step("checks"), options.reps, options.scale)
     if choice.any_step("folder", big.step_names()):
         text += [""] + big.folder_tables(servers, choice.step("folder"), options.sizes)
     if choice.group("large"):

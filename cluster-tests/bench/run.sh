@@ -17,4 +17,5 @@ if [ -z "${MAILLOAD:-}" ]; then
     MAILLOAD="$work/mailload/release/mailload"
 fi
 export MAILLOAD
+export STRANGERS="${STRANGERS:-$PWD/target/release/strangers}"
 python3 cluster-tests/bench/bench.py --peers "$work/peers" --work "$work" "$@"
