@@ -165,10 +165,11 @@ impl Desk {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: format!("ID{}", self.begun) }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to, outgoing, trace } => {
+            Question::Deliver { last, to, outgoing, authors, trace } => {
                 let pushed = self.push(&last);
                 let (text, judged) = self.body.take().expect("a body was begun");
                 assert_eq!(trace.is_some(), judged, "what is judged has its trace apart");
+                assert!(authors.is_none() || self.login, "nobody's own addresses");
                 assert!(!self.policy.auth_required || self.login || self.trusted, "nobody logged in");
                 assert!(outgoing.is_none() || self.login || self.trusted, "an open relay");
                 assert_eq!(to.len(), self.named, "as many as were accepted");

@@ -132,19 +132,16 @@ impl TextCheck {
         self.bytes > 0 && self.last != b'\n'
     }
 
+    /// Octet by octet: of several faults the first is told, however the text is cut.
     pub fn take(&mut self, text: &[u8]) {
+        let room = usize::try_from(self.limits.bytes_max.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
         self.bytes += text.len() as u64;
-        if self.bytes > self.limits.bytes_max {
+        let (within, beyond) = text.split_at(text.len().min(room));
+        if self.refused.is_none() {
+            within.iter().for_each(|byte| self.take_byte(*byte));
+        }
+        if !beyond.is_empty() {
             self.refuse(reply::TOO_BIG);
-        }
-        if self.refused.is_some() {
-            return;
-        }
-        for byte in text {
-            self.take_byte(*byte);
-        }
-        if self.hops > self.limits.hops_max {
-            self.refuse(reply::TOO_MANY_HOPS);
         }
     }
 
@@ -189,6 +186,9 @@ impl TextCheck {
             FieldName::Matching(matched + 1)
         } else {
             self.hops += 1;
+            if self.hops > self.limits.hops_max {
+                self.refuse(reply::TOO_MANY_HOPS);
+            }
             FieldName::Other
         });
     }

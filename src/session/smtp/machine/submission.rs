@@ -49,10 +49,14 @@ impl HeaderEdit {
         let looked_at = self.held.len().saturating_sub(3);
         self.held.extend_from_slice(&part);
         let no_header = self.held.starts_with(b"\r\n");
-        if no_header || memmem::find(&self.held[looked_at..], b"\r\n\r\n").is_some() {
-            self.finish(out);
-        } else if self.held.len() > HEADER_BYTES_MAX {
+        let blank_line = memmem::find(&self.held[looked_at..], b"\r\n\r\n");
+        let end = if no_header { Some(2) } else { blank_line.map(|at| looked_at + at + 4) };
+        // By where it ends, not by how it is cut.
+        if end.unwrap_or(self.held.len()) > HEADER_BYTES_MAX {
             return Err(TooLong);
+        }
+        if end.is_some() {
+            self.finish(out);
         }
         Ok(())
     }
@@ -156,7 +160,10 @@ mod tests {
     #[test]
     fn a_header_without_end_is_refused_at_its_bound() {
         let text = |bytes: usize| "x".repeat(bytes - 4) + "\r\n\r\n";
-        assert!(edited(&text(HEADER_BYTES_MAX), 1_000).is_ok());
+        for part_bytes in [1_000, HEADER_BYTES_MAX + 1] {
+            assert!(edited(&text(HEADER_BYTES_MAX), part_bytes).is_ok());
+            assert_eq!(edited(&text(HEADER_BYTES_MAX + 1), part_bytes), Err(TooLong), "by {part_bytes}");
+        }
         assert_eq!(edited(&"x".repeat(HEADER_BYTES_MAX + 1), HEADER_BYTES_MAX + 1), Err(TooLong));
         assert!(edited(&"x".repeat(HEADER_BYTES_MAX), 1_000).is_ok());
     }

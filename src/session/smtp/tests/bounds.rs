@@ -162,3 +162,32 @@ fn a_host_that_has_sent_too_much_hears_it_before_the_text_and_the_session_goes_o
         }
     }
 }
+
+#[test]
+fn of_several_faults_the_first_is_told_however_the_text_is_cut() {
+    let hops = "Received: a\r\n".repeat(3);
+    let size = 70_000;
+    let long = "x".repeat(size);
+    for (text, said) in [
+        (format!("{hops}\0\r\n"), "554 5.4.6"),
+        (format!("\0{hops}"), "554 5.6.0 A NUL"),
+        (format!("a\nb\0\r\n{hops}"), "554 5.6.0 Lines"),
+        (format!("{long}\0\r\n"), "554 5.6.0 A line"),
+        (format!("Subject: x\r\n\r\n{}\0\r\n", "y\r\n".repeat(size / 3)), "552 5.3.4"),
+        (format!("\0\r\n{}", "y\r\n".repeat(size / 3)), "554 5.6.0 A NUL"),
+    ] {
+        let policy = Policy { message_bytes_max: size as u64 - 1_000, ..policy(Flavor::Mx) };
+        let policy =
+            if said.contains("A line") { Policy { message_bytes_max: 1 << 20, ..policy } } else { policy };
+        for pace in [Pace::Whole, Pace::ByteByByte] {
+            let (mut player, _) = player(policy.clone(), false);
+            let open = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n";
+            player.feed(open, Pace::Whole);
+            player.out.clear();
+            player.feed(text.as_bytes(), pace);
+            player.feed(b".\r\n", pace);
+            let reply = player.line().expect("a reply to the text");
+            assert!(reply.starts_with(said), "{pace:?}: {reply}");
+        }
+    }
+}
