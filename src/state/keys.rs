@@ -5,8 +5,8 @@
 
 use super::acl::Grantee;
 use super::blocks::{Host, Offense};
-use super::limits::BudgetId;
 use super::greylist::{ClientNet, TripletId};
+use super::limits::BudgetId;
 use super::queue::ParcelId;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
 

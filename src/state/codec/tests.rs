@@ -14,8 +14,8 @@ use crate::state::acl::{Grantee, RightsChange};
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
-use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
+use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::queue::{

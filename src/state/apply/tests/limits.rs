@@ -108,7 +108,7 @@ proptest! {
                         tokens_max,
                         grant: holds.grant,
                         unused: holds.tokens,
-                        needed: u64::from(late.len() % 2 == 0),
+                        needed: u64::from(late.len().is_multiple_of(2)),
                     }));
                     pair.nodes.insert(node, Holds::default());
                 }
