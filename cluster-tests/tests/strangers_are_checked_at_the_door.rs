@@ -118,7 +118,7 @@ fn names(story: &Story) {
         ("sender.domain_must_be_full", "true", GOOD, "mail.good.test", "joe@localhost", "504 5.5.2"),
         ("sender.domain_must_be_full", "false", GOOD, "mail.good.test", "joe@localhost", "250"),
         ("sender.domain_must_exist", "true", GOOD, "mail.good.test", "joe@nowhere.test", "550 5.1.8"),
-        ("sender.domain_must_exist", "true", GOOD, "mail.good.test", "joe@deaf.test", "550 5.1.8"),
+        ("sender.domain_must_exist", "true", GOOD, "mail.good.test", "joe@deaf.test", "550 5.7.27"),
         ("sender.domain_must_exist", "true", GOOD, "mail.good.test", "joe@unsure.test", "451 4.4.3"),
         ("sender.domain_must_exist", "false", GOOD, "mail.good.test", "joe@nowhere.test", "250"),
         ("helo.must_be_full", "true", GOOD, "localhost", "joe@good.test", "504 5.5.2"),

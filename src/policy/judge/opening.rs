@@ -128,7 +128,8 @@ fn sender_domain(opening: &Opening, rules: &Rules) -> Option<Refused> {
             refused(exists, 550, "5.1.8", "The sender's domain does not exist")
         }
         Domain::NullMx if rules.sender_domain_must_exist => {
-            refused(exists, 550, "5.1.8", "The sender's domain takes no mail")
+            // RFC 7505 4.2.
+            refused(exists, 550, "5.7.27", "The sender's domain takes no mail")
         }
         Domain::Unknown if rules.sender_domain_must_exist => {
             let why = "The DNS does not tell at the moment whether the sender's domain exists, try again";
@@ -270,7 +271,8 @@ mod tests {
                     Rules { sender_domain_must_be_full: full, sender_domain_must_exist: exist, ..LAX };
                 let expected = match sender_domain {
                     Domain::NotFull if full => "504 5.5.2 sender.domain_must_be_full",
-                    Domain::Missing | Domain::NullMx if exist => "550 5.1.8 sender.domain_must_exist",
+                    Domain::Missing if exist => "550 5.1.8 sender.domain_must_exist",
+                    Domain::NullMx if exist => "550 5.7.27 sender.domain_must_exist",
                     Domain::Unknown if exist => "451 4.4.3 sender.domain_must_exist",
                     _ => "",
                 };

@@ -77,7 +77,7 @@ async fn by_default_names_must_be_full_and_the_senders_domain_must_exist() {
         ("localhost", "joe@good.test", "504 5.5.2"),
         ("mail.good.test", "joe@localhost", "504 5.5.2"),
         ("mail.good.test", "joe@nowhere.test", "550 5.1.8"),
-        ("mail.good.test", "joe@deaf.test", "550 5.1.8"),
+        ("mail.good.test", "joe@deaf.test", "550 5.7.27"),
         ("mail.good.test", "joe@unsure.test", "451 4.4.3"),
     ] {
         assert_eq!(door.said(helo, sender).await, expected, "{helo} {sender}");
