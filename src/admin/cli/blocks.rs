@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::arguments::BlockCommand;
 use super::show::columns;
-use super::{Problem, print};
+use super::{Problem, portions, print};
 use crate::admin::control::client;
 use crate::admin::control::request::Request;
 
@@ -28,17 +28,8 @@ pub fn run(socket: &Path, command: BlockCommand) -> Result<(), Problem> {
 }
 
 fn list(ask: impl Fn(Request) -> Result<Value, Problem>) -> Result<Vec<Value>, Problem> {
-    let (mut blocks, mut after) = (Vec::new(), None);
-    loop {
-        let mut answer = ask(Request::BlockList { after })?;
-        if let Some(Value::Array(more)) = answer.get_mut("blocks").map(Value::take) {
-            blocks.extend(more);
-        }
-        after = answer["next"].as_str().map(str::to_owned);
-        if after.is_none() {
-            return Ok(blocks);
-        }
-    }
+    let portion = |after: &Value| ask(Request::BlockList { after: after.as_str().map(str::to_owned) });
+    portions("blocks", usize::MAX, portion)
 }
 
 fn listing(blocks: &[Value]) -> String {

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use serde_json::Value;
 
 use self::arguments::{Arguments, Command, Place, Policy};
 use crate::admin::demo;
@@ -113,6 +114,26 @@ fn usage_line(error: &clap::Error) -> String {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A listing that comes in portions: what stands under `key` of each, until none is next or there are `limit`.
+fn portions(
+    key: &str,
+    limit: usize,
+    mut ask: impl FnMut(&Value) -> Result<Value, Problem>,
+) -> Result<Vec<Value>, Problem> {
+    let (mut all, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let mut answer = ask(&after)?;
+        if let Some(Value::Array(more)) = answer.get_mut(key).map(Value::take) {
+            all.extend(more);
+        }
+        after = answer.get_mut("next").map(Value::take).unwrap_or_default();
+        if after.is_null() || all.len() >= limit {
+            all.truncate(limit);
+            return Ok(all);
+        }
+    }
 }
 
 /// Prints to stdout; a closed pipe (`| head`) is no failure.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::arguments::{Chosen, Queue, QueueFilters};
-use super::{Problem, print};
+use super::{Problem, portions, print};
 use crate::admin::control::client;
 use crate::admin::control::request::{QueueFilter, QueueSteering, Request};
 
@@ -41,18 +41,9 @@ fn filter(filters: QueueFilters) -> QueueFilter {
 
 /// Up to `limit` mails, oldest first.
 fn list(socket: &Path, filter: &QueueFilter, limit: usize) -> Result<Vec<Value>, Problem> {
-    let (mut mails, mut after) = (Vec::new(), None);
-    loop {
-        let mut answer = ask(socket, Request::QueueList { filter: filter.clone(), after })?;
-        if let Some(Value::Array(more)) = answer.get_mut("mails").map(Value::take) {
-            mails.extend(more);
-        }
-        after = answer["next"].as_u64();
-        if after.is_none() || mails.len() >= limit {
-            mails.truncate(limit);
-            return Ok(mails);
-        }
-    }
+    let portion =
+        |after: &Value| ask(socket, Request::QueueList { filter: filter.clone(), after: after.as_u64() });
+    portions("mails", limit, portion)
 }
 
 fn steer(socket: &Path, chosen: Chosen, steering: QueueSteering) -> Result<(), Problem> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::arguments::RuleCommand;
 use super::show::columns;
-use super::{Problem, print};
+use super::{Problem, portions, print};
 use crate::admin::control::client;
 use crate::admin::control::request::Request;
 use crate::admin::control::rules::WantedRule;
@@ -30,17 +30,7 @@ pub fn run(socket: &Path, command: RuleCommand) -> Result<(), Problem> {
 }
 
 fn list(ask: impl Fn(Request) -> Result<Value, Problem>) -> Result<Vec<Value>, Problem> {
-    let (mut rules, mut after) = (Vec::new(), None);
-    loop {
-        let mut answer = ask(Request::RuleList { after })?;
-        if let Some(Value::Array(more)) = answer.get_mut("rules").map(Value::take) {
-            rules.extend(more);
-        }
-        after = answer["next"].as_u64();
-        if after.is_none() {
-            return Ok(rules);
-        }
-    }
+    portions("rules", usize::MAX, |after| ask(Request::RuleList { after: after.as_u64() }))
 }
 
 /// A line a rule; the number is this node's alone, and the last line says so.
