@@ -1,6 +1,6 @@
 //! Some parcels for one destination, under one lease: found a server for, sent one after another, reported.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::client::login::Login;
 use super::client::{Addressee, Mail, Tls};
 use super::leases::{Held, Leases};
 use super::reply::Reply;
@@ -21,10 +22,12 @@ use crate::mail::ids::LeaseId;
 use crate::maillog::MailLog;
 use crate::policy::signing::{author_domain, sign};
 use crate::state::command::Command;
+use crate::state::directory::Directory;
 use crate::state::dkim::DkimKey;
 use crate::state::outcome::Outcome;
 use crate::state::queue::ParcelId;
 use crate::state::queue::reading::{self, Parcel};
+use crate::state::relays::{Relay, RelayTls, Relays};
 use crate::state::rows::Rows;
 use crate::state::settings::TlsMode;
 use crate::state::stored::RecipientRow;
@@ -70,7 +73,7 @@ pub async fn run<R: Replica, D: Resolve>(
     };
     match replica.read_queue(load).await {
         Ok(parcels) => {
-            let batch = Batch { shared: &shared, way: way(replica), held };
+            let batch = Batch { shared: &shared, patience: patience(&replica.directory()), held };
             batch.deliver(&destination, parcels.into_iter().flatten().collect()).await;
         }
         Err(fault) => warn!("outbound: what was taken from the queue cannot be read: {fault}"),
@@ -83,8 +86,8 @@ pub fn dice<R: Replica>(replica: &R) -> u64 {
     u64::from_be_bytes(dice)
 }
 
-fn way<R: Replica>(replica: &R) -> (Way, Patience) {
-    let directory = replica.directory();
+/// Of mail that no relay is named for.
+fn usual_way(directory: &Directory) -> Way {
     let settings = directory.settings();
     let relay = settings.relay_host();
     let tls = match settings.relay_tls() {
@@ -92,19 +95,38 @@ fn way<R: Replica>(replica: &R) -> (Way, Patience) {
         TlsMode::Forced if relay.is_some() => Tls::Forced,
         _ => Tls::Opportunistic,
     };
-    let answer_ms_max = settings.delivery_answer_seconds_max() * 1_000;
-    let patience = Patience { connect_ms_max: CONNECT_MS_MAX.min(answer_ms_max), answer_ms_max };
-    (Way { relay, tls, own_name: settings.hostname().to_owned() }, patience)
+    Way { relay, tls, login: None, own_name: settings.hostname().to_owned() }
+}
+
+fn way_through(relay: &Relay, directory: &Directory) -> Way {
+    let login = relay.login.as_ref();
+    Way {
+        relay: Some((relay.host.clone(), relay.port)),
+        tls: match relay.tls {
+            RelayTls::Off => Tls::Off,
+            RelayTls::Opportunistic => Tls::Opportunistic,
+            RelayTls::Forced => Tls::Forced,
+            RelayTls::Verified => Tls::Verified,
+        },
+        login: login.map(|login| Login { user: login.user.clone(), password: login.password.clone() }),
+        own_name: directory.settings().hostname().to_owned(),
+    }
+}
+
+fn patience(directory: &Directory) -> Patience {
+    let answer_ms_max = directory.settings().delivery_answer_seconds_max() * 1_000;
+    Patience { connect_ms_max: CONNECT_MS_MAX.min(answer_ms_max), answer_ms_max }
 }
 
 struct Batch<'a, R, D> {
     shared: &'a Shared<R, D>,
-    way: (Way, Patience),
+    patience: Patience,
     held: Held,
 }
 
-/// The servers of a destination as they were found to be.
+/// The servers of a destination, by one way, as they were found to be.
 struct Servers {
+    way: Way,
     hops: Vec<Hop>,
     /// No connection came about; not tried again by this batch.
     dead: BTreeSet<usize>,
@@ -113,39 +135,75 @@ struct Servers {
     trouble: (Reply, Option<String>),
 }
 
+/// By the name of the relay; without one as the settings and the DNS say.
+type Ways = BTreeMap<Option<String>, Servers>;
+
 impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     async fn deliver(&self, destination: &str, parcels: Vec<Parcel>) {
-        let dice = dice(&self.shared.replica);
-        let hops = match route(&self.way.0, destination, &self.shared.resolver, dice).await {
-            Ok(hops) => hops,
-            Err(reply) => {
-                let tried = parcels.into_iter().map(|parcel| Tried::with_one(parcel, &reply, None)).collect();
-                return self.report(tried).await;
-            }
-        };
-        let nothing = Reply::of_ours(451, (4, 4, 1), "no server was tried");
-        let mut servers = Servers { hops, dead: BTreeSet::new(), open: None, trouble: (nothing, None) };
-        let mut unsent = Vec::new();
+        let (mut ways, mut unsent) = (Ways::new(), Vec::new());
         for parcel in parcels {
             if !self.held.lasts() {
                 return warn!(
                     "outbound: this node lost its hold on mail to {destination}; another one sends it"
                 );
             }
-            match self.send(&mut servers, &parcel).await {
-                Some((said, remote)) => self.report(vec![Tried { parcel, said, remote }]).await,
-                None => unsent.push(parcel),
+            match self.attempt(destination, parcel, &mut ways).await {
+                (tried, true) => self.report(vec![tried]).await,
+                (tried, false) => unsent.push(tried),
             }
         }
-        if let Some((_, connection)) = servers.open.take() {
+        for (_, connection) in ways.into_values().filter_map(|servers| servers.open) {
             connection.quit().await;
         }
-        let (reply, remote) = servers.trouble;
-        let tried: Vec<_> =
-            unsent.into_iter().map(|parcel| Tried::with_one(parcel, &reply, remote.clone())).collect();
-        if !tried.is_empty() {
-            self.report(tried).await;
+        if !unsent.is_empty() {
+            self.report(unsent).await;
         }
+    }
+
+    /// Each recipient by his way. True: a server was reached by one of them.
+    async fn attempt(&self, destination: &str, parcel: Parcel, ways: &mut Ways) -> (Tried, bool) {
+        let directory = self.shared.replica.directory();
+        let nothing = Reply::of_ours(451, (4, 4, 1), "no server was tried");
+        let mut said = vec![nothing; parcel.recipients.len()];
+        let (mut remotes, mut reached) = (Vec::new(), false);
+        for (relay, places) in by_relay(&parcel, &directory.relays) {
+            let name = relay.map(|relay| relay.name.clone());
+            if !ways.contains_key(&name) {
+                let way = match relay {
+                    Some(relay) => way_through(relay, &directory),
+                    None => usual_way(&directory),
+                };
+                ways.insert(name.clone(), self.servers(way, destination).await);
+            }
+            let Some(servers) = ways.get_mut(&name) else { continue };
+            let recipients = places.iter().filter_map(|place| parcel.recipients.get(*place)).cloned();
+            let part = Parcel { recipients: recipients.collect(), ..parcel.clone() };
+            let (replies, remote) = match self.send(servers, &part).await {
+                Some(sent) => {
+                    reached = true;
+                    sent
+                }
+                None => (vec![servers.trouble.0.clone(); places.len()], servers.trouble.1.clone()),
+            };
+            for (place, reply) in places.into_iter().zip(replies) {
+                said[place] = reply;
+            }
+            remotes.push(remote);
+        }
+        remotes.sort();
+        remotes.dedup();
+        // Of several ways none speaks for all.
+        let remote = if remotes.len() == 1 { remotes.pop().flatten() } else { None };
+        (Tried { parcel, said, remote }, reached)
+    }
+
+    async fn servers(&self, way: Way, destination: &str) -> Servers {
+        let dice = dice(&self.shared.replica);
+        let (hops, trouble) = match route(&way, destination, &self.shared.resolver, dice).await {
+            Ok(hops) => (hops, Reply::of_ours(451, (4, 4, 1), "no server was tried")),
+            Err(reply) => (Vec::new(), reply),
+        };
+        Servers { way, hops, dead: BTreeSet::new(), open: None, trouble: (trouble, None) }
     }
 
     /// What was said of each recipient, and by whom; `None`: no server can be reached.
@@ -212,7 +270,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
                 continue;
             }
             let hop = servers.hops[at].clone();
-            match self.open(&hop).await {
+            match self.open(&servers.way, &hop).await {
                 Ok(connection) => return Some((at, connection)),
                 Err(reply) => {
                     servers.dead.insert(at);
@@ -223,9 +281,8 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         None
     }
 
-    async fn open(&self, hop: &Hop) -> Result<Connection, Reply> {
-        let (way, patience) = &self.way;
-        let open = |tls| Connection::open(hop.address, &hop.host, (&way.own_name, tls), *patience);
+    async fn open(&self, way: &Way, hop: &Hop) -> Result<Connection, Reply> {
+        let open = |tls| Connection::open(hop.address, &hop.host, (way, tls), self.patience);
         match open(way.tls).await {
             Ok(connection) => Ok(connection),
             // RFC 7435: broken encryption protects nobody better than none.
@@ -240,6 +297,19 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     async fn report(&self, tried: Vec<Tried>) {
         report(&self.shared.replica, (&self.held, &self.shared.log), tried).await;
     }
+}
+
+/// The places of the recipients that each relay takes.
+fn by_relay<'a>(parcel: &Parcel, relays: &'a Relays) -> Vec<(Option<&'a Relay>, Vec<usize>)> {
+    let mut groups: Vec<(Option<&Relay>, Vec<usize>)> = Vec::new();
+    for (place, (_, recipient)) in parcel.recipients.iter().enumerate() {
+        let relay = relays.of(&parcel.mail.sender, &recipient.address);
+        match groups.iter_mut().find(|(known, _)| *known == relay) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((relay, vec![place])),
+        }
+    }
+    groups
 }
 
 /// Local trouble is no word of any server's, and never for good.

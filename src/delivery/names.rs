@@ -38,7 +38,7 @@ mod tests {
         let directory = Directory { settings, ..Directory::default() };
         let (_keep, directory) = watch::channel(Arc::new(directory));
         let resolver = Resolver::new(directory, Bounds::default());
-        let way = Way { relay: None, tls: Tls::Opportunistic, own_name: "mx.own.test".into() };
+        let way = Way { relay: None, tls: Tls::Opportunistic, login: None, own_name: "mx.own.test".into() };
         for (domain, to) in [
             ("x.test", "192.0.2.1:25 [2001:db8::1]:25"),
             ("plain.test", "192.0.2.3:25"),

@@ -31,14 +31,6 @@ pub struct Tried {
     pub remote: Option<String>,
 }
 
-impl Tried {
-    /// The same for all.
-    pub fn with_one(parcel: Parcel, reply: &Reply, remote: Option<String>) -> Self {
-        let said = vec![reply.clone(); parcel.recipients.len()];
-        Self { parcel, said, remote }
-    }
-}
-
 /// Until it is committed, or the lease has ended.
 pub async fn report<R: Replica>(replica: &R, (held, kept): (&Held, &MailLog), tried: Vec<Tried>) {
     let now = replica.clock().now();

@@ -21,6 +21,8 @@ use crate::state::command::{Command, NewUser};
 use crate::state::outcome::Outcome;
 use crate::state::queue::reading::{self, Parcel};
 use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
+use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
+use crate::state::secret::Secret;
 
 /// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -249,4 +251,81 @@ async fn a_server_that_does_not_answer_keeps_one_connection_and_not_the_others()
     scene.queue_is(|parcels| parcels.iter().all(|parcel| parcel.row.destination == "stalled.test")).await;
     assert_eq!(scene.server.mails().len(), 40);
     scene.delivery.stop(Duration::from_millis(10)).await;
+}
+
+fn relay(name: &str, applies: RelayFor, server: &Server, (tls, login): (RelayTls, &str)) -> Command {
+    let (user, password) = login.split_once(' ').unwrap_or_default();
+    let login = RelayLogin { user: user.to_owned(), password: Secret(password.to_owned()) };
+    Command::AddRelay(Box::new(NewRelay {
+        name: name.to_owned(),
+        applies,
+        host: server.address.ip().to_string(),
+        port: server.address.port(),
+        tls,
+        login: (!user.is_empty()).then_some(login),
+    }))
+}
+
+#[tokio::test]
+async fn each_recipient_goes_by_the_closest_relay_and_one_parcel_by_several() {
+    let scene = scene(Behaviour::default(), &[]).await;
+    let (other, third) =
+        (Server::start(Behaviour::default()).await, Server::start(Behaviour::default()).await);
+    let plain = (RelayTls::Off, "");
+    let recipient = RelayFor::Recipient("b@x.test".to_owned());
+    run(&scene.replica, relay("other", recipient, &other, plain));
+    run(&scene.replica, relay("third", RelayFor::Sender("@boss.test".to_owned()), &third, plain));
+    scene.submit("alice@example.test", &["a@x.test", "b@x.test", "no@x.test", "c@x.test"], "x");
+    scene.submit("boss@boss.test", &["b@x.test"], "x");
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    let to = |mails: Vec<server::Taken>| mails.into_iter().map(|mail| mail.to).collect::<Vec<_>>();
+    assert_eq!(to(other.mails()), [["b@x.test"]]);
+    assert_eq!(to(third.mails()), [["b@x.test"]]);
+    let inbox = scene.inbox().await;
+    assert!(inbox.len() == 1 && inbox[0].contains("rfc822; no@x.test"), "{inbox:?}");
+    assert_eq!(to(scene.end().await.mails()), [["a@x.test", "c@x.test"]]);
+}
+
+#[tokio::test]
+async fn what_one_relay_cannot_take_waits_and_the_others_mail_does_not() {
+    let scene = scene(Behaviour::default(), &[]).await;
+    let gone = Server::start(Behaviour { tls: "none", ..Behaviour::default() }).await;
+    let recipient = RelayFor::Recipient("b@x.test".to_owned());
+    run(&scene.replica, relay("gone", recipient, &gone, (RelayTls::Forced, "")));
+    scene.submit("alice@example.test", &["a@x.test", "b@x.test"], "x");
+    let left = scene.queue_is(is_tried).await;
+    assert_eq!(left[0].recipients.len(), 1);
+    let waiting = &left[0].recipients[0].1;
+    assert_eq!(waiting.address, "b@x.test");
+    assert!(
+        waiting.reply.as_ref().is_some_and(|reply| reply.starts_with("451 4.7.4 STARTTLS")),
+        "{waiting:?}"
+    );
+    assert_eq!(scene.end().await.mails()[0].to, ["a@x.test"]);
+}
+
+#[tokio::test]
+async fn a_relay_lets_in_who_has_its_password_and_a_wrong_one_makes_the_mail_wait() {
+    let behaviour = Behaviour { login: "user secret", ..Behaviour::default() };
+    for (login, tls, waits) in [
+        ("user secret", RelayTls::Forced, ""),
+        ("user wrong", RelayTls::Forced, "451 4.7.8 the server does not let us in: 535"),
+        // Its certificate is of its own making.
+        ("user secret", RelayTls::Verified, "451 4.4.1"),
+    ] {
+        let scene = scene(Behaviour::default(), &[]).await;
+        let server = Server::start(behaviour).await;
+        run(&scene.replica, relay("r", RelayFor::All, &server, (tls, login)));
+        scene.submit("alice@example.test", &["a@x.test"], "x");
+        if waits.is_empty() {
+            scene.queue_is(<[Parcel]>::is_empty).await;
+            assert_eq!(server.mails().iter().map(|mail| mail.tls).collect::<Vec<_>>(), [true]);
+        } else {
+            let left = scene.queue_is(is_tried).await;
+            let reply = left[0].recipients[0].1.reply.clone().unwrap_or_default();
+            assert!(reply.starts_with(waits), "{login} {tls:?}: {reply}");
+            assert_eq!(server.mails().len(), 0);
+        }
+        assert_eq!(scene.end().await.mails().len(), 0, "the relay comes before the setting");
+    }
 }

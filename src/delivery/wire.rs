@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::{Client, INPUT_BYTES_MAX, Mail, Step, Tls};
 use super::reply::Reply;
+use super::routing::Way;
 
 /// Waits of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,7 @@ pub struct Connection {
     input: BytesMut,
     out: BytesMut,
     patience: Patience,
+    tls: Tls,
 }
 
 impl Connection {
@@ -66,7 +69,7 @@ impl Connection {
     pub async fn open(
         address: SocketAddr,
         host: &str,
-        (own_name, tls): (&str, Tls),
+        (way, tls): (&Way, Tls),
         patience: Patience,
     ) -> Result<Self, Trouble> {
         let connect = timeout(Duration::from_millis(patience.connect_ms_max), TcpStream::connect(address));
@@ -79,10 +82,11 @@ impl Connection {
         let _ = socket.set_nodelay(true);
         let mut connection = Self {
             wire: Wire::Clear(socket),
-            client: Client::new(own_name, tls),
+            client: Client::new(&way.own_name, tls, way.login.clone()),
             input: BytesMut::new(),
             out: BytesMut::new(),
             patience,
+            tls,
         };
         loop {
             match connection.next(&|| true).await.map_err(|why| trouble(format!("{address}: {why}")))? {
@@ -187,7 +191,7 @@ impl Connection {
         // Behind the 220 there is nothing: what came with it was put in by somebody else (RFC 3207 4.2).
         self.input.advance(self.input.len());
         let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;
-        let handshake = TlsConnector::from(config()?).connect(name, socket);
+        let handshake = TlsConnector::from(config(self.tls)?).connect(name, socket);
         let within = Duration::from_millis(self.patience.answer_ms_max);
         let socket = match timeout(within, handshake).await {
             Ok(socket) => socket.map_err(|error| error.to_string())?,
@@ -207,20 +211,26 @@ fn lost(error: &io::Error) -> String {
     format!("the connection broke: {error}")
 }
 
-/// One for all connections, so that sessions are resumed.
-fn config() -> Result<Arc<ClientConfig>, String> {
-    static CONFIG: std::sync::OnceLock<Arc<ClientConfig>> = std::sync::OnceLock::new();
-    if let Some(config) = CONFIG.get() {
+/// One of a kind for all connections, so that sessions are resumed.
+fn config(tls: Tls) -> Result<Arc<ClientConfig>, String> {
+    static BELIEVING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    static VERIFYING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let kept = if tls == Tls::Verified { &VERIFYING } else { &BELIEVING };
+    if let Some(config) = kept.get() {
         return Ok(Arc::clone(config));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unauthenticated(provider)))
-        .with_no_client_auth();
-    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+        .dangerous();
+    let verifier: Arc<dyn ServerCertVerifier> = match tls {
+        // By what the system trusts.
+        Tls::Verified => Arc::new(Verifier::new(provider).map_err(|error| error.to_string())?),
+        Tls::Off | Tls::Opportunistic | Tls::Forced => Arc::new(Unauthenticated(provider)),
+    };
+    let config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
+    Ok(Arc::clone(kept.get_or_init(|| Arc::new(config))))
 }
 
 /// RFC 7435: mail servers show certificates for other names, or of their own making. Without DANE or MTA-STS there is

@@ -11,7 +11,8 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::mail::address::canonical_domain;
 use crate::mail::header::{self, Address};
-use crate::state::dkim::{DkimAlgorithm, DkimKey, PRIVATE_BYTES_MAX, PrivateKey};
+use crate::state::dkim::{DkimAlgorithm, DkimKey, PRIVATE_BYTES_MAX};
+use crate::state::secret::Secret;
 
 /// RFC 8301 3.2.
 const RSA_BITS: usize = 2_048;
@@ -55,7 +56,7 @@ enum Key {
 }
 
 /// A new key; RSA takes some of the processor's time.
-pub fn generate(algorithm: DkimAlgorithm) -> Result<PrivateKey, SigningError> {
+pub fn generate(algorithm: DkimAlgorithm) -> Result<Secret, SigningError> {
     let unusable = |error: mail_auth::Error| SigningError::Unusable(error.to_string());
     let (label, der) = match algorithm {
         DkimAlgorithm::RsaSha256 => {
@@ -64,15 +65,15 @@ pub fn generate(algorithm: DkimAlgorithm) -> Result<PrivateKey, SigningError> {
         }
         DkimAlgorithm::Ed25519Sha256 => ("PRIVATE KEY", Ed25519Key::generate_pkcs8().map_err(unusable)?),
     };
-    Ok(PrivateKey(pem(label, &der)))
+    Ok(Secret(pem(label, &der)))
 }
 
 /// What an administrator pasted, if it can be used.
-pub fn read(text: &str) -> Result<(DkimAlgorithm, PrivateKey), SigningError> {
+pub fn read(text: &str) -> Result<(DkimAlgorithm, Secret), SigningError> {
     if text.len() > PRIVATE_BYTES_MAX {
         return Err(SigningError::TooLong);
     }
-    let private = PrivateKey(text.trim().to_owned() + "\n");
+    let private = Secret(text.trim().to_owned() + "\n");
     let algorithm = match open(&private)? {
         Key::Rsa(_) => DkimAlgorithm::RsaSha256,
         Key::Ed25519(_) => DkimAlgorithm::Ed25519Sha256,
@@ -81,12 +82,12 @@ pub fn read(text: &str) -> Result<(DkimAlgorithm, PrivateKey), SigningError> {
 }
 
 /// The public half, in PEM.
-pub fn public_pem(private: &PrivateKey) -> Result<String, SigningError> {
+pub fn public_pem(private: &Secret) -> Result<String, SigningError> {
     Ok(pem("PUBLIC KEY", &public_info(&open(private)?)))
 }
 
 /// The text of the TXT record at `SELECTOR._domainkey.DOMAIN`.
-pub fn record(private: &PrivateKey) -> Result<String, SigningError> {
+pub fn record(private: &Secret) -> Result<String, SigningError> {
     Ok(match open(private)? {
         key @ Key::Rsa(_) => format!("v=DKIM1; k=rsa; p={}", STANDARD.encode(public_info(&key))),
         // RFC 8463 4: the bare key.
@@ -127,7 +128,7 @@ fn sign_with<T: SigningKey>(
     Ok(signature.to_header())
 }
 
-fn open(private: &PrivateKey) -> Result<Key, SigningError> {
+fn open(private: &Secret) -> Result<Key, SigningError> {
     let der = PrivateKeyDer::from_pem_slice(private.0.as_bytes()).map_err(|_| SigningError::NotPem)?;
     if let PrivateKeyDer::Pkcs8(der) = &der
         && let Ok(key) = Ed25519Key::from_pkcs8_maybe_unchecked_der(der.secret_pkcs8_der())
@@ -236,7 +237,7 @@ mod tests {
             domain: "b.test".to_owned(),
             selector: selector.to_owned(),
             algorithm: DkimAlgorithm::Ed25519Sha256,
-            private: PrivateKey(RFC_ED25519.to_owned()),
+            private: Secret(RFC_ED25519.to_owned()),
             signs: true,
             created: Timestamp(0),
         };

@@ -10,6 +10,7 @@ use super::greylist::GreyTry;
 use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{ParcelId, Report, Steering, Submit};
+use super::relays::NewRelay;
 use super::scram_keys::NewScramKeys;
 use super::seats::TakeSeats;
 use crate::mail::flags::NamedFlags;
@@ -238,6 +239,11 @@ pub enum Command {
     },
     /// A stranger names a recipient.
     Greylist(Box<GreyTry>),
+    // Servers that mail goes through.
+    AddRelay(Box<NewRelay>),
+    RemoveRelay {
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

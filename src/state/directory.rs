@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::dkim::DkimKeys;
 use super::lists::Lists;
+use super::relays::Relays;
 use super::scram_keys::{KEY_BYTES, ScramKeys};
 use crate::mail::ids::AccountId;
 
@@ -20,6 +21,8 @@ pub struct Directory {
     pub settings: BTreeMap<String, String>,
     /// What mail to other servers is signed with.
     pub dkim: Arc<DkimKeys>,
+    /// Which servers it goes through.
+    pub relays: Arc<Relays>,
     /// Whom to refuse, to trust, to let send on.
     pub lists: Arc<Lists>,
     /// What the SCRAM keys of those who have none are derived from; there is one once anybody has keys.

@@ -1,10 +1,9 @@
 //! Keys that mail to other servers is signed with (RFC 6376, RFC 8463): of each domain some, parted by their selectors.
 //! Replicated; what a key says is not looked at here.
 
-use std::fmt;
-
 use bincode::{Decode, Encode};
 
+use super::secret::Secret;
 use crate::mail::ids::Timestamp;
 
 /// Keys of the whole cluster.
@@ -35,23 +34,13 @@ impl DkimAlgorithm {
     }
 }
 
-/// Not shown in any log.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-pub struct PrivateKey(pub String);
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PrivateKey(…)")
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DkimKey {
     pub domain: String,
     pub selector: String,
     pub algorithm: DkimAlgorithm,
     /// PEM.
-    pub private: PrivateKey,
+    pub private: Secret,
     /// Whether mail is signed with it; else it is kept for later, or until what it signed has arrived.
     pub signs: bool,
     /// By the clock of the node that took the command.
@@ -64,7 +53,7 @@ pub struct NewDkimKey {
     pub domain: String,
     pub selector: String,
     pub algorithm: DkimAlgorithm,
-    pub private: PrivateKey,
+    pub private: Secret,
     pub signs: bool,
 }
 

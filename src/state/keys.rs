@@ -27,6 +27,7 @@ pub const SCRAM: u8 = 0x15;
 pub const RULE: u8 = 0x16;
 pub const RULES: u8 = 0x17;
 pub const DKIM_KEY: u8 = 0x18;
+pub const RELAY: u8 = 0x19;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -148,6 +149,10 @@ pub fn rule(name: &str) -> Vec<u8> {
 /// How many there are.
 pub fn rules() -> Vec<u8> {
     vec![RULES]
+}
+
+pub fn relay(name: &str) -> Vec<u8> {
+    key(RELAY, &[name.as_bytes()])
 }
 
 /// A domain has no NUL.

@@ -6,6 +6,7 @@ use super::command::{Command, NewUser, SetAcl};
 use super::directory::Directory;
 use super::lists;
 use super::outcome::Refusal;
+use super::relays;
 use super::routing;
 use super::settings;
 use crate::mail::address::canonical_domain;
@@ -46,6 +47,9 @@ pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refus
         },
         Command::SetAcl(set) => {
             Command::SetAcl(SetAcl { identifier: identifier(&set.identifier, directory), ..set })
+        }
+        Command::AddRelay(new) => {
+            Command::AddRelay(Box::new(relays::canonical(*new).map_err(Refusal::Invalid)?))
         }
         Command::AddRule(rule) => {
             Command::AddRule(Box::new(lists::canonical(*rule).map_err(Refusal::Invalid)?))

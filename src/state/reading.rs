@@ -12,11 +12,12 @@ use super::keys::{self, Span};
 use super::lists::{Lists, Rule};
 use super::namespace::{self, Place};
 use super::record::{MailboxRecord, Quota, ReplicaRecord};
+use super::relays::{Relay, Relays};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::stored::{
     AccountRow, AliasPartRow, BodyRow, DkimKeyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow,
-    ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow, UserRow,
+    RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -232,6 +233,12 @@ impl Directory {
             signing.push(DkimKey { domain, selector, algorithm, private, signs, created });
         })?;
         directory.dkim = Arc::new(DkimKeys::new(signing));
+        let mut relays = Vec::new();
+        visit::<RelayRow>(rows, &keys::table(keys::RELAY), |key, row| {
+            let RelayRow { applies, host, port, tls, login, created } = row;
+            relays.push(Relay { name: text(key), applies, host, port, tls, login, created });
+        })?;
+        directory.relays = Arc::new(Relays::new(relays));
         Ok(directory)
     }
 }

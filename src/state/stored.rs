@@ -4,11 +4,13 @@ use bincode::{Decode, Encode};
 
 use super::blocks::Reason;
 use super::command::{SpecialUse, UidSet};
-use super::dkim::{DkimAlgorithm, PrivateKey};
+use super::dkim::DkimAlgorithm;
 use super::lists::{RuleAction, RuleKind};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
+use super::relays::{RelayFor, RelayLogin, RelayTls};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
 use super::seats::HeldSeats;
+use super::secret::Secret;
 use crate::mail::dsn::{Notify, Ret};
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -121,11 +123,22 @@ pub struct RuleRow {
     pub created: Timestamp,
 }
 
+/// A server that mail goes through, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RelayRow {
+    pub applies: RelayFor,
+    pub host: String,
+    pub port: u16,
+    pub tls: RelayTls,
+    pub login: Option<RelayLogin>,
+    pub created: Timestamp,
+}
+
 /// A key for signing, by its domain and selector.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DkimKeyRow {
     pub algorithm: DkimAlgorithm,
-    pub private: PrivateKey,
+    pub private: Secret,
     pub signs: bool,
     pub created: Timestamp,
 }

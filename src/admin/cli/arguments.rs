@@ -70,6 +70,9 @@ pub enum Command {
     /// Mail that waits to go to other servers
     #[command(subcommand)]
     Queue(Queue),
+    /// Servers that mail goes through, all of it or some
+    #[command(subcommand)]
+    Relay(RelayCommand),
     /// Keys that mail to other servers is signed with
     #[command(subcommand)]
     Dkim(DkimCommand),
@@ -252,6 +255,39 @@ pub enum Alias {
     },
     Remove {
         address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RelayCommand {
+    /// Add one; the closest takes a mail: its sender's, his domain's, the recipient's, his domain's, else one for all
+    Add {
+        /// A name of your choice
+        name: String,
+        /// HOST or HOST:PORT; the port is 587 otherwise
+        #[arg(long)]
+        host: String,
+        /// Only mail to this address, or to this @domain
+        #[arg(long, value_name = "PATTERN", conflicts_with = "for_sender")]
+        for_recipient: Option<String>,
+        /// Only mail from this address, or from this @domain
+        #[arg(long, value_name = "PATTERN")]
+        for_sender: Option<String>,
+        /// 'verified' with a login, else 'opportunistic'
+        #[arg(long, value_parser = ["off", "opportunistic", "forced", "verified"])]
+        tls: Option<String>,
+        /// Log in as; the password is asked for
+        #[arg(long)]
+        user: Option<String>,
+        #[arg(long, requires = "user")]
+        password_stdin: bool,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Remove {
+        name: String,
     },
 }
 

@@ -84,6 +84,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Check { .. }
         | Command::Queue(_)
         | Command::Dkim(_)
+        | Command::Relay(_)
         | Command::Trace { .. }
         | Command::Block(_)
         | Command::Demo(_) => {
@@ -156,14 +157,14 @@ pub fn read_bounded(file: &Path) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// The PHC string and SCRAM keys of what the operator types, twice, or of the one line on standard input.
-fn read_password(name: &str, from_stdin: bool) -> Result<(String, Option<NewScramKeys>), Problem> {
-    let clear = if from_stdin {
+/// What the operator types, twice, or the one line on standard input.
+pub fn clear_password(name: &str, from_stdin: bool) -> Result<String, Problem> {
+    if from_stdin {
         let mut line = String::new();
         let limit = words::PASSWORD_BYTES_MAX as u64 + 3;
         let read = std::io::stdin().lock().take(limit).read_to_string(&mut line);
         read.map_err(|error| format!("standard input cannot be read as text: {error}"))?;
-        words::password(&line)?
+        words::password(&line)
     } else {
         let no_terminal = |_| "there is no terminal to ask for the password; use --password-stdin".to_owned();
         let first = rpassword::prompt_password(format!("Password for {name}: ")).map_err(no_terminal)?;
@@ -171,8 +172,13 @@ fn read_password(name: &str, from_stdin: bool) -> Result<(String, Option<NewScra
         if first != again {
             return Err("the two passwords differ; try again".to_owned());
         }
-        words::password(&first)?
-    };
+        words::password(&first)
+    }
+}
+
+/// The PHC string and SCRAM keys of it.
+fn read_password(name: &str, from_stdin: bool) -> Result<(String, Option<NewScramKeys>), Problem> {
+    let clear = clear_password(name, from_stdin)?;
     let clock = Clock::system();
     let mut salt = [0; 16];
     clock.fill(&mut salt);

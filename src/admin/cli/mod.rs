@@ -8,6 +8,7 @@ pub mod found;
 pub mod identity;
 mod queue;
 mod rehearsal;
+mod relays;
 mod rules;
 mod show;
 mod trace;
@@ -58,6 +59,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
         Command::Block(wanted) => blocks::run(&socket(&place)?, wanted)?,
         Command::Dkim(wanted) => dkim::run(&socket(&place)?, wanted)?,
+        Command::Relay(wanted) => relays::run(&socket(&place)?, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
         other => ask::ask(&place, other)?,
@@ -204,6 +206,11 @@ mod tests {
             "pollux dkim activate example.com s1",
             "pollux dkim retire example.com s1",
             "pollux dkim remove example.com s1",
+            "pollux relay add provider --host smtp.example.net:587 --user me --password-stdin",
+            "pollux relay add branch --host 192.0.2.1 --for-recipient @branch.example --tls off",
+            "pollux relay add boss --host smtp.example.org --for-sender boss@example.com",
+            "pollux relay list --json",
+            "pollux relay remove branch",
             "pollux trace <1@example.test> --since 2d --json",
             "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
         ] {

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod policy;
 pub mod queue;
 pub mod rehearsal;
+pub mod relays;
 pub mod request;
 pub mod rules;
 pub mod server;

@@ -7,6 +7,7 @@ use super::dkim;
 use super::policy;
 use super::queue::Wish;
 use super::rehearsal;
+use super::relays;
 use super::request::{Failure, QueueSteering, Quota, Request};
 use super::rules;
 use super::trace;
@@ -101,6 +102,9 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         }
         Request::BlockClear { address } => Ok(Plan::Blocks(blocks::Wish::clear(address)?)),
         Request::BlockList { after } => Ok(Plan::Blocks(blocks::Wish::list(after)?)),
+        Request::RelayAdd { relay } => relays::add(relay),
+        Request::RelayRemove { name } => Ok(relays::remove(name)),
+        Request::RelayList => Ok(relays::list(directory)),
         Request::DkimAdd { key } => dkim::add(key),
         Request::DkimUse { domain, selector, signs } => Ok(dkim::put_to_use(domain, selector, signs)),
         Request::DkimRemove { domain, selector } => Ok(dkim::remove(domain, selector)),

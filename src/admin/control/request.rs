@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::dkim::WantedKey;
+use super::relays::WantedRelay;
 use super::rules::WantedRule;
 use crate::config::Role;
 use crate::state::scram_keys::NewScramKeys;
@@ -143,6 +144,14 @@ pub enum Request {
     BlockList {
         after: Option<String>,
     },
+    RelayAdd {
+        relay: WantedRelay,
+    },
+    RelayRemove {
+        name: String,
+    },
+    RelayList,
+
     DkimAdd {
         key: WantedKey,
     },

@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 
+use super::login::Ways;
 use super::{Client, Phase, Step, Tls};
 use crate::delivery::reply::{Class, Reply};
 
@@ -13,6 +14,7 @@ pub struct Offers {
     pub eight_bit: bool,
     pub smtputf8: bool,
     pub dsn: bool,
+    pub auth: Ways,
     pub size: bool,
     /// Octets; 0 is no bound that it tells.
     pub size_max: u64,
@@ -30,6 +32,7 @@ impl Offers {
                 "8BITMIME" => offers.eight_bit = true,
                 "SMTPUTF8" => offers.smtputf8 = true,
                 "DSN" => offers.dsn = true,
+                "AUTH" => offers.auth = Ways::of(words),
                 "SIZE" => {
                     offers.size = true;
                     offers.size_max = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -72,6 +75,7 @@ impl Client {
                 self.phase = Phase::Ready;
                 return Some(Step::Ready);
             }
+            Phase::LoggingIn(_) => return self.on_login(&reply, out),
             _ => return Some(Step::Lost(reply)),
         }
         None
@@ -84,11 +88,10 @@ impl Client {
             self.phase = Phase::AskedForTls;
             return None;
         }
-        if wanted && self.tls == Tls::Forced {
+        if wanted && matches!(self.tls, Tls::Forced | Tls::Verified) {
             let why = "STARTTLS is demanded of this server, and it does not offer it";
             return Some(Step::Lost(Reply::of_ours(451, (4, 7, 4), why)));
         }
-        self.phase = Phase::Ready;
-        Some(Step::Ready)
+        self.log_in(out)
     }
 }

@@ -4,6 +4,7 @@
 //! mail needs and the server does not offer refuses the mail before a word of it is sent.
 
 mod hello;
+pub mod login;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -11,6 +12,7 @@ mod transaction;
 use bytes::{Bytes, BytesMut};
 
 use self::hello::Offers;
+use self::login::Login;
 use self::transaction::Transaction;
 use super::reply::{Heard, Reply, ReplyReader};
 use super::text::Needs;
@@ -27,6 +29,8 @@ pub enum Tls {
     Opportunistic,
     /// Or nothing is sent at all.
     Forced,
+    /// The same, to a server that proves its name.
+    Verified,
 }
 
 /// One mail for one server.
@@ -72,6 +76,7 @@ pub enum Step {
 pub struct Client {
     own_name: String,
     tls: Tls,
+    login: Option<Login>,
     tls_up: bool,
     replies: ReplyReader,
     offers: Offers,
@@ -86,6 +91,8 @@ enum Phase {
     Helo,
     AskedForTls,
     Handshake,
+    /// What is still to be said, the next at the end.
+    LoggingIn(Vec<String>),
     Ready,
     Sending(Box<Transaction>),
     Quitting,
@@ -94,10 +101,11 @@ enum Phase {
 
 impl Client {
     /// `own_name` is what it says in EHLO.
-    pub fn new(own_name: &str, tls: Tls) -> Self {
+    pub fn new(own_name: &str, tls: Tls, login: Option<Login>) -> Self {
         Self {
             own_name: own_name.to_owned(),
             tls,
+            login,
             tls_up: false,
             replies: ReplyReader::default(),
             offers: Offers::default(),

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::secret::Secret;
 
 fn addressee(address: &str) -> Addressee {
     Addressee { address: address.to_owned(), notify: None, orcpt: None }
@@ -30,9 +31,9 @@ struct Player {
 }
 
 impl Player {
-    fn new(tls: Tls) -> Self {
+    fn new(tls: Tls, login: Option<Login>) -> Self {
         let (input, out) = (BytesMut::new(), BytesMut::new());
-        Self { client: Client::new("mx.example.test", tls), input, out, step: Step::NeedInput }
+        Self { client: Client::new("mx.example.test", tls, login), input, out, step: Step::NeedInput }
     }
 
     fn go(&mut self) {
@@ -99,7 +100,7 @@ impl Player {
 
 fn play(script: &str, tls: Tls, mails: &[Mail]) {
     for bytewise in [false, true] {
-        Player::new(tls).play(script, mails, bytewise);
+        Player::new(tls, None).play(script, mails, bytewise);
     }
 }
 
@@ -139,6 +140,38 @@ fn tls_forgets_what_was_said_before() {
         "S: 220 x\nC: EHLO mx.example.test\nS: 250-x\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 4.7.0 not now\n";
     play(&format!("{refused}= lost: 454 4.7.0 not now\n"), Tls::Forced, &[]);
     play(&format!("{refused}= Ready\n"), Tls::Opportunistic, &[]);
+}
+
+#[test]
+fn a_login_is_said_over_tls_alone_and_its_failure_is_never_for_good() {
+    let login = Login { user: "user".to_owned(), password: Secret("secret".to_owned()) };
+    let begun = |offer: &str| {
+        format!(
+            "S: 220 x\nC: EHLO mx.example.test\nS: 250-x\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\n\
+             C: EHLO mx.example.test\nS: 250-x\nS: 250 {offer}\n"
+        )
+    };
+    let refused = "C: AUTH PLAIN AHVzZXIAc2VjcmV0\nS: 535 5.7.8 no\n= lost: 451 4.7.8 the server does not let us in: 535 5.7.8 no\n";
+    let asks_more = "C: AUTH PLAIN AHVzZXIAc2VjcmV0\nS: 334 more\n= lost: 451 4.7.8 the server does not let us in: 334 more\n";
+    for (script, tls) in [
+        (script!("login_plain").to_owned(), Tls::Forced),
+        (script!("login_login").to_owned(), Tls::Verified),
+        (begun("AUTH PLAIN") + refused, Tls::Forced),
+        (begun("AUTH PLAIN") + asks_more, Tls::Forced),
+        (
+            begun("AUTH CRAM-MD5") + "= lost: 451 4.7.4 the server offers no way to log in that is known here\n",
+            Tls::Forced,
+        ),
+        (
+            "S: 220 x\nC: EHLO mx.example.test\nS: 250-x\nS: 250 AUTH PLAIN\n= lost: 451 4.7.11 the password is not sent without TLS\n"
+                .to_owned(),
+            Tls::Off,
+        ),
+    ] {
+        for bytewise in [false, true] {
+            Player::new(tls, Some(login.clone())).play(&script, &[], bytewise);
+        }
+    }
 }
 
 #[test]
@@ -186,12 +219,12 @@ fn what_was_said_before_the_connection_broke_stays_said() {
     let told = |player: &mut Player| {
         player.client.abandon(&lost).iter().map(Reply::to_string).collect::<Vec<_>>().join(" | ")
     };
-    let mut player = Player::new(Tls::Off);
+    let mut player = Player::new(Tls::Off, None);
     let begun = script!("broken");
     player.play(begun, &[mail(&["a@x.test", "b@x.test"], "x\r\n")], false);
     assert!(player.client.is_past_the_end());
     assert_eq!(told(&mut player), "550 5.1.1 no | 451 4.4.2 lost");
-    let mut player = Player::new(Tls::Off);
+    let mut player = Player::new(Tls::Off, None);
     player.play(
         "S: 220 x\nC: EHLO mx.example.test\nS: 250 x\nMAIL\nC: MAIL FROM:<alice@example.test>\n",
         &[mail(&["a@x.test"], "x\r\n")],
@@ -204,7 +237,7 @@ fn what_was_said_before_the_connection_broke_stays_said() {
 /// Between the server's word to go on and the end of a short text there is a moment, in which it may be kept back.
 #[test]
 fn the_end_of_a_short_text_is_announced_too() {
-    let mut player = Player::new(Tls::Off);
+    let mut player = Player::new(Tls::Off, None);
     player.play("S: 220 x\nC: EHLO mx.example.test\nS: 250 x\nMAIL\nC: MAIL FROM:<alice@example.test>\nS: 250 x\nC: RCPT TO:<a@x.test>\nS: 250 x\nC: DATA\n", &[mail(&["a@x.test"], "x\r\n")], false);
     player.input.extend_from_slice(b"354 go\r\n");
     assert_eq!(player.client.step(&mut player.input, &mut player.out), Step::Flush);
@@ -215,7 +248,7 @@ fn the_end_of_a_short_text_is_announced_too() {
 
 #[test]
 fn a_long_text_goes_out_in_parts_and_its_end_is_announced() {
-    let mut player = Player::new(Tls::Off);
+    let mut player = Player::new(Tls::Off, None);
     let text = Bytes::from(vec![b'x'; 2 * crate::delivery::text::CHUNK_BYTES + 1]);
     let mail = Mail { text, ..mail(&["a@x.test"], "") };
     player.play("S: 220 x\nC: EHLO mx.example.test\nS: 250 x\nMAIL\nC: MAIL FROM:<alice@example.test>\nS: 250 x\nC: RCPT TO:<a@x.test>\nS: 250 x\nC: DATA\n", &[mail], false);
@@ -248,7 +281,7 @@ proptest! {
         ], 0..60)
     ) {
         const STEPS_MAX: usize = 50;
-        let mut player = Player::new(Tls::Opportunistic);
+        let mut player = Player::new(Tls::Opportunistic, None);
         for line in said {
             player.input.extend_from_slice(line.as_bytes());
             let mut steps = 0;

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -16,13 +18,15 @@ pub struct Behaviour {
     /// `whole`, `broken` (the handshake comes to nothing) or `none`.
     pub tls: &'static str,
     pub drop_after_text: bool,
+    /// Over TLS nothing is taken before this login, `user secret`.
+    pub login: &'static str,
     /// RCPT to this domain is never answered.
     pub stall_for: &'static str,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { tls: "whole", drop_after_text: false, stall_for: "" }
+        Self { tls: "whole", drop_after_text: false, login: "", stall_for: "" }
     }
 }
 
@@ -90,6 +94,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<S> {
     let mut socket = BufReader::new(socket);
     let mut mail = Taken { from: String::new(), to: vec![], text: String::new(), tls };
+    let mut is_in = behaviour.login.is_empty();
+    let proof = format!("AUTH PLAIN {}", STANDARD.encode(format!(" {}", behaviour.login).replace(' ', "\0")));
     if !tls {
         socket.write_all(b"220 elsewhere.test\r\n").await.ok()?;
     }
@@ -97,6 +103,13 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         let line = line(&mut socket).await?;
         let path = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
         let answer = match line.split(' ').next().unwrap_or_default() {
+            "EHLO" if tls && !is_in => "250-elsewhere.test\r\n250-AUTH PLAIN\r\n250 PIPELINING",
+            "AUTH" if line == proof => {
+                is_in = true;
+                "235 2.7.0 welcome"
+            }
+            "AUTH" => "535 5.7.8 no",
+            "MAIL" if tls && !is_in => "530 5.7.0 log in",
             "EHLO" if tls || behaviour.tls == "none" => "250-elsewhere.test\r\n250 PIPELINING",
             "EHLO" => "250-elsewhere.test\r\n250-PIPELINING\r\n250 STARTTLS",
             "STARTTLS" => {

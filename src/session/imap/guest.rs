@@ -120,6 +120,8 @@ impl Core {
             | Command::AddBlock(_)
             | Command::ClearBlocks { .. }
             | Command::TakeSeats(_)
+            | Command::AddRelay(_)
+            | Command::RemoveRelay { .. }
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

@@ -1,7 +1,7 @@
 //! Rules of the lists: added, removed, put elsewhere in their order. What a pattern means is not asked here.
 
 use super::accounts::directory_changed;
-use super::names::{invalid, shown};
+use super::names::{invalid, plain, shown};
 use super::transaction::{Found, Stop, Transaction};
 use crate::state::keys;
 use crate::state::lists::{NAME_BYTES_MAX, NewRule, PATTERN_BYTES_MAX, RULES_MAX};
@@ -72,11 +72,7 @@ fn tally(tx: &Transaction) -> Result<RulesRow, Stop> {
 }
 
 fn name(text: &str) -> Result<String, Refusal> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain) {
-        true => Ok(text.to_ascii_lowercase()),
-        false => Err(invalid("rule", text)),
-    }
+    plain("rule", text, NAME_BYTES_MAX)
 }
 
 /// An order that no rule has: behind all, or right before that rule's. Where there is none left, all get new ones.

@@ -25,6 +25,7 @@ mod overlay;
 mod queue;
 mod queue_lease;
 mod queue_steer;
+mod relays;
 mod rename;
 mod replace;
 mod replicas;
@@ -145,6 +146,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::AddBlock(new) => blocks::add(tx, new),
         Command::ClearBlocks { host } => blocks::clear(tx, *host),
         Command::TakeSeats(ask) => seats::take(tx, ask),
+        Command::AddRelay(new) => relays::add(tx, new),
+        Command::RemoveRelay { name } => relays::remove(tx, name),
         Command::Greylist(wanted) => greylist::attempt(tx, wanted),
     }
 }

@@ -48,6 +48,15 @@ pub fn local(text: &str) -> Result<String, Refusal> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// A name of an operator's choice, folded.
+pub fn plain(what: &str, text: &str, bytes_max: usize) -> Result<String, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match (1..=bytes_max).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(invalid(what, text)),
+    }
+}
+
 /// A bare local part, or `local@domain`.
 pub fn address(text: &str) -> Result<String, Refusal> {
     match text.rsplit_once('@') {

@@ -13,7 +13,7 @@ use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
-use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
+use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
 use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
@@ -22,8 +22,10 @@ use crate::state::queue::{
     NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
 };
 use crate::state::record::{MessageRecord, ReplicaRecord};
+use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::{HeldSeats, Seats, TakeSeats};
+use crate::state::secret::Secret;
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
 /// adds those that are missing.
@@ -163,7 +165,7 @@ fn commands() -> Vec<Command> {
             domain: "a.test".into(),
             selector: "s".into(),
             algorithm: DkimAlgorithm::Ed25519Sha256,
-            private: PrivateKey("pem".into()),
+            private: Secret("pem".into()),
             signs: true,
         })),
         Command::RemoveDkimKey { domain: "a.test".into(), selector: "s".into() },
@@ -178,6 +180,15 @@ fn commands() -> Vec<Command> {
                 client_passes: 5,
             },
         })),
+        Command::AddRelay(Box::new(NewRelay {
+            name: "r".into(),
+            applies: RelayFor::Sender("a@a.test".into()),
+            host: "h".into(),
+            port: 587,
+            tls: RelayTls::Forced,
+            login: Some(RelayLogin { user: "u".into(), password: Secret("p".into()) }),
+        })),
+        Command::RemoveRelay { name: "r".into() },
     ]
 }
 
@@ -398,9 +409,18 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let (kind, pattern, action) = (RuleKind::Client, "10.0.0.0/8".into(), RuleAction::Relay);
     let rule = RuleRow { order: 1 << 33, kind, pattern, action, created: Timestamp(1 << 40) };
     add(golden, written, "row.Rule", &rule);
-    let (algorithm, private) = (DkimAlgorithm::RsaSha256, PrivateKey("pem".into()));
+    let (algorithm, private) = (DkimAlgorithm::RsaSha256, Secret("pem".into()));
     let key = DkimKeyRow { algorithm, private, signs: true, created: Timestamp(1 << 40) };
     add(golden, written, "row.DkimKey", &key);
+    let relay = RelayRow {
+        applies: RelayFor::Recipient("@a.test".into()),
+        host: "h".into(),
+        port: 587,
+        tls: RelayTls::Verified,
+        login: Some(RelayLogin { user: "u".into(), password: Secret("p".into()) }),
+        created: Timestamp(1 << 40),
+    };
+    add(golden, written, "row.Relay", &relay);
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);

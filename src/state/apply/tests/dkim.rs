@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::state::directory::Directory;
-use crate::state::dkim::{DkimAlgorithm, KEYS_MAX, NewDkimKey, PRIVATE_BYTES_MAX, PrivateKey, SIGNING_MAX};
+use crate::state::dkim::{DkimAlgorithm, KEYS_MAX, NewDkimKey, PRIVATE_BYTES_MAX, SIGNING_MAX};
+use crate::state::secret::Secret;
 
 fn new(domain: &str, selector: &str) -> NewDkimKey {
     NewDkimKey {
         domain: domain.to_owned(),
         selector: selector.to_owned(),
         algorithm: DkimAlgorithm::Ed25519Sha256,
-        private: PrivateKey("pem".to_owned()),
+        private: Secret("pem".to_owned()),
         signs: false,
     }
 }
@@ -68,7 +69,7 @@ fn keys_come_sign_rest_and_go_and_go_with_their_domain() {
 #[test]
 fn names_and_lengths_have_bounds() {
     let mut world = world();
-    let private = |bytes: usize| PrivateKey("x".repeat(bytes));
+    let private = |bytes: usize| Secret("x".repeat(bytes));
     for (key, taken) in [
         (new("c.test", "s"), false),
         (new("a.test", ""), false),

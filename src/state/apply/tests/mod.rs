@@ -14,6 +14,7 @@ mod metadata;
 mod node_ids;
 mod properties;
 mod queue;
+mod relays;
 mod replace;
 mod replicas;
 mod seats;

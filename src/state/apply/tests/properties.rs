@@ -13,7 +13,7 @@ use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
-use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PrivateKey};
+use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
 use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
@@ -21,8 +21,10 @@ use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::queue::{
     NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
 };
+use crate::state::relays::{NewRelay, RelayFor, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::TakeSeats;
+use crate::state::secret::Secret;
 use crate::state::stored::{
     AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
     MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow,
@@ -133,8 +135,13 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AddRule(Box::new(NewRule { name, kind, pattern, action, before }))
         }),
         text().prop_map(|name| Command::RemoveRule { name }),
+        (text(), text(), any::<u16>()).prop_map(|(name, host, port)| {
+            let (applies, tls) = (RelayFor::All, RelayTls::Off);
+            Command::AddRelay(Box::new(NewRelay { name, applies, host, port, tls, login: None }))
+        }),
+        text().prop_map(|name| Command::RemoveRelay { name }),
         (text(), text(), any::<bool>()).prop_map(|(domain, selector, signs)| {
-            let (algorithm, private) = (DkimAlgorithm::Ed25519Sha256, PrivateKey("pem".to_owned()));
+            let (algorithm, private) = (DkimAlgorithm::Ed25519Sha256, Secret("pem".to_owned()));
             Command::AddDkimKey(Box::new(NewDkimKey { domain, selector, algorithm, private, signs }))
         }),
         (text(), text()).prop_map(|(domain, selector)| Command::RemoveDkimKey { domain, selector }),
