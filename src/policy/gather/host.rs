@@ -18,7 +18,7 @@ pub async fn verified(dns: &Resolver, client: IpAddr) -> Result<Vec<String>, Dns
     };
     let (mut verified, mut open) = (Vec::new(), None);
     for name in names.into_iter().take(HOST_NAMES_MAX) {
-        match dns.addresses(&name).await {
+        match dns.addresses_like(client, &name).await {
             Ok(addresses) if addresses.contains(&client) => verified.push(name),
             Err(error) if error.is_temporary() => open = Some(error),
             Ok(_) | Err(_) => {}

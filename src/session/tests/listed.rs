@@ -23,6 +23,9 @@ const ZONES: &str = "
     3.2.0.192.in-addr.arpa   SERVFAIL
     4.2.0.192.in-addr.arpa   PTR  broken.test
     broken.test              SERVFAIL
+    5.2.0.192.in-addr.arpa   PTR  half.test
+    half.test                SERVFAIL A
+    half.test                AAAA 2001:db8::5
     evil.test                TXT  \"v=spf1 -all\"
     _dmarc.evil.test         TXT  \"v=DMARC1; p=reject\"
 ";
@@ -215,7 +218,8 @@ async fn clients_in_the_lists_send_on_and_nobody_else() {
         ("192.0.2.2", Opening::Stranger),
         ("192.0.2.3", Opening::Unsure),
         ("192.0.2.4", Opening::Unsure),
-        ("192.0.2.5", Opening::Stranger),
+        ("192.0.2.5", Opening::Unsure),
+        ("192.0.2.6", Opening::Stranger),
     ] {
         let mut smtp = house.from(client);
         assert_eq!(mail(&mut smtp, "a@a.test").await, expected, "{client}");
