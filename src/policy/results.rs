@@ -5,16 +5,15 @@ use super::facts::{
     Arc, ArcResult, Arrival, Dkim, DkimResult, Dmarc, DmarcPolicy, DmarcResult, Facts, SpfResult,
 };
 
-/// Both fields, each with its line end; the first one is there even where nothing was checked.
-pub fn fields(arrival: &Arrival, facts: &Facts) -> String {
+/// Both fields, of what [`results`] says; each with its line end; the first one is there even where nothing was checked.
+pub fn fields(arrival: &Arrival, facts: &Facts, results: &[String]) -> String {
     let mut out = format!("Authentication-Results: {}", arrival.receiver);
-    let mut results = results(arrival, facts);
-    if results.is_empty() {
-        results.push("none".to_owned());
-    }
     for result in results {
         out.push_str(";\r\n\t");
-        out.push_str(&result);
+        out.push_str(result);
+    }
+    if results.is_empty() {
+        out.push_str(";\r\n\tnone");
     }
     out.push_str("\r\n");
     if let Some(spf) = facts.spf {
@@ -149,6 +148,10 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fields(arrival: &Arrival, facts: &Facts) -> String {
+        super::fields(arrival, facts, &results(arrival, facts))
+    }
 
     fn arrival(sender: Option<&str>) -> Arrival {
         Arrival {

@@ -98,10 +98,7 @@ pub fn record(private: &Secret) -> Result<String, SigningError> {
 /// The domain of the first author; a mail is signed for it.
 pub fn author_domain(text: &[u8]) -> Option<String> {
     let from = header::find(text, "From")?;
-    let mailbox = header::addresses(from.value).into_iter().find_map(|address| match address {
-        Address::Mailbox(mailbox) => Some(mailbox),
-        Address::GroupStart(_) | Address::GroupEnd => None,
-    })?;
+    let mailbox = header::addresses(from.value).into_iter().find_map(Address::into_mailbox)?;
     canonical_domain(&String::from_utf8(mailbox.domain?).ok()?)
 }
 

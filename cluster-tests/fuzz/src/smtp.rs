@@ -20,10 +20,8 @@ use super::dice::Dice;
 use super::drive::Driven;
 use super::house;
 use super::responses::show;
+use super::smtp_desk::{HOPS_MAX, MESSAGE_BYTES_MAX, RECIPIENTS_MAX, plain};
 
-const MESSAGE_BYTES_MAX: u64 = 50_000;
-const HOPS_MAX: u64 = 3;
-const RECIPIENTS_MAX: u64 = 3;
 /// Replies to a buffer full of pipelined EHLO.
 const GATHERED_BYTES_MAX: usize = 4 << 20;
 /// RFC 5321 4.5.3.1.5.
@@ -55,24 +53,8 @@ struct World {
 type Shared = Rc<RefCell<World>>;
 
 fn session(flavor: Flavor, tls: bool) -> (Driven<Smtp, Answering>, Shared) {
-    let policy = Policy {
-        flavor,
-        hostname: "mx.example.test".into(),
-        node_name: "node1".into(),
-        banner: "mx.example.test ESMTP".into(),
-        message_bytes_max: MESSAGE_BYTES_MAX,
-        recipients_max: RECIPIENTS_MAX,
-        hops_max: HOPS_MAX,
-        tls_offered: true,
-        tls_forced: false,
-        auth_required: flavor == Flavor::Submission,
-        auth_without_tls: false,
-        scram: true,
-        checked: false,
-        refuse_early_talk: false,
-        junk_commands_max: None,
-        idle_seconds_max: 300,
-    };
+    let auth_required = flavor == Flavor::Submission;
+    let policy = Policy { auth_required, auth_without_tls: false, scram: true, ..plain(flavor) };
     let world = Shared::default();
     let seen = world.clone();
     let peer = Peer { address: Some("192.0.2.1:4711".parse().expect("an address")), tls };

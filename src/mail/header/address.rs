@@ -25,6 +25,16 @@ pub struct Mailbox {
     pub domain: Option<Vec<u8>>,
 }
 
+impl Address {
+    /// `None`: it only begins or ends a group.
+    pub fn into_mailbox(self) -> Option<Mailbox> {
+        match self {
+            Address::Mailbox(mailbox) => Some(mailbox),
+            Address::GroupStart(_) | Address::GroupEnd => None,
+        }
+    }
+}
+
 /// Takes an address-list apart.
 pub fn addresses(value: &[u8]) -> Vec<Address> {
     let mut list = List { lexer: Lexer::new(value), found: Vec::new(), in_group: false };

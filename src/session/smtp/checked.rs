@@ -94,13 +94,9 @@ impl Checked {
             );
         }
         spooled.rewind().await.map_err(fault)?;
-        Ok(Judged {
-            verdict: judgement.verdict,
-            rule: judgement.rule,
-            found: results::results(&arrival, &facts),
-            fields: results::fields(&arrival, &facts),
-            spooled,
-        })
+        let found = results::results(&arrival, &facts);
+        let fields = results::fields(&arrival, &facts, &found);
+        Ok(Judged { verdict: judgement.verdict, rule: judgement.rule, found, fields, spooled })
     }
 }
 

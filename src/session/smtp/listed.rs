@@ -144,18 +144,22 @@ impl Listed {
 
     /// The recipient is answered with `verdict`.
     pub fn note_recipient(&mut self, path: &ForwardPath, verdict: &Verdict, directory: &Directory) {
-        let Some(mail) = &mut self.mail else { return };
+        if self.mail.is_none() {
+            return;
+        }
         let taken = match verdict {
             Verdict::Accept(targets) => !targets.is_empty(),
             Verdict::Relay { .. } => true,
             Verdict::Refused(_) => false,
             _ => return,
         };
-        if taken {
-            let skip = of_recipient(path, directory, |found| found.skip);
+        let skip = of_recipient(path, directory, |found| {
+            self.count(&found, directory);
+            found.skip
+        });
+        if let Some(mail) = self.mail.as_mut().filter(|_| taken) {
             mail.of_recipients = Some(mail.of_recipients.map_or(skip, |others| others.and(skip)));
         }
-        of_recipient(path, directory, |found| self.count(&found, directory));
     }
 
     /// What the mail is let off for this recipient.

@@ -84,8 +84,7 @@ fn holds_addresses(field: &Field) -> bool {
 /// `name <local@domain>` on a line each: comments and blanks within an address do not hide it.
 fn plain_addresses(value: &[u8]) -> String {
     let mut lines = Vec::new();
-    for address in header::addresses(value) {
-        let Address::Mailbox(mailbox) = address else { continue };
+    for mailbox in header::addresses(value).into_iter().filter_map(Address::into_mailbox) {
         let part = |part: Option<Vec<u8>>| part.unwrap_or_default();
         lines.extend(header::decode_text(&part(mailbox.name)).bytes());
         lines.extend([&b" <"[..], &part(mailbox.local), b"@", &part(mailbox.domain), b">\n"].concat());

@@ -74,7 +74,8 @@ impl HeaderEdit {
             }
         }
         let from = header::fields(&held).filter(|field| field.is("From"));
-        self.authors = from.flat_map(|field| header::addresses(field.value)).filter_map(author).collect();
+        let listed = from.flat_map(|field| header::addresses(field.value));
+        self.authors = listed.filter_map(header::Address::into_mailbox).map(author).collect();
         let mut fields = header::fields(&held);
         for field in fields.by_ref() {
             if !field.is("Bcc") && !field.is("Resent-Bcc") {
@@ -85,13 +86,12 @@ impl HeaderEdit {
     }
 }
 
-/// `None`: it only begins or ends a group.
-fn author(address: header::Address) -> Option<String> {
-    let header::Address::Mailbox(mailbox) = address else { return None };
+/// Empty: it is no address.
+fn author(mailbox: header::Mailbox) -> String {
     let part = |part: Option<Vec<u8>>| part.and_then(|part| String::from_utf8(part).ok());
     match (part(mailbox.local), part(mailbox.domain)) {
-        (Some(local), Some(domain)) => Some(format!("{local}@{domain}")),
-        _ => Some(String::new()),
+        (Some(local), Some(domain)) => format!("{local}@{domain}"),
+        _ => String::new(),
     }
 }
 
