@@ -18,6 +18,7 @@
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
 //! | [`state`] | the replicated truth: commands, apply, views; pure |
+//! | [`sieve`] | what users' scripts say of a mail: compiled, run; pure |
 //! | [`mail`] | vocabulary: ids, addresses, flags, MIME, bounded lines |
 //! | [`config`], [`clock`] | what a box knows before it joins; the only clock and dice |
 //!
@@ -34,5 +35,6 @@ pub mod maillog;
 pub mod node;
 pub mod policy;
 pub mod session;
+pub mod sieve;
 pub mod state;
 pub mod store;

@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],
+    &["sieve"],
     &["mail"],
     &["config", "clock"],
 ];
