@@ -7,8 +7,6 @@ pub(super) struct Program {
     pub(super) steps: Vec<Step>,
     /// How many variables it names.
     pub(super) variables: usize,
-    /// It asked for `imap4flags`: mail is kept with the flags set so far (RFC 5232 5).
-    pub(super) has_flags: bool,
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod matching;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::arguments::Arguments;
+pub(super) use self::conditions::{is_address_field, zone_minutes};
 use super::VARIABLES_MAX;
 use super::error::{Place, ScriptError, quoted};
 use super::grammar::Node;
@@ -46,7 +47,7 @@ pub(super) fn check(commands: &[Node]) -> Result<Program, ScriptError> {
         checker.require(command)?;
     }
     let steps = checker.steps(&commands[after..])?;
-    Ok(Program { steps, variables: checker.variables.len(), has_flags: checker.has("imap4flags") })
+    Ok(Program { steps, variables: checker.variables.len() })
 }
 
 #[derive(Default)]
