@@ -15,6 +15,7 @@ pub mod pop3;
 pub mod records;
 pub mod responses;
 pub mod settings;
+pub mod sieve;
 pub mod smtp;
 pub mod smtp_bodies;
 pub mod smtp_commands;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pop3", pop3::run),
     ("records", records::run),
     ("settings", settings::run),
+    ("sieve", sieve::run),
     ("smtp", smtp::run),
     ("smtp_bodies", smtp_bodies::run),
     ("smtp_commands", smtp_commands::run),
