@@ -27,6 +27,7 @@ use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota, ReplicaRecord};
 use crate::state::rows::{Rows, RowsError};
 use crate::state::seats::SeatsChanged;
+use crate::state::sieve::{self, ScriptRecord};
 use crate::state::view::SharedView;
 use crate::store::tables::Tables;
 
@@ -108,6 +109,9 @@ impl ClusterHandle {
                 replace.message.body = bodies.place_again(&replace.message.body).await?;
             }
             Command::Submit(submit) => submit.body = bodies.place_again(&submit.body).await?,
+            Command::Vacation(vacation) => {
+                vacation.submit.body = bodies.place_again(&vacation.submit.body).await?;
+            }
             Command::ReportDelivery(report) => {
                 for notice in &mut report.notices {
                     notice.body = bodies.place_again(&notice.body).await?;
@@ -139,6 +143,7 @@ fn names_bodies(command: &Command) -> bool {
             | Command::Append(_)
             | Command::Replace(_)
             | Command::Submit(_)
+            | Command::Vacation(_)
             | Command::ReportDelivery(_)
             | Command::AsGuest { command: GuestCommand::Append(_) | GuestCommand::Replace(_), .. }
     )
@@ -255,6 +260,19 @@ impl Replica for ClusterHandle {
 
     async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {
         self.read(move |rows| reading::quota(rows, account)).await
+    }
+
+    async fn sieve_scripts(&self, account: AccountId) -> Result<Vec<ScriptRecord>, Fault> {
+        self.read(move |rows| sieve::scripts(rows, account)).await
+    }
+
+    async fn sieve_script(&self, account: AccountId, name: &str) -> Result<Option<String>, Fault> {
+        let name = name.to_owned();
+        self.read(move |rows| sieve::script(rows, account, &name)).await
+    }
+
+    async fn active_script(&self, account: AccountId) -> Result<Option<String>, Fault> {
+        self.read(move |rows| sieve::active_script(rows, account)).await
     }
 
     fn node(&self) -> NodeId {

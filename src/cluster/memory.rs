@@ -25,6 +25,7 @@ use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota};
 use crate::state::rows::{MemoryRows, Rows, RowsError};
 use crate::state::seats::SeatsChanged;
+use crate::state::sieve::{self, ScriptRecord};
 use crate::state::view::{MailboxView, SharedView};
 
 #[derive(Clone)]
@@ -258,6 +259,18 @@ impl Replica for MemoryReplica {
 
     async fn quota(&self, account: AccountId) -> Result<Quota, Fault> {
         reading::quota(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    async fn sieve_scripts(&self, account: AccountId) -> Result<Vec<ScriptRecord>, Fault> {
+        sieve::scripts(&self.healthy()?.rows, account).map_err(disk)
+    }
+
+    async fn sieve_script(&self, account: AccountId, name: &str) -> Result<Option<String>, Fault> {
+        sieve::script(&self.healthy()?.rows, account, name).map_err(disk)
+    }
+
+    async fn active_script(&self, account: AccountId) -> Result<Option<String>, Fault> {
+        sieve::active_script(&self.healthy()?.rows, account).map_err(disk)
     }
 
     fn node(&self) -> NodeId {

@@ -20,6 +20,7 @@ use crate::state::outcome::Outcome;
 use crate::state::record::{MailboxRecord, Quota};
 use crate::state::rows::{Rows, RowsError};
 use crate::state::seats::SeatsChanged;
+use crate::state::sieve::ScriptRecord;
 use crate::state::view::SharedView;
 
 /// Ours, not the client's: the client hears 451, `NO [UNAVAILABLE]` or `-ERR [SYS/TEMP]`; the cause goes to the log.
@@ -131,6 +132,23 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// How much the account keeps and may keep, by this node's rows.
     fn quota(&self, account: AccountId) -> impl Future<Output = Result<Quota, Fault>> + Send;
+
+    /// The account's Sieve scripts, ascending by name.
+    fn sieve_scripts(
+        &self,
+        account: AccountId,
+    ) -> impl Future<Output = Result<Vec<ScriptRecord>, Fault>> + Send;
+
+    /// The text of one of them.
+    fn sieve_script(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+
+    /// The text of the one that is active.
+    fn active_script(&self, account: AccountId)
+    -> impl Future<Output = Result<Option<String>, Fault>> + Send;
 
     /// This node.
     fn node(&self) -> NodeId;

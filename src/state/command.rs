@@ -13,6 +13,7 @@ use super::queue::{ParcelId, Report, Steering, Submit};
 use super::relays::NewRelay;
 use super::scram_keys::NewScramKeys;
 use super::seats::TakeSeats;
+use super::sieve::VacationReply;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -244,6 +245,30 @@ pub enum Command {
     RemoveRelay {
         name: String,
     },
+    // Scripts (RFC 5804).
+    /// Makes the script or replaces its text. That it is a script at all is the proposer's affair.
+    PutScript {
+        account: AccountId,
+        name: String,
+        text: String,
+    },
+    /// Refused ([`Refusal::ScriptActive`](super::outcome::Refusal::ScriptActive)) if it is active.
+    RemoveScript {
+        account: AccountId,
+        name: String,
+    },
+    RenameScript {
+        account: AccountId,
+        from: String,
+        to: String,
+    },
+    /// `None`: no script is active any longer.
+    ActivateScript {
+        account: AccountId,
+        name: Option<String>,
+    },
+    /// Submits a reply unless it is remembered ([`Outcome::AlreadyAnswered`](super::outcome::Outcome::AlreadyAnswered)).
+    Vacation(Box<VacationReply>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -8,6 +8,7 @@ use super::blocks::{Host, Offense};
 use super::greylist::{ClientNet, TripletId};
 use super::limits::BudgetId;
 use super::queue::ParcelId;
+use super::sieve::ReplyId;
 use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
 
 /// Messages to a row (design 4a): a compromise of memory, disk and the cost of a change.
@@ -62,6 +63,12 @@ pub const GREY_TALLY: u8 = 0x90;
 pub const GREY_TRIPLET: u8 = 0x91;
 pub const GREY_CLIENT: u8 = 0x92;
 pub const GREY_END: u8 = 0x93;
+pub const SCRIPTS: u8 = 0xa0;
+pub const SCRIPT: u8 = 0xa1;
+pub const SCRIPT_PART: u8 = 0xa2;
+pub const REPLIES: u8 = 0xa3;
+pub const REPLY: u8 = 0xa4;
+pub const REPLY_END: u8 = 0xa5;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -563,9 +570,85 @@ pub fn grey_named_by(kind: GreyKind, end: &[u8]) -> Vec<u8> {
     key(table, &[end.get(10..).unwrap_or_default()])
 }
 
+/// Of an account's scripts, which is active, and how many there are.
+pub fn scripts(account: AccountId) -> Vec<u8> {
+    key(SCRIPTS, &[&account.0.to_be_bytes()])
+}
+
+pub fn script(account: AccountId, name: &str) -> Vec<u8> {
+    key(SCRIPT, &[&account.0.to_be_bytes(), name.as_bytes()])
+}
+
+pub fn scripts_of(account: AccountId) -> Span {
+    under(key(SCRIPT, &[&account.0.to_be_bytes()]))
+}
+
+/// The name within a [`script`] key.
+pub fn script_name_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(9..)?).ok()
+}
+
+/// A part of a script's text. NUL stands in no name.
+pub fn script_part(account: AccountId, name: &str, part: u16) -> Vec<u8> {
+    key(SCRIPT_PART, &[&account.0.to_be_bytes(), name.as_bytes(), &[0], &part.to_be_bytes()])
+}
+
+pub fn script_parts(account: AccountId, name: &str) -> Span {
+    under(key(SCRIPT_PART, &[&account.0.to_be_bytes(), name.as_bytes(), &[0]]))
+}
+
+pub fn all_script_parts(account: AccountId) -> Span {
+    under(key(SCRIPT_PART, &[&account.0.to_be_bytes()]))
+}
+
+/// How many replies of an account are remembered.
+pub fn replies(account: AccountId) -> Vec<u8> {
+    key(REPLIES, &[&account.0.to_be_bytes()])
+}
+
+pub fn reply(account: AccountId, reply: ReplyId) -> Vec<u8> {
+    key(REPLY, &[&account.0.to_be_bytes(), &reply.0])
+}
+
+/// When a reply is forgotten.
+pub fn reply_end(account: AccountId, until: Timestamp, reply: ReplyId) -> Vec<u8> {
+    key(REPLY_END, &[&account.0.to_be_bytes(), &until.0.to_be_bytes(), &reply.0])
+}
+
+pub fn reply_ends(account: AccountId) -> Span {
+    under(key(REPLY_END, &[&account.0.to_be_bytes()]))
+}
+
+/// The time within a [`reply_end`] key.
+pub fn reply_until_of(key: &[u8]) -> Option<Timestamp> {
+    id_at(key, 9).map(Timestamp)
+}
+
+/// The reply within a [`reply_end`] key.
+pub fn reply_of(key: &[u8]) -> Option<ReplyId> {
+    Some(ReplyId(key.get(17..33)?.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_has_no_other_within_its_span() {
+        let account = AccountId(u64::MAX);
+        let one = script_parts(account, "a");
+        assert!(one.from < script_part(account, "a", 0) && script_part(account, "a", u16::MAX) < one.to);
+        for other in ["a ", "ab", "\u{10ffff}"] {
+            let part = script_part(account, other, 7);
+            assert!(part < one.from || one.to <= part, "{other}");
+            assert_eq!(script_name_of(&script(account, other)), Some(other));
+        }
+        let (reply, until) = (ReplyId([0xff; 16]), Timestamp(1 << 40));
+        let end = reply_end(account, until, reply);
+        assert_eq!((reply_until_of(&end), reply_of(&end)), (Some(until), Some(reply)));
+        let span = reply_ends(account);
+        assert!(span.from < reply_end(account, Timestamp(0), ReplyId([0; 16])) && end < span.to);
+    }
 
     #[test]
     fn keys_of_the_queue_read_back_and_destinations_stand_apart() {

@@ -33,5 +33,6 @@ pub mod scram_keys;
 pub mod seats;
 pub mod secret;
 pub mod settings;
+pub mod sieve;
 pub mod stored;
 pub mod view;

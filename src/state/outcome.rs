@@ -83,6 +83,8 @@ pub enum Outcome {
     Greylisted {
         left_ms: u64,
     },
+    /// A vacation reply that its addressee had lately: nothing was submitted.
+    AlreadyAnswered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -94,7 +96,7 @@ pub struct Delivered {
 /// The state says no. Permanent unless [`Refusal::is_temporary`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is no such domain, user, alias or mailbox: {0}")]
+    #[error("there is no such domain, user, alias, mailbox or script: {0}")]
     NotFound(String),
     #[error("it exists already: {0}")]
     Exists(String),
@@ -125,6 +127,8 @@ pub enum Refusal {
     /// What was done under it is no longer this node's affair.
     #[error("the lease has ended, or was renewed meanwhile")]
     LeaseChanged,
+    #[error("the script is active")]
+    ScriptActive,
 }
 
 impl Refusal {
@@ -139,6 +143,7 @@ impl Refusal {
             | Refusal::QueueFull => true,
             Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
             Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted | Refusal::LeaseChanged => false,
+            Refusal::ScriptActive => false,
         }
     }
 }

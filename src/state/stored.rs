@@ -412,6 +412,42 @@ pub struct GreyClientRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct GreyEndRow {}
 
+/// An account's scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ScriptsRow {
+    pub scripts: u32,
+    /// The name of the one that is active.
+    pub active: Option<String>,
+}
+
+/// A script without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ScriptRow {
+    pub bytes: u32,
+}
+
+/// A piece of a script's text; an empty text has none.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ScriptPartRow {
+    pub bytes: Vec<u8>,
+}
+
+/// Vacation replies of an account that are remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct RepliesRow {
+    pub replies: u32,
+}
+
+/// A vacation reply.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ReplyRow {
+    pub until: Timestamp,
+}
+
+/// That a reply is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ReplyEndRow {}
+
 impl MailboxRow {
     /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {

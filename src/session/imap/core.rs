@@ -295,13 +295,14 @@ impl Reply {
             Refusal::Limit(what) => Self::no("LIMIT", format!("A limit is reached: {}", one_line(what))),
             Refusal::NotAllowed => Self::no("CANNOT", "This is not allowed for this mailbox"),
             Refusal::NotPermitted => Self::no("NOPERM", "You have no right to do this"),
-            // No command of IMAP's has to do with the outbound queue.
+            // No command of IMAP's has to do with the outbound queue, or with scripts.
             Refusal::NotPlaced
             | Refusal::StillBehind
             | Refusal::Expired
             | Refusal::LastCopies(_)
             | Refusal::QueueFull
-            | Refusal::LeaseChanged => Self::no("UNAVAILABLE", "Try again later"),
+            | Refusal::LeaseChanged
+            | Refusal::ScriptActive => Self::no("UNAVAILABLE", "Try again later"),
         }
     }
 

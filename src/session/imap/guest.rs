@@ -122,6 +122,11 @@ impl Core {
             | Command::TakeSeats(_)
             | Command::AddRelay(_)
             | Command::RemoveRelay { .. }
+            | Command::PutScript { .. }
+            | Command::RemoveScript { .. }
+            | Command::RenameScript { .. }
+            | Command::ActivateScript { .. }
+            | Command::Vacation(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

@@ -128,7 +128,8 @@ impl Reply {
             | Refusal::Limit(_)
             | Refusal::NotAllowed
             | Refusal::NotPermitted
-            | Refusal::LeaseChanged => DELIVERY_REFUSED,
+            | Refusal::LeaseChanged
+            | Refusal::ScriptActive => DELIVERY_REFUSED,
         }
     }
 }

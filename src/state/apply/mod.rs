@@ -31,6 +31,7 @@ mod replace;
 mod replicas;
 mod scram;
 mod seats;
+mod sieve;
 mod sweep;
 mod transaction;
 mod transfer;
@@ -149,6 +150,11 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::AddRelay(new) => relays::add(tx, new),
         Command::RemoveRelay { name } => relays::remove(tx, name),
         Command::Greylist(wanted) => greylist::attempt(tx, wanted),
+        Command::PutScript { account, name, text } => sieve::put(tx, *account, name, text),
+        Command::RemoveScript { account, name } => sieve::remove(tx, *account, name),
+        Command::RenameScript { account, from, to } => sieve::rename(tx, *account, from, to),
+        Command::ActivateScript { account, name } => sieve::activate(tx, *account, name.as_deref()),
+        Command::Vacation(vacation) => sieve::reply(tx, vacation),
     }
 }
 

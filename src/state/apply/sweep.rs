@@ -4,6 +4,7 @@
 use super::acl;
 use super::bodies;
 use super::metadata;
+use super::sieve;
 use super::transaction::Transaction;
 use crate::mail::ids::{AccountId, MailboxId};
 use crate::state::keys;
@@ -66,7 +67,8 @@ fn sweep_mailbox(tx: &mut Transaction, account: AccountId, mailbox: MailboxId) -
 fn sweep_account(tx: &mut Transaction, account: AccountId) -> Result<bool, RowsError> {
     let names = tx.first::<NameRow>(&keys::names(account), ROWS_PER_ENTRY)?;
     let metadata_done = metadata::sweep_account(tx, account, ROWS_PER_ENTRY)?;
-    let done = names.len() < ROWS_PER_ENTRY && metadata_done;
+    let scripts_done = sieve::sweep_account(tx, account, ROWS_PER_ENTRY)?;
+    let done = names.len() < ROWS_PER_ENTRY && metadata_done && scripts_done;
     for (key, row) in names {
         tx.delete(key);
         if let Some(mailbox) = row.mailbox {

@@ -26,6 +26,7 @@ use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::{HeldSeats, Seats, TakeSeats};
 use crate::state::secret::Secret;
+use crate::state::sieve::{ReplyId, VacationReply};
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
 /// adds those that are missing.
@@ -189,6 +190,16 @@ fn commands() -> Vec<Command> {
             login: Some(RelayLogin { user: "u".into(), password: Secret("p".into()) }),
         })),
         Command::RemoveRelay { name: "r".into() },
+        Command::PutScript { account, name: name(), text: "keep;".into() },
+        Command::RemoveScript { account, name: name() },
+        Command::RenameScript { account, from: name(), to: "t".into() },
+        Command::ActivateScript { account, name: Some(name()) },
+        Command::Vacation(Box::new(VacationReply {
+            account,
+            reply: ReplyId([0xcd; 16]),
+            until: Timestamp(1 << 40),
+            submit: submit(),
+        })),
     ]
 }
 
@@ -260,6 +271,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::LastCopies(NodeId(2)),
         Refusal::QueueFull,
         Refusal::LeaseChanged,
+        Refusal::ScriptActive,
     ]
 }
 
@@ -289,6 +301,7 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.push(Outcome::TokensTaken(Granted { tokens: 300, grant: LogIndex(9), others_hold: true }));
     outcomes.push(Outcome::SeatsTaken(Seats { at: LogIndex(9), seats: 300, holders: vec![NodeId(1)] }));
     outcomes.push(Outcome::Greylisted { left_ms: 300_000 });
+    outcomes.push(Outcome::AlreadyAnswered);
     outcomes
 }
 
@@ -424,6 +437,16 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);
+    add_script_rows(golden, written);
+}
+
+fn add_script_rows(golden: &mut Golden, written: &Golden) {
+    add(golden, written, "row.Scripts", &ScriptsRow { scripts: 300, active: Some("n\u{fc}".into()) });
+    add(golden, written, "row.Script", &ScriptRow { bytes: 70_000 });
+    add(golden, written, "row.ScriptPart", &ScriptPartRow { bytes: vec![0, 255] });
+    add(golden, written, "row.Replies", &RepliesRow { replies: 300 });
+    add(golden, written, "row.Reply", &ReplyRow { until: Timestamp(1 << 40) });
+    add(golden, written, "row.ReplyEnd", &ReplyEndRow {});
 }
 
 fn add_grey_rows(golden: &mut Golden, written: &Golden) {
@@ -532,7 +555,7 @@ fn every_variant_has_its_golden_bytes() {
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
         (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 31),
-        (bincode::decode_from_slice::<Outcome, _>(&[20], standard()).err(), 20),
+        (bincode::decode_from_slice::<Outcome, _>(&[21], standard()).err(), 21),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
         (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {

@@ -18,6 +18,7 @@ mod relays;
 mod replace;
 mod replicas;
 mod seats;
+mod sieve;
 mod sweeping;
 mod transfer;
 

@@ -25,9 +25,11 @@ use crate::state::relays::{NewRelay, RelayFor, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::TakeSeats;
 use crate::state::secret::Secret;
+use crate::state::sieve::{self, ReplyId, VacationReply};
 use crate::state::stored::{
     AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
-    MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow,
+    MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow, RepliesRow,
+    ReplyEndRow, ReplyRow, ScriptsRow,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -219,7 +221,7 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let own = prop_oneof![3 => mailboxes, 8 => messages].boxed();
     let guests = (account(), own.clone()).prop_map(|(guest, command)| as_guest(guest, command));
-    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist()]
+    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist(), 4 => scripts()]
 }
 
 fn submit() -> impl Strategy<Value = Submit> {
@@ -340,6 +342,27 @@ fn greylist() -> impl Strategy<Value = Command> {
     )
 }
 
+fn scripts() -> impl Strategy<Value = Command> {
+    let account = || (0u64..4).prop_map(AccountId);
+    let name =
+        || prop_oneof![6 => prop::sample::select(vec!["a", "ab"]).prop_map(str::to_owned), 1 => text()];
+    let script = prop_oneof![4 => text(), 1 => (0usize..70_000).prop_map(|octets| "x".repeat(octets))];
+    let times = prop_oneof![0u64..9, any::<u64>()].prop_map(Timestamp);
+    prop_oneof![
+        4 => (account(), name(), script)
+            .prop_map(|(account, name, text)| Command::PutScript { account, name, text }),
+        1 => (account(), name()).prop_map(|(account, name)| Command::RemoveScript { account, name }),
+        2 => (account(), name(), name())
+            .prop_map(|(account, from, to)| Command::RenameScript { account, from, to }),
+        2 => (account(), prop::option::of(name()))
+            .prop_map(|(account, name)| Command::ActivateScript { account, name }),
+        3 => (account(), 0u8..3, times, submit()).prop_map(|(account, reply, until, submit)| {
+            let reply = ReplyId([reply; 16]);
+            Command::Vacation(Box::new(VacationReply { account, reply, until, submit }))
+        }),
+    ]
+}
+
 /// What a guest may try as well, he tries.
 fn as_guest(guest: AccountId, command: Command) -> Command {
     let command = match command {
@@ -448,6 +471,34 @@ fn check_annotations(rows: &MemoryRows) {
     counted.retain(|key, _| !owner_is_gone(key));
     tallies.retain(|key, _| !owner_is_gone(key));
     assert_eq!(counted, tallies);
+}
+
+/// Scripts and replies are as many as their rows say, of accounts that are there.
+fn check_scripts(rows: &MemoryRows) {
+    for (key, _) in all::<AccountRow>(rows, keys::ACCOUNT) {
+        let account = AccountId(u64::from_be_bytes(key[1..].try_into().unwrap()));
+        let row: ScriptsRow = reading::get(rows, &keys::scripts(account)).unwrap().unwrap_or_default();
+        let scripts = sieve::scripts(rows, account).unwrap();
+        assert_eq!(scripts.len(), row.scripts as usize);
+        let active: Vec<_> =
+            scripts.iter().filter(|script| script.active).map(|it| it.name.clone()).collect();
+        assert_eq!(active, row.active.into_iter().collect::<Vec<_>>());
+        for script in scripts {
+            let text = sieve::script(rows, account, &script.name).unwrap().expect("it was listed");
+            assert_eq!(text.len(), script.bytes as usize);
+        }
+        let replies: RepliesRow = reading::get(rows, &keys::replies(account)).unwrap().unwrap_or_default();
+        let ends = all::<ReplyEndRow>(rows, keys::REPLY_END);
+        let ends = ends.into_iter().filter(|(end, _)| end.starts_with(&keys::reply_ends(account).from));
+        let mut count = 0;
+        for (end, _) in ends {
+            let reply = keys::reply(account, keys::reply_of(&end).unwrap());
+            let row: ReplyRow = reading::get(rows, &reply).unwrap().expect("the reply of its end");
+            assert_eq!(Some(row.until), keys::reply_until_of(&end));
+            count += 1;
+        }
+        assert_eq!(count, replies.replies);
+    }
 }
 
 /// Recounts everything from the messages.
@@ -564,6 +615,7 @@ proptest! {
         check_counts(&rows);
         check_grants(&rows);
         check_annotations(&rows);
+        check_scripts(&rows);
         check_queue(&rows);
         super::greylist::check(&rows);
         for (key, value) in &rows.0 {
