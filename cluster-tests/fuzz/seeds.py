@@ -74,6 +74,9 @@ letter = b"From: a@b.example\r\nTo: Alice <alice+x@example.test>\r\nSubject: =?u
 for script in scripts_of_ours:
     script = re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match.group(1), match.group(1)), script).encode()
     put("sieve", b"\x01" + length(script) + script + letter)
+for lines in client_lines("managesieve"):
+    for mode in (0, 1, 2, 6):
+        put("managesieve", bytes([mode]) + b"\r\n".join(lines) + b"\r\n")
 for number, raw in enumerate(messages()):
     if len(raw) > 6 * 1024:
         continue

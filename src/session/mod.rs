@@ -1,5 +1,5 @@
-//! Clients: one driver (TLS, timeouts, shutdown, limits) feeding pure machines for SMTP, LMTP, IMAP, POP3, and what mail
-//! programs ask to set themselves up.
+//! Clients: one driver (TLS, timeouts, shutdown, limits) feeding pure machines for SMTP, LMTP, IMAP, POP3, ManageSieve,
+//! and what mail programs ask to set themselves up.
 
 pub mod admission;
 pub mod autoconfig;
@@ -13,6 +13,7 @@ pub mod listener;
 pub mod local_listener;
 pub mod login;
 pub mod machine;
+pub mod managesieve;
 pub mod pace;
 pub mod pop3;
 pub mod proxied;

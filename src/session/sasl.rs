@@ -1,4 +1,4 @@
-//! One SASL exchange (RFC 4422), for IMAP, POP3 and SMTP alike: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and
+//! One SASL exchange (RFC 4422), for IMAP, POP3, SMTP and ManageSieve alike: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and
 //! SCRAM-SHA-256-PLUS (RFC 7677). Pure: the protocol carries the messages and asks the questions.
 
 use base64::Engine;
@@ -170,8 +170,8 @@ impl Exchange {
         }
     }
 
-    /// The claim is good. With SCRAM the client first hears our proof; none of the three protocols can say it with the
-    /// success itself (RFC 4422 3.6).
+    /// The claim is good. With SCRAM the client first hears our proof; IMAP, POP3 and SMTP cannot say it with
+    /// the success itself (RFC 4422 3.6).
     pub fn accepted(&mut self) -> Next {
         match std::mem::replace(&mut self.waits, Waits::Over) {
             Waits::Verdict(Some(server_final)) => {
@@ -179,6 +179,15 @@ impl Exchange {
                 Next::Challenge(server_final.into_bytes())
             }
             _ => Next::Done,
+        }
+    }
+
+    /// As [`Exchange::accepted`], where the success itself carries the mechanism's last word (RFC 5804 2.1): the exchange
+    /// is over.
+    pub fn accepted_with_success(&mut self) -> Option<Vec<u8>> {
+        match std::mem::replace(&mut self.waits, Waits::Over) {
+            Waits::Verdict(last) => last.map(String::into_bytes),
+            _ => None,
         }
     }
 }

@@ -23,6 +23,7 @@ use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
 use super::local_listener;
 use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
+use super::managesieve::{self, ManageSieve, ManageSieveBackend};
 use super::pop3::{self, Pop3, Pop3Backend};
 use super::proxied;
 use super::reading::ReadingRoom;
@@ -336,6 +337,7 @@ fn turn_away(name: ListenerName, tls: TlsMode, (enhanced, why): (&str, impl Disp
         ListenerName::Http | ListenerName::Https => {
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
         }
+        ListenerName::ManageSieve => format!("BYE (TRYLATER) \"{why}, try again later\"\r\n"),
     };
     socket.turn_away(&line);
 }
@@ -442,6 +444,12 @@ async fn serve<R: Replica>(
             let policy = autoconfig::Policy::new(directory, offset, tls);
             let machine = Autoconfig::new(policy, replica.clock().clone());
             serve_connection(socket, machine, Silent, security, limits).await;
+        }
+        ListenerName::ManageSieve => {
+            let policy = managesieve::Policy::new(&directory, &listener, offered);
+            let machine = ManageSieve::new(policy, peer);
+            let backend = ManageSieveBackend::new(replica, logins).watched(watched);
+            serve_connection(socket, machine, backend, security, limits).await;
         }
     }
 }

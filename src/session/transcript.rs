@@ -118,6 +118,8 @@ impl<M: Machine, F: FnMut(M::Question) -> M::Answer> Player<M, F> {
                     assert!(self.wants_tls && self.out.is_empty(), "{at}: left over {:?}", self.out);
                     self.wants_tls = false;
                     self.machine.tls_started();
+                    // What is to be said at once is said.
+                    self.take(&[]);
                 }
                 "END" => assert!(self.closed && self.out.is_empty(), "{at}: left over {:?}", self.out),
                 other => panic!("{at}: {other:?} is no kind of line"),

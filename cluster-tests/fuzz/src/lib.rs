@@ -10,6 +10,7 @@ pub mod drive;
 pub mod house;
 pub mod imap;
 pub mod imap_grammar;
+pub mod managesieve;
 pub mod mime;
 pub mod pop3;
 pub mod records;
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("apply", apply::run),
     ("imap", imap::run),
     ("imap_grammar", imap_grammar::run),
+    ("managesieve", managesieve::run),
     ("mime", mime::run),
     ("pop3", pop3::run),
     ("records", records::run),

@@ -50,7 +50,7 @@ impl Policy {
             let protocol = match listener.name {
                 Imap | Imaps => Protocol::Imap,
                 Pop3 | Pop3s => Protocol::Pop3,
-                Smtp | Smtps | Submission | Lmtp | Http | Https => Protocol::Smtp,
+                Smtp | Smtps | Submission | Lmtp | Http | Https | ManageSieve => Protocol::Smtp,
             };
             let protection = match listener.tls {
                 TlsMode::Implicit if tls => Protection::Tls,

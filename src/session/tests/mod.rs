@@ -3,6 +3,7 @@
 mod backends;
 mod checked;
 mod driver;
+mod filters;
 mod greylisted;
 mod listed;
 mod login;

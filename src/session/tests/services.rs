@@ -23,7 +23,19 @@ use crate::state::settings::ListenerName;
 
 /// Only these ports are open at first, each free a moment ago.
 async fn start(replica: &MemoryReplica, tls: Option<Arc<TlsStore>>, open: &[(&str, u16)]) -> Services {
-    for name in ["smtp", "smtps", "submission", "imap", "imaps", "pop3", "pop3s", "lmtp", "http", "https"] {
+    for name in [
+        "smtp",
+        "smtps",
+        "submission",
+        "imap",
+        "imaps",
+        "pop3",
+        "pop3s",
+        "lmtp",
+        "http",
+        "https",
+        "managesieve",
+    ] {
         let port = open.iter().find(|(wanted, _)| *wanted == name).map(|(_, port)| *port);
         set(replica, &format!("listener.{name}.enabled"), &port.is_some().to_string());
         if let Some(port) = port {
@@ -334,7 +346,19 @@ async fn a_balancers_header_says_whose_a_connection_is_and_nobody_elses_does() {
 async fn garbage_on_any_port_takes_nothing_down() {
     use tokio::io::AsyncReadExt;
     let (replica, (_dir, store, _)) = (replica(), tls());
-    let names = ["smtp", "smtps", "submission", "imap", "imaps", "pop3", "pop3s", "lmtp", "http", "https"];
+    let names = [
+        "smtp",
+        "smtps",
+        "submission",
+        "imap",
+        "imaps",
+        "pop3",
+        "pop3s",
+        "lmtp",
+        "http",
+        "https",
+        "managesieve",
+    ];
     let mut open = Vec::new();
     for name in names {
         open.push((name, free_port().await));

@@ -42,10 +42,11 @@ pub enum ListenerName {
     /// What mail programs ask to set themselves up.
     Http,
     Https,
+    ManageSieve,
 }
 
 impl ListenerName {
-    pub const ALL: [ListenerName; 10] = [
+    pub const ALL: [ListenerName; 11] = [
         Self::Smtp,
         Self::Smtps,
         Self::Submission,
@@ -56,6 +57,7 @@ impl ListenerName {
         Self::Lmtp,
         Self::Http,
         Self::Https,
+        Self::ManageSieve,
     ];
 
     /// As it stands in keys: `listener.NAME.port`.
@@ -71,6 +73,7 @@ impl ListenerName {
             Self::Lmtp => "lmtp",
             Self::Http => "http",
             Self::Https => "https",
+            Self::ManageSieve => "managesieve",
         }
     }
 }
@@ -133,13 +136,15 @@ impl<'a> Settings<'a> {
                 TlsMode::Implicit
             }
             ListenerName::Lmtp | ListenerName::Http => TlsMode::Off,
-            ListenerName::Smtp | ListenerName::Submission | ListenerName::Imap | ListenerName::Pop3 => {
-                match self.get(&format!("listener.{key}.tls")) {
-                    "off" => TlsMode::Off,
-                    "forced" => TlsMode::Forced,
-                    _ => TlsMode::On,
-                }
-            }
+            ListenerName::Smtp
+            | ListenerName::Submission
+            | ListenerName::Imap
+            | ListenerName::Pop3
+            | ListenerName::ManageSieve => match self.get(&format!("listener.{key}.tls")) {
+                "off" => TlsMode::Off,
+                "forced" => TlsMode::Forced,
+                _ => TlsMode::On,
+            },
         };
         ListenerSettings {
             name,
@@ -252,6 +257,10 @@ impl<'a> Settings<'a> {
 
     pub fn pop3_idle_seconds_max(&self) -> u64 {
         self.number("pop3.idle_seconds_max")
+    }
+
+    pub fn managesieve_idle_seconds_max(&self) -> u64 {
+        self.number("managesieve.idle_seconds_max")
     }
 
     /// Silence allowed before login, any protocol.

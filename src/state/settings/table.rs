@@ -191,6 +191,18 @@ pub const TABLE: &[Setting] = &[
     flag("listener.http.enabled", "false", "Whether mail programs may ask how to set themselves up (row 9)."),
     port("listener.https.port", "443", "The same over TLS (row 9)."),
     flag("listener.https.enabled", "false", "Whether mail programs may ask the same over TLS (row 9)."),
+    port(
+        "listener.managesieve.port",
+        "4190",
+        "Port for ManageSieve with STARTTLS, by which users keep their filters.",
+    ),
+    flag("listener.managesieve.enabled", "true", "Whether ManageSieve is listened for."),
+    setting(
+        "listener.managesieve.tls",
+        Kind::Choice(&["off", "on", "forced"]),
+        "on",
+        "Whether STARTTLS is offered, or demanded before login, over ManageSieve.",
+    ),
     // SMTP.
     setting(
         "smtp.banner",
@@ -355,12 +367,18 @@ pub const TABLE: &[Setting] = &[
         "600",
         "Silence after which a POP3 session ends (RFC 1939: at least 10 minutes).",
     ),
+    seconds(
+        "managesieve.idle_seconds_max",
+        1_800,
+        "1800",
+        "Silence after which a ManageSieve session ends (RFC 5804: at least 30 minutes).",
+    ),
     // Sessions of any kind.
     seconds(
         "session.login_seconds_max",
         5,
         "120",
-        "Silence allowed to an IMAP or POP3 client before its login.",
+        "Silence allowed to an IMAP, POP3 or ManageSieve client before its login.",
     ),
     setting(
         "session.connections_max",

@@ -1,0 +1,4 @@
+//! See `managesieve` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pollux_fuzz::managesieve::run(bytes));
