@@ -76,6 +76,9 @@ pub enum Command {
     /// Keys that mail to other servers is signed with
     #[command(subcommand)]
     Dkim(DkimCommand),
+    /// The filters of users (Sieve scripts)
+    #[command(subcommand)]
+    Sieve(SieveCommand),
     /// What became of a mail, on all nodes
     Trace {
         /// A Message-ID, the id of a Received field, or an address
@@ -343,6 +346,34 @@ pub enum DkimCommand {
         domain: String,
         selector: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SieveCommand {
+    List {
+        user: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The text of a script; of the active one, if none is named
+    Show { user: String, name: Option<String> },
+    /// Keep a script, or another text of it; '-' is standard input
+    Put {
+        user: String,
+        name: String,
+        file: PathBuf,
+        /// Use it from now on
+        #[arg(long)]
+        activate: bool,
+    },
+    /// Remove a script that is not active
+    Remove { user: String, name: String },
+    /// Use this script, and no other
+    Activate { user: String, name: String },
+    /// Use no script: all mail comes to INBOX
+    Deactivate { user: String },
+    /// Say whether a file is a script, without any node
+    Check { file: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]

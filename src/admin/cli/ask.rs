@@ -85,6 +85,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Queue(_)
         | Command::Dkim(_)
         | Command::Relay(_)
+        | Command::Sieve(_)
         | Command::Trace { .. }
         | Command::Block(_)
         | Command::Demo(_) => {

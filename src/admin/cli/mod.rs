@@ -11,6 +11,7 @@ mod rehearsal;
 mod relays;
 mod rules;
 mod show;
+mod sieve;
 mod trace;
 pub mod words;
 
@@ -60,6 +61,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Block(wanted) => blocks::run(&socket(&place)?, wanted)?,
         Command::Dkim(wanted) => dkim::run(&socket(&place)?, wanted)?,
         Command::Relay(wanted) => relays::run(&socket(&place)?, wanted)?,
+        Command::Sieve(wanted) => sieve::run(&place, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
         other => ask::ask(&place, other)?,
@@ -211,6 +213,14 @@ mod tests {
             "pollux relay add boss --host smtp.example.org --for-sender boss@example.com",
             "pollux relay list --json",
             "pollux relay remove branch",
+            "pollux sieve list bob --json",
+            "pollux sieve show bob",
+            "pollux sieve show bob main",
+            "pollux sieve put bob main filter.sieve --activate",
+            "pollux sieve remove bob main",
+            "pollux sieve activate bob main",
+            "pollux sieve deactivate bob",
+            "pollux sieve check filter.sieve",
             "pollux trace <1@example.test> --since 2d --json",
             "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
         ] {

@@ -15,6 +15,7 @@ pub mod relays;
 pub mod request;
 pub mod rules;
 pub mod server;
+pub mod sieve;
 #[cfg(test)]
 mod tests;
 pub mod trace;

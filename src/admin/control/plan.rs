@@ -10,6 +10,7 @@ use super::rehearsal;
 use super::relays;
 use super::request::{Failure, QueueSteering, Quota, Request};
 use super::rules;
+use super::sieve;
 use super::trace;
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
@@ -43,6 +44,7 @@ pub enum Plan {
     },
     Queue(Wish),
     Blocks(blocks::Wish),
+    Scripts(sieve::Wish),
     /// Rules, and how often each was met here.
     Rules {
         after: Option<u64>,
@@ -110,6 +112,17 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::DkimRemove { domain, selector } => Ok(dkim::remove(domain, selector)),
         Request::DkimList => Ok(dkim::list(directory)),
         Request::DkimShow { domain, selector, private } => dkim::show(&domain, &selector, private, directory),
+        Request::ScriptList { user } => Ok(Plan::Scripts(sieve::Wish::list(&user, directory)?)),
+        Request::ScriptShow { user, name } => Ok(Plan::Scripts(sieve::Wish::show(&user, name, directory)?)),
+        Request::ScriptPut { user, name, text, activate } => {
+            Ok(Plan::Scripts(sieve::Wish::put(&user, (name, text), activate, directory)?))
+        }
+        Request::ScriptRemove { user, name } => {
+            Ok(Plan::Scripts(sieve::Wish::remove(&user, name, directory)?))
+        }
+        Request::ScriptActivate { user, name } => {
+            Ok(Plan::Scripts(sieve::Wish::activate(&user, name, directory)?))
+        }
         Request::QueueList { filter, after } => {
             Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))
         }
@@ -286,7 +299,7 @@ fn is_local_part(name: &str) -> bool {
     (1..=USER_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(allowed) && dots_good
 }
 
-fn known_user<'a>(name: &str, directory: &'a Directory) -> Result<&'a User, Failure> {
+pub(super) fn known_user<'a>(name: &str, directory: &'a Directory) -> Result<&'a User, Failure> {
     let name = user_name(name, directory)?;
     match directory.users.get(&name) {
         Some(user) => Ok(user),

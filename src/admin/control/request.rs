@@ -172,6 +172,30 @@ pub enum Request {
         private: bool,
     },
 
+    ScriptList {
+        user: String,
+    },
+    /// `None`: the active one.
+    ScriptShow {
+        user: String,
+        name: Option<String>,
+    },
+    ScriptPut {
+        user: String,
+        name: String,
+        text: String,
+        activate: bool,
+    },
+    ScriptRemove {
+        user: String,
+        name: String,
+    },
+    /// `None`: no script.
+    ScriptActivate {
+        user: String,
+        name: Option<String>,
+    },
+
     /// Some mails of the outbound queue, oldest first, behind `after`.
     QueueList {
         filter: QueueFilter,
