@@ -14,6 +14,7 @@ need mbsync isync
 need gsasl gsasl
 need mpop mpop
 need offlineimap offlineimap3
+need sieve-connect sieve-connect
 need fetchmail fetchmail
 need mutt mutt
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages="${packages:-} libfaketime"

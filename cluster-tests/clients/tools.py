@@ -1,4 +1,4 @@
-"""Programs that people use: curl, swaks, mbsync, offlineimap, fetchmail, mpop, mutt, each when it is installed."""
+"""Programs that people use: curl, swaks, mbsync, offlineimap, fetchmail, mpop, mutt, sieve-connect, each when it is installed."""
 
 import os
 import pty
@@ -302,6 +302,36 @@ set mbox_type=Maildir confirmcreate=no confirmappend=no copy=no header_cache="" 
 push "<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>{home}/INBOX<enter><exit>"
 """
 
+def sieve_connect(here, there, user):
+    """ManageSieve with STARTTLS: a script put on one node is listed, made active and read on the other."""
+    with tempfile.TemporaryDirectory() as home:
+        script, copy = os.path.join(home, "script"), os.path.join(home, "copy")
+        with open(script, "wb") as file:
+            file.write(SCRIPT)
+
+        def at(node, *rest):
+            return run_tool("sieve-connect", "--server", node.host, "--port", str(node.port(4190)), "--user", user,
+                            "--passwordfd", "0", "--tlscafile", node.ca, "--authmech", "PLAIN", *rest,
+                            given=password(user).encode() + b"\n")
+
+        at(here, "--localsieve", script, "--remotesieve", "by tool", "--upload")
+        listed = at(there, "--list")
+        assert b'"by tool"' in listed, listed
+        at(there, "--remotesieve", "by tool", "--activate")
+        listed = at(here, "--list")
+        assert b'"by tool" ACTIVE' in listed, listed
+        at(here, "--localsieve", copy, "--remotesieve", "by tool", "--download")
+        with open(copy, "rb") as file:
+            same("sieve-connect", file.read(), SCRIPT)
+        at(there, "--deactivate")
+        at(here, "--remotesieve", "by tool", "--delete")
+        listed = at(there, "--list")
+        assert b"by tool" not in listed, listed
+
+
+SCRIPT = b'require "fileinto";\r\nif header :contains "subject" "spam" {\r\n  fileinto "Junk";\r\n}\r\n'
+
+
 def at_a_terminal(command, home):
     """Runs a program that wants one, to its end."""
     pid, terminal = pty.fork()
@@ -329,6 +359,7 @@ def run(here, there, user="carol", accounts=("alice", "bob", "carol")):
         "offlineimap": lambda: offlineimap(here, there, accounts),
         "fetchmail": lambda: fetchmail(here, there, "bob"),
         "mpop": lambda: mpop(here, there, "bob"),
+        "sieve-connect": lambda: sieve_connect(here, there, user),
         "mutt": lambda: mutt(here, there, "bob"),
     }
     for name, tool in tools.items():

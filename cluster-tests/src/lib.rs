@@ -18,6 +18,7 @@ pub mod imap;
 pub mod imaptest;
 pub mod lab;
 pub mod ledger;
+pub mod managesieve;
 pub mod nemesis;
 pub mod node;
 pub mod pop3;

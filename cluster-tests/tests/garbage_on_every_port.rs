@@ -11,7 +11,7 @@ use cluster_tests::ledger::Ledger;
 use cluster_tests::traffic::Traffic;
 
 const GARBAGE_BYTES: usize = 10_000;
-const MAIL_PORTS: [u16; 7] = [25, 465, 587, 143, 993, 110, 995];
+const MAIL_PORTS: [u16; 8] = [25, 465, 587, 143, 993, 110, 995, 4190];
 const CLUSTER_PORTS: [u16; 2] = [7401, 7402];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Real clients against both nodes: Python's own libraries, curl, swaks, mbsync, offlineimap, fetchmail, mpop, mutt and gsasl, over TLS and
+//! Real clients against both nodes: Python's own libraries, curl, swaks, mbsync, offlineimap, fetchmail, mpop, mutt, sieve-connect and gsasl, over TLS and
 //! without, compressed and not. Every mail of the corpora arrives byte for byte, once, whichever way it comes and goes.
 
 use std::path::Path;

@@ -15,7 +15,7 @@ use cluster_tests::wait::eventually;
 use cluster_tests::wire::Wire;
 
 /// Listeners and their standard ports; those with TLS from the first octet say nothing before it.
-const LISTENERS: [(&str, u16); 8] = [
+const LISTENERS: [(&str, u16); 9] = [
     ("smtp", 25),
     ("smtps", 465),
     ("submission", 587),
@@ -24,6 +24,7 @@ const LISTENERS: [(&str, u16); 8] = [
     ("imap", 143),
     ("imaps", 993),
     ("lmtp", 24),
+    ("managesieve", 4190),
 ];
 
 struct Story {
