@@ -69,11 +69,13 @@ for lines in client_lines("pop3"):
     message = b"Subject: one\r\n\r\n.dot\r\n..\r\nend"
     for mode in (0, 1, 2, 6):
         put("pop3", bytes([mode]) + length(message) + message + b"\r\n".join(lines) + b"\r\n")
-scripts_of_ours = re.findall(r'"((?:if|set|vacation|keep|fileinto|setflag|addflag|require) (?:[^"\\\\]|\\\\.)*;)"', "".join(path.read_text() for path in sorted((root / "src/sieve/tests").glob("*.rs"))))
+sieve_tests = "".join(path.read_text() for path in sorted((root / "src/sieve/tests").glob("*.rs")))
+unescape = lambda text: re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match.group(1), match.group(1)), text)
+scripts_of_ours = [unescape(text) for text in re.findall(r'"((?:[a-z]+ )(?:[^"\\]|\\.)*[;}])"', sieve_tests)]
+scripts_of_ours += [f"if {test} {{ keep; }}" for test in re.findall(r'r#"([a-z]+ .*?)"#', sieve_tests)]
 letter = b"From: a@b.example\r\nTo: Alice <alice+x@example.test>\r\nSubject: =?utf-8?q?x=C3=A4?=\r\nDate: Thu, 26 Nov 2026 01:02:03 +0200\r\n\r\ntext\r\n"
 for script in scripts_of_ours:
-    script = re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match.group(1), match.group(1)), script).encode()
-    put("sieve", b"\x01" + length(script) + script + letter)
+    put("sieve", b"\x01" + length(script.encode()) + script.encode() + letter)
 for lines in client_lines("managesieve"):
     for mode in (0, 1, 2, 6):
         put("managesieve", bytes([mode]) + b"\r\n".join(lines) + b"\r\n")

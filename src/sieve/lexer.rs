@@ -122,11 +122,14 @@ impl<'a> Lexer<'a> {
         let mut text = String::new();
         self.step();
         loop {
-            match self.step() {
-                None => return Err(place.error("this string never ends")),
+            let next = match self.step() {
                 Some('"') => return Ok(text),
                 // RFC 5228 2.4.2: a backslash before any other character is ignored.
-                Some('\\') => text.extend(self.step()),
+                Some('\\') => self.step(),
+                next => next,
+            };
+            match next {
+                None => return Err(place.error("this string never ends")),
                 Some('\0') => return Err(place.error("a string holds no NUL")),
                 Some(c) => text.push(c),
             }

@@ -186,6 +186,7 @@ fn errors_tell_their_place() {
         ),
         ("/* x", "line 1, column 1: this comment never ends"),
         ("redirect \"x", "line 1, column 10: this string never ends"),
+        ("redirect \"\\\0\";", "line 1, column 10: a string holds no NUL"),
         ("redirect \"x\0\"", "line 1, column 10: a string holds no NUL"),
         ("redirect text:\nx\n", "line 1, column 10: this text never ends: a line with a dot ends it"),
         ("redirect text: x\n.\n;", "line 1, column 10: the line must end after `text:`"),
