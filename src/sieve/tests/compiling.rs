@@ -203,6 +203,18 @@ fn errors_tell_their_place() {
     }
 }
 
+#[test]
+fn the_documentation_holds_scripts_and_every_extension() {
+    let text = include_str!("../../../docs/sieve.md");
+    let examples: Vec<&str> =
+        text.split("```sieve\n").skip(1).filter_map(|part| part.split("```").next()).collect();
+    assert!(examples.len() >= 2);
+    examples.into_iter().for_each(taken);
+    for capability in CAPABILITIES {
+        assert!(text.contains(&format!("`{capability}`")), "{capability}");
+    }
+}
+
 /// `at` is taken, `beyond` is refused, for the reason that is given.
 fn bound(at: &str, beyond: &str, reason: &str) {
     taken(at);
