@@ -243,8 +243,9 @@ impl Inner {
                 Ok(()) => return Ok(true),
                 Err(why) => why,
             },
-            why = self.lose_patience(node, allowed_ms) => why,
+            // Before patience: where several bodies wait for one node, the first to lose it speaks for all.
             Ok(_) = replicas.wait_for(|replicas| !replicas.in_sync.contains(&node)) => return Ok(false),
+            why = self.lose_patience(node, allowed_ms) => why,
         };
         // Another in-sync peer makes the second copy that the policy asks for.
         let another =

@@ -106,6 +106,9 @@ fn patient() -> BodyBounds {
     BodyBounds { ack_ms_max: hour_ms, probe_ms_max: hour_ms, probe_after_ms: 1, ..BodyBounds::default() }
 }
 
+/// Long enough for a peer that works, on a machine that has other work; a test waits it out for one that stalls.
+const STALLED_MS: u64 = 4_000;
+
 async fn node(ca: &ClusterCa, id: u64, manner: Manner, bounds: BodyBounds) -> Node {
     let dir = tempfile::tempdir().unwrap();
     let store =
@@ -220,7 +223,7 @@ async fn many_small_bodies_go_at_once() {
 
 #[tokio::test]
 async fn a_peer_that_stalls_is_reported_once_and_then_left_out() {
-    let bounds = BodyBounds { ack_ms_max: 1_500, ..patient() };
+    let bounds = BodyBounds { ack_ms_max: STALLED_MS, ..patient() };
     let nodes = cluster(bounds, &[Manner::Good, Manner::Stalls]).await;
     let bodies: Vec<Bytes> = (0..20).map(|seed| content(4096, seed)).collect();
     for placed in join_all(bodies.iter().map(|body| place(&nodes[0], body))).await {
@@ -314,7 +317,7 @@ async fn a_peer_that_catches_up_takes_new_bodies_but_is_not_waited_for_long() {
 
 #[tokio::test]
 async fn two_copies_satisfy_the_policy_whichever_of_three_nodes_is_lost() {
-    let bounds = BodyBounds { ack_ms_max: 1_500, ..patient() };
+    let bounds = BodyBounds { ack_ms_max: STALLED_MS, ..patient() };
     let nodes = cluster(bounds, &[Manner::Good, Manner::Stalls]).await;
     nodes[0].hooks.refuses.store(true, Ordering::Relaxed);
     assert_eq!(place(&nodes[0], &content(10, 1)).await.unwrap().on, ids(&[1, 2]));
