@@ -10,15 +10,13 @@ use super::schedule::{Judged, Rules, judge};
 use super::text::outgoing;
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::address::Address;
-use crate::mail::dsn::Notify;
-use crate::mail::flags::NamedFlags;
 use crate::mail::ids::Timestamp;
 use crate::maillog::{MailLog, Sent, What};
-use crate::state::command::{Command, DeliverTo};
+use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::reading::Parcel;
-use crate::state::queue::{NewQueued, NewRecipient, RecipientResult, Report, Submit, destination, parcels};
-use crate::state::routing::{LocalTarget, Route, route};
+use crate::state::queue::way_back::way_back;
+use crate::state::queue::{RecipientResult, Report, Submit};
 use crate::state::stored::RecipientRow;
 
 /// A report that no majority takes is tried again so often; then the lease is lost anyway.
@@ -122,7 +120,8 @@ async fn make<R: Replica>(
     of: &[(RecipientRow, Reply)],
 ) -> Result<Option<Submit>, Fault> {
     let mail = &tried.parcel.mail;
-    let Some((to, queue)) = way_back(replica, &mail.sender, mail.smtputf8) else {
+    let way = |sender: Address| way_back(&replica.directory(), &sender, (replica.node(), mail.smtputf8));
+    let Some((to, queue)) = Address::parse(&mail.sender).ok().and_then(way) else {
         warn!("outbound mail {}: its sender <{}> cannot be told", tried.parcel.id.message, mail.sender);
         return Ok(None);
     };
@@ -141,40 +140,4 @@ async fn make<R: Replica>(
     placing.push(notice(kind, &about, of)).await?;
     let body = placing.finish().await?;
     Ok(Some(Submit { body, to, queue }))
-}
-
-/// Where the sender gets mail: here, elsewhere, or both.
-fn way_back<R: Replica>(
-    replica: &R,
-    sender: &str,
-    smtputf8: bool,
-) -> Option<(Vec<DeliverTo>, Option<NewQueued>)> {
-    let address = Address::parse(sender).ok()?;
-    let (local, remote) = match route(&replica.directory(), &address) {
-        Route::Ours { local, remote } => (local, remote),
-        Route::NotOurs => (Vec::new(), vec![address]),
-        Route::Unknown => return None,
-    };
-    let to = |target: LocalTarget| DeliverTo {
-        account: target.account,
-        mailbox: "INBOX".to_owned(),
-        flags: NamedFlags::default(),
-    };
-    let elsewhere = remote.iter().map(|address| {
-        // RFC 3461 6.1: of a notice nobody is told.
-        let recipient =
-            NewRecipient { address: address.to_string(), orcpt: None, notify: Some(Notify::NEVER) };
-        (destination(address), recipient)
-    });
-    let parcels = parcels(elsewhere);
-    let queue = (!parcels.is_empty()).then(|| NewQueued {
-        sender: String::new(),
-        account: None,
-        near: replica.node(),
-        envid: None,
-        ret: None,
-        smtputf8,
-        parcels,
-    });
-    Some((local.into_iter().map(to).collect(), queue))
 }

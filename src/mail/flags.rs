@@ -79,3 +79,15 @@ pub struct NamedFlags {
     /// Keyword names as the client spelt them; compared without case.
     pub keywords: Vec<String>,
 }
+
+impl NamedFlags {
+    /// These, and those of `others` that are not among them.
+    pub fn join(&mut self, others: &NamedFlags) {
+        self.system |= others.system;
+        for keyword in &others.keywords {
+            if !self.keywords.iter().any(|known| known.eq_ignore_ascii_case(keyword)) {
+                self.keywords.push(keyword.clone());
+            }
+        }
+    }
+}

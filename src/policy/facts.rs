@@ -135,6 +135,8 @@ pub struct Opening {
 /// In a DNS block list (RFC 5782).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
+    /// No list is asked.
+    Unasked,
     No,
     Yes {
         zone: String,

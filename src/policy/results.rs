@@ -2,7 +2,8 @@
 //! Everything that a stranger chose is quoted or left out: no value ends a field, a line or a comment.
 
 use super::facts::{
-    Arc, ArcResult, Arrival, Dkim, DkimResult, Dmarc, DmarcPolicy, DmarcResult, Facts, SpfResult,
+    Arc, ArcResult, Arrival, ClientName, Dkim, DkimResult, Dmarc, DmarcPolicy, DmarcResult, Domain, Facts,
+    Listed, Opening, SpfResult,
 };
 
 /// Both fields, of what [`results`] says; each with its line end; the first one is there even where nothing was checked.
@@ -22,9 +23,18 @@ pub fn fields(arrival: &Arrival, facts: &Facts, results: &[String]) -> String {
     out
 }
 
-/// `method=result` of each check that was made, with what it is about (RFC 8601 2.2).
-pub fn results(arrival: &Arrival, facts: &Facts) -> Vec<String> {
+/// `method=result` of each check that was made, with what it is about (RFC 8601 2.2). Methods of our own begin with `x-`
+/// (2.7.7). `opening`: what was found before the mail was read.
+pub fn results(arrival: &Arrival, opening: Option<&Opening>, facts: &Facts) -> Vec<String> {
     let mut results = Vec::new();
+    if let Some(opening) = opening {
+        results.extend(opening.client_name.map(|name| client_name(name, arrival)));
+        results.extend(block_lists(&opening.listed));
+        let helo = || format!("smtp.helo={}", value(&arrival.helo));
+        results.extend(domain("x-helo", opening.helo, helo));
+        let sender = || format!("smtp.mailfrom={}", value(arrival.sender.as_deref().unwrap_or_default()));
+        results.extend(domain("x-sender-domain", opening.sender_domain, sender));
+    }
     results.extend(facts.spf.map(|spf| spf_result(spf, arrival)));
     results.extend(facts.dkim.iter().flatten().map(dkim_result));
     if facts.dkim.as_ref().is_some_and(Vec::is_empty) {
@@ -33,6 +43,40 @@ pub fn results(arrival: &Arrival, facts: &Facts) -> Vec<String> {
     results.extend(facts.arc.as_ref().map(arc_result));
     results.extend(facts.dmarc.as_ref().map(dmarc_result));
     results
+}
+
+/// RFC 8601 2.7.3.
+fn client_name(name: ClientName, arrival: &Arrival) -> String {
+    let word = match name {
+        ClientName::Right => "pass",
+        ClientName::Missing => "permerror (it has no name)",
+        ClientName::WithoutAddress => "permerror (its name has no address)",
+        ClientName::OfAnother => "fail (its name leads to another address)",
+        ClientName::Unknown => "temperror",
+    };
+    format!("iprev={word} policy.iprev={}", value(&arrival.address.to_canonical().to_string()))
+}
+
+fn block_lists(listed: &Listed) -> Option<String> {
+    match listed {
+        Listed::Unasked => None,
+        Listed::No => Some("x-dnsbl=pass".to_owned()),
+        Listed::Yes { zone, .. } => Some(format!("x-dnsbl=fail policy.zone={}", value(zone))),
+        Listed::Unknown => Some("x-dnsbl=temperror".to_owned()),
+    }
+}
+
+/// `None`: there was nothing to ask, or nothing was asked.
+fn domain(method: &str, found: Domain, about: impl Fn() -> String) -> Option<String> {
+    let word = match found {
+        Domain::Absent | Domain::Full => return None,
+        Domain::Found => "pass",
+        Domain::NotFull => "fail (not a full name)",
+        Domain::Missing => "fail (not in the DNS)",
+        Domain::NullMx => "fail (takes no mail)",
+        Domain::Unknown => "temperror",
+    };
+    Some(format!("{method}={word} {}", about()))
 }
 
 fn spf_result(spf: SpfResult, arrival: &Arrival) -> String {
@@ -150,7 +194,7 @@ mod tests {
     use super::*;
 
     fn fields(arrival: &Arrival, facts: &Facts) -> String {
-        super::fields(arrival, facts, &results(arrival, facts))
+        super::fields(arrival, facts, &results(arrival, None, facts))
     }
 
     fn arrival(sender: Option<&str>) -> Arrival {
@@ -220,5 +264,54 @@ mod tests {
         assert!(said.contains(&format!("smtp.mailfrom={quoted_sender};\r\n")), "{said}");
         assert!(said.contains("dkim=fail (why; spf=pass) header.d=\"a.test; dmarc=passX: y\""), "{said}");
         assert_eq!(said.matches("\r\n").count(), said.matches("\r\n\t").count() + 2, "two fields: {said}");
+    }
+
+    #[test]
+    fn what_was_found_before_the_mail_was_read_is_told_first() {
+        let opening = Opening {
+            listed: Listed::Yes { zone: "bl.test".to_owned(), text: "why; spf=pass".to_owned() },
+            client_name: Some(ClientName::OfAnother),
+            helo: Domain::Missing,
+            sender_domain: Domain::Unknown,
+        };
+        let facts = Facts { spf: Some(SpfResult::Pass), ..Facts::default() };
+        let arrival = arrival(Some("joe@a.test"));
+        let expected = [
+            "iprev=fail (its name leads to another address) policy.iprev=192.0.2.1",
+            "x-dnsbl=fail policy.zone=bl.test",
+            "x-helo=fail (not in the DNS) smtp.helo=mail.a.test",
+            "x-sender-domain=temperror smtp.mailfrom=joe@a.test",
+            "spf=pass smtp.mailfrom=joe@a.test",
+        ];
+        assert_eq!(results(&arrival, Some(&opening), &facts), expected);
+        let unasked = Opening {
+            listed: Listed::Unasked,
+            client_name: None,
+            helo: Domain::Full,
+            sender_domain: Domain::Absent,
+        };
+        assert_eq!(results(&arrival, Some(&unasked), &facts), expected[4..]);
+    }
+
+    #[test]
+    fn each_finding_has_a_word_of_its_own() {
+        let arrival = arrival(None);
+        for (name, word) in [
+            (ClientName::Right, "pass"),
+            (ClientName::Missing, "permerror (it has no name)"),
+            (ClientName::WithoutAddress, "permerror (its name has no address)"),
+            (ClientName::Unknown, "temperror"),
+        ] {
+            assert_eq!(client_name(name, &arrival), format!("iprev={word} policy.iprev=192.0.2.1"));
+        }
+        assert_eq!(block_lists(&Listed::No).as_deref(), Some("x-dnsbl=pass"));
+        assert_eq!(block_lists(&Listed::Unknown).as_deref(), Some("x-dnsbl=temperror"));
+        for (found, word) in [
+            (Domain::Found, "pass"),
+            (Domain::NotFull, "fail (not a full name)"),
+            (Domain::NullMx, "fail (takes no mail)"),
+        ] {
+            assert_eq!(domain("x-helo", found, String::new), Some(format!("x-helo={word} ")));
+        }
     }
 }

@@ -416,6 +416,7 @@ async fn serve<R: Replica>(
             };
             let client = (address.map(|address| address.ip()), offered);
             let policy = smtp::Policy::new(&directory, &listener, &house.config.node_name, client);
+            let flavor = policy.flavor;
             let machine = Smtp::new(policy, peer);
             // What a front end hands over came from somebody else's address.
             let listed = client.0.filter(|_| listener.name != ListenerName::Lmtp);
@@ -424,7 +425,8 @@ async fn serve<R: Replica>(
                 .noted(Noted::new(house.config.log.clone(), client.0))
                 .watched(watched)
                 .limited(host)
-                .users_limited(UserLimits::new(Arc::clone(&house.limits)));
+                .users_limited(UserLimits::new(Arc::clone(&house.limits)))
+                .filtering(flavor);
             serve_connection(socket, machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {

@@ -125,6 +125,11 @@ impl Script {
         Ok(Self { program: check::check(&commands)? })
     }
 
+    /// True where it may refuse a mail: its recipient is not served together with others then.
+    pub fn may_refuse(&self) -> bool {
+        self.program.may_refuse()
+    }
+
     /// What the script makes of a mail. Always ends: after [`STEPS_MAX`] steps with a fault, if not before.
     pub fn run(&self, mail: &Mail, mailboxes: &dyn Mailboxes) -> Actions {
         run::run(&self.program, mail, mailboxes, STEPS_MAX)

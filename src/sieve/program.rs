@@ -9,6 +9,19 @@ pub(super) struct Program {
     pub(super) variables: usize,
 }
 
+impl Program {
+    /// True where it has a command that refuses mail, whether or not that is ever reached.
+    pub(super) fn may_refuse(&self) -> bool {
+        fn any(steps: &[Step]) -> bool {
+            steps.iter().any(|step| match &step.command {
+                Command::If(branches) => branches.iter().any(|branch| any(&branch.steps)),
+                command => matches!(command, Command::Reject(_)),
+            })
+        }
+        any(&self.steps)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Step {
     /// From 1; for what goes wrong in a run.

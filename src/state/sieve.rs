@@ -45,10 +45,10 @@ pub struct ReplyId(pub [u8; 16]);
 
 impl ReplyId {
     /// The addressee in its canonical form.
-    pub fn of(handle: &str, addressee: &str) -> Self {
-        let mut hasher = blake3::Hasher::new();
+    pub fn of(handle: impl AsRef<[u8]>, addressee: &str) -> Self {
+        let (mut hasher, handle) = (blake3::Hasher::new(), handle.as_ref());
         // A handle may hold anything: its length parts it from the addressee.
-        hasher.update(&(handle.len() as u64).to_be_bytes()).update(handle.as_bytes());
+        hasher.update(&(handle.len() as u64).to_be_bytes()).update(handle);
         hasher.update(addressee.as_bytes());
         let mut id = [0; 16];
         hasher.finalize_xof().fill(&mut id);

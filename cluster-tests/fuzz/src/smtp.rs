@@ -12,8 +12,8 @@ use pollux::session::smtp::body::TEXT_LINE_BYTES_MAX;
 use pollux::session::smtp::listed::Opening;
 use pollux::session::smtp::machine::{Answer, Question, Verdict};
 use pollux::session::smtp::received::Stamp;
+use pollux::session::smtp::reply;
 use pollux::session::smtp::{Flavor, Policy, Smtp};
-use pollux::state::outcome::Refusal;
 use pollux::state::routing::LocalTarget;
 
 use super::dice::Dice;
@@ -87,7 +87,7 @@ impl World {
                 assert!(!to.is_empty() && to.len() <= RECIPIENTS_MAX as usize);
                 self.mails.push((text, to.len()));
                 let full = |targets: &Vec<LocalTarget>| targets.iter().any(|target| target.account.0 == 9);
-                let result = |targets| if full(targets) { Err(Refusal::OverQuota) } else { Ok(()) };
+                let result = |targets| if full(targets) { Err(reply::FULL) } else { Ok(()) };
                 Answer::Delivered(Ok(to.iter().map(result).collect()))
             }
             Question::AbandonBody => {

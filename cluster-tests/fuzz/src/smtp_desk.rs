@@ -13,8 +13,8 @@ use pollux::session::smtp::delays::Crowded;
 use pollux::session::smtp::listed::Opening;
 use pollux::session::smtp::machine::{Answer, DELAY_SECONDS_MAX, Question, Verdict};
 use pollux::session::smtp::received::Stamp;
+use pollux::session::smtp::reply;
 use pollux::session::smtp::{Flavor, Policy, Smtp};
-use pollux::state::outcome;
 use pollux::state::routing::LocalTarget;
 
 use super::dice::Dice;
@@ -141,7 +141,7 @@ impl Desk {
                 self.delays += 1;
                 Answer::Delayed(if self.delays > DELAYS_MAX { Err(Crowded) } else { Ok(()) })
             }
-            Question::Sender { from, authenticated, arrival } => {
+            Question::Sender { from, authenticated, arrival, .. } => {
                 assert_eq!(authenticated, self.login);
                 assert_eq!(arrival.is_some(), self.policy.checked && !self.login);
                 let opening = opening(&from);
@@ -165,7 +165,7 @@ impl Desk {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: format!("ID{}", self.begun) }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to, outgoing, authors, trace } => {
+            Question::Deliver { last, to, outgoing, authors, trace, .. } => {
                 let pushed = self.push(&last);
                 let (text, judged) = self.body.take().expect("a body was begun");
                 assert_eq!(trace.is_some(), judged, "what is judged has its trace apart");
@@ -181,7 +181,7 @@ impl Desk {
                     return Answer::Refused(refusal(550));
                 }
                 let full = |targets: &Vec<LocalTarget>| targets.iter().any(|target| target.account.0 == 9);
-                let result = |targets| if full(targets) { Err(outcome::Refusal::OverQuota) } else { Ok(()) };
+                let result = |targets| if full(targets) { Err(reply::FULL) } else { Ok(()) };
                 let results = to.iter().map(result).collect();
                 self.mails.push(Mail { text, to: to.len(), judged });
                 Answer::Delivered(Ok(results))

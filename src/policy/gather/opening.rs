@@ -148,6 +148,9 @@ async fn within<V>(until: Instant, unknown: V, asking: impl Future<Output = V>) 
 /// The first list that has the address speaks, in the order of the setting; one that is late keeps none of the others
 /// from it.
 async fn listed(dns: &Resolver, address: IpAddr, zones: &[String], until: Instant) -> Listed {
+    if zones.is_empty() {
+        return Listed::Unasked;
+    }
     let ask = |zone: &String| {
         let name = format!("{}.{zone}", reversed(address));
         async move { within(until, None, is_in_list(dns, &name)).await }

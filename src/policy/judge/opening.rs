@@ -76,7 +76,7 @@ fn listed(opening: &Opening, skip: Skip) -> Option<Refused> {
         Listed::Yes { zone, text } => {
             refused(DNSBL_ZONES, 554, "5.7.1", format!("Your address is listed by {zone}: {text}"))
         }
-        Listed::No | Listed::Unknown => None,
+        Listed::Unasked | Listed::No | Listed::Unknown => None,
     }
 }
 
@@ -202,6 +202,7 @@ mod tests {
     #[test]
     fn a_listed_client_hears_by_whom_and_why_unless_it_is_let_off() {
         for (listed, expected) in [
+            (Listed::Unasked, None),
             (Listed::No, None),
             (Listed::Unknown, None),
             (yes(""), Some("Your address is listed by bl.test")),

@@ -1,34 +1,32 @@
 //! Answers an SMTP session's questions from the replicated truth: who a recipient is, where the body
 //! goes, and whether the delivery is committed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::checked::{self, Checked, Checks};
-use super::envelope::RcptParams;
+use super::delivering::Bound;
+use super::filtering::Filters;
 use super::greylisting::{self, Memory};
 use super::listed::{Listed, Opening};
-use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
+use super::machine::{Answer, Question, Smtp, Verdict};
 use super::noted::Noted;
 use super::opened::Opened;
 use super::received::{Stamp, Trace};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::address::{Address, ForwardPath, ReversePath};
-use crate::mail::flags::NamedFlags;
 use crate::mail::ids::AccountId;
 use crate::policy::{self, Arrival};
 use crate::session::driver::Backend;
 use crate::session::limits::{HostLimits, Spent, UserLimits};
 use crate::session::login::{Authenticated, Logins, Standing};
+use crate::session::smtp::Flavor;
 use crate::session::watched::Watched;
 use crate::state::blocks::Offense;
-use crate::state::command::{Command, Deliver, DeliverTo, SpecialUse};
+use crate::state::command::SpecialUse;
 use crate::state::directory::{Directory, User};
-use crate::state::outcome::{Outcome, Refusal};
-use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
 use crate::state::record::MailboxRecord;
 use crate::state::routing::{LocalTarget, Route, is_own, route, route_postmaster};
 
@@ -36,14 +34,15 @@ pub struct SmtpBackend<R: Replica> {
     pub(super) replica: R,
     logins: Arc<Logins>,
     pub(super) checks: Checks,
-    placing: Option<R::Placing>,
+    pub(super) placing: Option<R::Placing>,
     /// Instead of a placing, where the mail is judged first.
     checked: Option<Checked>,
     pub(super) opened: Opened,
-    who: Option<Authenticated>,
+    pub(super) who: Option<Authenticated>,
     watched: Watched,
     pub(super) listed: Listed,
-    noted: Noted,
+    pub(super) noted: Noted,
+    pub(super) filters: Filters,
     /// The limits of the host that the client comes from.
     host: Option<HostLimits>,
     /// What users may send.
@@ -58,7 +57,7 @@ impl<R: Replica> SmtpBackend<R> {
     pub fn new(replica: R, logins: Arc<Logins>, checks: Checks) -> Self {
         let (opened, watched, listed) = (Opened::default(), Watched::default(), Listed::default());
         let (placing, checked, who, host, users) = (None, None, None, None, None);
-        let (noted, bytes) = (Noted::default(), 0);
+        let (noted, filters, bytes) = (Noted::default(), Filters::default(), 0);
         let memory = Memory::default();
         Self {
             replica,
@@ -71,6 +70,7 @@ impl<R: Replica> SmtpBackend<R> {
             watched,
             listed,
             noted,
+            filters,
             host,
             users,
             bytes,
@@ -86,6 +86,11 @@ impl<R: Replica> SmtpBackend<R> {
     /// The same, of which the log is told.
     pub fn noted(self, noted: Noted) -> Self {
         Self { noted, ..self }
+    }
+
+    /// Users' filters are asked, and may refuse as this protocol can say it.
+    pub fn filtering(self, flavor: Flavor) -> Self {
+        Self { filters: Filters::new(flavor), ..self }
     }
 
     pub fn remembering(self, memory: Memory) -> Self {
@@ -188,6 +193,11 @@ impl<R: Replica> SmtpBackend<R> {
             verdict = self.recipient_by_these_rows(path, size, authenticated).await?;
         }
         if let Some(refusal) = Box::pin(self.put_off(path, &verdict)).await? {
+            verdict = Verdict::Refused(refusal);
+        }
+        if let Verdict::Accept(targets) | Verdict::Relay { local: targets, .. } = &verdict
+            && let Some(refusal) = self.filters.admit(&self.replica, targets, authenticated).await?
+        {
             verdict = Verdict::Refused(refusal);
         }
         self.listed.note_recipient(path, &verdict, &self.replica.directory());
@@ -306,15 +316,25 @@ impl<R: Replica> SmtpBackend<R> {
         // The one before, if any, was abandoned.
         self.forget();
         match arrival {
-            Some(arrival) => self.checked = Some(Checked::new(arrival, &self.checks)),
-            None => self.placing = Some(self.replica.place().await?),
+            Some(arrival) => {
+                let opening = self.opened.findings().cloned();
+                self.checked = Some(Checked::new(arrival, opening, &self.checks));
+            }
+            None => self.place().await?,
         }
         let mut id = [0; 8];
         self.replica.clock().fill(&mut id);
         Ok(Stamp { at: self.replica.clock().now(), id: format!("{:016X}", u64::from_be_bytes(id)) })
     }
 
-    async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
+    /// What is pushed from here on is the mail as it is kept.
+    async fn place(&mut self) -> Result<(), Fault> {
+        self.filters.begin();
+        self.placing = Some(self.replica.place().await?);
+        Ok(())
+    }
+
+    pub(super) async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         if let Some(checked) = &mut self.checked {
             let pushed = checked.push(bytes).await;
@@ -326,6 +346,7 @@ impl<R: Replica> SmtpBackend<R> {
         let Some(placing) = &mut self.placing else {
             return Err(Fault::Busy("no body is being placed".to_owned()));
         };
+        self.filters.see(&bytes);
         let pushed = placing.push(bytes).await;
         if pushed.is_err() {
             self.placing = None;
@@ -338,20 +359,15 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     /// The last of a mail that may be taken.
-    async fn take(
-        &mut self,
-        last: Bytes,
-        (to, outgoing): (Vec<Vec<LocalTarget>>, Option<Outgoing>),
-        trace: Option<Trace>,
-    ) -> Answer {
+    async fn take(&mut self, last: Bytes, bound: Bound, trace: Option<Trace>) -> Answer {
         let Some(trace) = trace else {
             if let Err(spent) = self.may_send(last.len()).await {
                 self.forget();
                 return Answer::Refused(sent_enough(spent));
             }
-            return Answer::Delivered(log_fault("delivering", self.deliver(last, to, outgoing).await));
+            return Answer::Delivered(log_fault("delivering", self.deliver(last, bound).await));
         };
-        let answer = self.judge_and_deliver(last, (to, outgoing), &trace).await;
+        let answer = self.judge_and_deliver(last, bound, &trace).await;
         match log_fault("judging and delivering", answer) {
             Ok(Answer::Delivered(done)) => Answer::Delivered(log_fault("delivering", done)),
             Ok(answer) => answer,
@@ -360,15 +376,10 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     /// Of a mail that was spooled: what becomes of it, and on with it where it is taken.
-    async fn judge_and_deliver(
-        &mut self,
-        last: Bytes,
-        (to, outgoing): (Vec<Vec<LocalTarget>>, Option<Outgoing>),
-        trace: &Trace,
-    ) -> Result<Answer, Fault> {
-        if is_for_nobody(&to, outgoing.as_ref()) {
+    async fn judge_and_deliver(&mut self, last: Bytes, bound: Bound, trace: &Trace) -> Result<Answer, Fault> {
+        if bound.is_for_nobody() {
             self.checked = None;
-            return Ok(Answer::Delivered(Ok(vec![Ok(()); to.len()])));
+            return Ok(Answer::Delivered(Ok(vec![Ok(()); bound.to.len()])));
         }
         self.push(last).await?;
         let Some(checked) = self.checked.take() else {
@@ -378,145 +389,31 @@ impl<R: Replica> SmtpBackend<R> {
         let judging = checked.judge((&directory, self.listed.skip()), &self.checks);
         let mut judged = Box::pin(judging).await?;
         self.noted.judged(&judged);
-        let to = match judged.verdict {
-            policy::Verdict::Accept => to,
-            policy::Verdict::Junk => self.junk_of_each(to).await?,
-            policy::Verdict::Discard => return Ok(Answer::Delivered(Ok(vec![Ok(()); to.len()]))),
+        let bound = match judged.verdict {
+            policy::Verdict::Accept => bound,
+            policy::Verdict::Junk => self.to_junk(bound).await?,
+            policy::Verdict::Discard => return Ok(Answer::Delivered(Ok(vec![Ok(()); bound.to.len()]))),
             policy::Verdict::Refuse(refusal) => return Ok(Answer::Refused(refusal)),
         };
-        self.placing = Some(self.replica.place().await?);
+        self.place().await?;
         self.push(Bytes::from(trace.with(&judged.fields))).await?;
         while let Some(part) = judged.spooled.next().await.map_err(checked::fault)? {
             self.push(part).await?;
         }
-        Ok(Answer::Delivered(self.deliver(Bytes::new(), to, outgoing).await))
+        Ok(Answer::Delivered(self.deliver(Bytes::new(), bound).await))
     }
 
     /// Each to its owner's mailbox for junk, where there is one.
-    async fn junk_of_each(&mut self, mut to: Vec<Vec<LocalTarget>>) -> Result<Vec<Vec<LocalTarget>>, Fault> {
-        for target in to.iter_mut().flatten() {
+    async fn to_junk(&mut self, mut bound: Bound) -> Result<Bound, Fault> {
+        bound.is_junk = true;
+        for target in bound.to.iter_mut().flatten() {
             let mailboxes = self.replica.mailboxes(target.account).await?;
             let is_junk = |mailbox: &&MailboxRecord| {
                 mailbox.special_use == Some(SpecialUse::Junk) && !mailbox.no_select
             };
             target.detail = mailboxes.iter().find(is_junk).map(|mailbox| mailbox.name.clone());
         }
-        Ok(to)
-    }
-
-    async fn deliver(
-        &mut self,
-        last: Bytes,
-        to: Vec<Vec<LocalTarget>>,
-        outgoing: Option<Outgoing>,
-    ) -> Result<Vec<Result<(), Refusal>>, Fault> {
-        if is_for_nobody(&to, outgoing.as_ref()) {
-            self.placing = None;
-            return Ok(vec![Ok(()); to.len()]);
-        }
-        if !last.is_empty() {
-            self.push(last).await?;
-        }
-        let Some(placing) = self.placing.take() else {
-            return Err(Fault::Busy("no body is being placed".to_owned()));
-        };
-        let body = placing.finish().await?;
-        let fan_out = FanOut::new(&self.without_missing_mailboxes(to.clone()).await?);
-        let deliveries = fan_out.deliveries.clone();
-        let command = match outgoing {
-            // One entry for all recipients: 250 means that all of it is kept.
-            Some(outgoing) => {
-                let queue = Some(self.queued(outgoing));
-                Command::Submit(Box::new(Submit { body, to: deliveries, queue }))
-            }
-            None => Command::Deliver(Deliver { body, to: deliveries }),
-        };
-        match self.replica.propose(command).await? {
-            Outcome::Submitted { queued, .. } => {
-                self.noted.queued(queued);
-                Ok(vec![Ok(()); to.len()])
-            }
-            Outcome::Delivered { results } => {
-                let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
-                Ok(fan_out.per_recipient(&results))
-            }
-            Outcome::Refused(refusal) => Ok(vec![Err(refusal); to.len()]),
-            other => {
-                tracing::error!("a delivery was answered with {other:?}");
-                Err(Fault::Busy("an answer that does not fit a delivery".to_owned()))
-            }
-        }
-    }
-
-    fn queued(&mut self, outgoing: Outgoing) -> NewQueued {
-        let recipient = |(address, params): (Address, RcptParams)| {
-            let to =
-                NewRecipient { address: address.to_string(), orcpt: params.orcpt, notify: params.notify };
-            (destination(&address), to)
-        };
-        NewQueued {
-            sender: outgoing.sender,
-            account: self.who.as_ref().map(Authenticated::account),
-            near: self.replica.node(),
-            envid: outgoing.params.envid,
-            ret: outgoing.params.ret,
-            smtputf8: outgoing.params.smtputf8,
-            parcels: parcels(outgoing.recipients.into_iter().map(recipient)),
-        }
-    }
-
-    /// `alice+none` means INBOX where there is no mailbox `none`: beside `alice` that is no second copy.
-    async fn without_missing_mailboxes(
-        &mut self,
-        mut to: Vec<Vec<LocalTarget>>,
-    ) -> Result<Vec<Vec<LocalTarget>>, Fault> {
-        for target in to.iter_mut().flatten() {
-            let Some(wanted) = &target.detail else { continue };
-            let found = self.replica.mailbox(target.account, wanted).await?;
-            if found.is_none_or(|found| found.no_select || found.name == "INBOX") {
-                target.detail = None;
-            }
-        }
-        Ok(to)
-    }
-}
-
-/// One copy per mailbox, however many of the recipients lead there.
-struct FanOut {
-    deliveries: Vec<DeliverTo>,
-    /// For each recipient, its entries in `deliveries`.
-    of_recipient: Vec<Vec<usize>>,
-}
-
-impl FanOut {
-    fn new(to: &[Vec<LocalTarget>]) -> Self {
-        let mut deliveries = Vec::new();
-        let mut known: BTreeMap<(AccountId, String), usize> = BTreeMap::new();
-        let mut of_recipient = Vec::with_capacity(to.len());
-        for targets in to {
-            let mut entries = Vec::with_capacity(targets.len());
-            for target in targets {
-                let mailbox = target.detail.clone().unwrap_or_else(|| "INBOX".to_owned());
-                let at = *known.entry((target.account, mailbox.clone())).or_insert_with(|| {
-                    let flags = NamedFlags::default();
-                    deliveries.push(DeliverTo { account: target.account, mailbox, flags });
-                    deliveries.len() - 1
-                });
-                entries.push(at);
-            }
-            of_recipient.push(entries);
-        }
-        Self { deliveries, of_recipient }
-    }
-
-    /// A recipient is served when all that it leads to are.
-    fn per_recipient(&self, results: &[Result<(), Refusal>]) -> Vec<Result<(), Refusal>> {
-        let missing = Err(Refusal::Expired);
-        let of = |entries: &Vec<usize>| {
-            let mut each = entries.iter().map(|at| results.get(*at).unwrap_or(&missing));
-            each.find(|result| result.is_err()).cloned().unwrap_or(Ok(()))
-        };
-        self.of_recipient.iter().map(of).collect()
+        Ok(bound)
     }
 }
 
@@ -528,11 +425,6 @@ fn sent_enough(spent: Spent) -> policy::Refusal {
 /// What hears a client whose host was blocked since it came.
 fn blocked() -> policy::Refusal {
     policy::Refusal { code: 450, enhanced: "4.7.1", text: "Your address is blocked for a while".to_owned() }
-}
-
-/// The lists drop it for each of its recipients.
-fn is_for_nobody(to: &[Vec<LocalTarget>], outgoing: Option<&Outgoing>) -> bool {
-    outgoing.is_none() && !to.is_empty() && to.iter().all(Vec::is_empty)
 }
 
 fn user_of(directory: &Directory, account: AccountId) -> Option<&Arc<User>> {
@@ -549,7 +441,7 @@ fn not_own(text: &str) -> policy::Refusal {
 }
 
 /// The client hears 451; the operator sees the cause.
-fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
+pub(super) fn log_fault<T>(during: &str, result: Result<T, Fault>) -> Result<T, Fault> {
     if let Err(fault) = &result {
         warn!("SMTP, {during}: {fault}");
     }
@@ -573,11 +465,11 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             }
             Question::Keys(login) => Answer::Keys(self.logins.keys(&login).await),
             Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
-            Question::Sender { from, authenticated, arrival } => {
+            Question::Sender { from, authenticated, helo, arrival } => {
+                self.filters.opened();
                 let opening = self.sender(&from, authenticated).await;
                 let login = self.who.as_ref().filter(|_| authenticated).map(Authenticated::name);
-                let helo = arrival.as_ref().map(|arrival| arrival.helo.as_str()).unwrap_or_default();
-                self.noted.opened((&from, login, helo), &opening, self.replica.clock().now());
+                self.noted.opened((&from, login, &helo), &opening, self.replica.clock().now());
                 // Who is kept out, or let send on, is asked nothing more.
                 let goes_on = matches!(opening, Ok(Opening::Stranger | Opening::Unsure));
                 let arrival = arrival.filter(|_| goes_on).map(|arrival| *arrival);
@@ -600,10 +492,13 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
                 self.noted.read(&bytes);
                 Answer::Chunk(log_fault("placing a body", self.push(bytes).await))
             }
-            Question::Deliver { last, to, outgoing, authors, trace } => {
+            Question::Deliver { last, to, names, outgoing, authors, trace } => {
                 self.noted.read(&last);
                 let answer = match self.owns(&authors.unwrap_or_default()).await {
-                    Ok(true) => self.take(last, (to, outgoing), trace).await,
+                    Ok(true) => {
+                        let bound = Bound { to, names, outgoing, is_junk: false };
+                        self.take(last, bound, trace).await
+                    }
                     Ok(false) => {
                         self.forget();
                         Answer::Refused(not_own("From holds an address that is not yours"))

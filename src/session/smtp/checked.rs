@@ -9,6 +9,7 @@ use super::delays::Delays;
 use super::spool::{Spool, Spooled};
 use crate::cluster::replica::Fault;
 use crate::dns::Resolver;
+use crate::policy::facts::Opening;
 use crate::policy::gather::{Bounds, HEAD_BYTES_MAX, Wanted};
 use crate::policy::{Arrival, Facts, Reading, Refusal, Rules, Skip, Verdict, gather, judge, results};
 use crate::state::directory::Directory;
@@ -24,6 +25,7 @@ pub struct Checks {
 /// A mail on its way in.
 pub struct Checked {
     arrival: Arrival,
+    opening: Option<Opening>,
     reading: Reading,
     spooled: Spooled,
     head_too_long: bool,
@@ -41,9 +43,10 @@ pub struct Judged {
 }
 
 impl Checked {
-    pub fn new(arrival: Arrival, checks: &Checks) -> Self {
+    /// `opening`: what was found of it before.
+    pub fn new(arrival: Arrival, opening: Option<Opening>, checks: &Checks) -> Self {
         let (reading, spooled) = (Reading::new(&arrival.receiver), checks.spool.open());
-        Self { arrival, reading, spooled, head_too_long: false }
+        Self { arrival, opening, reading, spooled, head_too_long: false }
     }
 
     pub async fn push(&mut self, bytes: Bytes) -> Result<(), Fault> {
@@ -66,7 +69,7 @@ impl Checked {
         (directory, skip): (&Directory, Skip),
         checks: &Checks,
     ) -> Result<Judged, Fault> {
-        let Self { arrival, reading, mut spooled, head_too_long } = self;
+        let Self { arrival, opening, reading, mut spooled, head_too_long } = self;
         if head_too_long {
             let verdict = Verdict::Refuse(Refusal {
                 code: 554,
@@ -94,7 +97,7 @@ impl Checked {
             );
         }
         spooled.rewind().await.map_err(fault)?;
-        let found = results::results(&arrival, &facts);
+        let found = results::results(&arrival, opening.as_ref(), &facts);
         let fields = results::fields(&arrival, &facts, &found);
         Ok(Judged { verdict: judgement.verdict, rule: judgement.rule, found, fields, spooled })
     }

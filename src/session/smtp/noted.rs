@@ -151,9 +151,18 @@ impl Noted {
         }
     }
 
+    /// What users' filters did with it, of each recipient.
+    pub fn filtered(&mut self, told: &[Vec<String>]) {
+        let Some(mail) = &mut self.mail else { return };
+        for (recipient, told) in mail.recipients.iter_mut().zip(told).filter(|(_, told)| !told.is_empty()) {
+            recipient.outcome = format!("{} ({})", recipient.outcome, told.join(", "));
+        }
+    }
+
+    /// The first of them, where filters send it elsewhere as well.
     pub fn queued(&mut self, id: Option<QueueId>) {
         if let Some(mail) = &mut self.mail {
-            mail.queued = id.map(|id| id.0);
+            mail.queued = mail.queued.or(id.map(|id| id.0));
         }
     }
 
@@ -167,14 +176,12 @@ impl Noted {
             Answer::Delivered(Ok(results)) => {
                 for (recipient, result) in recipients.iter_mut().zip(results) {
                     if let Err(refusal) = result {
-                        recipient.outcome = Reply::of_refusal(refusal).to_string();
+                        recipient.outcome = refusal.to_string();
                     }
                 }
                 let dropped = recipients.iter().all(|recipient| recipient.outcome == "dropped");
                 match results.iter().find_map(|result| result.as_ref().err()) {
-                    Some(refusal) if results.iter().all(Result::is_err) => {
-                        Reply::of_refusal(refusal).to_string()
-                    }
+                    Some(refusal) if results.iter().all(Result::is_err) => refusal.to_string(),
                     _ if dropped => DISCARDED.to_owned(),
                     _ => usual.to_owned(),
                 }

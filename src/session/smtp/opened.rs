@@ -33,6 +33,11 @@ impl Opened {
         self.mail.as_ref().map(|(arrival, _)| arrival)
     }
 
+    /// What was found at MAIL.
+    pub fn findings(&self) -> Option<&Opening> {
+        self.mail.as_ref().map(|(_, opening)| opening)
+    }
+
     /// At RCPT. `None`: it may be named. `skip`: what the mail is let off for this recipient.
     pub fn refuse(&self, path: &ForwardPath, skip: Skip, directory: &Directory) -> Option<Refusal> {
         let refused = self.refused(path, skip, directory)?;

@@ -60,7 +60,8 @@ impl<R: Replica> Play<R> {
         let directory = self.backend.replica.directory();
         let exempt = directory.settings().is_exempt(self.arrival.address);
         let arrival = (!exempt).then(|| Box::new(self.arrival.clone()));
-        let question = Question::Sender { from: self.from.clone(), authenticated: false, arrival };
+        let (from, helo) = (self.from.clone(), self.arrival.helo.clone());
+        let question = Question::Sender { from, authenticated: false, helo, arrival };
         let Answer::Sender(opening) = self.backend.answer(question).await else {
             return Err(Fault::Busy("an answer that does not fit".to_owned()));
         };
@@ -136,7 +137,8 @@ impl<R: Replica> Play<R> {
     }
 
     async fn message(&self, text: Vec<u8>) -> Result<Message, Fault> {
-        let mut checked = Checked::new(self.arrival.clone(), &self.backend.checks);
+        let opening = self.backend.opened.findings().cloned();
+        let mut checked = Checked::new(self.arrival.clone(), opening, &self.backend.checks);
         checked.push(Bytes::from(text)).await?;
         let directory = self.backend.replica.directory();
         let judged = checked.judge((&directory, self.backend.listed.skip()), &self.backend.checks).await?;

@@ -16,10 +16,11 @@ use crate::session::smtp::SmtpBackend;
 use crate::session::smtp::checked::Checks;
 use crate::session::smtp::delays::Delays;
 use crate::session::smtp::envelope::{MailParams, RcptParams};
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::machine::{Answer, Outgoing, Question, Verdict};
+use crate::session::smtp::reply::{self, Reply};
 use crate::session::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use crate::state::command::UidSet;
-use crate::state::outcome::Refusal;
 use crate::state::queue::reading;
 use crate::state::routing::LocalTarget;
 
@@ -55,7 +56,7 @@ async fn deliver(
     smtp: &mut SmtpBackend<MemoryReplica>,
     parts: &[&'static str],
     to: Vec<Vec<LocalTarget>>,
-) -> Result<Vec<Result<(), Refusal>>, Fault> {
+) -> Result<Vec<Result<(), Reply>>, Fault> {
     assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
     let (last, before) = parts.split_last().unwrap();
     for part in before {
@@ -66,6 +67,7 @@ async fn deliver(
         .answer(Question::Deliver {
             last: Bytes::from_static(last.as_bytes()),
             to,
+            names: Names::nobody(),
             outgoing: None,
             authors: None,
             trace: None,
@@ -137,7 +139,7 @@ async fn quota_is_asked_for_before_and_kept_after() {
     assert_eq!(verdict(&mut smtp, "alice@example.test", Some(20), false).await, accepted);
     assert_eq!(verdict(&mut smtp, "alice@example.test", Some(21), false).await, Verdict::WouldNotFit);
     let over = deliver(&mut smtp, &["a: b\r\n\r\n", "more than twenty\r\n"], vec![alice.clone(), bob]).await;
-    assert_eq!(over.unwrap(), [Err(Refusal::OverQuota), Ok(())]);
+    assert_eq!(over.unwrap(), [Err(reply::FULL), Ok(())]);
     assert_eq!((inbox(&replica, "alice").await.len(), inbox(&replica, "bob").await.len()), (0, 1));
     assert_eq!(deliver(&mut smtp, &["twenty octets.....\r\n"], vec![alice]).await.unwrap(), [Ok(())]);
     assert_eq!(verdict(&mut smtp, "alice@example.test", None, false).await, Verdict::AlreadyFull);
@@ -180,12 +182,19 @@ async fn a_mail_for_here_and_elsewhere_is_one_entry_or_none() {
     };
     let to = || vec![vec![target(&replica, "alice")], vec![], vec![]];
     for (text, result, count) in
-        [("more than twenty octets\r\n", Err(Refusal::OverQuota), 0), ("fits\r\n", Ok(()), 1)]
+        [("more than twenty octets\r\n", Err(reply::FULL), 0), ("fits\r\n", Ok(()), 1)]
     {
         assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
         let last = Bytes::from_static(text.as_bytes());
         let answer = smtp
-            .answer(Question::Deliver { last, to: to(), outgoing: outgoing(), authors: None, trace: None })
+            .answer(Question::Deliver {
+                last,
+                to: to(),
+                names: Names::nobody(),
+                outgoing: outgoing(),
+                authors: None,
+                trace: None,
+            })
             .await;
         let Answer::Delivered(Ok(results)) = answer else { panic!("{answer:?}") };
         assert_eq!(results, vec![result; 3]);
@@ -208,7 +217,14 @@ async fn a_fault_is_a_fault_and_leaves_no_body_half_placed() {
     let to = vec![vec![target(&replica, "alice")]];
     let last = Bytes::from_static(b"x\r\n");
     let answer = smtp
-        .answer(Question::Deliver { last, to: to.clone(), outgoing: None, authors: None, trace: None })
+        .answer(Question::Deliver {
+            last,
+            to: to.clone(),
+            names: Names::nobody(),
+            outgoing: None,
+            authors: None,
+            trace: None,
+        })
         .await;
     assert!(matches!(answer, Answer::Delivered(Err(Fault::NoQuorum))), "{answer:?}");
     assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Err(Fault::NoQuorum))));

@@ -7,6 +7,7 @@ use super::*;
 use crate::policy::Arrival;
 use crate::session::driver::Backend;
 use crate::session::smtp::SmtpBackend;
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::machine::{Answer, Question};
 use crate::session::smtp::received::Trace;
 use crate::state::routing::LocalTarget;
@@ -40,7 +41,15 @@ impl House {
         let target = |name| vec![LocalTarget { account: account(&self.replica, name), detail: None }];
         let to = vec![target("alice"), target("bob")];
         let (last, trace) = (Bytes::copy_from_slice(other), Some(Trace { return_path, received }));
-        smtp.answer(Question::Deliver { last, to, outgoing: None, authors: None, trace }).await
+        smtp.answer(Question::Deliver {
+            last,
+            to,
+            names: Names::nobody(),
+            outgoing: None,
+            authors: None,
+            trace,
+        })
+        .await
     }
 
     /// What alice has: in INBOX, in Junk.

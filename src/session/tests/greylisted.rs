@@ -46,7 +46,12 @@ async fn tries(house: &House, (client, sender): (&str, &str), to: &str) -> Strin
         "" => ReversePath::Null,
         sender => ReversePath::Address(Address::parse(sender).unwrap()),
     };
-    let question = Question::Sender { from, authenticated: false, arrival: Some(Box::new(arrival)) };
+    let question = Question::Sender {
+        from,
+        authenticated: false,
+        arrival: Some(Box::new(arrival)),
+        helo: String::new(),
+    };
     let opening = smtp.answer(question).await;
     assert!(matches!(opening, Answer::Sender(Ok(Opening::Stranger | Opening::Trusted))), "{opening:?}");
     let authenticated = matches!(opening, Answer::Sender(Ok(Opening::Trusted)));
@@ -218,7 +223,8 @@ async fn users_and_trusted_clients_and_exempt_ones_are_no_strangers() {
     let mut smtp = SmtpBackend::new(house.replica.clone(), logins(&house.replica), house.checks.clone());
     for authenticated in [true, false] {
         let from = ReversePath::Address(Address::parse("joe@far.test").unwrap());
-        let answer = smtp.answer(Question::Sender { from, authenticated, arrival: None }).await;
+        let answer =
+            smtp.answer(Question::Sender { from, authenticated, arrival: None, helo: String::new() }).await;
         assert!(matches!(answer, Answer::Sender(Ok(Opening::Stranger))), "{answer:?}");
         assert_eq!(rcpt(&mut smtp, "alice@example.test", authenticated).await, "taken");
     }

@@ -10,6 +10,7 @@ use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::policy::{Arrival, Skip};
 use crate::session::driver::Backend;
 use crate::session::smtp::SmtpBackend;
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::listed::{Listed, Opening};
 use crate::session::smtp::machine::{Answer, Question, Verdict};
 use crate::session::smtp::received::Trace;
@@ -71,7 +72,10 @@ async fn mail(smtp: &mut Smtp, from: &str) -> Opening {
         "" => ReversePath::Null,
         from => ReversePath::Address(Address::parse(from).unwrap()),
     };
-    match smtp.answer(Question::Sender { from, authenticated: false, arrival: None }).await {
+    match smtp
+        .answer(Question::Sender { from, authenticated: false, arrival: None, helo: String::new() })
+        .await
+    {
         Answer::Sender(Ok(opening)) => opening,
         other => panic!("{other:?}"),
     }
@@ -122,7 +126,8 @@ async fn a_user_and_a_front_end_are_not_asked_by_the_lists() {
     let mut user = house.from("192.0.2.9");
     let from = ReversePath::Address(Address::parse("a@a.test").unwrap());
     assert!(matches!(mail(&mut user, "a@a.test").await, Opening::Refused(_)));
-    let answer = user.answer(Question::Sender { from, authenticated: true, arrival: None }).await;
+    let answer =
+        user.answer(Question::Sender { from, authenticated: true, arrival: None, helo: String::new() }).await;
     assert!(matches!(answer, Answer::Sender(Ok(Opening::Stranger))), "{answer:?}");
     assert!(matches!(rcpt(&mut user, "alice@example.test", true).await, Verdict::Accept(_)));
     let mut front = SmtpBackend::new(house.replica.clone(), logins(&house.replica), house.checks.clone());
@@ -152,7 +157,8 @@ async fn deliver(smtp: &mut Smtp, from: &str, to: Vec<Vec<LocalTarget>>) -> Answ
     assert!(matches!(begun, Answer::Begun(Ok(_))));
     let last = Bytes::from(format!("From: {from}\r\n\r\nHi.\r\n"));
     let trace = Some(Trace { return_path: "Return-Path: <>\r\n".into(), received: "Received: x\r\n".into() });
-    smtp.answer(Question::Deliver { last, to, outgoing: None, authors: None, trace }).await
+    smtp.answer(Question::Deliver { last, to, names: Names::nobody(), outgoing: None, authors: None, trace })
+        .await
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod backends;
 mod checked;
 mod driver;
+mod filtered;
 mod filters;
 mod greylisted;
 mod listed;

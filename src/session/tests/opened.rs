@@ -41,7 +41,12 @@ impl Door {
             Some(sender) => ReversePath::Address(Address::parse(sender).unwrap()),
             None => ReversePath::Null,
         };
-        let question = Question::Sender { from, authenticated: false, arrival: Some(Box::new(arrival)) };
+        let question = Question::Sender {
+            from,
+            authenticated: false,
+            arrival: Some(Box::new(arrival)),
+            helo: String::new(),
+        };
         assert!(matches!(self.smtp.answer(question).await, Answer::Sender(Ok(Opening::Stranger))));
     }
 

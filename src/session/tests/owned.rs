@@ -9,6 +9,7 @@ use crate::mail::address::{Address, ReversePath};
 use crate::session::driver::Backend;
 use crate::session::login::{Claim, Credentials};
 use crate::session::smtp::SmtpBackend;
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::listed::{Listed, Opening};
 use crate::session::smtp::machine::{Answer, Question};
 use crate::state::routing::LocalTarget;
@@ -30,7 +31,10 @@ async fn mail(smtp: &mut Smtp, from: &str) -> u16 {
         "" => ReversePath::Null,
         from => ReversePath::Address(Address::parse(from).unwrap()),
     };
-    match smtp.answer(Question::Sender { from, authenticated: true, arrival: None }).await {
+    match smtp
+        .answer(Question::Sender { from, authenticated: true, arrival: None, helo: String::new() })
+        .await
+    {
         Answer::Sender(Ok(Opening::Stranger)) => 250,
         Answer::Sender(Ok(Opening::Refused(refusal))) => refusal.code,
         other => panic!("{other:?}"),
@@ -43,6 +47,7 @@ async fn data(smtp: &mut Smtp, bob: AccountId, authors: &[&str]) -> u16 {
     let question = Question::Deliver {
         last: Bytes::from_static(b"Subject: x\r\n\r\n"),
         to: vec![vec![LocalTarget { account: bob, detail: None }]],
+        names: Names::nobody(),
         outgoing: None,
         authors: Some(authors.iter().map(|author| (*author).to_owned()).collect()),
         trace: None,
@@ -123,7 +128,8 @@ async fn an_alias_of_a_moment_ago_is_not_refused_for_good() {
     let mut smtp = alice(&house, "192.0.2.1").await;
     house.replica.fail(Some(Fault::NoQuorum));
     let from = ReversePath::Address(Address::parse("new@example.test").unwrap());
-    let answer = smtp.answer(Question::Sender { from, authenticated: true, arrival: None }).await;
+    let answer =
+        smtp.answer(Question::Sender { from, authenticated: true, arrival: None, helo: String::new() }).await;
     assert!(matches!(answer, Answer::Sender(Err(Fault::NoQuorum))), "{answer:?}");
     assert_eq!(mail(&mut smtp, "alice@example.test").await, 250);
 }

@@ -8,6 +8,7 @@ use crate::session::driver::Backend;
 use crate::session::limits::{Limits, UserLimits};
 use crate::session::login::{Claim, Credentials};
 use crate::session::smtp::SmtpBackend;
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::machine::{Answer, Question};
 use crate::state::routing::LocalTarget;
 
@@ -30,7 +31,17 @@ async fn send(house: &House, smtp: &mut SmtpBackend<MemoryReplica>, bytes: usize
     let (first, last) = (text.slice(..bytes / 2), text.slice(bytes / 2..));
     assert!(matches!(smtp.answer(Question::BodyChunk(first)).await, Answer::Chunk(Ok(()))));
     let to = vec![vec![LocalTarget { account: account(&house.replica, "bob"), detail: None }]];
-    match smtp.answer(Question::Deliver { last, to, outgoing: None, authors: None, trace: None }).await {
+    match smtp
+        .answer(Question::Deliver {
+            last,
+            to,
+            names: Names::nobody(),
+            outgoing: None,
+            authors: None,
+            trace: None,
+        })
+        .await
+    {
         Answer::Delivered(Ok(results)) => {
             assert_eq!(results, [Ok(())]);
             Ok(())

@@ -7,6 +7,7 @@
 //! are ever compared, and a report under a lease that was ended changes nothing.
 
 pub mod reading;
+pub mod way_back;
 
 use bincode::{Decode, Encode};
 

@@ -78,7 +78,7 @@ async fn lists_are_asked_side_by_side_and_the_first_that_lists_speaks() {
         (&["late.test", "two.test"], listed("two.test", "")),
         (&["late.test", "one.test"], Listed::Unknown),
         (&["one.test"], Listed::No),
-        (&[], Listed::No),
+        (&[], Listed::Unasked),
     ] {
         let opening = opened(&server, &from, &wanted(zones)).await;
         assert_eq!(opening.listed, expected, "{zones:?}");

@@ -26,7 +26,8 @@ impl Smtp {
         let envelope = Envelope { from: from.clone(), params, to: Vec::new(), trusted: false };
         let arrival = self.arrival(&envelope).map(Box::new);
         self.phase = Phase::Opening(Box::new(envelope));
-        Some(Step::Ask(Question::Sender { from, authenticated: self.login.is_some(), arrival }))
+        let (authenticated, helo) = (self.login.is_some(), self.helo());
+        Some(Step::Ask(Question::Sender { from, authenticated, helo, arrival }))
     }
 
     /// Whatever was found out besides: recipients are judged each by itself.

@@ -12,6 +12,7 @@ use crate::session::machine::Step;
 use crate::session::smtp::Flavor;
 use crate::session::smtp::body::{DotReader, TextCheck, TextLimits};
 use crate::session::smtp::envelope::Envelope;
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::received::{Hello, Stamp, trace_fields};
 use crate::session::smtp::reply::{self, Reply};
 
@@ -72,8 +73,12 @@ impl Smtp {
                 Some(format!("{}@{domain}", address.local()))
             }
         };
-        let helo = self.hello.as_ref().map(|hello| hello.name.clone()).unwrap_or_default();
-        Some(Arrival { address, helo, sender, receiver: self.policy.hostname.clone() })
+        Some(Arrival { address, helo: self.helo(), sender, receiver: self.policy.hostname.clone() })
+    }
+
+    /// As the client names itself; empty before it has.
+    pub(super) fn helo(&self) -> String {
+        self.hello.as_ref().map(|hello| hello.name.clone()).unwrap_or_default()
     }
 
     /// RFC 3030 2: the octets of a refused BDAT are on their way and must not be read as commands.
@@ -193,12 +198,23 @@ impl Smtp {
         match receiving.refused {
             None => {
                 let to = envelope.to.iter().map(|recipient| recipient.targets.clone()).collect();
+                let names = Names {
+                    from: envelope.from.clone(),
+                    to: envelope.to.iter().map(|recipient| recipient.path.clone()).collect(),
+                };
                 let outgoing = Outgoing::of(&envelope);
                 let authors = receiving.edit.filter(|_| self.login.is_some()).map(HeaderEdit::authors);
                 let last = receiving.text.freeze();
                 self.phase = Phase::Delivering(envelope, receiving.id);
                 self.body_begun = false;
-                Some(Step::Ask(Question::Deliver { last, to, outgoing, authors, trace: receiving.trace }))
+                Some(Step::Ask(Question::Deliver {
+                    last,
+                    to,
+                    names,
+                    outgoing,
+                    authors,
+                    trace: receiving.trace,
+                }))
             }
             Some(reply) => {
                 // RFC 2033 4.2: after the dot, one reply for each recipient that was accepted.

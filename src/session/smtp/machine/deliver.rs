@@ -8,12 +8,11 @@ use crate::policy;
 use crate::session::smtp::Flavor;
 use crate::session::smtp::envelope::show_recipient;
 use crate::session::smtp::reply::{self, Reply};
-use crate::state::outcome::Refusal;
 
 impl Smtp {
     pub(super) fn on_delivered(
         &mut self,
-        results: Result<Vec<Result<(), Refusal>>, Fault>,
+        results: Result<Vec<Result<(), Reply>>, Fault>,
         out: &mut BytesMut,
     ) {
         let Phase::Delivering(envelope, id) = std::mem::replace(&mut self.phase, Phase::Ready) else {
@@ -23,10 +22,10 @@ impl Smtp {
             self.junk_commands = 0;
         }
         let goes_on = envelope.to.iter().any(|recipient| !recipient.remote.is_empty());
-        let reply_of = |result: &Result<(), Refusal>| match result {
+        let reply_of = |result: &Result<(), Reply>| match result {
             Ok(()) if goes_on => Reply::ok("2.0.0", format!("Queued as {id}")),
             Ok(()) => Reply::ok("2.0.0", format!("Delivered as {id}")),
-            Err(refusal) => Reply::of_refusal(refusal),
+            Err(reply) => reply.clone(),
         };
         match (self.policy.flavor, results) {
             (Flavor::Lmtp, Err(_)) => envelope.to.iter().for_each(|_| reply::UNAVAILABLE.write(out)),
@@ -51,7 +50,7 @@ impl Smtp {
 
 /// SMTP has one reply for all recipients. Where some were served and some refused, a temporary one: on the
 /// next try RCPT refuses each by itself, so none is lost and at most one copy is doubled.
-fn one_reply(results: &[Result<(), Refusal>], reply_of: impl Fn(&Result<(), Refusal>) -> Reply) -> Reply {
+fn one_reply(results: &[Result<(), Reply>], reply_of: impl Fn(&Result<(), Reply>) -> Reply) -> Reply {
     let refused = results.iter().filter(|result| result.is_err()).count();
     match results {
         [] => reply::UNAVAILABLE,

@@ -11,9 +11,10 @@ use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::smtp::delays::Crowded;
 use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams};
+use crate::session::smtp::filtering::Names;
 use crate::session::smtp::listed::Opening;
 use crate::session::smtp::received::{Stamp, Trace};
-use crate::state::outcome::Refusal;
+use crate::session::smtp::reply::Reply;
 use crate::state::routing::LocalTarget;
 
 /// What the session needs from the world.
@@ -28,6 +29,8 @@ pub enum Question {
         from: ReversePath,
         /// By a login.
         authenticated: bool,
+        /// As the client names itself; for the log of mails.
+        helo: String,
         arrival: Option<Box<Arrival>>,
     },
     /// To be answered after so long.
@@ -49,6 +52,7 @@ pub enum Question {
         last: Bytes,
         /// Of each recipient, the mailboxes here that it leads to.
         to: Vec<Vec<LocalTarget>>,
+        names: Names,
         /// What goes to other servers, if anything does.
         outgoing: Option<Outgoing>,
         /// Of a mail by a login: each address in From, empty for what is none.
@@ -71,7 +75,7 @@ pub enum Answer {
     TooMany,
     Chunk(Result<(), Fault>),
     /// One entry per recipient, in order.
-    Delivered(Result<Vec<Result<(), Refusal>>, Fault>),
+    Delivered(Result<Vec<Result<(), Reply>>, Fault>),
     /// It was judged, and is not taken.
     Refused(policy::Refusal),
     Abandoned,

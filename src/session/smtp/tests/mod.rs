@@ -16,6 +16,7 @@ use super::delays::Crowded;
 use super::listed::Opening;
 use super::machine::{Answer, Outgoing, Question, Smtp, Verdict};
 use super::received::Stamp;
+use super::reply::{self, Reply};
 use super::{Flavor, Policy};
 use crate::cluster::replica::Fault;
 use crate::mail::address::{Address, ForwardPath, ReversePath};
@@ -24,7 +25,6 @@ use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::machine::Peer;
 use crate::session::transcript::Player;
-use crate::state::outcome::Refusal;
 use crate::state::routing::LocalTarget;
 use crate::state::scram_keys::ScramKeys;
 
@@ -107,7 +107,7 @@ impl World {
                     _ => Err(LoginRefused::Wrong),
                 })
             }
-            Question::Sender { from, authenticated, arrival } => {
+            Question::Sender { from, authenticated, arrival, .. } => {
                 self.opened = arrival.map(|arrival| *arrival);
                 Answer::Sender(opening(&from, authenticated))
             }
@@ -129,7 +129,7 @@ impl World {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to, outgoing, authors, trace } => {
+            Question::Deliver { last, to, outgoing, authors, trace, .. } => {
                 self.outgoing.extend(outgoing);
                 self.authors = authors;
                 if let Some(trace) = trace {
@@ -173,11 +173,7 @@ impl World {
         Ok(())
     }
 
-    fn deliver(
-        &mut self,
-        last: &Bytes,
-        to: Vec<Vec<LocalTarget>>,
-    ) -> Result<Vec<Result<(), Refusal>>, Fault> {
+    fn deliver(&mut self, last: &Bytes, to: Vec<Vec<LocalTarget>>) -> Result<Vec<Result<(), Reply>>, Fault> {
         let pushed = self.push(last);
         let text = String::from_utf8(self.body.take().expect("a body was begun")).unwrap();
         pushed?;
@@ -188,8 +184,8 @@ impl World {
         let results = to
             .iter()
             .map(|targets| match targets.first().map_or(0, |target| target.account.0) {
-                9 => Err(Refusal::OverQuota),
-                8 => Err(Refusal::NotFound("gone".to_owned())),
+                9 => Err(reply::FULL),
+                8 => Err(reply::NO_SUCH_USER),
                 _ => Ok(()),
             })
             .collect();

@@ -1,0 +1,46 @@
+//! How what the server itself has to say reaches somebody: notices of failed mail, replies of those who are away. Pure.
+
+use super::{NewQueued, NewRecipient, destination, parcels};
+use crate::mail::address::Address;
+use crate::mail::dsn::Notify;
+use crate::mail::flags::NamedFlags;
+use crate::mail::ids::NodeId;
+use crate::state::command::DeliverTo;
+use crate::state::directory::Directory;
+use crate::state::routing::{LocalTarget, Route, route};
+
+/// Where `address` gets mail: here, elsewhere, or both; with the null sender. `None`: nobody is there. `near`: the node
+/// that is to try first.
+pub fn way_back(
+    directory: &Directory,
+    address: &Address,
+    (near, smtputf8): (NodeId, bool),
+) -> Option<(Vec<DeliverTo>, Option<NewQueued>)> {
+    let (local, remote) = match route(directory, address) {
+        Route::Ours { local, remote } => (local, remote),
+        Route::NotOurs => (Vec::new(), vec![address.clone()]),
+        Route::Unknown => return None,
+    };
+    let to = |target: LocalTarget| DeliverTo {
+        account: target.account,
+        mailbox: "INBOX".to_owned(),
+        flags: NamedFlags::default(),
+    };
+    let elsewhere = remote.iter().map(|address| {
+        // RFC 3461 6.1: of a notice nobody is told.
+        let recipient =
+            NewRecipient { address: address.to_string(), orcpt: None, notify: Some(Notify::NEVER) };
+        (destination(address), recipient)
+    });
+    let parcels = parcels(elsewhere);
+    let queue = (!parcels.is_empty()).then(|| NewQueued {
+        sender: String::new(),
+        account: None,
+        near,
+        envid: None,
+        ret: None,
+        smtputf8,
+        parcels,
+    });
+    Some((local.into_iter().map(to).collect(), queue))
+}
