@@ -391,7 +391,7 @@ impl<R: Replica> SmtpBackend<R> {
         self.noted.judged(&judged);
         let bound = match judged.verdict {
             policy::Verdict::Accept => bound,
-            policy::Verdict::Junk => self.to_junk(bound).await?,
+            policy::Verdict::Junk => self.filed_as_junk(bound).await?,
             policy::Verdict::Discard => return Ok(Answer::Delivered(Ok(vec![Ok(()); bound.to.len()]))),
             policy::Verdict::Refuse(refusal) => return Ok(Answer::Refused(refusal)),
         };
@@ -404,7 +404,7 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     /// Each to its owner's mailbox for junk, where there is one.
-    async fn to_junk(&mut self, mut bound: Bound) -> Result<Bound, Fault> {
+    async fn filed_as_junk(&mut self, mut bound: Bound) -> Result<Bound, Fault> {
         bound.is_junk = true;
         for target in bound.to.iter_mut().flatten() {
             let mailboxes = self.replica.mailboxes(target.account).await?;

@@ -27,7 +27,7 @@ use crate::state::sieve::{ReplyId, VacationReply};
 pub struct Bound {
     /// Of each recipient, the mailboxes here that it leads to.
     pub to: Vec<Vec<LocalTarget>>,
-    pub names: Names,
+    pub names: Box<Names>,
     pub outgoing: Option<Outgoing>,
     /// Judged to be: it goes where it is told, and no filter sees it.
     pub is_junk: bool,
@@ -94,7 +94,7 @@ impl<R: Replica> SmtpBackend<R> {
             return Ok(Sorted { places, refused, told, ..Sorted::default() });
         }
         let replica = self.replica.clone();
-        self.filters.sort(&replica, (&bound.to, &bound.names), bound.outgoing.is_some()).await
+        self.filters.sort(&replica, (&bound.to, &*bound.names), bound.outgoing.is_some()).await
     }
 
     /// What comes to mailboxes here and to other servers as the client wants it, in one entry.

@@ -55,8 +55,8 @@ pub struct Names {
 impl Names {
     /// Of a mail whose names do not matter.
     #[cfg(test)]
-    pub fn nobody() -> Self {
-        Self { from: ReversePath::Null, to: Vec::new() }
+    pub fn nobody() -> Box<Self> {
+        Box::new(Self { from: ReversePath::Null, to: Vec::new() })
     }
 }
 

@@ -198,10 +198,10 @@ impl Smtp {
         match receiving.refused {
             None => {
                 let to = envelope.to.iter().map(|recipient| recipient.targets.clone()).collect();
-                let names = Names {
+                let names = Box::new(Names {
                     from: envelope.from.clone(),
                     to: envelope.to.iter().map(|recipient| recipient.path.clone()).collect(),
-                };
+                });
                 let outgoing = Outgoing::of(&envelope);
                 let authors = receiving.edit.filter(|_| self.login.is_some()).map(HeaderEdit::authors);
                 let last = receiving.text.freeze();

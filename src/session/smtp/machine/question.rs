@@ -52,7 +52,7 @@ pub enum Question {
         last: Bytes,
         /// Of each recipient, the mailboxes here that it leads to.
         to: Vec<Vec<LocalTarget>>,
-        names: Names,
+        names: Box<Names>,
         /// What goes to other servers, if anything does.
         outgoing: Option<Outgoing>,
         /// Of a mail by a login: each address in From, empty for what is none.
