@@ -30,6 +30,16 @@ pub enum ReversePath {
     Address(Address),
 }
 
+impl ReversePath {
+    /// Without its angle brackets; empty is the null sender.
+    pub fn bare(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Address(address) => address.to_string(),
+        }
+    }
+}
+
 /// RCPT TO.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardPath {

@@ -28,7 +28,7 @@ pub use work::STEPS_MAX;
 use crate::mail::address::Address;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::Timestamp;
-use program::Program;
+use program::{Command, Program};
 
 /// Octets of a script.
 pub const SCRIPT_BYTES_MAX: usize = 64 * 1024;
@@ -127,7 +127,12 @@ impl Script {
 
     /// True where it may refuse a mail: its recipient is not served together with others then.
     pub fn may_refuse(&self) -> bool {
-        self.program.may_refuse()
+        self.program.has(|command| matches!(command, Command::Reject(_)))
+    }
+
+    /// True where it may answer a mail: it has to be told the addresses of its user then ([`Mail::own`]).
+    pub fn may_answer(&self) -> bool {
+        self.program.has(|command| matches!(command, Command::Vacation(_)))
     }
 
     /// What the script makes of a mail. Always ends: after [`STEPS_MAX`] steps with a fault, if not before.

@@ -10,15 +10,15 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// True where it has a command that refuses mail, whether or not that is ever reached.
-    pub(super) fn may_refuse(&self) -> bool {
-        fn any(steps: &[Step]) -> bool {
+    /// True where it has such a command, whether or not that is ever reached.
+    pub(super) fn has(&self, wanted: fn(&Command) -> bool) -> bool {
+        fn any(steps: &[Step], wanted: fn(&Command) -> bool) -> bool {
             steps.iter().any(|step| match &step.command {
-                Command::If(branches) => branches.iter().any(|branch| any(&branch.steps)),
-                command => matches!(command, Command::Reject(_)),
+                Command::If(branches) => branches.iter().any(|branch| any(&branch.steps, wanted)),
+                command => wanted(command),
             })
         }
-        any(&self.steps)
+        any(&self.steps, wanted)
     }
 }
 

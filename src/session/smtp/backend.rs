@@ -427,7 +427,7 @@ fn blocked() -> policy::Refusal {
     policy::Refusal { code: 450, enhanced: "4.7.1", text: "Your address is blocked for a while".to_owned() }
 }
 
-fn user_of(directory: &Directory, account: AccountId) -> Option<&Arc<User>> {
+pub(super) fn user_of(directory: &Directory, account: AccountId) -> Option<&Arc<User>> {
     directory.users.values().find(|user| user.account == account)
 }
 

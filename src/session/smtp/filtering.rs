@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::backend::user_of;
 use super::reply::Reply;
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::address::{Address, ForwardPath, ReversePath};
@@ -249,8 +250,11 @@ impl OfOne {
         from: &ReversePath,
     ) -> Result<Vec<Action>, Fault> {
         let mailboxes = replica.mailboxes(target.account).await?;
-        let own = own_addresses(&replica.directory(), target.account, &self.recipient);
-        let sender = sender(from);
+        let own = match script.may_answer() {
+            true => own_addresses(&replica.directory(), target.account, &self.recipient),
+            false => Vec::new(),
+        };
+        let sender = from.bare();
         let mail = Mail {
             head: &filters.seen,
             size: filters.bytes,
@@ -259,7 +263,7 @@ impl OfOne {
             own: &own,
             now: replica.clock().now(),
         };
-        let exists = |name: &str| find(&mailboxes, name).is_some();
+        let exists = |name: &str| is_among(&mailboxes, name);
         let actions = script.run(&mail, &exists);
         if let Some(fault) = actions.fault {
             warn!("the filter of account {} stumbles: {fault}", target.account);
@@ -317,18 +321,15 @@ impl OfOne {
         account: AccountId,
         (wanted, create): (String, bool),
     ) -> Result<String, Fault> {
-        let found = find(&replica.mailboxes(account).await?, &wanted).map(|found| found.name.clone());
-        let found = match found {
-            None if create => {
-                let command = Command::CreateMailbox { account, name: wanted.clone(), special_use: None };
-                match replica.propose(command).await? {
-                    Outcome::Refused(_) => find(&replica.mailboxes(account).await?, &wanted)
-                        .map(|made_meanwhile| made_meanwhile.name.clone()),
-                    _ => Some(wanted.clone()),
-                }
-            }
-            found => found,
-        };
+        let mut found = self::found(replica, account, &wanted).await?;
+        if found.is_none() && create {
+            let command = Command::CreateMailbox { account, name: wanted.clone(), special_use: None };
+            found = match replica.propose(command).await? {
+                // Perhaps another node has made it meanwhile.
+                Outcome::Refused(_) => self::found(replica, account, &wanted).await?,
+                _ => Some(wanted.clone()),
+            };
+        }
         self.told.push(match &found {
             Some(name) => format!("filed into {name}"),
             None => format!("kept: there is no mailbox {wanted}"),
@@ -389,27 +390,25 @@ pub fn refusal(reason: &str) -> Reply {
     Reply { code: 550, enhanced: "5.7.1", text: text.into() }
 }
 
-/// Without its angle brackets; empty is the null sender.
-fn sender(from: &ReversePath) -> String {
-    match from {
-        ReversePath::Null => String::new(),
-        ReversePath::Address(address) => address.to_string(),
-    }
+/// One that mail can go into. INBOX is never asked for: a filter that files into it keeps the mail.
+async fn found<R: Replica>(replica: &R, account: AccountId, name: &str) -> Result<Option<String>, Fault> {
+    let found = replica.mailbox(account, name).await?;
+    Ok(found.filter(|found| !found.no_select).map(|found| found.name))
 }
 
 /// INBOX is known by any case.
-fn find<'a>(mailboxes: &'a [MailboxRecord], name: &str) -> Option<&'a MailboxRecord> {
-    let is = |mailbox: &&MailboxRecord| {
+fn is_among(mailboxes: &[MailboxRecord], name: &str) -> bool {
+    let is = |mailbox: &MailboxRecord| {
         !mailbox.no_select
             && (mailbox.name == name || mailbox.name == INBOX && name.eq_ignore_ascii_case(INBOX))
     };
-    mailboxes.iter().find(is)
+    mailboxes.iter().any(is)
 }
 
 /// The user's name in each domain, the aliases that name him, and the address that was used.
 fn own_addresses(directory: &Directory, account: AccountId, used: &str) -> Vec<String> {
     let mut own = vec![used.to_owned()];
-    let Some(user) = directory.users.values().find(|user| user.account == account) else { return own };
+    let Some(user) = user_of(directory, account) else { return own };
     let in_all = |local: &str| -> Vec<String> {
         directory.domains.iter().map(|domain| format!("{local}@{domain}")).collect()
     };

@@ -61,10 +61,7 @@ impl Noted {
         opening: &Result<Opening, Fault>,
         at: Timestamp,
     ) {
-        let sender = match from {
-            ReversePath::Null => String::new(),
-            ReversePath::Address(address) => address.to_string(),
-        };
+        let sender = from.bare();
         let client = Client {
             address: self.client.map(|address| address.to_canonical()),
             helo: helo.to_owned(),

@@ -21,21 +21,12 @@ use crate::session::scram::client::Client;
 use crate::session::services::{Services, ServicesConfig};
 use crate::state::settings::ListenerName;
 
+const SERVICES: [&str; 11] =
+    ["smtp", "smtps", "submission", "imap", "imaps", "pop3", "pop3s", "lmtp", "http", "https", "managesieve"];
+
 /// Only these ports are open at first, each free a moment ago.
 async fn start(replica: &MemoryReplica, tls: Option<Arc<TlsStore>>, open: &[(&str, u16)]) -> Services {
-    for name in [
-        "smtp",
-        "smtps",
-        "submission",
-        "imap",
-        "imaps",
-        "pop3",
-        "pop3s",
-        "lmtp",
-        "http",
-        "https",
-        "managesieve",
-    ] {
+    for name in SERVICES {
         let port = open.iter().find(|(wanted, _)| *wanted == name).map(|(_, port)| *port);
         set(replica, &format!("listener.{name}.enabled"), &port.is_some().to_string());
         if let Some(port) = port {
@@ -346,21 +337,8 @@ async fn a_balancers_header_says_whose_a_connection_is_and_nobody_elses_does() {
 async fn garbage_on_any_port_takes_nothing_down() {
     use tokio::io::AsyncReadExt;
     let (replica, (_dir, store, _)) = (replica(), tls());
-    let names = [
-        "smtp",
-        "smtps",
-        "submission",
-        "imap",
-        "imaps",
-        "pop3",
-        "pop3s",
-        "lmtp",
-        "http",
-        "https",
-        "managesieve",
-    ];
     let mut open = Vec::new();
-    for name in names {
+    for name in SERVICES {
         open.push((name, free_port().await));
     }
     let services = start(&replica, Some(store), &open).await;

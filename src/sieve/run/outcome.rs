@@ -25,7 +25,7 @@ impl Outcome {
         });
         match kept {
             Some(known) => {
-                unite(known, flags);
+                known.join(&flags);
                 Ok(())
             }
             None => self.push(Action::Keep { flags }),
@@ -58,7 +58,7 @@ impl Outcome {
                 && *known == mailbox
             {
                 *creates |= create;
-                unite(known_flags, flags);
+                known_flags.join(&flags);
                 return Ok(());
             }
         }
@@ -135,15 +135,6 @@ impl Outcome {
         match self.actions.iter().any(|action| matches!(action, Action::Reject { .. })) {
             true => Err(Fault::new(format!("a mail that is rejected cannot be {done}"))),
             false => Ok(()),
-        }
-    }
-}
-
-fn unite(known: &mut NamedFlags, more: NamedFlags) {
-    known.system |= more.system;
-    for keyword in more.keywords {
-        if !known.keywords.iter().any(|known| known.eq_ignore_ascii_case(&keyword)) {
-            known.keywords.push(keyword);
         }
     }
 }

@@ -133,10 +133,7 @@ impl Outgoing {
                 recipients.push((address.clone(), params));
             }
         }
-        let sender = match &envelope.from {
-            ReversePath::Null => String::new(),
-            ReversePath::Address(address) => address.to_string(),
-        };
+        let sender = envelope.from.bare();
         (!recipients.is_empty()).then(|| Self { sender, params: envelope.params.clone(), recipients })
     }
 }
