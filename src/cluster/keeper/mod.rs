@@ -31,6 +31,8 @@ use crate::store::segments::Bodies;
 
 /// How often the slower duties look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long Raft's task may take to its end once it has failed.
+const RAFT_END_MAX: Duration = Duration::from_secs(2);
 /// A group of bodies is larger than a write of the log.
 const BODIES_HANG_FACTOR: u32 = 2;
 /// A learner this close to the end of the log becomes a voter.
@@ -41,6 +43,11 @@ pub async fn follow_raft(local: Arc<Local>) {
     local.until(|metrics| metrics.running_state.is_err()).await;
     let why = local.look(|metrics| metrics.running_state.as_ref().err().map(ToString::to_string));
     if !local.is_stopping() {
+        // Whoever hears first that Raft has ended waits for its task, and all others wait for him. Were he cut off, as calls
+        // are once this node stops, openraft would panic: so the end comes before the stop, and nothing cuts this off.
+        let raft = local.raft.clone();
+        let ended = tokio::spawn(async move { raft.shutdown().await });
+        let _ = tokio::time::timeout(RAFT_END_MAX, ended).await;
         local.fail(format!("replication has stopped: {}", why.unwrap_or_else(|| "its task ended".into())));
     }
 }

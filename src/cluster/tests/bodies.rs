@@ -259,7 +259,7 @@ async fn a_proposal_whose_answer_was_lost_is_applied_once_also_under_the_next_le
     let outcome = |answer: Bytes| answer.slice(8..);
     let first = outcome(a.handle().local.commit_for_peer(sent.clone()).await.unwrap());
     let again = outcome(a.handle().local.commit_for_peer(sent.clone()).await.unwrap());
-    a.handle().transfer(b.handle().node()).await.unwrap();
+    a.hand_over_to(b.handle().node()).await;
     let mut elsewhere = b.handle().local.commit_for_peer(sent.clone()).await;
     let until = Instant::now() + PATIENCE;
     while elsewhere.is_err() {

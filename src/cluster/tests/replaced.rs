@@ -17,7 +17,7 @@ async fn a_node_that_was_away_catches_up_from_one_that_it_has_never_heard_of() {
     let c = Node::joined("c", Role::Data, &a).await;
     let c_id = c.handle().node();
     a.until_in_sync(c_id).await;
-    a.handle().transfer(c_id).await.unwrap();
+    a.hand_over_to(c_id).await;
     c.handle().remove(a_id, false).await.unwrap();
     a.stop().await;
     c.add_domain("by-c.test").await;
@@ -41,7 +41,7 @@ async fn a_node_that_was_away_catches_up_from_one_that_it_has_never_heard_of() {
     let heard = Files::new(&b.config.dir).read_heard();
     assert!(heard.members.iter().any(|member| member.node == c_id), "a restart would not have to ask");
 
-    c.handle().transfer(b_id).await.unwrap();
+    c.hand_over_to(b_id).await;
     b.add_domain("by-b.test").await;
     c.until_domain("by-b.test").await;
 }

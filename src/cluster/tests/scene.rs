@@ -164,6 +164,15 @@ impl Node {
         futures_util::future::join_all(names.iter().map(|name| self.add_domain(name))).await;
     }
 
+    /// As an operator does, who tries again where the heir was too busy to answer.
+    pub async fn hand_over_to(&self, heir: NodeId) {
+        let until = Instant::now() + PATIENCE;
+        while let Err(refused) = self.handle().transfer(heir).await {
+            let silent = refused.to_string().contains("does not answer");
+            assert!(silent && Instant::now() < until, "{refused}");
+        }
+    }
+
     pub fn log_bytes(&self) -> u64 {
         self.handle().local.log.bytes_on_disk()
     }

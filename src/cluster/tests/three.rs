@@ -154,7 +154,7 @@ async fn a_stale_survivor_serves_no_write_until_the_witness_has_brought_it_up_to
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_is_handed_over_and_a_node_is_removed() {
     let [a, b, mut w] = pair_and_witness(Retention::default()).await;
-    a.handle().transfer(b.handle().node()).await.unwrap();
+    a.hand_over_to(b.handle().node()).await;
     assert!(b.leads());
     let refused = a.handle().transfer(w.handle().node()).await.unwrap_err().to_string();
     assert!(refused.contains("not a data node"), "{refused}");
@@ -190,7 +190,7 @@ async fn a_node_that_was_away_gives_no_id_of_a_node_that_came_and_went_meanwhile
     a.until("its log is purged", |metrics| metrics.purged.is_some_and(|purged| purged.index > 40)).await;
     b.start().await;
     b.until_domain("d59.test").await;
-    a.handle().transfer(b.handle().node()).await.unwrap();
+    a.hand_over_to(b.handle().node()).await;
     w.stop().await;
     b.handle().remove(NodeId(3), false).await.unwrap();
     let witness = Node::joined("w2", Role::Witness, &b).await;
