@@ -22,6 +22,7 @@ pub mod managesieve;
 pub mod nemesis;
 pub mod node;
 pub mod pop3;
+pub mod postfix;
 pub mod sink;
 pub mod smtp;
 pub mod steps;
