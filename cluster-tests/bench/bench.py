@@ -5,7 +5,7 @@ Every step runs on the peer, then on ours; the tables give medians and the ratio
 Server CPU is the servers' own processor time for one operation, over all their processes. The disk and the two cores
 are shared with the load generator and with strangers: read ratios, not rates.
 
---only takes names of groups (rates, checks, folder, large, idle, failover) or parts of names of steps, with commas between
+--only takes names of groups (rates, checks, folder, large, idle, outbound, failover) or parts of names of steps, with commas between
 them; what it finds is shown, and docs/benchmarks.md stays as it is.
 """
 import argparse
@@ -17,10 +17,11 @@ import big
 import checks
 import failover
 import idle
+import outbound
 import rates
 from servers import Peers, Pollux
 
-GROUPS = ("rates", "checks", "folder", "large", "idle", "failover")
+GROUPS = ("rates", "checks", "folder", "large", "idle", "outbound", "failover")
 
 
 class Choice:
@@ -72,6 +73,8 @@ def run(options, choice, ours, peers):
         text += [""] + big.large_table(servers, options.large, options.peer_large_max)
     if choice.group("idle"):
         text += [""] + idle.table(servers, options.idlers)
+    if choice.any_step("outbound", outbound.step_names()):
+        text += [""] + outbound.tables(ours, options.work, choice.step("outbound"), options.reps, options.scale, options.queued)
     if options.kills and choice.group("failover"):
         text += [""] + failover.table(ours, options.kills)
     return text
@@ -90,6 +93,7 @@ def arguments():
     parser.add_argument("--large", type=numbers, default=[100_000, 1_000_000], help="messages of the folders that are only opened")
     parser.add_argument("--peer-large-max", type=int, default=100_000, help="the peer is not given larger ones")
     parser.add_argument("--idlers", type=int, default=1000)
+    parser.add_argument("--queued", type=int, default=100_000, help="mails that wait for a dead host")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--out", help="docs/benchmarks.md, unless --only is given")
     return parser.parse_args()
