@@ -13,6 +13,7 @@
 //! | [`session`] | clients: one driver feeding pure machines: SMTP, LMTP, IMAP, POP3 |
 //! | [`delivery`] | mail to other servers: due mail, routing, the SMTP client, notices |
 //! | [`policy`] | verdicts: gather asks, judge is pure; mail-auth ends here |
+//! | [`firewall`] | who may connect where, kept in this box's nftables |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`maillog`] | what became of each mail on this node, for operators |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
@@ -30,6 +31,7 @@ pub mod cluster;
 pub mod config;
 pub mod delivery;
 pub mod dns;
+pub mod firewall;
 pub mod mail;
 pub mod maillog;
 pub mod node;

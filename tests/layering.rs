@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["node"],
     &["admin", "session", "delivery"],
-    &["policy"],
+    &["policy", "firewall"],
     &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],
@@ -37,6 +37,7 @@ const PRIVILEGES: &[(&str, &str, &str)] = &[
     ("SystemTime::now", "clock", "clock::Clock::now"),
     ("Utc::now", "clock", "clock::Clock::now"),
     ("rand::", "clock", "clock::Clock::fill"),
+    ("Command::new(\"nft\")", "firewall", "firewall::Firewall"),
 ];
 
 struct Source {

@@ -1,11 +1,12 @@
 //! A pair and a witness, founded with the product's own commands.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use tempfile::TempDir;
 
 use crate::lab::Lab;
-use crate::node::{Node, PORT_OFFSET, Role, pollux, succeeded};
+use crate::node::{Node, PORT_OFFSET, Role};
 use crate::wait::eventually;
 
 pub const DOMAIN: &str = "example.test";
@@ -65,8 +66,7 @@ impl Cluster {
     fn found(&mut self, prepare: &impl Fn(&Node)) {
         let node = &mut self.nodes[0];
         let arguments = ["init", "--domain", DOMAIN, "--hostname", "node1.example.test"];
-        let output = pollux(&with_place(&arguments, node), None, None);
-        succeeded(&arguments, &output);
+        node.must_inside(&with_place(&arguments, node));
         prepare(node);
         node.start();
         eventually("the first node leads", || node.status()?.get("leader")?.as_u64());
@@ -87,8 +87,7 @@ impl Cluster {
         let token = token.lines().map(str::trim).rfind(|line| !line.is_empty()).expect("a token is printed");
         let node = &mut self.nodes[at];
         let arguments = ["join", "--token", token];
-        let output = pollux(&with_place(&arguments, node), None, None);
-        succeeded(&arguments, &output);
+        node.must_inside(&with_place(&arguments, node));
         prepare(node);
         node.start();
     }
@@ -103,6 +102,11 @@ impl Cluster {
         let up = |node: &serde_json::Value| node["state"].as_str().is_some_and(|state| state != "down");
         let Some(nodes) = status["nodes"].as_array() else { return false };
         status["protection"] == "protected" && nodes.len() == self.nodes.len() && nodes.iter().all(up)
+    }
+
+    /// The nodes' folders lie there.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// The status from whichever node answers first.

@@ -101,7 +101,7 @@ impl Lab {
     }
 }
 
-fn run(program: &str, arguments: &[&str], input: Option<&str>) {
+pub(crate) fn run(program: &str, arguments: &[&str], input: Option<&str>) {
     use std::io::Write;
     let mut child = Command::new(program)
         .args(arguments)

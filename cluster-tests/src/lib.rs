@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod managesieve;
 pub mod nemesis;
 pub mod node;
+pub mod office;
 pub mod pop3;
 pub mod postfix;
 pub mod sink;

@@ -27,6 +27,8 @@ pub struct Node {
     process: Option<Child>,
     /// Variables for the process (a shim's, a preset's).
     pub environment: Vec<(String, String)>,
+    /// What the process is started by: a program and its arguments, which becomes the process given behind them.
+    pub inside: Vec<String>,
     disk: Option<Disk>,
 }
 
@@ -40,6 +42,7 @@ impl Node {
             dir,
             process: None,
             environment: Vec::new(),
+            inside: Vec::new(),
             disk: None,
         }
     }
@@ -98,7 +101,8 @@ impl Node {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log opens");
-        let child = Command::new(binary())
+        let child = self
+            .program(&binary())
             .arg("serve")
             .arg("--config")
             .arg(self.dir.join("pollux.toml"))
@@ -109,6 +113,14 @@ impl Node {
             .spawn()
             .expect("pollux starts");
         self.process = Some(child);
+    }
+
+    /// Where the node lives.
+    pub fn program(&self, program: &Path) -> Command {
+        let Some((first, others)) = self.inside.split_first() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(others).arg(program);
+        command
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -179,6 +191,11 @@ impl Node {
         pollux(arguments, Some(&self.dir.join("pollux.toml")), None)
     }
 
+    /// Runs a command that asks other nodes, where this one lives; panics unless it exits 0. Returns what it printed.
+    pub fn must_inside(&self, arguments: &[&str]) -> String {
+        succeeded(arguments, &run(self.program(&binary()), arguments, (None, None)))
+    }
+
     /// The same, with `input` on standard input; panics unless it exits 0. Returns what it printed.
     pub fn must(&self, arguments: &[&str], input: Option<&str>) -> String {
         let output = pollux(arguments, Some(&self.dir.join("pollux.toml")), input);
@@ -214,8 +231,11 @@ pub fn binary() -> PathBuf {
 
 /// Runs one command of the product.
 pub fn pollux(arguments: &[&str], config: Option<&Path>, input: Option<&str>) -> Output {
+    run(Command::new(binary()), arguments, (config, input))
+}
+
+fn run(mut command: Command, arguments: &[&str], (config, input): (Option<&Path>, Option<&str>)) -> Output {
     use std::io::Write;
-    let mut command = Command::new(binary());
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env_remove("POLLUX_CONFIG");
     if let Some(config) = config {

@@ -1,6 +1,7 @@
 //! The cluster, as the rooms above use it on this node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
@@ -65,9 +66,9 @@ impl ClusterHandle {
         let _ = self.local.answerer.set(answerer);
     }
 
-    /// Asks all other data nodes at once.
-    pub async fn inquire(&self, question: Bytes) -> Vec<Told> {
-        self.local.inquire(question).await
+    /// Asks all other data nodes at once; each may take so long.
+    pub async fn inquire(&self, question: Bytes, within: Duration) -> Vec<Told> {
+        self.local.inquire(question, within).await
     }
 
     /// Hands leadership to a data node that has the whole log; resolves once it leads.

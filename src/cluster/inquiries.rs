@@ -14,9 +14,6 @@ use crate::mail::ids::NodeId;
 /// How this node answers.
 pub type Answerer = Box<dyn Fn(Bytes) -> BoxFuture<'static, Bytes> + Send + Sync>;
 
-/// How long one node may take.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-
 /// What one of the other data nodes says; `None`: it did not answer, or is too old to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
@@ -25,18 +22,14 @@ pub struct Told {
 }
 
 impl Local {
-    pub async fn inquire(&self, question: Bytes) -> Vec<Told> {
+    /// Each node may take so long.
+    pub async fn inquire(&self, question: Bytes, within: Duration) -> Vec<Told> {
         let roster = self.roster.load_full();
         let others =
             roster.iter().filter(|entry| entry.member.role == Role::Data && NodeId(entry.id) != self.id);
         let asked = others.map(|entry| async {
-            let call = self.transport.call(
-                NodeId(entry.id),
-                Lane::Bulk,
-                kinds::INQUIRY,
-                question.clone(),
-                ANSWER_MAX,
-            );
+            let call =
+                self.transport.call(NodeId(entry.id), Lane::Bulk, kinds::INQUIRY, question.clone(), within);
             let answer = call.await.inspect_err(|error| tracing::info!("an inquiry: {error}")).ok();
             Told { node: entry.member.name.clone(), answer }
         });

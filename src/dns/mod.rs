@@ -12,4 +12,4 @@ mod servers;
 mod tests;
 
 pub use error::DnsError;
-pub use resolver::{Bounds, CACHED_ANSWERS_MAX, Client, Mx, Resolver};
+pub use resolver::{Bounds, CACHED_ANSWERS_MAX, Client, Mx, Resolver, Srv};

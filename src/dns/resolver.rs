@@ -73,6 +73,14 @@ pub struct Mx {
     pub host: String,
 }
 
+/// RFC 2782, without what one server of a service needs not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srv {
+    pub port: u16,
+    /// As of [`Mx`]; empty where the service is not offered.
+    pub host: String,
+}
+
 impl Mx {
     /// RFC 7505: the domain takes no mail.
     pub fn is_null(&self) -> bool {
@@ -140,6 +148,14 @@ impl Resolver {
             _ => None,
         };
         self.lookup(name, RecordType::TXT, of).await
+    }
+
+    pub async fn srv(&self, name: &str) -> Result<Vec<Srv>, DnsError> {
+        let of = |data: &RData| match data {
+            RData::SRV(srv) => Some(Srv { port: srv.port, host: text_of(&srv.target) }),
+            _ => None,
+        };
+        self.lookup(name, RecordType::SRV, of).await
     }
 
     /// The names of an address, as whoever holds the address says.

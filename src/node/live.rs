@@ -25,7 +25,7 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
         let (dir, replica) = (config.dir.clone(), handle.clone());
         tokio::spawn(async move { first::apply(&dir, &replica).await });
     }
-    let operator = |services, log| Bound::new(handle.clone(), (services, log), Arc::clone(&stop));
+    let operator = |rooms| Bound::new(handle.clone(), rooms, Arc::clone(&stop));
     let outcome = tokio::select! {
         outcome = run_rooms(config, handle.clone(), operator, (&stop, tls)) => outcome,
         // What hung may keep the rest from ending well: no farewell, no hand-over.

@@ -2,7 +2,9 @@
 
 mod arenas;
 mod descriptors;
+mod firewall;
 mod first;
+mod inquiry;
 mod live;
 mod logging;
 mod naming;
@@ -24,11 +26,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::firewall::SharedFirewall;
 use crate::admin::control::server::{ControlSocket, Operator};
 use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
 use crate::delivery::Delivery;
 use crate::dns::{self, Resolver};
+use crate::firewall::Place;
 use crate::maillog::{self, MailLog};
 use crate::session::driver::Bounds;
 use crate::session::listener::ServiceState;
@@ -110,7 +114,7 @@ pub(crate) type Stop = Arc<watch::Sender<bool>>;
 pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     config: &Config,
     replica: R,
-    operator: impl FnOnce(SharedServices, MailLog) -> O,
+    operator: impl FnOnce(Rooms) -> O,
     (stop, tls): (&Stop, Option<Arc<TlsStore>>),
 ) -> Result<(), String> {
     let services = SharedServices::default();
@@ -120,13 +124,21 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     let control = bind_control(&config.control_socket)?;
     let log = mail_log(config, &replica);
     let mut stopping = stop.subscribe();
-    let operator = operator(services.clone(), log.clone());
+    let rooms = Rooms {
+        services: services.clone(),
+        log: log.clone(),
+        firewall: SharedFirewall::default(),
+        place: firewall::place(config),
+    };
+    let (firewall, place) = (rooms.firewall.clone(), rooms.place.clone());
+    let operator = operator(rooms);
     let control = tokio::spawn(control.serve(replica.clone(), operator, stopping.clone()));
     info!("{} is up", config.name);
     let delivery = RefCell::new(None);
     let serve = async {
         if config.role == Role::Data {
             replica.belongs().await;
+            firewall.start(replica.clone(), place).await;
             let dns = Resolver::new(replica.watch_directory(), dns::Bounds::default());
             let services_config = services_config(config, tls, (dns.clone(), log.clone()));
             *services.lock() = Some(Services::start(replica.clone(), services_config));
@@ -170,6 +182,16 @@ fn mail_log<R: Replica>(config: &Config, replica: &R) -> MailLog {
         Role::Data => MailLog::open(config.dir.join("maillog"), bounds),
         Role::Witness => MailLog::default(),
     }
+}
+
+/// What operators see of this node.
+#[derive(Clone)]
+pub(crate) struct Rooms {
+    pub services: SharedServices,
+    pub log: MailLog,
+    pub firewall: SharedFirewall,
+    /// What the firewall is made with.
+    pub place: Place,
 }
 
 /// The mail services while they run; the status shows them.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::admin::check::{Finding, Level};
 use crate::dns::{DnsError, Resolver};
+use crate::policy::publish::{self, Compared, Purpose, Verdict};
+use crate::state::directory::Directory;
 
 /// Addresses of the name that are looked up backwards.
 const ADDRESSES_MAX: usize = 8;
@@ -32,6 +34,34 @@ pub async fn look_up(dns: &Resolver, hostname: &str) -> Finding {
     let late =
         |_| Finding::new(Level::Warn, TOPIC, format!("{hostname}: the DNS does not answer; see dns.servers"));
     tokio::time::timeout(ANSWER_MAX, asking).await.unwrap_or_else(late)
+}
+
+/// The hostname, and each record that the domain should have.
+pub async fn of_domain(dns: &Resolver, directory: &Directory, domain: &str) -> Vec<Finding> {
+    let hostname = directory.settings().hostname();
+    let wanted = publish::records(directory, domain);
+    let (own, compared) = tokio::join!(look_up(dns, hostname), publish::compare(dns, wanted, hostname));
+    std::iter::once(own).chain(compared.into_iter().map(found)).collect()
+}
+
+fn found(Compared { record, verdict }: Compared) -> Finding {
+    let name = &record.name;
+    let wanted = || format!("{name}. {}", record.data.words());
+    let (level, text) = match (verdict, record.purpose) {
+        (Verdict::Right, _) => (Level::Ok, format!("{name} is right")),
+        (Verdict::Remark(what), _) => (Level::Warn, format!("{name}: {what}")),
+        (Verdict::Unknown(why), _) => (Level::Warn, format!("{name} is not known at the moment: {why}")),
+        (Verdict::Missing, Purpose::Mx) => (Level::Fail, format!("no mail comes: publish {}", wanted())),
+        (Verdict::Missing, Purpose::Service | Purpose::Autoconfig) => {
+            (Level::Ok, format!("{name} is not there; mail programs would use {}", wanted()))
+        }
+        (Verdict::Missing, _) => (Level::Warn, format!("missing: publish {}", wanted())),
+        (Verdict::Wrong(what), Purpose::Mx) => {
+            (Level::Fail, format!("{what}; for it to come here publish {}", wanted()))
+        }
+        (Verdict::Wrong(what), _) => (Level::Warn, format!("{name}: {what}; publish {}", wanted())),
+    };
+    Finding::new(level, record.purpose.word(), text)
 }
 
 const TOPIC: &str = "hostname";
@@ -75,7 +105,6 @@ mod tests {
 
     use super::*;
     use crate::dns::Bounds;
-    use crate::state::directory::Directory;
 
     const ZONES: &str = "
         mx.good.test              A     192.0.2.1

@@ -1,7 +1,8 @@
 //! What the control socket asks of the cluster, bound to this node.
 
-use super::{SharedServices, Stop, naming, trace};
+use super::{Rooms, SharedServices, Stop, firewall, inquiry, naming, trace};
 use crate::admin::check::{Finding, Level};
+use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::trace::Traced;
@@ -12,8 +13,9 @@ use crate::cluster::replica::Replica;
 use crate::cluster::status::{ClusterStatus, NodeState, NodeStatus, Protection as ClusterProtection};
 use crate::cluster::types::Role as ClusterRole;
 use crate::config::Role;
+use crate::firewall::Place;
 use crate::mail::ids::NodeId;
-use crate::maillog::{MailLog, Query};
+use crate::maillog::Query;
 use crate::policy::rehearsal::{Rehearsal, Told};
 use crate::session::smtp::checked::Checks;
 use crate::session::smtp::rehearsal;
@@ -24,17 +26,27 @@ use crate::state::lists::Rule;
 #[derive(Clone)]
 pub struct Bound {
     cluster: ClusterHandle,
-    services: SharedServices,
-    log: MailLog,
+    rooms: Rooms,
     stop: Stop,
 }
 
 impl Bound {
-    pub fn new(cluster: ClusterHandle, (services, log): (SharedServices, MailLog), stop: Stop) -> Self {
-        let (told, asked) = (services.clone(), log.clone());
+    pub fn new(cluster: ClusterHandle, rooms: Rooms, stop: Stop) -> Self {
+        let (told, asked) = (rooms.services.clone(), (rooms.log.clone(), rooms.firewall.clone()));
         cluster.tell_offers(Box::new(move || told.listening()));
-        cluster.answer_inquiries(Box::new(move |question| trace::answer(&asked, &question)));
-        Self { cluster, services, log, stop }
+        let answer = move |question| inquiry::answer((&asked.0, &asked.1), &question);
+        cluster.answer_inquiries(Box::new(answer));
+        Self { cluster, rooms, stop }
+    }
+
+    /// Of a witness, which knows no rules, nothing; so of a cluster that has none.
+    async fn firewalls_with_rules(&self) -> Vec<NodeFirewall> {
+        let directory = self.cluster.directory();
+        let wanted = !directory.firewall.is_empty() && directory.settings().firewall_apply();
+        match wanted && self.role() == Role::Data {
+            true => self.firewalls().await,
+            false => Vec::new(),
+        }
     }
 }
 
@@ -44,7 +56,13 @@ impl Operator for Bound {
     }
 
     async fn status(&self) -> Report {
-        report(self.cluster.status().await)
+        let (status, firewalls) = tokio::join!(self.cluster.status(), self.firewalls_with_rules());
+        let mut report = report(status);
+        for firewall in firewalls {
+            let node = report.nodes.iter_mut().find(|node| node.name == firewall.node);
+            node.into_iter().for_each(|node| node.firewall_in_sync = firewall.state.in_sync());
+        }
+        report
     }
 
     async fn findings(&self) -> Vec<Finding> {
@@ -52,8 +70,8 @@ impl Operator for Bound {
             Role::Data => Some(self.cluster.directory()),
             Role::Witness => None,
         };
-        let mut findings = findings(&self.status().await, directory.as_deref(), &self.services);
-        if let (Some(directory), Some(checks)) = (directory, self.services.checks()) {
+        let mut findings = findings(&self.status().await, directory.as_deref(), &self.rooms.services);
+        if let (Some(directory), Some(checks)) = (directory, self.rooms.services.checks()) {
             findings.push(naming::look_up(&checks.dns, directory.settings().hostname()).await);
         }
         findings
@@ -72,15 +90,29 @@ impl Operator for Bound {
     }
 
     async fn trace(&self, query: Query) -> Traced {
-        trace::trace(&self.cluster, &self.log, query).await
+        trace::trace(&self.cluster, &self.rooms.log, query).await
     }
 
     async fn rehearse(&self, asked: Rehearsal) -> Result<Told, Failure> {
-        rehearse(self.cluster.clone(), self.services.checks(), asked).await
+        rehearse(self.cluster.clone(), self.rooms.services.checks(), asked).await
+    }
+
+    async fn dns_check(&self, domain: String) -> Result<Vec<Finding>, Failure> {
+        let down = || Failure::unavailable("the mail services are not up; try again");
+        let checks = self.rooms.services.checks().ok_or_else(down)?;
+        Ok(naming::of_domain(&checks.dns, &self.cluster.directory(), &domain).await)
+    }
+
+    async fn firewalls(&self) -> Vec<NodeFirewall> {
+        firewall::of_all(&self.cluster, &self.rooms.firewall).await
+    }
+
+    fn firewall_place(&self) -> Place {
+        self.rooms.place.clone()
     }
 
     fn hits(&self, rule: &Rule) -> u64 {
-        self.services.hits(rule)
+        self.rooms.services.hits(rule)
     }
 
     fn shutdown(&self) {
@@ -177,12 +209,27 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     if let Some(directory) = directory {
         findings.extend(of_directory(directory));
     }
+    findings.extend(of_firewalls(report));
     let failing = services.failing();
     if failing.is_empty() && directory.is_some() {
         findings.push(Finding::new(Level::Ok, "ports", services.listening().join(", ")));
     }
     findings.extend(failing.into_iter().map(|text| Finding::new(Level::Fail, "ports", text)));
     findings
+}
+
+/// Nothing where there are no rules.
+fn of_firewalls(report: &Report) -> Vec<Finding> {
+    let with_rules: Vec<_> = report.nodes.iter().filter(|node| node.firewall_in_sync.is_some()).collect();
+    let apart: Vec<_> = with_rules.iter().filter(|node| node.firewall_in_sync == Some(false)).collect();
+    if !with_rules.is_empty() && apart.is_empty() {
+        return vec![Finding::new(Level::Ok, "firewall", "the rules are in force on every node")];
+    }
+    let found = apart.iter().map(|node| {
+        let text = format!("the rules are not in force on {}; see 'pollux firewall status'", node.name);
+        Finding::new(Level::Fail, "firewall", text)
+    });
+    found.collect()
 }
 
 fn of_cluster(report: &Report) -> Finding {

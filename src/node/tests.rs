@@ -7,13 +7,14 @@ use std::path::Path;
 use super::*;
 use crate::admin::check::Finding;
 use crate::admin::control::client;
+use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Protection, Report};
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::mail::ids::NodeId;
-use crate::maillog::{MailLog, Query};
+use crate::maillog::Query;
 use crate::policy::rehearsal::{Rehearsal, Told};
 use crate::state::lists::Rule;
 
@@ -21,8 +22,7 @@ use crate::state::lists::Rule;
 #[derive(Clone)]
 struct Alone {
     stop: Stop,
-    services: SharedServices,
-    log: MailLog,
+    rooms: Rooms,
 }
 
 impl Operator for Alone {
@@ -45,7 +45,7 @@ impl Operator for Alone {
     }
 
     async fn findings(&self) -> Vec<Finding> {
-        operator::findings(&self.status().await, None, &self.services)
+        operator::findings(&self.status().await, None, &self.rooms.services)
     }
 
     async fn join_token(&self, _role: Role, _ttl_ms: u64) -> Result<String, Failure> {
@@ -61,7 +61,7 @@ impl Operator for Alone {
     }
 
     async fn trace(&self, query: Query) -> Traced {
-        let found = self.log.find(query).await.unwrap();
+        let found = self.rooms.log.find(query).await.unwrap();
         let events = found.events.into_iter().map(|event| ("node1".to_owned(), event)).collect();
         Traced { events, silent: Vec::new(), more: found.more }
     }
@@ -71,7 +71,19 @@ impl Operator for Alone {
     }
 
     fn hits(&self, rule: &Rule) -> u64 {
-        self.services.hits(rule)
+        self.rooms.services.hits(rule)
+    }
+
+    async fn dns_check(&self, _domain: String) -> Result<Vec<Finding>, Failure> {
+        Err(Failure::refused("nobody is asked here"))
+    }
+
+    async fn firewalls(&self) -> Vec<NodeFirewall> {
+        self.rooms.firewall.told().into_iter().collect()
+    }
+
+    fn firewall_place(&self) -> Place {
+        self.rooms.place.clone()
     }
 
     fn shutdown(&self) {
@@ -93,7 +105,7 @@ fn start(config: &Config) -> std::thread::JoinHandle<Result<(), String>> {
         runtime.block_on(async {
             let stop: Stop = Arc::new(watch::Sender::new(false));
             let replica = MemoryReplica::new(Clock::system());
-            let operator = |services, log| Alone { stop: Arc::clone(&stop), services, log };
+            let operator = |rooms| Alone { stop: Arc::clone(&stop), rooms };
             run_rooms(&config, replica, operator, (&stop, None)).await
         })
     })

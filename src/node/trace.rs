@@ -1,36 +1,15 @@
 //! Asks the logs of mails of all data nodes, this one's among them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
-
+use super::inquiry::Inquiry;
 use crate::admin::control::trace::Traced;
 use crate::cluster::handle::ClusterHandle;
 use crate::maillog::{Event, Found, MailLog, Query};
 
-/// What nodes ask each other. JSON: one that is older answers nothing to what it does not know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Inquiry {
-    Trace(Query),
-}
-
-/// How this node answers the others. Nothing: it does not understand, or cannot read its log.
-pub fn answer(log: &MailLog, question: &Bytes) -> BoxFuture<'static, Bytes> {
-    let (log, asked) = (log.clone(), serde_json::from_slice(question));
-    Box::pin(async move {
-        let Ok(Inquiry::Trace(query)) = asked else { return Bytes::new() };
-        match log.find(query).await {
-            Ok(found) => serde_json::to_vec(&found).unwrap_or_default().into(),
-            Err(error) => {
-                tracing::warn!("the log of mails cannot be read: {error}");
-                Bytes::new()
-            }
-        }
-    })
-}
+/// How long another node may look through its log.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Events are found by what they name; then those of the same mails in the queue, which name other things.
 pub async fn trace(cluster: &ClusterHandle, log: &MailLog, query: Query) -> Traced {
@@ -60,8 +39,8 @@ fn add(traced: &mut Traced, more: Traced) {
 }
 
 async fn ask_all(cluster: &ClusterHandle, log: &MailLog, query: Query) -> Traced {
-    let question = serde_json::to_vec(&Inquiry::Trace(query.clone())).unwrap_or_default();
-    let (own, others) = tokio::join!(log.find(query), cluster.inquire(question.into()));
+    let question = Inquiry::Trace(query.clone()).bytes();
+    let (own, others) = tokio::join!(log.find(query), cluster.inquire(question, ANSWER_MAX));
     let mut traced = Traced::default();
     let own = own.inspect_err(|error| tracing::warn!("the log of mails cannot be read: {error}")).ok();
     let others = others.into_iter().map(|told| {

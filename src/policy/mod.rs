@@ -9,6 +9,7 @@ pub mod gather;
 pub mod hits;
 pub mod judge;
 pub mod lists;
+pub mod publish;
 pub mod rehearsal;
 pub mod results;
 pub mod signing;

@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 use super::acl::RightsChange;
 use super::blocks::{Host, NewBlock, NoteOffense};
 use super::dkim::NewDkimKey;
+use super::firewall::NewFirewallRule;
 use super::greylist::GreyTry;
 use super::limits::TakeTokens;
 use super::lists::NewRule;
@@ -269,6 +270,11 @@ pub enum Command {
     },
     /// Submits a reply unless it is remembered ([`Outcome::AlreadyAnswered`](super::outcome::Outcome::AlreadyAnswered)).
     Vacation(Box<VacationReply>),
+    // Who may connect where (row 72).
+    AddFirewallRule(Box<NewFirewallRule>),
+    RemoveFirewallRule {
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

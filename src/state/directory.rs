@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::dkim::DkimKeys;
+use super::firewall::FirewallRules;
 use super::lists::Lists;
 use super::relays::Relays;
 use super::scram_keys::{KEY_BYTES, ScramKeys};
@@ -23,6 +24,8 @@ pub struct Directory {
     pub dkim: Arc<DkimKeys>,
     /// Which servers it goes through.
     pub relays: Arc<Relays>,
+    /// Who may connect where.
+    pub firewall: Arc<FirewallRules>,
     /// Whom to refuse, to trust, to let send on.
     pub lists: Arc<Lists>,
     /// What the SCRAM keys of those who have none are derived from; there is one once anybody has keys.

@@ -29,6 +29,7 @@ pub const RULE: u8 = 0x16;
 pub const RULES: u8 = 0x17;
 pub const DKIM_KEY: u8 = 0x18;
 pub const RELAY: u8 = 0x19;
+pub const FIREWALL: u8 = 0x1a;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -160,6 +161,10 @@ pub fn rules() -> Vec<u8> {
 
 pub fn relay(name: &str) -> Vec<u8> {
     key(RELAY, &[name.as_bytes()])
+}
+
+pub fn firewall(name: &str) -> Vec<u8> {
+    key(FIREWALL, &[name.as_bytes()])
 }
 
 /// A domain has no NUL.

@@ -12,6 +12,7 @@ pub mod codec;
 pub mod command;
 pub mod directory;
 pub mod dkim;
+pub mod firewall;
 pub mod greylist;
 pub mod keys;
 pub mod limits;

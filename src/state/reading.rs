@@ -8,6 +8,7 @@ use super::acl::{ANYONE, Acl, Grantee};
 use super::codec::{self, Record};
 use super::directory::{Directory, User};
 use super::dkim::{DkimKey, DkimKeys};
+use super::firewall::FirewallRule;
 use super::keys::{self, Span};
 use super::lists::{Lists, Rule};
 use super::namespace::{self, Place};
@@ -16,8 +17,9 @@ use super::relays::{Relay, Relays};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::stored::{
-    AccountRow, AliasPartRow, BodyRow, DkimKeyRow, GrantRow, KeywordsPartRow, MailboxRow, MetaRow, NameRow,
-    RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow, UserRow,
+    AccountRow, AliasPartRow, BodyRow, DkimKeyRow, FirewallRow, GrantRow, KeywordsPartRow, MailboxRow,
+    MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow,
+    UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -239,6 +241,14 @@ impl Directory {
             relays.push(Relay { name: text(key), applies, host, port, tls, login, created });
         })?;
         directory.relays = Arc::new(Relays::new(relays));
+        let mut firewall = Vec::new();
+        visit::<FirewallRow>(rows, &keys::table(keys::FIREWALL), |key, row| {
+            let FirewallRow { place, ports, action, sources, interface, created } = row;
+            firewall
+                .push((place, FirewallRule { name: text(key), ports, action, sources, interface, created }));
+        })?;
+        firewall.sort_by_key(|(place, _)| *place);
+        directory.firewall = Arc::new(firewall.into_iter().map(|(_, rule)| rule).collect());
         Ok(directory)
     }
 }

@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::blocks::Reason;
 use super::command::{SpecialUse, UidSet};
 use super::dkim::DkimAlgorithm;
+use super::firewall::{FirewallAction, FirewallPort, Source};
 use super::lists::{RuleAction, RuleKind};
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use super::relays::{RelayFor, RelayLogin, RelayTls};
@@ -120,6 +121,18 @@ pub struct RuleRow {
     pub kind: RuleKind,
     pub pattern: String,
     pub action: RuleAction,
+    pub created: Timestamp,
+}
+
+/// A firewall rule, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FirewallRow {
+    /// From 1 on, without gaps.
+    pub place: u32,
+    pub ports: Vec<FirewallPort>,
+    pub action: FirewallAction,
+    pub sources: Vec<Source>,
+    pub interface: Option<String>,
     pub created: Timestamp,
 }
 

@@ -100,6 +100,7 @@ impl Zones {
             "TXT" => Data::Txt(values.iter().map(|value| value.clone().into_bytes()).collect()),
             "PTR" => Data::Ptr(one()?.clone()),
             "CNAME" => Data::Cname(one()?.clone()),
+            "SRV" => Data::Other(33, srv(values)?),
             "TLSA" => Data::Other(52, tlsa(values)?),
             behaviour => {
                 let of = values.first().map(|kind| kind_of(kind));
@@ -175,6 +176,17 @@ impl Zones {
         };
         self.records.keys().any(below) || self.behaviours.iter().any(|(owner, ..)| below(owner))
     }
+}
+
+/// RFC 2782: priority, weight, port, target.
+fn srv(values: &[String]) -> Option<Vec<u8>> {
+    let [priority, weight, port, target] = values else { return None };
+    let mut data = Vec::new();
+    for number in [priority, weight, port] {
+        data.extend(number.parse::<u16>().ok()?.to_be_bytes());
+    }
+    data.extend(message::name(target));
+    Some(data)
 }
 
 fn canonical(name: &str) -> String {

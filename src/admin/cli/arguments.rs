@@ -73,6 +73,12 @@ pub enum Command {
     /// Servers that mail goes through, all of it or some
     #[command(subcommand)]
     Relay(RelayCommand),
+    /// What the zones of our domains should say, and what they say
+    #[command(subcommand)]
+    Dns(DnsCommand),
+    /// Who may connect to which port, on every node
+    #[command(subcommand)]
+    Firewall(FirewallCommand),
     /// Keys that mail to other servers is signed with
     #[command(subcommand)]
     Dkim(DkimCommand),
@@ -292,6 +298,73 @@ pub enum RelayCommand {
     Remove {
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DnsCommand {
+    /// Print the records to publish for a domain of ours, as for a zone file
+    Records {
+        domain: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold them against what the DNS says; exits 1 where mail would not come
+    Check {
+        domain: String,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FirewallCommand {
+    /// Add one; the first rule that fits a connection decides, and where one lets somebody in, nobody else may
+    Add {
+        /// A name of your choice
+        name: String,
+        /// Services by name (imap, smtp, ...), whose ports it follows; tcp/PORT, udp/FIRST-LAST
+        #[arg(required = true)]
+        ports: Vec<String>,
+        #[arg(long, value_parser = ["allow", "drop", "reject"])]
+        action: String,
+        /// Addresses and networks, with commas between; anybody otherwise
+        #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+        from: Vec<String>,
+        /// Only what comes in there; with * at its end all that begin so
+        #[arg(long)]
+        interface: Option<String>,
+        /// The rule that it is to stand before; behind all otherwise
+        #[arg(long, value_name = "RULE")]
+        before: Option<String>,
+        #[command(flatten)]
+        change: FirewallChange,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Remove {
+        name: String,
+        #[command(flatten)]
+        change: FirewallChange,
+    },
+    /// The node's table as nftables reads it
+    Render,
+    /// Whether each node's table is as the rules say
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct FirewallChange {
+    /// Show the table that would be, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Even if you could not log in to the box again
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Subcommand)]

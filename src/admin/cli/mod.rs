@@ -4,6 +4,8 @@ pub mod arguments;
 mod ask;
 mod blocks;
 mod dkim;
+mod dns;
+mod firewall;
 pub mod found;
 pub mod identity;
 mod queue;
@@ -61,6 +63,8 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Block(wanted) => blocks::run(&socket(&place)?, wanted)?,
         Command::Dkim(wanted) => dkim::run(&socket(&place)?, wanted)?,
         Command::Relay(wanted) => relays::run(&socket(&place)?, wanted)?,
+        Command::Dns(wanted) => return dns::run(&socket(&place)?, wanted),
+        Command::Firewall(wanted) => firewall::run(&socket(&place)?, wanted)?,
         Command::Sieve(wanted) => sieve::run(&place, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
@@ -213,6 +217,14 @@ mod tests {
             "pollux relay add boss --host smtp.example.org --for-sender boss@example.com",
             "pollux relay list --json",
             "pollux relay remove branch",
+            "pollux firewall add office imap imaps --action allow --from 192.168.1.0/24,fd00::/8 --interface eth0",
+            "pollux firewall add web tcp/8080 udp/5000-5010 --action drop --before office --dry-run",
+            "pollux firewall list --json",
+            "pollux firewall render",
+            "pollux dns records example.com --json",
+            "pollux dns check example.com",
+            "pollux firewall status --json",
+            "pollux firewall remove office --force",
             "pollux sieve list bob --json",
             "pollux sieve show bob",
             "pollux sieve show bob main",

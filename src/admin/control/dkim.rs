@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::plan::Plan;
 use super::request::Failure;
 use crate::admin::status::rfc3339;
+use crate::policy::publish::strings;
 use crate::policy::signing;
 use crate::state::command::Command;
 use crate::state::directory::Directory;
@@ -90,23 +91,9 @@ fn shown(key: &DkimKey, record: &str) -> Value {
     })
 }
 
-/// As it stands in a zone file: a string has at most 255 octets (RFC 1035 3.3).
-fn strings(record: &str) -> String {
-    let parts = record.as_bytes().chunks(255).map(|part| format!("\"{}\"", String::from_utf8_lossy(part)));
-    parts.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_is_cut_into_strings_at_their_bound() {
-        for (octets, parts) in [(255, 1), (256, 2), (510, 2), (511, 3)] {
-            let text = strings(&"x".repeat(octets));
-            assert_eq!((text.split(' ').count(), text.matches('x').count()), (parts, octets));
-        }
-    }
 
     #[test]
     fn bad_pem_is_refused_and_a_key_is_not_shown_by_accident() {

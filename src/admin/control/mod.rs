@@ -7,6 +7,8 @@
 pub mod blocks;
 pub mod client;
 pub mod dkim;
+pub mod dns;
+pub mod firewall;
 pub mod plan;
 pub mod policy;
 pub mod queue;

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::blocks;
 use super::dkim;
+use super::dns;
+use super::firewall;
 use super::policy;
 use super::queue::Wish;
 use super::rehearsal;
@@ -45,6 +47,7 @@ pub enum Plan {
     Queue(Wish),
     Blocks(blocks::Wish),
     Scripts(sieve::Wish),
+    Firewall(firewall::Wish),
     /// Rules, and how often each was met here.
     Rules {
         after: Option<u64>,
@@ -61,6 +64,7 @@ pub enum Operation {
     Transfer { node: String },
     Remove { node: String, lost: bool },
     Trace(Query),
+    DnsCheck { domain: String },
     Rehearse(Rehearsal),
     Shutdown,
 }
@@ -107,6 +111,15 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::RelayAdd { relay } => relays::add(relay),
         Request::RelayRemove { name } => Ok(relays::remove(name)),
         Request::RelayList => Ok(relays::list(directory)),
+        Request::FirewallAdd { rule, wished } => firewall::add(rule, wished),
+        Request::FirewallRemove { name, wished } => {
+            Ok(Plan::Firewall(firewall::Wish::Remove(name.to_ascii_lowercase(), wished)))
+        }
+        Request::FirewallList => Ok(firewall::list(directory)),
+        Request::FirewallRender => Ok(Plan::Firewall(firewall::Wish::Render)),
+        Request::FirewallStatus => Ok(Plan::Firewall(firewall::Wish::Status)),
+        Request::DnsRecords { domain } => dns::show(&domain, directory),
+        Request::DnsCheck { domain } => dns::check(&domain, directory),
         Request::DkimAdd { key } => dkim::add(key),
         Request::DkimUse { domain, selector, signs } => Ok(dkim::put_to_use(domain, selector, signs)),
         Request::DkimRemove { domain, selector } => Ok(dkim::remove(domain, selector)),

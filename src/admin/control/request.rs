@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::dkim::WantedKey;
+use super::firewall::{WantedFirewallRule, Wished};
 use super::relays::WantedRelay;
 use super::rules::WantedRule;
 use crate::config::Role;
@@ -151,6 +152,25 @@ pub enum Request {
         name: String,
     },
     RelayList,
+
+    FirewallAdd {
+        rule: WantedFirewallRule,
+        wished: Wished,
+    },
+    FirewallRemove {
+        name: String,
+        wished: Wished,
+    },
+    FirewallList,
+    FirewallRender,
+    FirewallStatus,
+
+    DnsRecords {
+        domain: String,
+    },
+    DnsCheck {
+        domain: String,
+    },
 
     DkimAdd {
         key: WantedKey,

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::blocks;
+use super::firewall::{self, NodeFirewall};
 use super::plan::{Operation, Plan, needs_directory, plan};
 use super::queue;
 use super::rehearsal;
@@ -26,6 +27,7 @@ use crate::admin::check::Finding;
 use crate::admin::status::Report;
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
+use crate::firewall::Place;
 use crate::mail::ids::{AccountId, NodeId};
 use crate::maillog::Query;
 use crate::policy::rehearsal::{Rehearsal, Told};
@@ -53,6 +55,12 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn trace(&self, query: Query) -> impl Future<Output = Traced> + Send;
     /// What would be made of that mail.
     fn rehearse(&self, asked: Rehearsal) -> impl Future<Output = Result<Told, Failure>> + Send;
+    /// What the DNS says of a domain of ours, held against what it should say.
+    fn dns_check(&self, domain: String) -> impl Future<Output = Result<Vec<Finding>, Failure>> + Send;
+    /// How each data node stands to the firewall rules, by its own word.
+    fn firewalls(&self) -> impl Future<Output = Vec<NodeFirewall>> + Send;
+    /// What this box's firewall is made with.
+    fn firewall_place(&self) -> Place;
     /// How often the rule was met on this node since it started.
     fn hits(&self, rule: &Rule) -> u64;
     /// Begins the orderly stop and returns at once.
@@ -208,6 +216,7 @@ async fn answer<R: Replica, O: Operator>(
         Plan::Queue(wish) => queue::answer(wish, replica).await,
         Plan::Blocks(wish) => blocks::answer(wish, replica).await,
         Plan::Scripts(wish) => sieve::answer(wish, replica).await,
+        Plan::Firewall(wish) => firewall::answer(wish, replica, operator).await,
         Plan::Operate(operation) => operate(operation, operator).await,
     }
 }
@@ -254,6 +263,7 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             let recipients = asked.recipients.clone();
             Ok(rehearsal::shown(&operator.rehearse(asked).await?, &recipients))
         }
+        Operation::DnsCheck { domain } => Ok(json!(operator.dns_check(domain).await?)),
         Operation::Trace(query) => Ok(trace::shown(operator.trace(query).await)),
         Operation::Shutdown => {
             operator.shutdown();

@@ -114,6 +114,18 @@ fn remarks(report: &Report) -> Vec<String> {
         );
     }
     remarks.extend(report.nodes.iter().filter_map(remark_on));
+    remarks.extend(
+        report
+            .nodes
+            .iter()
+            .filter(|node| node.firewall_in_sync == Some(false) && node.state != State::Down)
+            .map(|node| {
+                format!(
+                    "The firewall of {} is not as the rules say; see 'pollux firewall status'.",
+                    node.name
+                )
+            }),
+    );
     if let (true, Some(because)) = (remarks.is_empty(), &report.because) {
         remarks.push(format!("Not protected: {because}."));
     }

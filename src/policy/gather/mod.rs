@@ -10,7 +10,7 @@ mod dmarc;
 mod host;
 pub mod opening;
 mod reading;
-mod spf;
+pub(in crate::policy) mod spf;
 #[cfg(test)]
 mod tests;
 

@@ -79,13 +79,20 @@ impl Autoconfig {
     }
 
     fn document(&self, request: &Request, body: &[u8]) -> Result<Document, Status> {
-        if self.policy.servers.is_empty() {
-            return Err(Status::Unavailable);
-        }
         let reads = || match request.method {
             Method::Get | Method::Head => Ok(()),
             Method::Post | Method::Other => Err(Status::MethodNotAllowed("GET, HEAD")),
         };
+        if request.path == "/.well-known/mta-sts.txt" {
+            reads()?;
+            let domain = request.host.strip_prefix("mta-sts.").ok_or(Status::NotFound)?;
+            self.policy.local_domain(domain).ok_or(Status::NotFound)?;
+            let text = self.policy.mta_sts().ok_or(Status::NotFound)?;
+            return Ok(Document { kind: "text/plain; charset=utf-8", text });
+        }
+        if self.policy.servers.is_empty() {
+            return Err(Status::Unavailable);
+        }
         // Outlook spells its path as it likes.
         match request.path.to_ascii_lowercase().as_str() {
             "/mail/config-v1.1.xml" | "/.well-known/autoconfig/mail/config-v1.1.xml" => {

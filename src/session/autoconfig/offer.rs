@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::mail::address::canonical_domain;
+use crate::policy::publish::sts;
 use crate::state::directory::Directory;
 use crate::state::settings::{ListenerName, TlsMode};
 
@@ -72,6 +73,11 @@ impl Policy {
     /// The domain in its canonical form, if it is served here.
     pub fn local_domain(&self, domain: &str) -> Option<String> {
         canonical_domain(domain).filter(|domain| self.directory.domains.contains(domain))
+    }
+
+    /// What others are told of TLS (RFC 8461); `None`: nothing.
+    pub fn mta_sts(&self) -> Option<String> {
+        sts::policy(&self.directory)
     }
 
     pub fn of(&self, protocol: Protocol) -> impl Iterator<Item = &Server> {

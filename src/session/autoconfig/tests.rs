@@ -43,6 +43,30 @@ fn ask(request: &str) -> String {
     ask_with(&[], true, request)
 }
 
+#[test]
+fn the_tls_policy_is_shown_at_its_own_name_where_there_is_one() {
+    let ask = |settings: &[(&str, &str)], host: &str, method: &str| {
+        let request = format!("{method} /.well-known/mta-sts.txt HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        ask_with(settings, true, &request)
+    };
+    let enforce = [("mta_sts.publish", "enforce")];
+    let answer = ask(&enforce, "mta-sts.example.test", "GET");
+    assert!(answer.contains("Content-Type: text/plain"), "{answer}");
+    assert_eq!(
+        document(&answer),
+        "version: STSv1\r\nmode: enforce\r\nmx: mx1.example.test\r\nmax_age: 604800\r\n"
+    );
+    for (settings, host, method, status) in [
+        (&enforce[..], "mta-sts.elsewhere.test", "GET", "404"),
+        (&enforce[..], "example.test", "GET", "404"),
+        (&enforce[..], "mta-sts.example.test", "POST", "405"),
+        (&[][..], "mta-sts.example.test", "GET", "404"),
+    ] {
+        let answer = ask(settings, host, method);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
 fn get(target: &str) -> String {
     ask(&format!("GET {target} HTTP/1.1\r\nHost: autoconfig.example.test\r\n\r\n"))
 }

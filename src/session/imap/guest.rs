@@ -122,6 +122,8 @@ impl Core {
             | Command::TakeSeats(_)
             | Command::AddRelay(_)
             | Command::RemoveRelay { .. }
+            | Command::AddFirewallRule(_)
+            | Command::RemoveFirewallRule { .. }
             | Command::PutScript { .. }
             | Command::RemoveScript { .. }
             | Command::RenameScript { .. }

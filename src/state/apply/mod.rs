@@ -9,6 +9,7 @@ mod acl;
 mod blocks;
 mod bodies;
 mod dkim;
+mod firewall;
 mod greylist;
 mod guest;
 mod idempotency;
@@ -149,6 +150,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::TakeSeats(ask) => seats::take(tx, ask),
         Command::AddRelay(new) => relays::add(tx, new),
         Command::RemoveRelay { name } => relays::remove(tx, name),
+        Command::AddFirewallRule(new) => firewall::add(tx, new),
+        Command::RemoveFirewallRule { name } => firewall::remove(tx, name),
         Command::Greylist(wanted) => greylist::attempt(tx, wanted),
         Command::PutScript { account, name, text } => sieve::put(tx, *account, name, text),
         Command::RemoveScript { account, name } => sieve::remove(tx, *account, name),

@@ -14,6 +14,7 @@ use crate::state::acl::{Grantee, RightsChange};
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
+use crate::state::firewall::{FirewallAction, FirewallPort, NewFirewallRule, Protocol, Source};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
 use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
@@ -26,6 +27,7 @@ use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::{HeldSeats, Seats, TakeSeats};
 use crate::state::secret::Secret;
+use crate::state::settings::ListenerName;
 use crate::state::sieve::{ReplyId, VacationReply};
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
@@ -200,7 +202,21 @@ fn commands() -> Vec<Command> {
             until: Timestamp(1 << 40),
             submit: submit(),
         })),
+        Command::AddFirewallRule(Box::new(NewFirewallRule {
+            name: "r".into(),
+            ports: firewall_ports(),
+            action: FirewallAction::Reject,
+            sources: vec![Source { address: [10, 0, 0, 0].into(), bits: 8 }],
+            interface: Some("eth0".into()),
+            before: Some("s".into()),
+        })),
+        Command::RemoveFirewallRule { name: "r".into() },
     ]
+}
+
+fn firewall_ports() -> Vec<FirewallPort> {
+    let range = FirewallPort::Ports { protocol: Protocol::Udp, first: 5, last: 300 };
+    vec![FirewallPort::Service(ListenerName::ManageSieve), range]
 }
 
 fn parcel() -> ParcelId {
@@ -434,6 +450,15 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
         created: Timestamp(1 << 40),
     };
     add(golden, written, "row.Relay", &relay);
+    let firewall = FirewallRow {
+        place: 300,
+        ports: firewall_ports(),
+        action: FirewallAction::Drop,
+        sources: vec![Source { address: [0xfd; 16].into(), bits: 128 }],
+        interface: None,
+        created: Timestamp(1 << 40),
+    };
+    add(golden, written, "row.Firewall", &firewall);
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);

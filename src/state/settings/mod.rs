@@ -29,7 +29,8 @@ pub struct Settings<'a> {
     directory: &'a Directory,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Append-only: firewall rules name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
 pub enum ListenerName {
     Smtp,
     Smtps,
@@ -274,6 +275,19 @@ impl<'a> Settings<'a> {
 
     pub fn session_connections_per_address_max(&self) -> u64 {
         self.number("session.connections_per_address_max")
+    }
+
+    /// The mode of the MTA-STS policy; `None`: there is none.
+    pub fn mta_sts_publish(&self) -> Option<&'a str> {
+        Some(self.get("mta_sts.publish")).filter(|mode| *mode != "none")
+    }
+
+    pub fn firewall_apply(&self) -> bool {
+        self.flag("firewall.apply")
+    }
+
+    pub fn firewall_heal(&self) -> bool {
+        self.flag("firewall.heal")
     }
 
     pub fn auth_plaintext_without_tls(&self) -> bool {

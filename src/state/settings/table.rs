@@ -246,6 +246,23 @@ pub const TABLE: &[Setting] = &[
         "300",
         "Silence after which an SMTP session ends (RFC 5321: 5 minutes).",
     ),
+    setting(
+        "mta_sts.publish",
+        Kind::Choice(&["none", "testing", "enforce"]),
+        "none",
+        "The MTA-STS policy (RFC 8461) that is shown at https://mta-sts.DOMAIN on the https listener and named by `pollux dns records` (row 31): whether others send only over TLS that is verified by the hostname's certificate.",
+    ),
+    // Who may connect where.
+    flag(
+        "firewall.apply",
+        "true",
+        "Whether each node makes the rules of `pollux firewall` its own, in a table of nftables (row 72). Without any rule there is no table.",
+    ),
+    flag(
+        "firewall.heal",
+        "true",
+        "Whether a table that somebody changed by hand is put right (row 72); otherwise `pollux cluster status` says so.",
+    ),
     // Mail to other servers.
     setting(
         "relay.host",

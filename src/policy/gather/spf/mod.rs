@@ -14,25 +14,29 @@ use mail_auth::{SpfOutput, SpfResult as Found};
 use tokio::time::{Instant, timeout_at};
 
 use self::macros::{Spec, Values};
-use self::record::{Mechanism, Prefixes, Qualifier, Record, is_spf};
+pub use self::record::is_spf;
+use self::record::{Mechanism, Prefixes, Qualifier, Record};
 use crate::dns::{DnsError, Resolver};
 use crate::mail::address::{LABEL_BYTES_MAX, NAME_BYTES_MAX};
 use crate::policy::facts::{Arrival, SpfResult};
 
-const TERMS_MAX: u32 = 10;
+pub const TERMS_MAX: u32 = 10;
 const VOID_MAX: u32 = 2;
 const NAMES_MAX: usize = 10;
 
 pub async fn ask(dns: &Resolver, arrival: &Arrival, until: Instant) -> SpfResult {
-    let sender = match &arrival.sender {
-        Some(sender) if sender.starts_with('@') => format!("postmaster{sender}"),
-        Some(sender) => sender.clone(),
-        None => format!("postmaster@{}", arrival.helo),
-    };
-    let address = arrival.address.to_canonical();
-    let mut asking = Asking { dns, address, sender, helo: &arrival.helo, terms: 0, void: 0 };
+    let mut asking = Asking::new(dns, arrival);
     let checked = timeout_at(until, asking.check_host(arrival.domain().to_owned())).await;
     checked.unwrap_or(SpfResult::TempError)
+}
+
+/// How many terms the record of the sender's domain asks the DNS for, one beyond [`TERMS_MAX`] at most; of a client that no
+/// term names, all of them.
+pub async fn terms(dns: &Resolver, arrival: &Arrival, until: Instant) -> u32 {
+    let mut asking = Asking::new(dns, arrival);
+    // What was counted until then is counted.
+    let _ = timeout_at(until, asking.check_host(arrival.domain().to_owned())).await;
+    asking.terms
 }
 
 /// As DMARC wants it.
@@ -65,6 +69,18 @@ enum Stop {
 }
 
 type Checking<'a> = Pin<Box<dyn Future<Output = SpfResult> + Send + 'a>>;
+
+impl<'a> Asking<'a> {
+    fn new(dns: &'a Resolver, arrival: &'a Arrival) -> Self {
+        let sender = match &arrival.sender {
+            Some(sender) if sender.starts_with('@') => format!("postmaster{sender}"),
+            Some(sender) => sender.clone(),
+            None => format!("postmaster@{}", arrival.helo),
+        };
+        let address = arrival.address.to_canonical();
+        Self { dns, address, sender, helo: &arrival.helo, terms: 0, void: 0 }
+    }
+}
 
 impl Asking<'_> {
     /// RFC 7208 4. Calls itself for `include` and `redirect`, whose number is bounded with the terms.

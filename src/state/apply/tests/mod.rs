@@ -4,6 +4,7 @@ mod accounts;
 mod acl;
 mod blocks;
 mod dkim;
+mod firewall;
 mod greylist;
 mod idempotency;
 mod limits;

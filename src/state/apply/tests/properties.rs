@@ -14,6 +14,7 @@ use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
+use crate::state::firewall::{FirewallAction, FirewallPort, NewFirewallRule, Protocol, Source};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
 use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
@@ -142,6 +143,16 @@ fn command() -> impl Strategy<Value = Command> {
             Command::AddRelay(Box::new(NewRelay { name, applies, host, port, tls, login: None }))
         }),
         text().prop_map(|name| Command::RemoveRelay { name }),
+        (text(), any::<(u16, u16, u8)>(), prop::option::of(text())).prop_map(
+            |(name, (first, last, bits), before)| {
+                let ports = vec![FirewallPort::Ports { protocol: Protocol::Tcp, first, last }];
+                let sources = vec![Source { address: [10, 0, 0, 0].into(), bits }];
+                let (action, interface) = (FirewallAction::Allow, None);
+                let new = NewFirewallRule { name, ports, action, sources, interface, before };
+                Command::AddFirewallRule(Box::new(new))
+            }
+        ),
+        text().prop_map(|name| Command::RemoveFirewallRule { name }),
         (text(), text(), any::<bool>()).prop_map(|(domain, selector, signs)| {
             let (algorithm, private) = (DkimAlgorithm::Ed25519Sha256, Secret("pem".to_owned()));
             Command::AddDkimKey(Box::new(NewDkimKey { domain, selector, algorithm, private, signs }))
