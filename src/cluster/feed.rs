@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{OnceCell, broadcast, mpsc, watch};
 
 use super::bodies::ReplicaSet;
+use super::sealing::Sealer;
+use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::blocks::Blocks;
 use crate::state::change::Change;
+use crate::state::command::Command;
 use crate::state::directory::Directory;
 use crate::state::limits::BudgetId;
 use crate::state::news::{Newsroom, SharedNews};
@@ -44,6 +47,8 @@ pub struct Feed {
     seats: broadcast::Sender<Arc<SeatsChanged>>,
     dropped: Told,
     named: Told,
+    /// `None`: this node lacks the CA's key, and knows secrets only as they are sealed.
+    sealer: Option<Sealer>,
 }
 
 /// Bodies, one by one, for the keeper; it never makes apply wait.
@@ -96,7 +101,7 @@ impl ViewSlot {
 
 impl Feed {
     /// An empty feed, and what it tells of bodies.
-    pub fn new() -> (Arc<Self>, BodyNews) {
+    pub fn new(sealer: Option<Sealer>) -> (Arc<Self>, BodyNews) {
         let ((dropped, dropped_bodies), (named, named_bodies)) = (Told::new(), Told::new());
         let feed = Self {
             directory: watch::Sender::new(Arc::default()),
@@ -111,6 +116,7 @@ impl Feed {
             seats: broadcast::Sender::new(TOLD_SEATS_MAX),
             dropped,
             named,
+            sealer,
         };
         (Arc::new(feed), BodyNews { dropped: dropped_bodies, named: named_bodies })
     }
@@ -147,7 +153,7 @@ impl Feed {
             }
         }
         if directory_changed {
-            self.directory.send_replace(Arc::new(Directory::load(rows)?));
+            self.load_directory(rows)?;
         }
         if blocks_changed {
             self.blocks.send_replace(Arc::new(Blocks::load(rows)?));
@@ -156,6 +162,23 @@ impl Feed {
             self.queue_changed();
         }
         Ok(())
+    }
+
+    fn load_directory(&self, rows: &dyn Rows) -> Result<(), RowsError> {
+        let mut directory = Directory::load(rows)?;
+        if let Some(sealer) = &self.sealer {
+            sealer.open(&mut directory);
+        }
+        self.directory.send_replace(Arc::new(directory));
+        Ok(())
+    }
+
+    /// As it is to be proposed: its secrets sealed.
+    pub fn sealed(&self, command: Command, clock: &Clock) -> Command {
+        match &self.sealer {
+            Some(sealer) => sealer.seal(command, clock),
+            None => command,
+        }
     }
 
     fn queue_changed(&self) {
@@ -183,7 +206,7 @@ impl Feed {
 
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.
     pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
-        self.directory.send_replace(Arc::new(Directory::load(rows)?));
+        self.load_directory(rows)?;
         self.blocks.send_replace(Arc::new(Blocks::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);
         self.newsroom.forget();

@@ -162,6 +162,9 @@ impl Replica for ClusterHandle {
             Ok(command) => command,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
+        if let Some(data) = &self.local.data {
+            command = data.feed.sealed(command, &self.local.clock);
+        }
         for _ in 0..PLACED_AGAIN_MAX {
             if !names_bodies(&command) {
                 break;

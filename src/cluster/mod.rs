@@ -21,6 +21,7 @@ pub mod propose;
 mod read_barrier;
 pub mod replica;
 mod runtime;
+pub mod sealing;
 pub mod start;
 pub mod status;
 #[cfg(test)]

@@ -132,6 +132,11 @@ impl ClusterCa {
         self.issuer.key().serialize_pem()
     }
 
+    /// Secret as well; what other keys are made of.
+    pub fn key_der(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     pub fn cluster(&self) -> ClusterId {
         self.cluster
     }

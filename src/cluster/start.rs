@@ -29,6 +29,7 @@ use super::network::{self, Acks, Network, NodeCalls, Raft, Server, kinds, roster
 use super::pki::ClusterId;
 use super::propose::PROPOSALS_MAX;
 use super::replica::Fault;
+use super::sealing::Sealer;
 use super::transport::{CallError, FramedStream, Range, Transport, TransportConfig, Versions};
 use super::types::Role;
 use super::wire;
@@ -281,7 +282,13 @@ fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Opened)
     clock.fill(&mut start);
     let book = Book::open(dir, log.clone(), u64::from_le_bytes(start));
     let watched = Watched::default();
-    let (feed, news) = Feed::new();
+    let sealer = match config.role {
+        Role::Data => Some(Sealer::new(&Files::new(dir).read_ca().map_err(|why| {
+            StartError::new(format!("{why}; copy ca.key from the other data node to {}", dir.display()))
+        })?)),
+        Role::Witness => None,
+    };
+    let (feed, news) = Feed::new(sealer);
     let (keeping, data) = match config.role {
         Role::Data => {
             let tables = open_tables(&within("tables")?)?;

@@ -103,6 +103,10 @@ pub fn canonical(new: NewRelay) -> Result<NewRelay, String> {
     if login.is_some() && !new.tls.protects() {
         return Err("a password is never sent in the clear: --tls verified, or forced".to_owned());
     }
+    // Before it is sealed, where its length is still its own.
+    if login.as_ref().is_some_and(|login| login.password.0.len() > LOGIN_BYTES_MAX) {
+        return Err(format!("a password has at most {LOGIN_BYTES_MAX} bytes"));
+    }
     Ok(NewRelay { applies, login, host: new.host.to_ascii_lowercase(), ..new })
 }
 
@@ -173,6 +177,12 @@ mod tests {
             assert_eq!(canonical(new(RelayFor::All, tls, "u")).is_ok(), tls.protects(), "{tls:?}");
             let without = canonical(new(RelayFor::All, tls, "")).unwrap();
             assert_eq!((without.login, without.host.as_str()), (None, "relay.test"));
+        }
+        for (bytes, taken) in [(LOGIN_BYTES_MAX, true), (LOGIN_BYTES_MAX + 1, false)] {
+            let password = Secret("p".repeat(bytes));
+            let login = Some(RelayLogin { user: "u".to_owned(), password });
+            let long = NewRelay { login, ..new(RelayFor::All, RelayTls::Forced, "u") };
+            assert_eq!(canonical(long).is_ok(), taken, "{bytes}");
         }
         assert!(!format!("{:?}", new(RelayFor::All, RelayTls::Forced, "u")).contains("\"p\""));
     }

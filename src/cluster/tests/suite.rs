@@ -22,7 +22,7 @@ impl StoreBuilder<TypeConfig, RaftLog, Machine, TempDir> for Builder {
             Role::Data => {
                 std::fs::create_dir(dir.path().join("tables")).unwrap();
                 let tables = Tables::open(&dir.path().join("tables")).unwrap();
-                Keeping::Data { tables, feed: Feed::new().0 }
+                Keeping::Data { tables, feed: Feed::new(None).0 }
             }
             Role::Witness => Keeping::Witness(WitnessFile::new(dir.path().join("witness"))),
         };

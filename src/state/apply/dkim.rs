@@ -6,11 +6,13 @@ use super::transaction::{Stop, Transaction};
 use crate::state::dkim::{KEYS_MAX, NewDkimKey, PRIVATE_BYTES_MAX, SELECTOR_BYTES_MAX, SIGNING_MAX};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::secret::Secret;
 use crate::state::stored::{DkimKeyRow, DomainRow};
 
 pub fn add(tx: &mut Transaction, new: &NewDkimKey) -> Result<Outcome, Stop> {
     let (domain, selector) = (domain(&new.domain)?, selector(&new.selector)?);
-    if new.private.0.is_empty() || new.private.0.len() > PRIVATE_BYTES_MAX {
+    // Sealed, it is longer; what it was before, the proposer has seen to.
+    if new.private.0.is_empty() || new.private.0.len() > Secret::sealed_bytes(PRIVATE_BYTES_MAX) {
         return Err(Refusal::Limit(format!("a private key has at most {PRIVATE_BYTES_MAX} bytes")).into());
     }
     if tx.get::<DomainRow>(&keys::domain(&domain))?.is_none() {

@@ -8,6 +8,7 @@ use crate::state::outcome::{Outcome, Refusal};
 use crate::state::relays::{
     HOST_BYTES_MAX, LOGIN_BYTES_MAX, NAME_BYTES_MAX, NewRelay, PATTERN_BYTES_MAX, RELAYS_MAX, RelayFor,
 };
+use crate::state::secret::Secret;
 use crate::state::stored::RelayRow;
 
 pub fn add(tx: &mut Transaction, new: &NewRelay) -> Result<Outcome, Stop> {
@@ -22,7 +23,8 @@ pub fn add(tx: &mut Transaction, new: &NewRelay) -> Result<Outcome, Stop> {
     bounded("host", &new.host, HOST_BYTES_MAX)?;
     if let Some(login) = &new.login {
         bounded("user", &login.user, LOGIN_BYTES_MAX)?;
-        if login.password.0.is_empty() || login.password.0.len() > LOGIN_BYTES_MAX {
+        let bytes_max = Secret::sealed_bytes(LOGIN_BYTES_MAX);
+        if login.password.0.is_empty() || login.password.0.len() > bytes_max {
             return Err(Refusal::Limit(format!("a password has 1 to {LOGIN_BYTES_MAX} bytes")).into());
         }
         if !new.tls.protects() {

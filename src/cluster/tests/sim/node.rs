@@ -135,7 +135,7 @@ impl Node {
     pub async fn start(&mut self) {
         self.world.trace.note(|| format!("{} starts", self.id));
         let (log, tables, bodies) = self.disk.open(self.config.upkeep.grace());
-        let (feed, news) = Feed::new();
+        let (feed, news) = Feed::new(None);
         let (keeping, data) = match self.role {
             Role::Data => {
                 let keeping = Keeping::Data { tables: tables.clone(), feed: feed.clone() };

@@ -78,8 +78,17 @@ fn names_and_lengths_have_bounds() {
         (new("a.test", &"s".repeat(63)), true),
         (new("a.test", &format!("{}.{}", "s".repeat(31), "t".repeat(32))), false),
         (NewDkimKey { private: private(0), ..new("a.test", "p") }, false),
-        (NewDkimKey { private: private(PRIVATE_BYTES_MAX), ..new("a.test", "p") }, true),
-        (NewDkimKey { private: private(PRIVATE_BYTES_MAX + 1), ..new("a.test", "q") }, false),
+        (
+            NewDkimKey { private: private(Secret::sealed_bytes(PRIVATE_BYTES_MAX)), ..new("a.test", "p") },
+            true,
+        ),
+        (
+            NewDkimKey {
+                private: private(Secret::sealed_bytes(PRIVATE_BYTES_MAX) + 1),
+                ..new("a.test", "q")
+            },
+            false,
+        ),
     ] {
         assert_eq!(add(&mut world, key.clone()) == Outcome::Done, taken, "{key:?}");
     }

@@ -45,7 +45,7 @@ fn lengths_have_bounds_and_a_login_needs_protection() {
     let login = |user: usize, password: usize| {
         Some(RelayLogin { user: "u".repeat(user), password: Secret("p".repeat(password)) })
     };
-    let most = LOGIN_BYTES_MAX;
+    let (most, sealed) = (LOGIN_BYTES_MAX, Secret::sealed_bytes(LOGIN_BYTES_MAX));
     for (relay, taken) in [
         (new(&"n".repeat(NAME_BYTES_MAX), RelayFor::All), true),
         (new(&"n".repeat(NAME_BYTES_MAX + 1), RelayFor::All), false),
@@ -55,9 +55,9 @@ fn lengths_have_bounds_and_a_login_needs_protection() {
         (NewRelay { host: "h".repeat(HOST_BYTES_MAX), ..new("r", RelayFor::All) }, true),
         (NewRelay { host: "h".repeat(HOST_BYTES_MAX + 1), ..new("r", RelayFor::All) }, false),
         (NewRelay { host: String::new(), ..new("r", RelayFor::All) }, false),
-        (NewRelay { login: login(most, most), ..new("r", RelayFor::All) }, true),
+        (NewRelay { login: login(most, sealed), ..new("r", RelayFor::All) }, true),
         (NewRelay { login: login(most + 1, 1), ..new("r", RelayFor::All) }, false),
-        (NewRelay { login: login(1, most + 1), ..new("r", RelayFor::All) }, false),
+        (NewRelay { login: login(1, sealed + 1), ..new("r", RelayFor::All) }, false),
         (NewRelay { login: login(1, 0), ..new("r", RelayFor::All) }, false),
         (NewRelay { login: login(1, 1), tls: RelayTls::Opportunistic, ..new("r", RelayFor::All) }, false),
     ] {
