@@ -2,12 +2,17 @@
 //!
 //! The first word of a recipient's local part says what becomes of him: `no` is refused for good, `later` for now,
 //! `drop` breaks the connection after the text, anything else is taken. `later` is taken once [`Sink::relent`] was said.
+//! With a certificate to show ([`Sink::show`]) it offers STARTTLS, and takes mail over TLS and without.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
+
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::ledger::token_of;
 
@@ -27,6 +32,14 @@ pub struct Taken {
     pub from: String,
     pub to: Vec<String>,
     pub content: Vec<u8>,
+    pub over_tls: bool,
+}
+
+/// A chain in DER, the sink's own certificate first, and the key of that in PKCS #8.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub chain: Vec<Vec<u8>>,
+    pub key: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -37,6 +50,8 @@ struct State {
     standing: usize,
     relents: bool,
     breaks_off: bool,
+    /// `None`: STARTTLS is not offered.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 /// Listens until the process ends.
@@ -85,6 +100,11 @@ impl Sink {
         self.lock().relents = true;
     }
 
+    /// From the next conversation on; `None`: no STARTTLS.
+    pub fn show(&self, identity: Option<&Identity>) {
+        self.lock().tls = identity.map(config);
+    }
+
     /// The next conversations stand still at this moment, until [`Sink::go_on`].
     pub fn stop_at(&self, moment: Moment) {
         self.lock().stop_at = Some(moment);
@@ -129,49 +149,98 @@ impl Sink {
     }
 
     fn converse(&self, socket: TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(socket.try_clone()?);
-        let say = |text: &str| (&socket).write_all(format!("{text}\r\n").as_bytes());
         if !self.at(Moment::Connected) {
             return Ok(());
         }
-        say("220 sink.test ESMTP")?;
-        let mut mail = Taken { from: String::new(), to: Vec::new(), content: Vec::new() };
-        while let Some(line) = line(&mut reader)? {
+        let tls = self.lock().tls.clone();
+        let mut clear = BufReader::new(socket);
+        say(&mut clear, "220 sink.test ESMTP")?;
+        if !self.talk(&mut clear, (tls.is_some(), false))? {
+            return Ok(());
+        }
+        let (Some(config), mut socket) = (tls, clear.into_inner()) else { return Ok(()) };
+        let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let mut secret = BufReader::new(StreamOwned::new(connection, socket));
+        self.talk(&mut secret, (false, true)).map(drop)
+    }
+
+    /// True: TLS is to begin.
+    fn talk(
+        &self,
+        stream: &mut BufReader<impl Read + Write>,
+        (offers_tls, over_tls): (bool, bool),
+    ) -> io::Result<bool> {
+        let mail_of = |from| Taken { from, to: Vec::new(), content: Vec::new(), over_tls };
+        let mut mail = mail_of(String::new());
+        while let Some(line) = line(stream)? {
             let line = String::from_utf8_lossy(&line).into_owned();
             let path = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match line.split(' ').next().unwrap_or_default() {
-                "EHLO" => say("250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000")?,
-                "MAIL" => {
-                    mail = Taken { from: path(), to: Vec::new(), content: Vec::new() };
-                    say("250 2.1.0 ok")?;
+                "EHLO" => {
+                    let tls = if offers_tls { "250-STARTTLS\r\n" } else { "" };
+                    say(
+                        stream,
+                        &format!(
+                            "250-sink.test\r\n{tls}250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000"
+                        ),
+                    )?;
                 }
-                "RCPT" if path().starts_with("no") => say("550 5.1.1 no such user")?,
-                "RCPT" if path().starts_with("later") && !self.lock().relents => say("450 4.2.0 later")?,
+                "STARTTLS" if offers_tls => {
+                    say(stream, "220 2.0.0 go on")?;
+                    return Ok(true);
+                }
+                "MAIL" => {
+                    mail = mail_of(path());
+                    say(stream, "250 2.1.0 ok")?;
+                }
+                "RCPT" if path().starts_with("no") => say(stream, "550 5.1.1 no such user")?,
+                "RCPT" if path().starts_with("later") && !self.lock().relents => {
+                    say(stream, "450 4.2.0 later")?;
+                }
                 "RCPT" => {
                     mail.to.push(path());
-                    say("250 2.1.5 ok")?;
+                    say(stream, "250 2.1.5 ok")?;
                 }
-                "DATA" if mail.to.is_empty() => say("554 5.5.1 no recipients")?,
+                "DATA" if mail.to.is_empty() => say(stream, "554 5.5.1 no recipients")?,
                 "DATA" => {
-                    say("354 go on")?;
-                    let Some(content) = content(&mut reader)? else { return Ok(()) };
+                    say(stream, "354 go on")?;
+                    let Some(content) = content(stream)? else { return Ok(false) };
                     mail.content = content;
                     let goes_on = self.at(Moment::Heard);
                     if !goes_on || mail.to.iter().any(|to| to.starts_with("drop")) {
-                        return Ok(());
+                        return Ok(false);
                     }
                     // As a server does that is honest: kept first, then said.
                     self.lock().taken.push(mail.clone());
-                    say("250 2.0.0 taken")?;
+                    say(stream, "250 2.0.0 taken")?;
                     self.at(Moment::Taken);
                 }
-                "RSET" => say("250 2.0.0 ok")?,
-                "QUIT" => return say("221 2.0.0 bye"),
-                _ => say("502 5.5.1 what")?,
+                "RSET" => say(stream, "250 2.0.0 ok")?,
+                "QUIT" => return say(stream, "221 2.0.0 bye").map(|()| false),
+                _ => say(stream, "502 5.5.1 what")?,
             }
         }
-        Ok(())
+        Ok(false)
     }
+}
+
+fn say(stream: &mut BufReader<impl Read + Write>, text: &str) -> io::Result<()> {
+    stream.get_mut().write_all(format!("{text}\r\n").as_bytes())?;
+    stream.get_mut().flush()
+}
+
+fn config(identity: &Identity) -> Arc<ServerConfig> {
+    let chain = identity.chain.iter().cloned().map(CertificateDer::from).collect();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    Arc::new(config.expect("the key is that of the certificate"))
 }
 
 fn line(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {

@@ -103,7 +103,10 @@ fn where_is_my_mail() {
         (&"alice".into(), &"queued".into())
     );
     let text = story.cluster.nodes[1].must(&["trace", "a@away.test"], None);
-    assert!(text.contains("from <alice@example.test> to <a@away.test> by 127.0.0.9: 250"), "{text}");
+    assert!(
+        text.contains("from <alice@example.test> to <a@away.test> by 127.0.0.9 (TLS: none): 250"),
+        "{text}"
+    );
 
     // Switched off on one node, nothing more is written on either; what was written is still told.
     story.cluster.nodes[1].must(&["policy", "set", "trace.days", "0"], None);

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::client::login::Login;
-use super::client::{Addressee, Mail, Tls};
+use super::client::{Addressee, Mail};
 use super::leases::{Held, Leases};
 use super::reply::Reply;
-use super::report::{Tried, report};
+use super::report::{Tried, Via, report};
 use super::routing::{Hop, Resolve, Way, route};
 use super::text::{Needs, outgoing, with_crlf};
-use super::wire::{Broken, Connection, Patience, Trouble};
+use super::trust::Demand;
+use super::wire::{Broken, Call, Connection, Patience, Trouble};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::LeaseId;
 use crate::maillog::MailLog;
@@ -90,23 +91,23 @@ pub fn dice<R: Replica>(replica: &R) -> u64 {
 fn usual_way(directory: &Directory) -> Way {
     let settings = directory.settings();
     let relay = settings.relay_host();
-    let tls = match settings.relay_tls() {
-        TlsMode::Off if relay.is_some() => Tls::Off,
-        TlsMode::Forced if relay.is_some() => Tls::Forced,
-        _ => Tls::Opportunistic,
+    let demand = match settings.relay_tls() {
+        TlsMode::Off if relay.is_some() => Demand::Clear,
+        TlsMode::Forced if relay.is_some() => Demand::Forced,
+        _ => Demand::Opportunistic,
     };
-    Way { relay, tls, login: None, own_name: settings.hostname().to_owned() }
+    Way { relay, demand, login: None, own_name: settings.hostname().to_owned() }
 }
 
 fn way_through(relay: &Relay, directory: &Directory) -> Way {
     let login = relay.login.as_ref();
     Way {
         relay: Some((relay.host.clone(), relay.port)),
-        tls: match relay.tls {
-            RelayTls::Off => Tls::Off,
-            RelayTls::Opportunistic => Tls::Opportunistic,
-            RelayTls::Forced => Tls::Forced,
-            RelayTls::Verified => Tls::Verified,
+        demand: match relay.tls {
+            RelayTls::Off => Demand::Clear,
+            RelayTls::Opportunistic => Demand::Opportunistic,
+            RelayTls::Forced => Demand::Forced,
+            RelayTls::Verified => Demand::Verified,
         },
         login: login.map(|login| Login { user: login.user.clone(), password: login.password.clone() }),
         own_name: directory.settings().hostname().to_owned(),
@@ -132,7 +133,7 @@ struct Servers {
     dead: BTreeSet<usize>,
     open: Option<(usize, Connection)>,
     /// What stood in the way last, and whose word it is.
-    trouble: (Reply, Option<String>),
+    trouble: (Reply, Option<Via>),
 }
 
 /// By the name of the relay; without one as the settings and the DNS say.
@@ -165,7 +166,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let directory = self.shared.replica.directory();
         let nothing = Reply::of_ours(451, (4, 4, 1), "no server was tried");
         let mut said = vec![nothing; parcel.recipients.len()];
-        let (mut remotes, mut reached) = (Vec::new(), false);
+        let (mut by, mut reached) = (Vec::new(), false);
         for (relay, places) in by_relay(&parcel, &directory.relays) {
             let name = relay.map(|relay| relay.name.clone());
             if !ways.contains_key(&name) {
@@ -178,7 +179,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             let Some(servers) = ways.get_mut(&name) else { continue };
             let recipients = places.iter().filter_map(|place| parcel.recipients.get(*place)).cloned();
             let part = Parcel { recipients: recipients.collect(), ..parcel.clone() };
-            let (replies, remote) = match self.send(servers, &part).await {
+            let (replies, via) = match self.send(servers, &part).await {
                 Some(sent) => {
                     reached = true;
                     sent
@@ -188,13 +189,13 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             for (place, reply) in places.into_iter().zip(replies) {
                 said[place] = reply;
             }
-            remotes.push(remote);
+            by.push(via);
         }
-        remotes.sort();
-        remotes.dedup();
+        by.sort();
+        by.dedup();
         // Of several ways none speaks for all.
-        let remote = if remotes.len() == 1 { remotes.pop().flatten() } else { None };
-        (Tried { parcel, said, remote }, reached)
+        let via = if by.len() == 1 { by.pop().flatten() } else { None };
+        (Tried { parcel, said, via }, reached)
     }
 
     async fn servers(&self, way: Way, destination: &str) -> Servers {
@@ -207,7 +208,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     }
 
     /// What was said of each recipient, and by whom; `None`: no server can be reached.
-    async fn send(&self, servers: &mut Servers, parcel: &Parcel) -> Option<(Vec<Reply>, Option<String>)> {
+    async fn send(&self, servers: &mut Servers, parcel: &Parcel) -> Option<(Vec<Reply>, Option<Via>)> {
         let all = |reply: Reply| vec![reply; parcel.recipients.len()];
         let kib = (parcel.mail.size / 1024 + 1).min(TEXT_KIB_MAX);
         let _room = self.shared.text_kib.acquire_many(kib).await.ok()?;
@@ -217,18 +218,19 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         };
         let mail = mail_of(parcel, text);
         let mut first = 0;
-        let mut broke: Option<(Vec<Reply>, Option<String>)> = None;
+        let mut broke: Option<(Vec<Reply>, Option<Via>)> = None;
         loop {
             let Some((at, mut connection)) = self.connected(servers, first).await else { return broke };
-            let host = Some(servers.hops[at].host.clone());
+            let host = servers.hops[at].host.clone();
+            let via = Some(Via { host, tls: Some(connection.protection()) });
             match connection.send(mail.clone(), &|| self.held.lasts()).await {
                 Ok(said) => {
                     servers.open = Some((at, connection));
-                    return Some((said, host));
+                    return Some((said, via));
                 }
                 // The mail may be there: not another time before it is known that it was not.
-                Err(Broken { said, past_the_end: true }) => return Some((said, host)),
-                Err(Broken { said, past_the_end: false }) => broke = Some((said, host)),
+                Err(Broken { said, past_the_end: true }) => return Some((said, via)),
+                Err(Broken { said, past_the_end: false }) => broke = Some((said, via)),
             }
             first = at + 1;
         }
@@ -274,7 +276,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
                 Ok(connection) => return Some((at, connection)),
                 Err(reply) => {
                     servers.dead.insert(at);
-                    servers.trouble = (reply, Some(hop.host));
+                    servers.trouble = (reply, Some(Via { host: hop.host, tls: None }));
                 }
             }
         }
@@ -282,13 +284,16 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     }
 
     async fn open(&self, way: &Way, hop: &Hop) -> Result<Connection, Reply> {
-        let open = |tls| Connection::open(hop.address, &hop.host, (way, tls), self.patience);
-        match open(way.tls).await {
+        let directory = self.shared.replica.directory();
+        let authorities = &directory.authorities;
+        let call = Call { hop, way, demand: &way.demand, authorities, patience: self.patience };
+        match Connection::open(&call).await {
             Ok(connection) => Ok(connection),
             // RFC 7435: broken encryption protects nobody better than none.
-            Err(Trouble { in_tls: true, reply }) if way.tls == Tls::Opportunistic => {
+            Err(Trouble { in_tls: true, reply }) if way.demand == Demand::Opportunistic => {
                 info!("outbound: {} offers TLS and cannot do it ({reply}): sent in the clear", hop.host);
-                open(Tls::Off).await.map_err(|trouble| trouble.reply)
+                let call = Call { demand: &Demand::Clear, ..call };
+                Connection::open(&call).await.map_err(|trouble| trouble.reply)
             }
             Err(trouble) => Err(trouble.reply),
         }

@@ -16,6 +16,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod trust;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

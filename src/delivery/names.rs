@@ -23,8 +23,8 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::delivery::client::Tls;
     use crate::delivery::routing::{Way, route};
+    use crate::delivery::trust::Demand;
     use crate::dns::Bounds;
     use crate::state::directory::Directory;
 
@@ -38,7 +38,8 @@ mod tests {
         let directory = Directory { settings, ..Directory::default() };
         let (_keep, directory) = watch::channel(Arc::new(directory));
         let resolver = Resolver::new(directory, Bounds::default());
-        let way = Way { relay: None, tls: Tls::Opportunistic, login: None, own_name: "mx.own.test".into() };
+        let demand = Demand::Opportunistic;
+        let way = Way { relay: None, demand, login: None, own_name: "mx.own.test".into() };
         for (domain, to) in [
             ("x.test", "192.0.2.1:25 [2001:db8::1]:25"),
             ("plain.test", "192.0.2.3:25"),

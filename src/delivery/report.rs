@@ -26,7 +26,15 @@ const TRIES_MAX: u32 = 40;
 pub struct Tried {
     pub parcel: Parcel,
     pub said: Vec<Reply>,
-    pub remote: Option<String>,
+    pub via: Option<Via>,
+}
+
+/// A server that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Via {
+    pub host: String,
+    /// How its TLS was judged; `None` where no connection came about.
+    pub tls: Option<&'static str>,
 }
 
 /// Until it is committed, or the lease has ended.
@@ -64,7 +72,11 @@ pub async fn report<R: Replica>(replica: &R, (held, kept): (&Held, &MailLog), tr
 
 fn log(tried: &Tried, judged: &Judged, now: Timestamp) {
     let (id, mail) = (tried.parcel.id.message, &tried.parcel.mail);
-    let via = tried.remote.as_deref().unwrap_or("-");
+    let via = match &tried.via {
+        Some(Via { host, tls: Some(tls) }) => format!("{host} (TLS: {tls})"),
+        Some(Via { host, tls: None }) => host.clone(),
+        None => "-".to_owned(),
+    };
     for ((_, to), reply) in tried.parcel.recipients.iter().zip(&tried.said) {
         info!("outbound mail {id} from <{}> to <{}> via {via}: {reply}", mail.sender, to.address);
     }
@@ -86,7 +98,8 @@ fn note(tried: &Tried, judged: &Judged, (log, now): (&MailLog, Timestamp)) {
             queued: tried.parcel.id.message.0,
             sender: tried.parcel.mail.sender.clone(),
             to: to.address.clone(),
-            via: tried.remote.clone(),
+            via: tried.via.as_ref().map(|via| via.host.clone()),
+            tls: tried.via.as_ref().and_then(|via| via.tls).map(str::to_owned),
             said: reply.to_string(),
             outcome: outcome.to_owned(),
         };
@@ -134,7 +147,7 @@ async fn make<R: Replica>(
         own_name: directory.settings().hostname(),
         now,
         dice: dice(replica),
-        remote: tried.remote.as_deref(),
+        remote: tried.via.as_ref().map(|via| via.host.as_str()),
     };
     let mut placing = replica.place().await?;
     placing.push(notice(kind, &about, of)).await?;

@@ -4,9 +4,9 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use super::client::Tls;
 use super::client::login::Login;
 use super::reply::Reply;
+use super::trust::Demand;
 use crate::dns::DnsError;
 
 /// Addresses tried for one mail; RFC 5321 5.1 wants two at the least.
@@ -34,7 +34,7 @@ pub struct Hop {
 pub struct Way {
     /// Everything goes there (row 22).
     pub relay: Option<(String, u16)>,
-    pub tls: Tls,
+    pub demand: Demand,
     /// What the relay lets us in by.
     pub login: Option<Login>,
     /// As others know this server.
@@ -211,7 +211,7 @@ mod tests {
 
     async fn routed(relay: Option<(&str, u16)>, destination: &str, zone: &Zone) -> String {
         let relay = relay.map(|(host, port)| (host.to_owned(), port));
-        let way = Way { relay, tls: Tls::Opportunistic, login: None, own_name: "mx.own.test".into() };
+        let way = Way { relay, demand: Demand::Opportunistic, login: None, own_name: "mx.own.test".into() };
         match route(&way, destination, zone, 0).await {
             Ok(hops) => {
                 hops.iter().map(|hop| format!("{}={}", hop.host, hop.address)).collect::<Vec<_>>().join(" ")
@@ -281,7 +281,7 @@ mod tests {
         let mx: Vec<String> = (0..40).map(|n| format!("many.test MX 10 h{n}.test")).collect();
         let a: Vec<String> = (0..40).map(|n| format!("h{n}.test A 192.0.2.{n}")).collect();
         let zone = zone(&mx.iter().chain(&a).map(String::as_str).collect::<Vec<_>>());
-        let way = Way { relay: None, tls: Tls::Off, login: None, own_name: "o".into() };
+        let way = Way { relay: None, demand: Demand::Clear, login: None, own_name: "o".into() };
         let first = async |dice| route(&way, "many.test", &zone, dice).await.unwrap();
         assert_eq!(first(0).await.len(), HOPS_MAX);
         let mut firsts = std::collections::BTreeSet::new();

@@ -311,7 +311,7 @@ async fn a_relay_lets_in_who_has_its_password_and_a_wrong_one_makes_the_mail_wai
         ("user secret", RelayTls::Forced, ""),
         ("user wrong", RelayTls::Forced, "451 4.7.8 the server does not let us in: 535"),
         // Its certificate is of its own making.
-        ("user secret", RelayTls::Verified, "451 4.4.1"),
+        ("user secret", RelayTls::Verified, "451 4.7.5"),
     ] {
         let scene = scene(Behaviour::default(), &[]).await;
         let server = Server::start(behaviour).await;

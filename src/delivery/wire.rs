@@ -1,25 +1,21 @@
 //! A connection to another server: socket, TLS and time around the pure client. Every wait has a bound.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_platform_verifier::Verifier;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::client::{Client, INPUT_BYTES_MAX, Mail, Step, Tls};
+use super::client::{Client, INPUT_BYTES_MAX, Mail, Step};
 use super::reply::Reply;
-use super::routing::Way;
+use super::routing::{Hop, Way};
+use super::trust::{self, Demand};
+use crate::state::authorities::Authorities;
 
 /// Waits of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -61,17 +57,23 @@ pub struct Connection {
     input: BytesMut,
     out: BytesMut,
     patience: Patience,
-    tls: Tls,
+    /// How it is protected, for logs.
+    protection: &'static str,
+}
+
+/// Whom to call, and what is demanded of him.
+pub struct Call<'a> {
+    pub hop: &'a Hop,
+    pub way: &'a Way,
+    pub demand: &'a Demand,
+    pub authorities: &'a Authorities,
+    pub patience: Patience,
 }
 
 impl Connection {
-    /// Connects, greets, starts TLS as wished. `host` is the name that TLS asks for.
-    pub async fn open(
-        address: SocketAddr,
-        host: &str,
-        (way, tls): (&Way, Tls),
-        patience: Patience,
-    ) -> Result<Self, Trouble> {
+    /// Connects, greets, starts TLS as it is demanded.
+    pub async fn open(call: &Call<'_>) -> Result<Self, Trouble> {
+        let Call { hop: Hop { host, address }, way, demand, patience, .. } = call;
         let connect = timeout(Duration::from_millis(patience.connect_ms_max), TcpStream::connect(address));
         let socket = match connect.await {
             Ok(Ok(socket)) => socket,
@@ -82,23 +84,29 @@ impl Connection {
         let _ = socket.set_nodelay(true);
         let mut connection = Self {
             wire: Wire::Clear(socket),
-            client: Client::new(&way.own_name, tls, way.login.clone()),
+            client: Client::new(&way.own_name, demand.tls(), way.login.clone()),
             input: BytesMut::new(),
             out: BytesMut::new(),
-            patience,
-            tls,
+            patience: *patience,
+            protection: trust::CLEAR,
         };
         loop {
             match connection.next(&|| true).await.map_err(|why| trouble(format!("{address}: {why}")))? {
                 Step::Ready => return Ok(connection),
-                Step::StartTls => connection
-                    .start_tls(host)
-                    .await
-                    .map_err(|why| Trouble { in_tls: true, ..trouble(format!("{address}: TLS: {why}")) })?,
+                Step::StartTls => connection.start_tls(call).await.map_err(|why| Trouble {
+                    // RFC 3463 3.8: a cryptographic failure.
+                    reply: Reply::of_ours(451, (4, 7, 5), format!("{host} ({address}): TLS: {why}")),
+                    in_tls: true,
+                })?,
                 Step::Lost(reply) => return Err(Trouble { reply, in_tls: false }),
                 _ => return Err(trouble(format!("{address}: it closed"))),
             }
         }
+    }
+
+    /// How the server's TLS was judged: as [`Demand::word`].
+    pub fn protection(&self) -> &'static str {
+        self.protection
     }
 
     /// A reply for each recipient. `may_end` is asked before the end of the text is sent: from there on the server may
@@ -184,20 +192,23 @@ impl Connection {
         }
     }
 
-    async fn start_tls(&mut self, host: &str) -> Result<(), String> {
+    async fn start_tls(&mut self, call: &Call<'_>) -> Result<(), String> {
         let Wire::Clear(socket) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err("it is there already".to_owned());
         };
         // Behind the 220 there is nothing: what came with it was put in by somebody else (RFC 3207 4.2).
         self.input.advance(self.input.len());
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;
-        let handshake = TlsConnector::from(config(self.tls)?).connect(name, socket);
+        let host = &call.hop.host;
+        let name = ServerName::try_from(host.clone()).map_err(|_| format!("{host} is no name for TLS"))?;
+        let config = trust::config(call.demand, host, call.authorities).await?;
+        let handshake = TlsConnector::from(config).connect(name, socket);
         let within = Duration::from_millis(self.patience.answer_ms_max);
         let socket = match timeout(within, handshake).await {
             Ok(socket) => socket.map_err(|error| error.to_string())?,
             Err(_) => return Err("no handshake in time".to_owned()),
         };
         self.wire = Wire::Tls(Box::new(socket));
+        self.protection = call.demand.word();
         self.client.tls_started(&mut self.out);
         Ok(())
     }
@@ -209,66 +220,4 @@ fn trouble(why: String) -> Trouble {
 
 fn lost(error: &io::Error) -> String {
     format!("the connection broke: {error}")
-}
-
-/// One of a kind for all connections, so that sessions are resumed.
-fn config(tls: Tls) -> Result<Arc<ClientConfig>, String> {
-    static BELIEVING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    static VERIFYING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    let kept = if tls == Tls::Verified { &VERIFYING } else { &BELIEVING };
-    if let Some(config) = kept.get() {
-        return Ok(Arc::clone(config));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| error.to_string())?
-        .dangerous();
-    let verifier: Arc<dyn ServerCertVerifier> = match tls {
-        // By what the system trusts.
-        Tls::Verified => Arc::new(Verifier::new(provider).map_err(|error| error.to_string())?),
-        Tls::Off | Tls::Opportunistic | Tls::Forced => Arc::new(Unauthenticated(provider)),
-    };
-    let config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
-    Ok(Arc::clone(kept.get_or_init(|| Arc::new(config))))
-}
-
-/// RFC 7435: mail servers show certificates for other names, or of their own making. Without DANE or MTA-STS there is
-/// nothing to hold them against; encryption alone keeps out those who only listen.
-#[derive(Debug)]
-struct Unauthenticated(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unauthenticated {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

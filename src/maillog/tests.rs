@@ -39,6 +39,7 @@ fn sent(queued: u64, to: &str) -> What {
         sender: "alice@example.test".to_owned(),
         to: to.to_owned(),
         via: None,
+        tls: None,
         said: "250 2.0.0 Ok".to_owned(),
         outcome: "sent".to_owned(),
     })

@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::authorities::NewAuthority;
 use super::blocks::{Host, NewBlock, NoteOffense};
 use super::dkim::NewDkimKey;
 use super::firewall::NewFirewallRule;
@@ -273,6 +274,11 @@ pub enum Command {
     // Who may connect where (row 72).
     AddFirewallRule(Box<NewFirewallRule>),
     RemoveFirewallRule {
+        name: String,
+    },
+    // Certificates that are trusted of other servers.
+    AddAuthority(Box<NewAuthority>),
+    RemoveAuthority {
         name: String,
     },
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::authorities::Authorities;
 use super::dkim::DkimKeys;
 use super::firewall::FirewallRules;
 use super::lists::Lists;
@@ -26,6 +27,8 @@ pub struct Directory {
     pub relays: Arc<Relays>,
     /// Who may connect where.
     pub firewall: Arc<FirewallRules>,
+    /// Whom it believes beside those that the system trusts.
+    pub authorities: Arc<Authorities>,
     /// Whom to refuse, to trust, to let send on.
     pub lists: Arc<Lists>,
     /// What the SCRAM keys of those who have none are derived from; there is one once anybody has keys.

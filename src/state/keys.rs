@@ -30,6 +30,7 @@ pub const RULES: u8 = 0x17;
 pub const DKIM_KEY: u8 = 0x18;
 pub const RELAY: u8 = 0x19;
 pub const FIREWALL: u8 = 0x1a;
+pub const AUTHORITY: u8 = 0x1b;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -165,6 +166,10 @@ pub fn relay(name: &str) -> Vec<u8> {
 
 pub fn firewall(name: &str) -> Vec<u8> {
     key(FIREWALL, &[name.as_bytes()])
+}
+
+pub fn authority(name: &str) -> Vec<u8> {
+    key(AUTHORITY, &[name.as_bytes()])
 }
 
 /// A domain has no NUL.

@@ -6,6 +6,7 @@
 
 pub mod acl;
 pub mod apply;
+pub mod authorities;
 pub mod blocks;
 pub mod change;
 pub mod codec;

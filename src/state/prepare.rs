@@ -2,6 +2,7 @@
 //! tables of its own build, so that apply need not and every build applies alike.
 
 use super::acl::ANYONE;
+use super::authorities;
 use super::command::{Command, NewUser, SetAcl};
 use super::directory::Directory;
 use super::lists;
@@ -50,6 +51,9 @@ pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refus
         }
         Command::AddRelay(new) => {
             Command::AddRelay(Box::new(relays::canonical(*new).map_err(Refusal::Invalid)?))
+        }
+        Command::AddAuthority(new) => {
+            Command::AddAuthority(Box::new(authorities::canonical(*new).map_err(Refusal::Invalid)?))
         }
         Command::AddRule(rule) => {
             Command::AddRule(Box::new(lists::canonical(*rule).map_err(Refusal::Invalid)?))

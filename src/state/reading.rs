@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::acl::{ANYONE, Acl, Grantee};
+use super::authorities::{Authorities, Authority};
 use super::codec::{self, Record};
 use super::directory::{Directory, User};
 use super::dkim::{DkimKey, DkimKeys};
@@ -17,9 +18,9 @@ use super::relays::{Relay, Relays};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::stored::{
-    AccountRow, AliasPartRow, BodyRow, DkimKeyRow, FirewallRow, GrantRow, KeywordsPartRow, MailboxRow,
-    MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, StandInRow,
-    UserRow,
+    AccountRow, AliasPartRow, AuthorityRow, BodyRow, DkimKeyRow, FirewallRow, GrantRow, KeywordsPartRow,
+    MailboxRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow,
+    StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -249,6 +250,12 @@ impl Directory {
         })?;
         firewall.sort_by_key(|(place, _)| *place);
         directory.firewall = Arc::new(firewall.into_iter().map(|(_, rule)| rule).collect());
+        let mut authorities = Vec::new();
+        visit::<AuthorityRow>(rows, &keys::table(keys::AUTHORITY), |key, row| {
+            let AuthorityRow { hosts, certificate, created } = row;
+            authorities.push(Authority { name: text(key), hosts, certificate, created });
+        })?;
+        directory.authorities = Arc::new(Authorities::new(authorities));
         Ok(directory)
     }
 }

@@ -147,6 +147,14 @@ pub struct RelayRow {
     pub created: Timestamp,
 }
 
+/// A certificate that is trusted, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AuthorityRow {
+    pub hosts: Option<String>,
+    pub certificate: Vec<u8>,
+    pub created: Timestamp,
+}
+
 /// A key for signing, by its domain and selector.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DkimKeyRow {

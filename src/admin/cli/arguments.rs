@@ -79,6 +79,9 @@ pub enum Command {
     /// Who may connect to which port, on every node
     #[command(subcommand)]
     Firewall(FirewallCommand),
+    /// Certificates that are believed of other servers, beside those that the system trusts
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Keys that mail to other servers is signed with
     #[command(subcommand)]
     Dkim(DkimCommand),
@@ -264,6 +267,27 @@ pub enum Alias {
     },
     Remove {
         address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Believe this CA, or the one server that shows this very certificate
+    Add {
+        /// A name of your choice
+        name: String,
+        /// One certificate in PEM; '-' is standard input
+        file: PathBuf,
+        /// Only of this host or domain and those below it
+        #[arg(long = "for", value_name = "HOST")]
+        hosts: Option<String>,
+    },
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    Remove {
+        name: String,
     },
 }
 

@@ -87,6 +87,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Relay(_)
         | Command::Firewall(_)
         | Command::Dns(_)
+        | Command::Ca(_)
         | Command::Sieve(_)
         | Command::Trace { .. }
         | Command::Block(_)

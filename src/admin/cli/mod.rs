@@ -2,6 +2,7 @@
 
 pub mod arguments;
 mod ask;
+mod authorities;
 mod blocks;
 mod dkim;
 mod dns;
@@ -62,6 +63,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
         Command::Block(wanted) => blocks::run(&socket(&place)?, wanted)?,
         Command::Dkim(wanted) => dkim::run(&socket(&place)?, wanted)?,
+        Command::Ca(wanted) => authorities::run(&socket(&place)?, wanted)?,
         Command::Relay(wanted) => relays::run(&socket(&place)?, wanted)?,
         Command::Dns(wanted) => return dns::run(&socket(&place)?, wanted),
         Command::Firewall(wanted) => firewall::run(&socket(&place)?, wanted)?,
@@ -225,6 +227,10 @@ mod tests {
             "pollux dns check example.com",
             "pollux firewall status --json",
             "pollux firewall remove office --force",
+            "pollux ca add corp ca.pem --for corp.example",
+            "pollux ca add world -",
+            "pollux ca list --json",
+            "pollux ca remove corp",
             "pollux sieve list bob --json",
             "pollux sieve show bob",
             "pollux sieve show bob main",

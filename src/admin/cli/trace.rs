@@ -68,7 +68,8 @@ fn event(event: &Value) -> String {
             format!("{at} {node} refused mail from {sender}{to}{by}: {said}\n")
         }
         Some("sent") => {
-            let via = event["via"].as_str().map(|via| format!(" by {}", plain(via))).unwrap_or_default();
+            let tls = event["tls"].as_str().map(|tls| format!(" (TLS: {})", plain(tls))).unwrap_or_default();
+            let via = event["via"].as_str().map(|via| format!(" by {}{tls}", plain(via))).unwrap_or_default();
             let (to, queued) = (text(&event["to"]), text(&event["queued"]));
             let (outcome, said) = (text(&event["outcome"]), text(&event["said"]));
             format!("{at} {node} {outcome} {queued} from {sender} to <{to}>{via}: {said}\n")
@@ -110,14 +111,14 @@ mod tests {
               "recipients": [{ "to": "far@away.test", "outcome": "queued" }],
               "checks": [{ "check": "spf", "result": "pass" }], "decided_by": "dmarc.reject" },
             { "at": "2026-11-26T06:00:02Z", "node": "node2", "event": "sent", "queued": 7, "sender": "alice@example.test",
-              "to": "far@away.test", "via": "mx.away.test", "outcome": "sent", "said": "250 2.0.0 Ok" },
+              "to": "far@away.test", "via": "mx.away.test", "tls": "verified", "outcome": "sent", "said": "250 2.0.0 Ok" },
         ] });
         assert_eq!(
             told(&answer),
             "2026-11-26T06:00:00Z node1 refused mail from <joe@a.test> to <no?body@example.test> (192.0.2.1, HELO x.test): 550 5.1.1 No such user here\n\
              2026-11-26T06:00:01Z node1 received 5F from <alice@example.test> (login alice): taken\n    \
              Message-ID <m@a.test>\n    to <far@away.test>: queued\n    spf: pass\n    decided by dmarc.reject\n    7 in the queue\n\
-             2026-11-26T06:00:02Z node2 sent 7 from <alice@example.test> to <far@away.test> by mx.away.test: 250 2.0.0 Ok\n\
+             2026-11-26T06:00:02Z node2 sent 7 from <alice@example.test> to <far@away.test> by mx.away.test (TLS: verified): 250 2.0.0 Ok\n\
              There is more, older than this; narrow it down with --since or by a Message-ID.\n\
              node3 did not answer: what it knows is missing.\n"
         );

@@ -4,6 +4,7 @@
 //! [`request`] is the vocabulary, [`plan`] turns a request into commands (pure), [`server`] and
 //! [`client`] own the socket. Whoever can open the socket is the operator: it never asks for a password.
 
+pub mod authorities;
 pub mod blocks;
 pub mod client;
 pub mod dkim;

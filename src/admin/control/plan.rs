@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::authorities;
 use super::blocks;
 use super::dkim;
 use super::dns;
@@ -120,6 +121,9 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::FirewallStatus => Ok(Plan::Firewall(firewall::Wish::Status)),
         Request::DnsRecords { domain } => dns::show(&domain, directory),
         Request::DnsCheck { domain } => dns::check(&domain, directory),
+        Request::AuthorityAdd { authority } => authorities::add(authority),
+        Request::AuthorityRemove { name } => Ok(authorities::remove(name)),
+        Request::AuthorityList => Ok(authorities::list(directory)),
         Request::DkimAdd { key } => dkim::add(key),
         Request::DkimUse { domain, selector, signs } => Ok(dkim::put_to_use(domain, selector, signs)),
         Request::DkimRemove { domain, selector } => Ok(dkim::remove(domain, selector)),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::authorities::WantedAuthority;
 use super::dkim::WantedKey;
 use super::firewall::{WantedFirewallRule, Wished};
 use super::relays::WantedRelay;
@@ -171,6 +172,14 @@ pub enum Request {
     DnsCheck {
         domain: String,
     },
+
+    AuthorityAdd {
+        authority: WantedAuthority,
+    },
+    AuthorityRemove {
+        name: String,
+    },
+    AuthorityList,
 
     DkimAdd {
         key: WantedKey,

@@ -75,6 +75,11 @@ impl Client {
                 self.phase = Phase::Ready;
                 return Some(Step::Ready);
             }
+            // In the clear anybody may say that: what is given up for good is not decided by it.
+            Phase::AskedForTls if reply.class() == Class::Permanent => {
+                let why = format!("STARTTLS is demanded of this server, and it says {reply}");
+                return Some(Step::Lost(Reply::of_ours(451, (4, 7, 4), why)));
+            }
             Phase::LoggingIn(_) => return self.on_login(&reply, out),
             _ => return Some(Step::Lost(reply)),
         }
@@ -88,7 +93,7 @@ impl Client {
             self.phase = Phase::AskedForTls;
             return None;
         }
-        if wanted && matches!(self.tls, Tls::Forced | Tls::Verified) {
+        if wanted && self.tls == Tls::Forced {
             let why = "STARTTLS is demanded of this server, and it does not offer it";
             return Some(Step::Lost(Reply::of_ours(451, (4, 7, 4), why)));
         }

@@ -29,8 +29,6 @@ pub enum Tls {
     Opportunistic,
     /// Or nothing is sent at all.
     Forced,
-    /// The same, to a server that proves its name.
-    Verified,
 }
 
 /// One mail for one server.

@@ -140,6 +140,10 @@ fn tls_forgets_what_was_said_before() {
         "S: 220 x\nC: EHLO mx.example.test\nS: 250-x\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 4.7.0 not now\n";
     play(&format!("{refused}= lost: 454 4.7.0 not now\n"), Tls::Forced, &[]);
     play(&format!("{refused}= Ready\n"), Tls::Opportunistic, &[]);
+    // What anybody may say in the clear is not for good.
+    let refused = refused.replace("454 4.7.0 not now", "502 5.5.1 what");
+    let lost = "= lost: 451 4.7.4 STARTTLS is demanded of this server, and it says 502 5.5.1 what\n";
+    play(&format!("{refused}{lost}"), Tls::Forced, &[]);
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn a_login_is_said_over_tls_alone_and_its_failure_is_never_for_good() {
     let asks_more = "C: AUTH PLAIN AHVzZXIAc2VjcmV0\nS: 334 more\n= lost: 451 4.7.8 the server does not let us in: 334 more\n";
     for (script, tls) in [
         (script!("login_plain").to_owned(), Tls::Forced),
-        (script!("login_login").to_owned(), Tls::Verified),
+        (script!("login_login").to_owned(), Tls::Forced),
         (begun("AUTH PLAIN") + refused, Tls::Forced),
         (begun("AUTH PLAIN") + asks_more, Tls::Forced),
         (

@@ -129,6 +129,8 @@ impl Core {
             | Command::RenameScript { .. }
             | Command::ActivateScript { .. }
             | Command::Vacation(_)
+            | Command::AddAuthority(_)
+            | Command::RemoveAuthority { .. }
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

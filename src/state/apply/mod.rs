@@ -6,6 +6,7 @@
 
 mod accounts;
 mod acl;
+mod authorities;
 mod blocks;
 mod bodies;
 mod dkim;
@@ -158,6 +159,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::RenameScript { account, from, to } => sieve::rename(tx, *account, from, to),
         Command::ActivateScript { account, name } => sieve::activate(tx, *account, name.as_deref()),
         Command::Vacation(vacation) => sieve::reply(tx, vacation),
+        Command::AddAuthority(new) => authorities::add(tx, new),
+        Command::RemoveAuthority { name } => authorities::remove(tx, name),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::mail::flags::{Flags, NamedFlags};
 use crate::mail::ids::*;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
+use crate::state::authorities::NewAuthority;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
@@ -211,6 +212,12 @@ fn commands() -> Vec<Command> {
             before: Some("s".into()),
         })),
         Command::RemoveFirewallRule { name: "r".into() },
+        Command::AddAuthority(Box::new(NewAuthority {
+            name: name(),
+            hosts: Some("h".into()),
+            certificate: vec![0x30, 255],
+        })),
+        Command::RemoveAuthority { name: name() },
     ]
 }
 
@@ -459,6 +466,9 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
         created: Timestamp(1 << 40),
     };
     add(golden, written, "row.Firewall", &firewall);
+    let certificate = vec![0x30, 255];
+    let authority = AuthorityRow { hosts: Some("h".into()), certificate, created: Timestamp(1 << 40) };
+    add(golden, written, "row.Authority", &authority);
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);

@@ -9,6 +9,7 @@ use crate::mail::dsn::Notify;
 use crate::mail::ids::{LeaseId, ModSeq, QueueId};
 use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
+use crate::state::authorities::NewAuthority;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
@@ -153,6 +154,12 @@ fn command() -> impl Strategy<Value = Command> {
             }
         ),
         text().prop_map(|name| Command::RemoveFirewallRule { name }),
+        (text(), prop::option::of(text()), prop::collection::vec(any::<u8>(), 0..9)).prop_map(
+            |(name, hosts, certificate)| {
+                Command::AddAuthority(Box::new(NewAuthority { name, hosts, certificate }))
+            }
+        ),
+        text().prop_map(|name| Command::RemoveAuthority { name }),
         (text(), text(), any::<bool>()).prop_map(|(domain, selector, signs)| {
             let (algorithm, private) = (DkimAlgorithm::Ed25519Sha256, Secret("pem".to_owned()));
             Command::AddDkimKey(Box::new(NewDkimKey { domain, selector, algorithm, private, signs }))

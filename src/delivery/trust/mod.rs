@@ -1,0 +1,104 @@
+//! What a server must prove before mail goes to it, and the TLS that holds it to that.
+//!
+//! What it must never do: let a connection that is held to more go on where one that was held to less was begun. So
+//! sessions are resumed only between connections of one and the same demand.
+
+mod named;
+#[cfg(test)]
+mod tests;
+mod verifier;
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+
+use self::named::Named;
+use self::verifier::{Anyone, Judge, Verifier};
+use super::client::Tls;
+use crate::state::authorities::Authorities;
+
+/// What is demanded of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing; TLS is not asked for.
+    Clear,
+    /// TLS where it is offered (RFC 7435).
+    Opportunistic,
+    /// TLS, or nothing is sent; whoever answers is believed.
+    Forced,
+    /// TLS with a certificate for the host, by somebody who is trusted.
+    Verified,
+}
+
+impl Demand {
+    /// What SMTP has to do about it.
+    pub fn tls(&self) -> Tls {
+        match self {
+            Self::Clear => Tls::Off,
+            Self::Opportunistic => Tls::Opportunistic,
+            Self::Forced | Self::Verified => Tls::Forced,
+        }
+    }
+
+    /// How a connection over TLS was judged that is up, for logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Clear => CLEAR,
+            Self::Opportunistic => "opportunistic",
+            Self::Forced => "forced",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+/// As [`Demand::word`], of a connection without TLS.
+pub const CLEAR: &str = "none";
+
+/// For one connection to `host`.
+pub async fn config(
+    demand: &Demand,
+    host: &str,
+    authorities: &Authorities,
+) -> Result<Arc<ClientConfig>, String> {
+    static BELIEVING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    static BY_THE_SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    match demand {
+        Demand::Clear | Demand::Opportunistic | Demand::Forced => kept(&BELIEVING, Anyone),
+        Demand::Verified => {
+            let named = Named::new(host, authorities, &provider()).await?;
+            match named.is_by_the_system() {
+                true => kept(&BY_THE_SYSTEM, named),
+                // What is trusted may be taken away again: whom it was believed of is to prove himself anew.
+                false => Ok(Arc::new(unresumed(made(Arc::new(named))?))),
+            }
+        }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// One of a kind for all connections, so that sessions are resumed.
+fn kept(place: &OnceLock<Arc<ClientConfig>>, judge: impl Judge) -> Result<Arc<ClientConfig>, String> {
+    if let Some(config) = place.get() {
+        return Ok(Arc::clone(config));
+    }
+    let config = Arc::new(made(Arc::new(judge))?);
+    Ok(Arc::clone(place.get_or_init(|| config)))
+}
+
+fn unresumed(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config
+}
+
+fn made(judge: Arc<impl Judge>) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| error.to_string())?;
+    let verifier = Verifier::new(judge, provider());
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
