@@ -1,6 +1,10 @@
 //! Certificates of the stories' own making, for the far side to show.
 
+use std::fmt::Write;
+
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use ring::digest::{SHA256, digest};
 
 use crate::sink::Identity;
 
@@ -40,6 +44,15 @@ pub fn of_its_own(host: &str, until: i32) -> Identity {
     let key = KeyPair::generate().expect("there are dice");
     let leaf = params(host, until).self_signed(&key).expect("a good certificate");
     Identity { chain: vec![leaf.der().to_vec()], key: key.serialize_der() }
+}
+
+/// The data of a TLSA record that names a certificate by its SHA-256 (RFC 6698 2.1).
+pub fn tlsa(usage: u8, certificate: &[u8]) -> String {
+    let mut data = format!("{usage} 0 1 ");
+    for octet in digest(&SHA256, certificate).as_ref() {
+        write!(data, "{octet:02x}").expect("a string takes everything");
+    }
+    data
 }
 
 fn params(host: &str, until: i32) -> CertificateParams {

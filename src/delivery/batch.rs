@@ -286,11 +286,11 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     async fn open(&self, way: &Way, hop: &Hop) -> Result<Connection, Reply> {
         let directory = self.shared.replica.directory();
         let authorities = &directory.authorities;
-        let call = Call { hop, way, demand: &way.demand, authorities, patience: self.patience };
+        let call = Call { hop, way, demand: &hop.demand, authorities, patience: self.patience };
         match Connection::open(&call).await {
             Ok(connection) => Ok(connection),
             // RFC 7435: broken encryption protects nobody better than none.
-            Err(Trouble { in_tls: true, reply }) if way.demand == Demand::Opportunistic => {
+            Err(Trouble { in_tls: true, reply }) if hop.demand == Demand::Opportunistic => {
                 info!("outbound: {} offers TLS and cannot do it ({reply}): sent in the clear", hop.host);
                 let call = Call { demand: &Demand::Clear, ..call };
                 Connection::open(&call).await.map_err(|trouble| trouble.reply)

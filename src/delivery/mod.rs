@@ -16,6 +16,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod tlsa;
 pub mod trust;
 mod wire;
 

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::client::login::Login;
 use super::reply::Reply;
+use super::tlsa;
 use super::trust::Demand;
-use crate::dns::DnsError;
+use crate::dns::{DnsError, Tlsa, Vouched};
 
 /// Addresses tried for one mail; RFC 5321 5.1 wants two at the least.
 pub const HOPS_MAX: usize = 8;
@@ -18,8 +19,11 @@ pub const SMTP_PORT: u16 = 25;
 /// What is asked of the DNS.
 pub trait Resolve: Clone + Send + Sync + 'static {
     /// Preference and host; an empty host is a null MX.
-    fn mx(&self, domain: &str) -> impl Future<Output = Result<Vec<(u16, String)>, DnsError>> + Send;
-    fn addresses(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, DnsError>> + Send;
+    fn mx(&self, domain: &str) -> impl Future<Output = Result<Vouched<(u16, String)>, DnsError>> + Send;
+    fn addresses(&self, host: &str) -> impl Future<Output = Result<Vouched<IpAddr>, DnsError>> + Send;
+    fn tlsa(&self, port: u16, host: &str) -> impl Future<Output = Result<Vouched<Tlsa>, DnsError>> + Send;
+    /// Whether the host's own alias is secure, wherever it leads.
+    fn is_secure_alias(&self, host: &str) -> impl Future<Output = Result<bool, DnsError>> + Send;
 }
 
 /// One server at one address.
@@ -27,6 +31,8 @@ pub trait Resolve: Clone + Send + Sync + 'static {
 pub struct Hop {
     pub host: String,
     pub address: SocketAddr,
+    /// What it must prove.
+    pub demand: Demand,
 }
 
 /// How mail leaves, from the settings.
@@ -49,28 +55,35 @@ pub async fn route(
     dice: u64,
 ) -> Result<Vec<Hop>, Reply> {
     if let Some((host, port)) = &way.relay {
-        return relay(host, *port, resolver).await;
+        return relay((host, *port), way, resolver).await;
     }
     if destination.starts_with('[') {
         let address = literal(destination).ok_or_else(|| {
             Reply::of_ours(550, (5, 1, 2), format!("{destination} is no address that mail can go to"))
         })?;
         let address = SocketAddr::new(address, SMTP_PORT);
-        return Ok(vec![Hop { host: address.ip().to_string(), address }]);
+        let demand = way.demand.clone();
+        return Ok(vec![Hop { host: address.ip().to_string(), address, demand }]);
     }
     let servers = servers(way, destination, resolver, dice).await?;
-    hops(destination, &servers, resolver).await
+    hops(way, destination, &servers, resolver).await
 }
 
-async fn relay(host: &str, port: u16, resolver: &impl Resolve) -> Result<Vec<Hop>, Reply> {
+async fn relay((host, port): (&str, u16), way: &Way, resolver: &impl Resolve) -> Result<Vec<Hop>, Reply> {
     // An IPv6 address comes in brackets, which TLS would not take for a name.
     let host = host.trim_matches(['[', ']']);
-    let hop = |address| Hop { host: host.to_owned(), address: SocketAddr::new(address, port) };
+    let hop = |address| Hop {
+        host: host.to_owned(),
+        address: SocketAddr::new(address, port),
+        demand: way.demand.clone(),
+    };
     if let Ok(address) = host.parse() {
         return Ok(vec![hop(address)]);
     }
     match resolver.addresses(host).await {
-        Ok(found) if !found.is_empty() => Ok(found.into_iter().take(HOPS_MAX).map(hop).collect()),
+        Ok(answer) if !answer.found.is_empty() => {
+            Ok(answer.found.into_iter().take(HOPS_MAX).map(hop).collect())
+        }
         // An operator's mistake is not the sender's: it is mended before the mail's life is over.
         Ok(_) | Err(DnsError::NoSuchName | DnsError::NoData) => {
             Err(Reply::of_ours(451, (4, 4, 4), format!("the relay host {host} has no address")))
@@ -80,18 +93,25 @@ async fn relay(host: &str, port: u16, resolver: &impl Resolve) -> Result<Vec<Hop
 }
 
 /// The domain's servers in the order of trying.
-async fn servers(way: &Way, domain: &str, resolver: &impl Resolve, dice: u64) -> Result<Vec<String>, Reply> {
-    let mut found = match resolver.mx(domain).await {
-        Ok(found) => found,
-        // RFC 5321 5.1: without MX the domain itself is the server.
-        Err(DnsError::NoData) => return Ok(vec![domain.to_owned()]),
+struct Servers {
+    hosts: Vec<String>,
+    /// That they are the domain's is validated; what a forger names proves nothing.
+    secure: bool,
+}
+
+async fn servers(way: &Way, domain: &str, resolver: &impl Resolve, dice: u64) -> Result<Servers, Reply> {
+    // RFC 5321 5.1: without MX the domain itself is the server. It is what was asked for, whoever says that.
+    let itself = || Servers { hosts: vec![domain.to_owned()], secure: true };
+    let (mut found, secure) = match resolver.mx(domain).await {
+        Ok(answer) => (answer.found, answer.secure),
+        Err(DnsError::NoData) => return Ok(itself()),
         Err(DnsError::NoSuchName) => {
             return Err(Reply::of_ours(550, (5, 1, 2), format!("there is no domain {domain}")));
         }
         Err(DnsError::Temporary(why)) => return Err(unknown(domain, &why)),
     };
     if found.is_empty() {
-        return Ok(vec![domain.to_owned()]);
+        return Ok(itself());
     }
     if found.iter().all(|(_, host)| host.is_empty()) {
         return Err(Reply::of_ours(556, (5, 1, 10), format!("{domain} takes no mail (null MX)")));
@@ -108,7 +128,7 @@ async fn servers(way: &Way, domain: &str, resolver: &impl Resolve, dice: u64) ->
     }
     found.sort_by_key(|(preference, host)| (*preference, order(host, dice)));
     found.truncate(SERVERS_MAX);
-    Ok(found.into_iter().map(|(_, host)| host).collect())
+    Ok(Servers { hosts: found.into_iter().map(|(_, host)| host).collect(), secure })
 }
 
 /// RFC 5321 5.1: load is spread over servers of one preference.
@@ -119,17 +139,37 @@ fn order(host: &str, dice: u64) -> [u8; 8] {
     first
 }
 
-async fn hops(domain: &str, servers: &[String], resolver: &impl Resolve) -> Result<Vec<Hop>, Reply> {
+async fn hops(
+    way: &Way,
+    domain: &str,
+    servers: &Servers,
+    resolver: &impl Resolve,
+) -> Result<Vec<Hop>, Reply> {
     let (mut hops, mut trouble, mut none_exists) = (Vec::new(), None, true);
-    for host in servers {
+    for host in &servers.hosts {
         if hops.len() >= HOPS_MAX {
             break;
         }
         match resolver.addresses(host).await {
-            Ok(found) => {
-                none_exists = none_exists && found.is_empty();
-                let at = |address| Hop { host: host.clone(), address: SocketAddr::new(address, SMTP_PORT) };
-                hops.extend(found.into_iter().map(at));
+            Ok(answer) => {
+                none_exists = none_exists && answer.found.is_empty();
+                // RFC 7672 2.2.1: where the MX is not secure, DANE proves nothing.
+                let dane = match servers.secure {
+                    true => tlsa::demand(host, &answer, domain, resolver).await,
+                    false => Ok(None),
+                };
+                match dane {
+                    Ok(dane) => {
+                        let demand = dane.unwrap_or_else(|| way.demand.clone());
+                        let at = |address| Hop {
+                            host: host.clone(),
+                            address: SocketAddr::new(address, SMTP_PORT),
+                            demand: demand.clone(),
+                        };
+                        hops.extend(answer.found.into_iter().map(at));
+                    }
+                    Err(why) => trouble = Some(unknown(&format!("TLSA of {host}"), &why.to_string())),
+                }
             }
             Err(DnsError::NoSuchName | DnsError::NoData) => {}
             Err(DnsError::Temporary(why)) => {
@@ -142,7 +182,7 @@ async fn hops(domain: &str, servers: &[String], resolver: &impl Resolve) -> Resu
     match (hops.is_empty(), trouble) {
         (false, _) => Ok(hops),
         (true, Some(trouble)) => Err(trouble),
-        (true, None) if none_exists && servers == [domain.to_owned()] => {
+        (true, None) if none_exists && servers.hosts == [domain.to_owned()] => {
             Err(Reply::of_ours(550, (5, 4, 4), format!("{domain} has no mail server and no address")))
         }
         // Servers are named and have no address: a slip in the zone, which is soon mended.
@@ -198,14 +238,23 @@ mod tests {
     }
 
     impl Resolve for Zone {
-        async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, DnsError> {
+        async fn mx(&self, domain: &str) -> Result<Vouched<(u16, String)>, DnsError> {
             let found = self.records(domain, "MX")?;
             let host = |it: &[String]| it.get(1).filter(|host| *host != ".").cloned().unwrap_or_default();
-            Ok(found.into_iter().map(|it| (it[0].parse().unwrap(), host(it))).collect())
+            Ok(Vouched::insecure(found.into_iter().map(|it| (it[0].parse().unwrap(), host(it))).collect()))
         }
 
-        async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-            Ok(self.records(host, "A")?.into_iter().map(|it| it[0].parse().unwrap()).collect())
+        async fn addresses(&self, host: &str) -> Result<Vouched<IpAddr>, DnsError> {
+            let found = self.records(host, "A")?;
+            Ok(Vouched::insecure(found.into_iter().map(|it| it[0].parse().unwrap()).collect()))
+        }
+
+        async fn tlsa(&self, _: u16, host: &str) -> Result<Vouched<Tlsa>, DnsError> {
+            panic!("{host} is not secure")
+        }
+
+        async fn is_secure_alias(&self, host: &str) -> Result<bool, DnsError> {
+            panic!("{host} is no alias")
         }
     }
 

@@ -13,7 +13,7 @@ use super::routing::Resolve;
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::cluster::replica::Replica;
-use crate::dns::DnsError;
+use crate::dns::{DnsError, Tlsa, Vouched};
 use crate::mail::address::Address;
 use crate::mail::ids::{AccountId, Timestamp};
 use crate::maillog::MailLog;
@@ -32,11 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct NoDns;
 
 impl Resolve for NoDns {
-    async fn mx(&self, domain: &str) -> Result<Vec<(u16, String)>, DnsError> {
+    async fn mx(&self, domain: &str) -> Result<Vouched<(u16, String)>, DnsError> {
         panic!("{domain} was looked up")
     }
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+    async fn addresses(&self, host: &str) -> Result<Vouched<IpAddr>, DnsError> {
+        panic!("{host} was looked up")
+    }
+
+    async fn tlsa(&self, _: u16, host: &str) -> Result<Vouched<Tlsa>, DnsError> {
+        panic!("{host} was looked up")
+    }
+
+    async fn is_secure_alias(&self, host: &str) -> Result<bool, DnsError> {
         panic!("{host} was looked up")
     }
 }

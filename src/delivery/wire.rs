@@ -1,6 +1,7 @@
 //! A connection to another server: socket, TLS and time around the pure client. Every wait has a bound.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -73,7 +74,7 @@ pub struct Call<'a> {
 impl Connection {
     /// Connects, greets, starts TLS as it is demanded.
     pub async fn open(call: &Call<'_>) -> Result<Self, Trouble> {
-        let Call { hop: Hop { host, address }, way, demand, patience, .. } = call;
+        let Call { hop: Hop { host, address, .. }, way, demand, patience, .. } = call;
         let connect = timeout(Duration::from_millis(patience.connect_ms_max), TcpStream::connect(address));
         let socket = match connect.await {
             Ok(Ok(socket)) => socket,
@@ -198,17 +199,17 @@ impl Connection {
         };
         // Behind the 220 there is nothing: what came with it was put in by somebody else (RFC 3207 4.2).
         self.input.advance(self.input.len());
-        let host = &call.hop.host;
-        let name = ServerName::try_from(host.clone()).map_err(|_| format!("{host} is no name for TLS"))?;
-        let config = trust::config(call.demand, host, call.authorities).await?;
-        let handshake = TlsConnector::from(config).connect(name, socket);
+        let host = call.demand.name(&call.hop.host);
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;
+        let trust = trust::trust(call.demand, host, call.authorities).await?;
+        let handshake = TlsConnector::from(Arc::clone(&trust.config)).connect(name, socket);
         let within = Duration::from_millis(self.patience.answer_ms_max);
         let socket = match timeout(within, handshake).await {
             Ok(socket) => socket.map_err(|error| error.to_string())?,
             Err(_) => return Err("no handshake in time".to_owned()),
         };
         self.wire = Wire::Tls(Box::new(socket));
-        self.protection = call.demand.word();
+        self.protection = trust.word();
         self.client.tls_started(&mut self.out);
         Ok(())
     }

@@ -10,6 +10,8 @@ mod resolver;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod vouched;
 
 pub use error::DnsError;
 pub use resolver::{Bounds, CACHED_ANSWERS_MAX, Client, Mx, Resolver, Srv};
+pub use vouched::{Tlsa, Vouched};

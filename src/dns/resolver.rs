@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{NameServerPool, TokioResolver};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -19,12 +20,15 @@ use crate::state::directory::Directory;
 /// Answers remembered of each name server.
 pub const CACHED_ANSWERS_MAX: u64 = 4_096;
 /// Aliases followed to a name's records.
-const ALIASES_MAX: usize = 8;
+pub(super) const ALIASES_MAX: usize = 8;
 /// A server that did not answer is asked last for so long.
 const DEAD_SECONDS: u64 = 30;
 
 /// A client of one name server, for a library that asks by itself.
 pub type Client = TokioResolver;
+
+/// Connections to one name server.
+pub(super) type Pool = NameServerPool<TokioRuntimeProvider>;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -54,14 +58,16 @@ struct Inner {
     lookups: Semaphore,
 }
 
-struct Servers {
+pub(super) struct Servers {
     /// The setting's text.
     setting: String,
     each: Vec<Server>,
 }
 
-struct Server {
+pub(super) struct Server {
     client: Client,
+    /// The same server, for questions whose whole answer is wanted.
+    pub pool: Pool,
     dead: ArcSwapOption<Instant>,
 }
 
@@ -178,12 +184,16 @@ impl Resolver {
         kind: RecordType,
         of: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, DnsError> {
+        self.lookup_name(Self::absolute(name)?, kind, of).await
+    }
+
+    pub(super) fn absolute(name: &str) -> Result<Name, DnsError> {
         // An underscore is no host's, and yet stands in names that are there: IDNA would know none of them.
         let read = if name.is_ascii() { Name::from_ascii(name) } else { Name::from_utf8(name) };
         let mut name = read.map_err(|_| DnsError::NoSuchName)?;
         // Absolute, so that no search list of the box is appended.
         name.set_fqdn(true);
-        self.lookup_name(name, kind, of).await
+        Ok(name)
     }
 
     async fn lookup_name<T>(
@@ -192,9 +202,18 @@ impl Resolver {
         kind: RecordType,
         of: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, DnsError> {
+        self.bounded((&name, kind), self.ask(&name, kind, of)).await
+    }
+
+    /// A question waits for its turn and takes its time within the bounds.
+    pub(super) async fn bounded<T>(
+        &self,
+        (name, kind): (&Name, RecordType),
+        ask: impl Future<Output = Result<T, DnsError>>,
+    ) -> Result<T, DnsError> {
         let asking = async {
             let _permit = self.0.lookups.acquire().await.map_err(|_| DnsError::temporary("closed"))?;
-            self.ask(&name, kind, of).await
+            ask.await
         };
         let bound = Duration::from_millis(self.0.bounds.lookup_ms_max);
         let late = |_| Err(DnsError::temporary("no name server answers in time"));
@@ -216,7 +235,7 @@ impl Resolver {
         for server in servers.in_order() {
             let error = match server.client.lookup(name.clone(), kind).await {
                 Ok(answer) => {
-                    server.dead.store(None);
+                    server.is_alive();
                     let found: Vec<T> = answer.answers().iter().filter_map(|it| of(&it.data)).collect();
                     return if found.is_empty() { Err(DnsError::NoData) } else { Ok(found) };
                 }
@@ -234,7 +253,12 @@ impl Resolver {
         Err(failure)
     }
 
-    async fn servers(&self) -> Result<Arc<Servers>, DnsError> {
+    /// Whether the setting says that the name servers validate, and that their word arrives here as they gave it.
+    pub(super) fn validates(&self) -> bool {
+        self.0.directory.borrow().settings().dns_servers_validate()
+    }
+
+    pub(super) async fn servers(&self) -> Result<Arc<Servers>, DnsError> {
         let (setting, wanted) = {
             let directory = self.0.directory.borrow();
             let settings = directory.settings();
@@ -250,7 +274,7 @@ impl Resolver {
         let made = tokio::task::spawn_blocking(move || servers::clients(&wanted, &bounds)).await;
         let clients = made.map_err(|error| DnsError::temporary(error.to_string()))?;
         let clients = clients.map_err(DnsError::temporary)?;
-        let server = |client| Server { client, dead: ArcSwapOption::empty() };
+        let server = |(client, pool)| Server { client, pool, dead: ArcSwapOption::empty() };
         let servers = Arc::new(Servers { setting, each: clients.into_iter().map(server).collect() });
         self.0.servers.store(Some(Arc::clone(&servers)));
         Ok(servers)
@@ -259,7 +283,7 @@ impl Resolver {
 
 impl Servers {
     /// The preferred one first; those that lately failed last.
-    fn in_order(&self) -> Vec<&Server> {
+    pub(super) fn in_order(&self) -> Vec<&Server> {
         let (dead, alive): (Vec<_>, Vec<_>) = self.each.iter().partition(|server| server.is_dead());
         alive.into_iter().chain(dead).collect()
     }
@@ -271,7 +295,11 @@ impl Server {
         dead.as_ref().is_some_and(|since| since.elapsed() < Duration::from_secs(DEAD_SECONDS))
     }
 
-    fn note(&self, error: &NetError) {
+    pub(super) fn is_alive(&self) {
+        self.dead.store(None);
+    }
+
+    pub(super) fn note(&self, error: &NetError) {
         self.dead.store(is_dead(error).then(|| Arc::new(Instant::now())));
     }
 
@@ -292,6 +320,6 @@ impl Server {
 }
 
 /// In lower case, without the last dot.
-fn text_of(name: &Name) -> String {
+pub(super) fn text_of(name: &Name) -> String {
     name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
 }

@@ -1,16 +1,17 @@
 //! The name servers in force, one client each: the setting `dns.servers`, or what the system's resolv.conf names.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{PoolContext, TlsConfig, TokioResolver};
 
-use super::resolver::{Bounds, CACHED_ANSWERS_MAX};
+use super::resolver::{Bounds, CACHED_ANSWERS_MAX, Client, Pool};
 
 /// Of resolv.conf; glibc reads no more either. The setting has its own bound.
 const SYSTEM_SERVERS_MAX: usize = 3;
@@ -21,7 +22,7 @@ const NEGATIVE_SECONDS_MAX: u64 = 3_600;
 const RETRIES: usize = 1;
 
 /// One client for each server, the preferred one first. `Err` says why there is none.
-pub(super) fn clients(servers: &[SocketAddr], bounds: &Bounds) -> Result<Vec<TokioResolver>, String> {
+pub(super) fn clients(servers: &[SocketAddr], bounds: &Bounds) -> Result<Vec<(Client, Pool)>, String> {
     let servers = match servers {
         [] => system_servers()?,
         _ => servers.iter().map(|server| at(*server)).collect(),
@@ -44,11 +45,15 @@ fn at(server: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(server.ip(), true, connections)
 }
 
-fn client(server: NameServerConfig, bounds: &Bounds) -> Result<TokioResolver, String> {
+fn client(server: NameServerConfig, bounds: &Bounds) -> Result<(Client, Pool), String> {
+    let tls = TlsConfig::new().map_err(|error| format!("no client for a name server: {error}"))?;
+    let context = Arc::new(PoolContext::new(options(bounds), tls));
+    let pool = Pool::from_config([server.clone()], context, TokioRuntimeProvider::default());
     let config = ResolverConfig::from_name_servers(vec![server]);
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options(bounds);
-    builder.build().map_err(|error| format!("no client for a name server: {error}"))
+    let client = builder.build().map_err(|error| format!("no client for a name server: {error}"))?;
+    Ok((client, pool))
 }
 
 fn options(bounds: &Bounds) -> ResolverOpts {

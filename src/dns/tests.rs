@@ -189,3 +189,77 @@ async fn no_more_than_so_many_questions_are_under_way() {
         );
     }
 }
+
+const SIGNED: &str = "
+    signed.test             SECURE
+    signed.test             MX    20 b.signed.test
+    signed.test             MX    10 a.signed.test
+    a.signed.test           A     192.0.2.1
+    b.signed.test           CNAME a.signed.test
+    c.signed.test           CNAME open.test
+    sick.signed.test        A     192.0.2.1
+    sick.signed.test        SERVFAIL AAAA
+    _25._tcp.a.signed.test  TLSA  3 1 1 00ff
+    _25._tcp.a.signed.test  TLSA  255 9 7 01
+    _25._tcp.b.signed.test  CNAME _25._tcp.a.signed.test
+    _25._tcp.s.signed.test  SERVFAIL
+    open.test               MX    10 a.signed.test
+    open.test               A     192.0.2.2
+    open.test               AAAA  2001:db8::2
+    _25._tcp.open.test      TLSA  3 1 1 00ff
+";
+
+fn validating(server: &Server, validates: bool) -> Resolver {
+    let settings = [
+        ("dns.servers".to_owned(), server.address().to_string()),
+        ("dns.servers_validate".to_owned(), validates.to_string()),
+    ];
+    let directory = Directory { settings: settings.into(), ..Directory::default() };
+    Resolver::new(watch::channel(Arc::new(directory)).1, BOUNDS)
+}
+
+#[tokio::test]
+async fn the_word_of_servers_that_validate_is_heard() {
+    let server = Server::start(SIGNED);
+    let dns = validating(&server, true);
+    let mx = dns.mx_vouched("signed.test").await.unwrap();
+    assert_eq!((mx.found[0].host.as_str(), mx.found.len(), mx.secure), ("a.signed.test", 2, true));
+    assert!(!dns.mx_vouched("open.test").await.unwrap().secure);
+    for (host, found, secure, alias_of) in [
+        ("a.signed.test", &["192.0.2.1"][..], true, None),
+        ("B.Signed.Test.", &["192.0.2.1"], true, Some("a.signed.test")),
+        ("c.signed.test", &["192.0.2.2", "2001:db8::2"], false, Some("open.test")),
+        ("open.test", &["192.0.2.2", "2001:db8::2"], false, None),
+        ("sick.signed.test", &["192.0.2.1"], true, None),
+    ] {
+        let alias_of = alias_of.map(str::to_owned);
+        let vouched = Vouched { found: ips(found), secure, alias_of };
+        assert_eq!(dns.addresses_vouched(host).await, Ok(vouched), "{host}");
+    }
+    for (host, secure) in [("b.signed.test", true), ("c.signed.test", true), ("a.signed.test", false)] {
+        assert_eq!(dns.is_secure_alias(host).await, Ok(secure), "{host}");
+    }
+    let tlsa =
+        |usage, selector, matching, data: &[u8]| Tlsa { usage, selector, matching, data: data.to_vec() };
+    let both = [tlsa(3, 1, 1, &[0, 255]), tlsa(255, 9, 7, &[1])];
+    for (host, secure) in [("a.signed.test", true), ("b.signed.test", true), ("open.test", false)] {
+        let answer = dns.tlsa(25, host).await.unwrap();
+        assert_eq!((answer.secure, &answer.found[0]), (secure, &both[0]), "{host}");
+        assert_eq!(answer.found.get(1), secure.then_some(&both[1]), "{host}");
+    }
+    assert_eq!(dns.tlsa(25, "none.signed.test").await, Err(DnsError::NoSuchName));
+    assert_eq!(dns.tlsa(25, "signed.test").await, Err(DnsError::NoSuchName));
+    temporary(dns.tlsa(25, "s.signed.test").await);
+    assert_eq!(dns.mx_vouched("a.signed.test").await, Err(DnsError::NoData));
+}
+
+#[tokio::test]
+async fn nobodys_word_is_heard_where_the_setting_does_not_say_so() {
+    let server = Server::start(SIGNED);
+    let dns = validating(&server, false);
+    assert!(!dns.mx_vouched("signed.test").await.unwrap().secure);
+    assert!(!dns.addresses_vouched("a.signed.test").await.unwrap().secure);
+    assert_eq!(dns.is_secure_alias("b.signed.test").await, Ok(false));
+    assert_eq!(dns.tlsa(25, "a.signed.test").await, Err(DnsError::NoData));
+    assert_eq!(server.count("_25._tcp.a.signed.test", "TLSA"), 0);
+}

@@ -91,7 +91,7 @@ pub struct Sent {
     /// The server, where one was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// How its TLS was judged: `none`, `opportunistic`, `forced`, `verified`; only where a connection came about.
+    /// How its TLS was judged: `none`, `opportunistic`, `verified`, `dane-ee` and the like; only where a connection came about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
     pub said: String,

@@ -13,6 +13,7 @@
 //! broken.test        SERVFAIL          ; to any question
 //! slow.test          SILENT  TXT       ; to this one alone
 //! big.test           TRUNCATED         ; over UDP only a word to come by TCP
+//! signed.test        SECURE            ; this name and those below it are validated: the AD bit, for those who ask
 //! ```
 //!
 //! A name that no line has is NXDOMAIN, unless a longer one ends in it; one that lacks the type asked for is NODATA.

@@ -5,6 +5,8 @@ use super::zones::{Answer, Record};
 /// RFC 1035 4.2.1, where the client says nothing else (RFC 6891).
 const UDP_BYTES_MAX: usize = 512;
 const HEADER_BYTES: usize = 12;
+/// Of the header's fourth octet.
+const AD: u8 = 0x20;
 const OPT: u16 = 41;
 const SOA: u16 = 6;
 const CLASS_IN: u16 = 1;
@@ -20,6 +22,8 @@ pub struct Query {
     question: Vec<u8>,
     udp_bytes_max: usize,
     extended: bool,
+    /// RFC 6840 5.7, RFC 3225: it would know whether the answer was validated.
+    asks_for_proof: bool,
     /// In lower case, without the last dot.
     pub name: String,
     pub kind: u16,
@@ -45,7 +49,10 @@ impl Query {
         let udp_bytes_max =
             option.map_or(UDP_BYTES_MAX, |rest| usize::from(u16::from_be_bytes([rest[3], rest[4]])));
         let extended = option.is_some();
-        Some(Self { id, question, udp_bytes_max, extended, name: labels.join("."), kind })
+        let asks_for_proof = bytes.get(3)? & AD != 0
+            || option.is_some_and(|rest| rest.get(7).is_some_and(|flags| flags & 0x80 != 0));
+        let name = labels.join(".");
+        Some(Self { id, question, udp_bytes_max, extended, asks_for_proof, name, kind })
     }
 
     pub fn reply(&self, answer: &Answer, tcp: bool) -> Vec<u8> {
@@ -59,7 +66,8 @@ impl Query {
         let negative = !truncated && answer.negative;
         let mut out = self.id.to_vec();
         // A reply; recursion was desired and is available.
-        out.extend([0x81 | if truncated { 0x02 } else { 0 }, 0x80 | answer.code]);
+        let validated = if self.asks_for_proof && answer.secure { AD } else { 0 };
+        out.extend([0x81 | if truncated { 0x02 } else { 0 }, 0x80 | validated | answer.code]);
         for count in [1, records.len(), usize::from(negative), usize::from(self.extended)] {
             out.extend(u16::try_from(count).expect("fixtures are few").to_be_bytes());
         }

@@ -66,6 +66,8 @@ pub struct Answer {
     /// What was asked for is not there.
     pub negative: bool,
     pub truncated: bool,
+    /// All names that it is about are validated.
+    pub secure: bool,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,8 @@ pub struct Zones {
     /// Where a CNAME leads.
     aliases: BTreeMap<String, String>,
     behaviours: Vec<(String, Option<u16>, Behaviour)>,
+    /// Names that are validated, with those below them.
+    secure: Vec<String>,
 }
 
 impl Zones {
@@ -102,6 +106,10 @@ impl Zones {
             "CNAME" => Data::Cname(one()?.clone()),
             "SRV" => Data::Other(33, srv(values)?),
             "TLSA" => Data::Other(52, tlsa(values)?),
+            "SECURE" => {
+                self.secure.push(canonical(name));
+                return Some(());
+            }
             behaviour => {
                 let of = values.first().map(|kind| kind_of(kind));
                 self.misbehave(name, of, behaviour_of(behaviour)?);
@@ -139,9 +147,10 @@ impl Zones {
 
     /// `None`: silence.
     pub(crate) fn answer(&self, name: &str, kind: u16) -> Option<Answer> {
-        let mut answer = Answer::default();
+        let mut answer = Answer { secure: true, ..Answer::default() };
         let (mut name, mut seen) = (name, BTreeSet::from([name]));
         loop {
+            answer.secure &= self.secure.iter().any(|of| is_below(name, of));
             let applies =
                 |it: &&(String, Option<u16>, Behaviour)| it.0 == name && it.1.is_none_or(|of| of == kind);
             match self.behaviours.iter().find(applies).map(|it| it.2) {
@@ -171,9 +180,7 @@ impl Zones {
 
     /// RFC 8020: a name is there if one below it is.
     fn is_there(&self, name: &str) -> bool {
-        let below = |owner: &String| {
-            owner.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
+        let below = |owner: &String| is_below(owner, name);
         self.records.keys().any(below) || self.behaviours.iter().any(|(owner, ..)| below(owner))
     }
 }
@@ -187,6 +194,11 @@ fn srv(values: &[String]) -> Option<Vec<u8>> {
     }
     data.extend(message::name(target));
     Some(data)
+}
+
+/// Also of the name itself.
+fn is_below(name: &str, of: &str) -> bool {
+    name.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn canonical(name: &str) -> String {
@@ -265,6 +277,11 @@ mod tests {
         broken.test       SERVFAIL
         slow.test         SILENT TXT
         slow.test         A     192.0.2.9
+        signed.test       SECURE
+        signed.test       MX    10 mx.signed.test
+        out.signed.test   CNAME mx1.example.test
+        in.example.test   CNAME mx.signed.test
+        mx.signed.test    A     192.0.2.2
     ";
 
     fn kinds(answer: &Answer) -> Vec<u16> {
@@ -288,6 +305,13 @@ mod tests {
         assert_eq!(says("broken.test", "A"), Some((SERVFAIL, vec![], false)));
         assert_eq!(says("slow.test", "TXT"), None);
         assert_eq!(says("slow.test", "A"), Some((NO_ERROR, vec![1], false)));
+        let secure = |name: &str, kind: &str| zones.answer(name, kind_of(kind)).is_some_and(|it| it.secure);
+        assert!(
+            secure("signed.test", "MX") && secure("mx.signed.test", "A") && secure("no.signed.test", "A")
+        );
+        assert!(!secure("out.signed.test", "A"), "the alias leads out of what is validated");
+        assert!(secure("out.signed.test", "CNAME"), "and is validated itself");
+        assert!(!secure("in.example.test", "A") && !secure("notsigned.test", "A"));
         let text = zones.answer("example.test", 16).expect("it answers").records[0].data.clone();
         assert_eq!(text, b"\x09v=spf1 ; \x04-all");
     }

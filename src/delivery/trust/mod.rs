@@ -3,6 +3,7 @@
 //! What it must never do: let a connection that is held to more go on where one that was held to less was begun. So
 //! sessions are resumed only between connections of one and the same demand.
 
+pub mod dane;
 mod named;
 #[cfg(test)]
 mod tests;
@@ -14,13 +15,14 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 
+use self::dane::{ByTheDns, Dane};
 use self::named::Named;
 use self::verifier::{Anyone, Judge, Verifier};
 use super::client::Tls;
 use crate::state::authorities::Authorities;
 
 /// What is demanded of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Demand {
     /// Nothing; TLS is not asked for.
     Clear,
@@ -30,6 +32,10 @@ pub enum Demand {
     Forced,
     /// TLS with a certificate for the host, by somebody who is trusted.
     Verified,
+    /// TLS with a certificate that the DNS names.
+    Dane(Arc<Dane>),
+    /// The DNS names one in a way that is not known here: TLS, and whoever answers is believed (RFC 7672 2.2).
+    DaneUnusable,
 }
 
 impl Demand {
@@ -38,17 +44,27 @@ impl Demand {
         match self {
             Self::Clear => Tls::Off,
             Self::Opportunistic => Tls::Opportunistic,
-            Self::Forced | Self::Verified => Tls::Forced,
+            Self::Forced | Self::Verified | Self::Dane(_) | Self::DaneUnusable => Tls::Forced,
         }
     }
 
-    /// How a connection over TLS was judged that is up, for logs.
+    /// The name that the server is asked for, and that its certificate is held against.
+    pub fn name<'a>(&'a self, host: &'a str) -> &'a str {
+        match self {
+            Self::Dane(dane) => &dane.base,
+            _ => host,
+        }
+    }
+
+    /// In a word, for logs.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Clear => CLEAR,
             Self::Opportunistic => "opportunistic",
             Self::Forced => "forced",
             Self::Verified => "verified",
+            Self::Dane(_) => "dane",
+            Self::DaneUnusable => "dane-unusable",
         }
     }
 }
@@ -56,25 +72,45 @@ impl Demand {
 /// As [`Demand::word`], of a connection without TLS.
 pub const CLEAR: &str = "none";
 
+/// What one connection is held to.
+pub struct Trust {
+    pub config: Arc<ClientConfig>,
+    word: &'static str,
+    dane: Option<Arc<ByTheDns>>,
+}
+
+impl Trust {
+    /// How the server was judged, once the handshake is over: as [`Demand::word`], with the kind of record that
+    /// decided.
+    pub fn word(&self) -> &'static str {
+        self.dane.as_ref().and_then(|dane| dane.believed()).unwrap_or(self.word)
+    }
+}
+
 /// For one connection to `host`.
-pub async fn config(
-    demand: &Demand,
-    host: &str,
-    authorities: &Authorities,
-) -> Result<Arc<ClientConfig>, String> {
+pub async fn trust(demand: &Demand, host: &str, authorities: &Authorities) -> Result<Trust, String> {
     static BELIEVING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     static BY_THE_SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    match demand {
-        Demand::Clear | Demand::Opportunistic | Demand::Forced => kept(&BELIEVING, Anyone),
+    let mut by_the_dns = None;
+    let config = match demand {
+        Demand::Clear | Demand::Opportunistic | Demand::Forced | Demand::DaneUnusable => {
+            kept(&BELIEVING, Anyone)?
+        }
         Demand::Verified => {
             let named = Named::new(host, authorities, &provider()).await?;
             match named.is_by_the_system() {
-                true => kept(&BY_THE_SYSTEM, named),
+                true => kept(&BY_THE_SYSTEM, named)?,
                 // What is trusted may be taken away again: whom it was believed of is to prove himself anew.
-                false => Ok(Arc::new(unresumed(made(Arc::new(named))?))),
+                false => Arc::new(unresumed(made(Arc::new(named))?)),
             }
         }
-    }
+        Demand::Dane(dane) => {
+            let judge = Arc::new(ByTheDns::new(Arc::clone(dane), provider()));
+            by_the_dns = Some(Arc::clone(&judge));
+            Arc::new(unresumed(made(judge)?))
+        }
+    };
+    Ok(Trust { config, word: demand.word(), dane: by_the_dns })
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -5,7 +5,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use ring::digest::{SHA256, SHA512, digest};
+
 use super::*;
+use crate::dns::Tlsa;
 use crate::mail::ids::Timestamp;
 use crate::state::authorities::Authority;
 
@@ -113,7 +116,7 @@ async fn a_server_is_verified_by_the_operators_ca_for_its_name_and_its_hosts_alo
         // The very certificate that the server shows.
         (&authorities(&self_signed.chain[0], Some(HOST)), self_signed, None),
     ] {
-        let config = config(&Demand::Verified, HOST, authorities).await.unwrap();
+        let config = trust(&Demand::Verified, HOST, authorities).await.unwrap().config;
         let judged = handshake(config, HOST, &shown).await;
         match wrong {
             None => assert_eq!(judged, Ok(())),
@@ -124,8 +127,8 @@ async fn a_server_is_verified_by_the_operators_ca_for_its_name_and_its_hosts_alo
 
 #[tokio::test]
 async fn whoever_answers_is_believed_where_no_more_is_demanded() {
-    for demand in [Demand::Opportunistic, Demand::Forced] {
-        let config = config(&demand, HOST, &Authorities::default()).await.unwrap();
+    for demand in [Demand::Opportunistic, Demand::Forced, Demand::DaneUnusable] {
+        let config = trust(&demand, HOST, &Authorities::default()).await.unwrap().config;
         assert_eq!(handshake(config, HOST, &of_its_own(&["mx.else.test"], 2010)).await, Ok(()));
     }
 }
@@ -134,10 +137,121 @@ async fn whoever_answers_is_believed_where_no_more_is_demanded() {
 #[tokio::test]
 async fn only_connections_of_one_demand_resume_each_others_sessions() {
     let (own, none) = (authorities(&ca("own").der, None), Authorities::default());
-    let of = async |demand, authorities| config(&demand, HOST, authorities).await.unwrap();
+    let of = async |demand, authorities| trust(&demand, HOST, authorities).await.unwrap().config;
     let forced = of(Demand::Forced, &none).await;
     assert!(Arc::ptr_eq(&forced, &of(Demand::Opportunistic, &own).await));
     let verified = of(Demand::Verified, &own).await;
     assert!(!Arc::ptr_eq(&verified, &forced));
     assert!(!Arc::ptr_eq(&verified, &of(Demand::Verified, &own).await));
+}
+
+fn association((selector, matching): (u8, u8), certificate: &CertificateDer<'_>) -> Vec<u8> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
+    let content = if selector == 0 { &certificate[..] } else { parsed.tbs_certificate.subject_pki.raw };
+    match matching {
+        0 => content.to_vec(),
+        1 => digest(&SHA256, content).as_ref().to_vec(),
+        _ => digest(&SHA512, content).as_ref().to_vec(),
+    }
+}
+
+fn record(usage: u8, (selector, matching): (u8, u8), certificate: &CertificateDer<'_>) -> Tlsa {
+    let data = association((selector, matching), certificate);
+    Tlsa { usage, selector, matching, data }
+}
+
+/// As the handshake comes out, and by which records.
+async fn by_the_dns(records: Vec<Tlsa>, shown: &Shown) -> Result<&'static str, String> {
+    let dane = Dane::of(HOST, &[HOST, "corp.test"], records).expect("a usable record");
+    let demand = Demand::Dane(Arc::new(dane));
+    let trust = trust(&demand, HOST, &Authorities::default()).await.unwrap();
+    assert_eq!(trust.word(), "dane", "before it is judged");
+    handshake(Arc::clone(&trust.config), demand.name("else.test"), shown).await.map(|()| trust.word())
+}
+
+const ALL: [(u8, u8); 6] = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)];
+
+#[tokio::test]
+async fn a_server_is_believed_that_shows_the_certificate_or_the_key_that_the_dns_names() {
+    // RFC 7672 3.1.1: whatever its names are, and however old it is.
+    let (shown, other) = (of_its_own(&["mx.else.test"], 2010), of_its_own(&[HOST], 2100));
+    for kind in ALL {
+        let said = by_the_dns(vec![record(3, kind, &shown.chain[0])], &shown).await;
+        assert_eq!(said, Ok("dane-ee"), "{kind:?}");
+        let said = by_the_dns(vec![record(3, kind, &other.chain[0])], &shown).await;
+        assert!(said.as_ref().is_err_and(|why| why.contains("no TLSA record names")), "{kind:?}: {said:?}");
+        // One of several is enough, as it must be while a key is changed.
+        let both = vec![record(3, kind, &other.chain[0]), record(3, kind, &shown.chain[0])];
+        assert_eq!(by_the_dns(both, &shown).await, Ok("dane-ee"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_believed_whose_chain_ends_at_the_anchor_that_the_dns_names() {
+    let (own, other) = (ca("own"), ca("other"));
+    let below = own.below("below");
+    let chained = |names: &[&str], until: i32, with: &[&Ca]| {
+        let mut shown = below.leaf(names, until);
+        shown.chain.extend(with.iter().map(|ca| ca.der.clone()));
+        shown
+    };
+    let whole = |names: &[&str], until| chained(names, until, &[&below, &own]);
+    for kind in ALL {
+        let named = |ca: &Ca| vec![record(2, kind, &ca.der)];
+        let refused = async |records, shown: Shown, why: &str| {
+            let said = by_the_dns(records, &shown).await;
+            assert!(said.as_ref().is_err_and(|said| said.contains(why)), "{kind:?} {why}: {said:?}");
+        };
+        for anchor in [&own, &below] {
+            assert_eq!(by_the_dns(named(anchor), &whole(&[HOST], 2100)).await, Ok("dane-ta"), "{kind:?}");
+            // RFC 7672 3.2.2: the domain whose server it is does as well.
+            assert_eq!(by_the_dns(named(anchor), &whole(&["corp.test"], 2100)).await, Ok("dane-ta"));
+            refused(named(anchor), whole(&["mx.else.test"], 2100), "not valid for name").await;
+            refused(named(anchor), whole(&[HOST], 2010), "expired").await;
+        }
+        refused(named(&other), whole(&[HOST], 2100), if kind.1 == 0 { "invalid peer" } else { "no TLSA" })
+            .await;
+        // It is shown, and has signed nothing of what is shown.
+        refused(named(&other), chained(&[HOST], 2100, &[&below, &own, &other]), "").await;
+        // The anchor is not shown: a digest of it proves nothing, the whole of it does.
+        let said = by_the_dns(named(&own), &chained(&[HOST], 2100, &[&below])).await;
+        assert_eq!(said.is_ok(), kind.1 == 0, "{kind:?}: {said:?}");
+    }
+    // A leaf is no anchor, and an anchor no leaf.
+    let leaf = whole(&[HOST], 2100);
+    for (usage, certificate) in [(2, &leaf.chain[0]), (3, &own.der)] {
+        let said = by_the_dns(vec![record(usage, (0, 1), certificate)], &leaf).await;
+        assert!(said.is_err(), "{usage}: {said:?}");
+    }
+}
+
+#[test]
+fn records_of_no_use_are_none_and_the_strongest_digest_counts() {
+    let record =
+        |usage, selector, matching, length| Tlsa { usage, selector, matching, data: vec![7; length] };
+    for (usage, selector, matching, length, usable) in [
+        (3, 1, 1, 32, true),
+        (2, 0, 2, 64, true),
+        (3, 0, 0, 1, true),
+        (0, 1, 1, 32, false),
+        (1, 1, 1, 32, false),
+        (4, 1, 1, 32, false),
+        (255, 1, 1, 32, false),
+        (3, 2, 1, 32, false),
+        (3, 1, 3, 32, false),
+        (3, 1, 1, 31, false),
+        (3, 1, 2, 32, false),
+        (3, 0, 0, 0, false),
+    ] {
+        let made = Dane::of(HOST, &[], vec![record(usage, selector, matching, length)]);
+        assert_eq!(made.is_some(), usable, "{usage} {selector} {matching} of {length}");
+    }
+    let of = |records| Dane::of(HOST, &[], records);
+    let strong = of(vec![record(3, 1, 2, 64)]);
+    assert_eq!(of(vec![record(3, 1, 1, 32), record(3, 1, 2, 64)]), strong);
+    assert_ne!(of(vec![record(3, 0, 1, 32), record(3, 1, 2, 64)]), strong, "of another thing");
+    let many =
+        |count| of((0..count).map(|at| Tlsa { data: vec![at as u8; 32], ..record(3, 1, 1, 32) }).collect());
+    assert_eq!(many(dane::RECORDS_MAX + 1), many(dane::RECORDS_MAX));
+    assert_ne!(many(dane::RECORDS_MAX), many(dane::RECORDS_MAX - 1));
 }

@@ -390,6 +390,10 @@ impl<'a> Settings<'a> {
         self.get("dns.servers").split(',').filter_map(|server| server.parse().ok()).collect()
     }
 
+    pub fn dns_servers_validate(&self) -> bool {
+        self.flag("dns.servers_validate")
+    }
+
     pub fn cluster_degraded_ack(&self) -> DegradedAck {
         match self.get("cluster.degraded_ack") {
             "refuse" => DegradedAck::Refuse,

@@ -659,6 +659,11 @@ pub const TABLE: &[Setting] = &[
         "",
         "The name servers, the preferred one first (row 28). Empty: those in each node's /etc/resolv.conf.",
     ),
+    flag(
+        "dns.servers_validate",
+        "false",
+        "Whether all of them validate (DNSSEC) and what they say cannot be changed on its way here, as on the same box. Then DANE protects mail to other servers (docs/outbound.md).",
+    ),
     setting(
         "cluster.degraded_ack",
         Kind::Choice(&["allow", "refuse"]),
