@@ -32,4 +32,5 @@ pub mod tls;
 pub mod traffic;
 pub mod verdict;
 pub mod wait;
+pub mod web;
 pub mod wire;

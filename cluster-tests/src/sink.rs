@@ -232,7 +232,8 @@ fn say(stream: &mut BufReader<impl Read + Write>, text: &str) -> io::Result<()> 
     stream.get_mut().flush()
 }
 
-fn config(identity: &Identity) -> Arc<ServerConfig> {
+/// Of a server that shows this.
+pub fn config(identity: &Identity) -> Arc<ServerConfig> {
     let chain = identity.chain.iter().cloned().map(CertificateDer::from).collect();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -15,6 +15,7 @@ use super::leases::{Held, Leases};
 use super::reply::Reply;
 use super::report::{Tried, Via, report};
 use super::routing::{Hop, Resolve, Way, route};
+use super::sts::{self, Policies};
 use super::text::{Needs, outgoing, with_crlf};
 use super::trust::Demand;
 use super::wire::{Broken, Call, Connection, Patience, Trouble};
@@ -42,6 +43,7 @@ pub struct Shared<R, D> {
     pub replica: R,
     pub resolver: D,
     pub leases: Leases,
+    policies: Policies,
     log: MailLog,
     text_kib: Semaphore,
 }
@@ -49,7 +51,7 @@ pub struct Shared<R, D> {
 impl<R, D> Shared<R, D> {
     pub fn new(replica: R, resolver: D, log: MailLog) -> Self {
         let text_kib = Semaphore::new(TEXT_KIB_MAX as usize);
-        Self { replica, resolver, leases: Leases::default(), log, text_kib }
+        Self { replica, resolver, leases: Leases::default(), policies: Policies::default(), log, text_kib }
     }
 }
 
@@ -199,12 +201,28 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     }
 
     async fn servers(&self, way: Way, destination: &str) -> Servers {
-        let dice = dice(&self.shared.replica);
-        let (hops, trouble) = match route(&way, destination, &self.shared.resolver, dice).await {
+        let (hops, trouble) = match self.hops(&way, destination).await {
             Ok(hops) => (hops, Reply::of_ours(451, (4, 4, 1), "no server was tried")),
             Err(reply) => (Vec::new(), reply),
         };
         Servers { way, hops, dead: BTreeSet::new(), open: None, trouble: (trouble, None) }
+    }
+
+    /// Where the mail goes, and what each server must prove.
+    async fn hops(&self, way: &Way, destination: &str) -> Result<Vec<Hop>, Reply> {
+        let Shared { replica, resolver, policies, .. } = self.shared;
+        let hops = route(way, destination, resolver, dice(replica)).await?;
+        let by_dane = |hop: &Hop| matches!(hop.demand, Demand::Dane(_));
+        // The operator's word holds for a relay, an address has no policy, and DANE needs none.
+        if way.relay.is_some() || destination.starts_with('[') || hops.iter().all(by_dane) {
+            return Ok(hops);
+        }
+        let policy = policies.of(destination, replica, resolver).await;
+        let policy = policy.map_err(|fault| {
+            let why = format!("what is demanded of {destination}'s servers cannot be read now: {fault}");
+            Reply::of_ours(451, (4, 3, 0), why)
+        })?;
+        sts::held_to(policy.as_ref(), destination, hops)
     }
 
     /// What was said of each recipient, and by whom; `None`: no server can be reached.

@@ -13,6 +13,7 @@ pub mod reply;
 mod report;
 pub mod routing;
 mod schedule;
+mod sts;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -20,6 +20,10 @@ impl Resolve for Resolver {
         Resolver::tlsa(self, port, host).await
     }
 
+    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+        Resolver::txt(self, name).await
+    }
+
     async fn is_secure_alias(&self, host: &str) -> Result<bool, DnsError> {
         Resolver::is_secure_alias(self, host).await
     }

@@ -22,6 +22,8 @@ pub trait Resolve: Clone + Send + Sync + 'static {
     fn mx(&self, domain: &str) -> impl Future<Output = Result<Vouched<(u16, String)>, DnsError>> + Send;
     fn addresses(&self, host: &str) -> impl Future<Output = Result<Vouched<IpAddr>, DnsError>> + Send;
     fn tlsa(&self, port: u16, host: &str) -> impl Future<Output = Result<Vouched<Tlsa>, DnsError>> + Send;
+    /// Each record's strings joined.
+    fn txt(&self, name: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, DnsError>> + Send;
     /// Whether the host's own alias is secure, wherever it leads.
     fn is_secure_alias(&self, host: &str) -> impl Future<Output = Result<bool, DnsError>> + Send;
 }
@@ -251,6 +253,10 @@ mod tests {
 
         async fn tlsa(&self, _: u16, host: &str) -> Result<Vouched<Tlsa>, DnsError> {
             panic!("{host} is not secure")
+        }
+
+        async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+            panic!("{name} leads nowhere")
         }
 
         async fn is_secure_alias(&self, host: &str) -> Result<bool, DnsError> {

@@ -44,6 +44,10 @@ impl Resolve for NoDns {
         panic!("{host} was looked up")
     }
 
+    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+        panic!("{name} was looked up")
+    }
+
     async fn is_secure_alias(&self, host: &str) -> Result<bool, DnsError> {
         panic!("{host} was looked up")
     }

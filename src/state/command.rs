@@ -16,6 +16,7 @@ use super::relays::NewRelay;
 use super::scram_keys::NewScramKeys;
 use super::seats::TakeSeats;
 use super::sieve::VacationReply;
+use super::sts::KeepStsPolicy;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -281,6 +282,8 @@ pub enum Command {
     RemoveAuthority {
         name: String,
     },
+    /// Of another domain (RFC 8461), unless a later one is kept.
+    KeepStsPolicy(Box<KeepStsPolicy>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

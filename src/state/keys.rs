@@ -71,6 +71,9 @@ pub const SCRIPT_PART: u8 = 0xa2;
 pub const REPLIES: u8 = 0xa3;
 pub const REPLY: u8 = 0xa4;
 pub const REPLY_END: u8 = 0xa5;
+pub const STS_TALLY: u8 = 0xb0;
+pub const STS_POLICY: u8 = 0xb1;
+pub const STS_END: u8 = 0xb2;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -578,6 +581,30 @@ pub fn grey_named_by(kind: GreyKind, end: &[u8]) -> Vec<u8> {
         GreyKind::Client => GREY_CLIENT,
     };
     key(table, &[end.get(10..).unwrap_or_default()])
+}
+
+/// How many policies of other domains are kept.
+pub fn sts_tally() -> Vec<u8> {
+    vec![STS_TALLY]
+}
+
+pub fn sts_policy(domain: &str) -> Vec<u8> {
+    key(STS_POLICY, &[domain.as_bytes()])
+}
+
+/// When a domain's policy ends.
+pub fn sts_end(until: Timestamp, domain: &str) -> Vec<u8> {
+    key(STS_END, &[&until.0.to_be_bytes(), domain.as_bytes()])
+}
+
+/// The time within an [`sts_end`] key.
+pub fn sts_until_of(key: &[u8]) -> Option<Timestamp> {
+    id_at(key, 1).map(Timestamp)
+}
+
+/// The row whose end an [`sts_end`] key is.
+pub fn sts_named_by(end: &[u8]) -> Vec<u8> {
+    key(STS_POLICY, &[end.get(9..).unwrap_or_default()])
 }
 
 /// Of an account's scripts, which is active, and how many there are.

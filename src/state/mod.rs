@@ -37,4 +37,5 @@ pub mod secret;
 pub mod settings;
 pub mod sieve;
 pub mod stored;
+pub mod sts;
 pub mod view;

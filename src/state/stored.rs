@@ -12,6 +12,7 @@ use super::relays::{RelayFor, RelayLogin, RelayTls};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
 use super::seats::HeldSeats;
 use super::secret::Secret;
+use super::sts::StsPolicy;
 use crate::mail::dsn::{Notify, Ret};
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -432,6 +433,22 @@ pub struct GreyClientRow {
 /// That something greylisted ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct GreyEndRow {}
+
+/// How many policies of other domains are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct StsTallyRow {
+    pub policies: u32,
+}
+
+/// The policy of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StsPolicyRow {
+    pub policy: StsPolicy,
+}
+
+/// That it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct StsEndRow {}
 
 /// An account's scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]

@@ -6,7 +6,7 @@
 pub mod dane;
 mod named;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod verifier;
 
 use std::sync::{Arc, OnceLock};
@@ -32,6 +32,8 @@ pub enum Demand {
     Forced,
     /// TLS with a certificate for the host, by somebody who is trusted.
     Verified,
+    /// The same, as the domain itself demands by its policy (RFC 8461).
+    Sts,
     /// TLS with a certificate that the DNS names.
     Dane(Arc<Dane>),
     /// The DNS names one in a way that is not known here: TLS, and whoever answers is believed (RFC 7672 2.2).
@@ -44,7 +46,7 @@ impl Demand {
         match self {
             Self::Clear => Tls::Off,
             Self::Opportunistic => Tls::Opportunistic,
-            Self::Forced | Self::Verified | Self::Dane(_) | Self::DaneUnusable => Tls::Forced,
+            Self::Forced | Self::Verified | Self::Sts | Self::Dane(_) | Self::DaneUnusable => Tls::Forced,
         }
     }
 
@@ -63,6 +65,7 @@ impl Demand {
             Self::Opportunistic => "opportunistic",
             Self::Forced => "forced",
             Self::Verified => "verified",
+            Self::Sts => "sts",
             Self::Dane(_) => "dane",
             Self::DaneUnusable => "dane-unusable",
         }
@@ -96,7 +99,7 @@ pub async fn trust(demand: &Demand, host: &str, authorities: &Authorities) -> Re
         Demand::Clear | Demand::Opportunistic | Demand::Forced | Demand::DaneUnusable => {
             kept(&BELIEVING, Anyone)?
         }
-        Demand::Verified => {
+        Demand::Verified | Demand::Sts => {
             let named = Named::new(host, authorities, &provider()).await?;
             match named.is_by_the_system() {
                 true => kept(&BY_THE_SYSTEM, named)?,

@@ -116,11 +116,15 @@ async fn a_server_is_verified_by_the_operators_ca_for_its_name_and_its_hosts_alo
         // The very certificate that the server shows.
         (&authorities(&self_signed.chain[0], Some(HOST)), self_signed, None),
     ] {
-        let config = trust(&Demand::Verified, HOST, authorities).await.unwrap().config;
-        let judged = handshake(config, HOST, &shown).await;
-        match wrong {
-            None => assert_eq!(judged, Ok(())),
-            Some(wrong) => assert!(judged.as_ref().is_err_and(|error| error.contains(wrong)), "{judged:?}"),
+        for demand in [Demand::Verified, Demand::Sts] {
+            let config = trust(&demand, HOST, authorities).await.unwrap().config;
+            let judged = handshake(config, HOST, &shown).await;
+            match wrong {
+                None => assert_eq!(judged, Ok(())),
+                Some(wrong) => {
+                    assert!(judged.as_ref().is_err_and(|error| error.contains(wrong)), "{judged:?}")
+                }
+            }
         }
     }
 }

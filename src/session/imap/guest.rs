@@ -131,6 +131,7 @@ impl Core {
             | Command::Vacation(_)
             | Command::AddAuthority(_)
             | Command::RemoveAuthority { .. }
+            | Command::KeepStsPolicy(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

@@ -34,6 +34,7 @@ mod replicas;
 mod scram;
 mod seats;
 mod sieve;
+mod sts;
 mod sweep;
 mod transaction;
 mod transfer;
@@ -161,6 +162,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::Vacation(vacation) => sieve::reply(tx, vacation),
         Command::AddAuthority(new) => authorities::add(tx, new),
         Command::RemoveAuthority { name } => authorities::remove(tx, name),
+        Command::KeepStsPolicy(kept) => sts::keep(tx, kept),
     }
 }
 

@@ -150,6 +150,9 @@ records! {
     115 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX RepliesRow;
     116 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX ReplyRow;
     117 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX ReplyEndRow;
+    128 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StsTallyRow;
+    129 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StsPolicyRow;
+    130 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StsEndRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

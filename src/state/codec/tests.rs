@@ -30,6 +30,7 @@ use crate::state::seats::{HeldSeats, Seats, TakeSeats};
 use crate::state::secret::Secret;
 use crate::state::settings::ListenerName;
 use crate::state::sieve::{ReplyId, VacationReply};
+use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
 /// adds those that are missing.
@@ -218,12 +219,18 @@ fn commands() -> Vec<Command> {
             certificate: vec![0x30, 255],
         })),
         Command::RemoveAuthority { name: name() },
+        Command::KeepStsPolicy(Box::new(KeepStsPolicy { domain: "a.test".into(), policy: sts_policy() })),
     ]
 }
 
 fn firewall_ports() -> Vec<FirewallPort> {
     let range = FirewallPort::Ports { protocol: Protocol::Udp, first: 5, last: 300 };
     vec![FirewallPort::Service(ListenerName::ManageSieve), range]
+}
+
+fn sts_policy() -> StsPolicy {
+    let (fetched, until) = (Timestamp(1 << 40), Timestamp(1 << 41));
+    StsPolicy { id: "i1".into(), mode: StsMode::Enforce, mx: vec!["*.a.test".into()], fetched, until }
 }
 
 fn parcel() -> ParcelId {
@@ -473,6 +480,9 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);
     add_script_rows(golden, written);
+    add(golden, written, "row.StsTally", &StsTallyRow { policies: 300 });
+    add(golden, written, "row.StsPolicy", &StsPolicyRow { policy: sts_policy() });
+    add(golden, written, "row.StsEnd", &StsEndRow {});
 }
 
 fn add_script_rows(golden: &mut Golden, written: &Golden) {

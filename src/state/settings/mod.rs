@@ -236,6 +236,10 @@ impl<'a> Settings<'a> {
         self.number("delivery.connections_per_destination_max")
     }
 
+    pub fn delivery_mta_sts(&self) -> bool {
+        self.flag("delivery.mta_sts")
+    }
+
     pub fn delivery_answer_seconds_max(&self) -> u64 {
         self.number("delivery.answer_seconds_max")
     }

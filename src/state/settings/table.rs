@@ -330,6 +330,11 @@ pub const TABLE: &[Setting] = &[
         "300",
         "How long another server may take for an answer (RFC 5321: 5 minutes); to a whole message twice as long.",
     ),
+    flag(
+        "delivery.mta_sts",
+        "true",
+        "Whether other domains are asked what they demand of those who send them mail (MTA-STS, RFC 8461), and obeyed (docs/outbound.md).",
+    ),
     setting(
         "trace.days",
         Kind::Number { unit: "days", min: 0, max: 3_650 },

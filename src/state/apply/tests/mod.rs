@@ -21,6 +21,7 @@ mod replace;
 mod replicas;
 mod seats;
 mod sieve;
+mod sts;
 mod sweeping;
 mod transfer;
 

@@ -33,6 +33,7 @@ use crate::state::stored::{
     MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow, RepliesRow,
     ReplyEndRow, ReplyRow, ScriptsRow,
 };
+use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -160,6 +161,13 @@ fn command() -> impl Strategy<Value = Command> {
             }
         ),
         text().prop_map(|name| Command::RemoveAuthority { name }),
+        (text(), text(), prop::collection::vec(text(), 0..4), any::<u32>(), any::<u32>()).prop_map(
+            |(domain, id, mx, fetched, until)| {
+                let (fetched, until) = (Timestamp(fetched.into()), Timestamp(until.into()));
+                let policy = StsPolicy { id, mode: StsMode::Enforce, mx, fetched, until };
+                Command::KeepStsPolicy(Box::new(KeepStsPolicy { domain, policy }))
+            }
+        ),
         (text(), text(), any::<bool>()).prop_map(|(domain, selector, signs)| {
             let (algorithm, private) = (DkimAlgorithm::Ed25519Sha256, Secret("pem".to_owned()));
             Command::AddDkimKey(Box::new(NewDkimKey { domain, selector, algorithm, private, signs }))
