@@ -19,6 +19,8 @@ need fetchmail fetchmail
 need mutt mutt
 need postconf postfix
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages="${packages:-} libfaketime"
+# Says whether seals hold; Debian's Python has it.
+/usr/bin/python3 -c 'import dkim' 2>/dev/null || packages="${packages:-} python3-dkim"
 # swaks speaks TLS through it.
 perl -MNet::SSLeay -e 1 2>/dev/null || packages="${packages:-} libnet-ssleay-perl"
 if [ -n "$packages" ]; then

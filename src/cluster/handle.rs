@@ -113,6 +113,12 @@ impl ClusterHandle {
             Command::Vacation(vacation) => {
                 vacation.submit.body = bodies.place_again(&vacation.submit.body).await?;
             }
+            Command::Accept(acceptance) => {
+                acceptance.mail.body = bodies.place_again(&acceptance.mail.body).await?;
+                for notice in &mut acceptance.notices {
+                    notice.body = bodies.place_again(&notice.body).await?;
+                }
+            }
             Command::ReportDelivery(report) => {
                 for notice in &mut report.notices {
                     notice.body = bodies.place_again(&notice.body).await?;
@@ -146,6 +152,7 @@ fn names_bodies(command: &Command) -> bool {
             | Command::Submit(_)
             | Command::Vacation(_)
             | Command::ReportDelivery(_)
+            | Command::Accept(_)
             | Command::AsGuest { command: GuestCommand::Append(_) | GuestCommand::Replace(_), .. }
     )
 }

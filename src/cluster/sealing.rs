@@ -1,4 +1,4 @@
-//! Secrets of the replicated state (passwords at relays, keys for signing) as they lie in logs, rows and snapshots:
+//! Secrets of the replicated state (passwords at relays, keys for signing, that of return addresses) as they lie in logs, rows and snapshots:
 //! sealed, by a key that data nodes make of the cluster's CA key. The witness holds sealed ones alone.
 //!
 //! A proposer seals, each node opens as it loads its directory; apply never looks inside. What was not sealed by this
@@ -15,12 +15,14 @@ use crate::state::directory::Directory;
 use crate::state::dkim::{DkimKey, DkimKeys};
 use crate::state::relays::{Relay, Relays};
 use crate::state::secret::{SEALED_PREFIX, Secret};
+use crate::state::srs::{SrsSecret, SrsSecrets};
 
 /// Separates this key from others that may be made of the CA's (BLAKE3's key derivation).
 const PURPOSE: &str = "pollux 2026-11-27 secrets of the replicated state";
 /// What a secret is for; one that was put elsewhere does not open.
 const RELAY: &str = "relay";
 const DKIM: &str = "dkim";
+const SRS: &str = "srs";
 
 pub struct Sealer(LessSafeKey);
 
@@ -40,6 +42,7 @@ impl Sealer {
                 }
             }
             Command::AddDkimKey(new) => new.private = self.sealed(&new.private, DKIM, clock),
+            Command::KeepSrsSecret(new) => new.secret = self.sealed(&new.secret, SRS, clock),
             _ => {}
         }
         command
@@ -57,6 +60,12 @@ impl Sealer {
         directory.relays = Relays::new(directory.relays.all().iter().map(opened).collect()).into();
         let opened = |key: &DkimKey| DkimKey { private: self.opened(&key.private, DKIM), ..key.clone() };
         directory.dkim = DkimKeys::new(directory.dkim.all().iter().map(opened).collect()).into();
+        let opened =
+            |known: &SrsSecret| SrsSecret { secret: self.opened(&known.secret, SRS), made: known.made };
+        directory.srs = directory.srs.take().map(|known| {
+            let SrsSecrets { current, previous } = &*known;
+            SrsSecrets { current: opened(current), previous: previous.as_ref().map(opened) }.into()
+        });
     }
 
     fn sealed(&self, secret: &Secret, about: &str, clock: &Clock) -> Secret {

@@ -231,6 +231,8 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let kib = (parcel.mail.size / 1024 + 1).min(TEXT_KIB_MAX);
         let _room = self.shared.text_kib.acquire_many(kib).await.ok()?;
         let text = match self.shared.replica.body(parcel.mail.body).await {
+            // What others wrote is theirs to sign, whatever name they wrote under.
+            Ok(raw) if parcel.passed_on => with_crlf(outgoing(&raw)),
             Ok(raw) => self.signed(with_crlf(outgoing(&raw))).await,
             Err(fault) => return Some((all(ours(&fault)), None)),
         };

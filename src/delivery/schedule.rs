@@ -126,6 +126,7 @@ pub(super) mod tests {
                 queued_at: Timestamp(1_000),
                 parcels: 1,
             },
+            passed_on: false,
             row: ParcelRow {
                 destination: "x.test".into(),
                 near: NodeId(1),

@@ -11,6 +11,8 @@ pub const LOCAL_BYTES_MAX: usize = 64;
 pub const DOMAIN_BYTES_MAX: usize = 255;
 /// With its angle brackets.
 pub const PATH_BYTES_MAX: usize = 256;
+/// Of a local part that holds another address (SRS): RFC 5321 4.5.3.1 asks for no bound where there need be none.
+pub const REWRITTEN_BYTES_MAX: usize = PATH_BYTES_MAX;
 /// RFC 1035 2.3.4, without the dot at the end: what a name that can be looked up may have.
 pub const NAME_BYTES_MAX: usize = 253;
 pub const LABEL_BYTES_MAX: usize = 63;
@@ -69,6 +71,12 @@ impl Address {
             (address, "") => Ok(address),
             _ => Err(AddressError::Syntax),
         }
+    }
+
+    /// Of its parts, the local one without quotes and backslashes.
+    pub fn of(local: &str, domain: &str) -> Result<Self, AddressError> {
+        let address = Address { local: local.to_owned(), domain: domain.to_owned() };
+        Self::parse(&address.to_string())
     }
 
     /// The local part with quotes and backslashes taken off.
@@ -160,6 +168,14 @@ pub fn canonical_domain(domain: &str) -> Option<String> {
     (ascii.len() <= NAME_BYTES_MAX && ascii.split('.').all(is_label)).then_some(ascii)
 }
 
+/// Of a local part that holds another address (SRS): the digit behind `SRS`, and what follows, from the separator on.
+pub fn rewritten_tag(local: &str) -> Option<(u8, &str)> {
+    let (tag, rest) = local.split_at_checked(4)?;
+    let [name @ .., digit] = tag.as_bytes() else { return None };
+    let is_one = name.eq_ignore_ascii_case(b"SRS") && matches!(digit, b'0' | b'1');
+    (is_one && rest.starts_with(['=', '+', '-'])).then_some((*digit, rest))
+}
+
 /// Path = "<" [ A-d-l ":" ] Mailbox ">"
 fn path(text: &str, utf8: bool) -> Result<(Address, &str), AddressError> {
     let inner = text.strip_prefix('<').ok_or(AddressError::Syntax)?;
@@ -202,7 +218,8 @@ fn mailbox(text: &str) -> Result<(Address, &str), AddressError> {
         false => rest.find(|c: char| c.is_ascii() && !is_domain_char(c)).unwrap_or(rest.len()),
     };
     let (domain, rest) = rest.split_at(end);
-    if local.len() > LOCAL_BYTES_MAX {
+    let local_bytes_max = if rewritten_tag(&local).is_some() { REWRITTEN_BYTES_MAX } else { LOCAL_BYTES_MAX };
+    if local.len() > local_bytes_max {
         return Err(AddressError::LocalTooLong);
     }
     if domain.len() > DOMAIN_BYTES_MAX {
@@ -369,6 +386,10 @@ mod tests {
         let local = |len| "l".repeat(len);
         assert!(Address::parse(&format!("{}@x", local(64))).is_ok());
         assert_eq!(Address::parse(&format!("{}@x", local(65))), Err(AddressError::LocalTooLong));
+        let rewritten = |octets: usize| format!("SRS0={}@x", local(octets - 5));
+        assert!(Address::parse(&rewritten(REWRITTEN_BYTES_MAX)).is_ok());
+        let long = Address::parse(&rewritten(REWRITTEN_BYTES_MAX + 1));
+        assert_eq!(long, Err(AddressError::LocalTooLong));
         assert!(Address::parse(&format!("a@{}", domain(NAME_BYTES_MAX))).is_ok());
         assert_eq!(Address::parse(&format!("a@{}", domain(255))), Err(AddressError::Syntax));
         assert_eq!(Address::parse(&format!("a@{}", domain(255) + "d")), Err(AddressError::DomainTooLong));

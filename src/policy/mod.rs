@@ -12,6 +12,7 @@ pub mod lists;
 pub mod publish;
 pub mod rehearsal;
 pub mod results;
+pub mod sealing;
 pub mod signing;
 pub mod skip;
 

@@ -18,7 +18,7 @@ use crate::state::secret::Secret;
 const RSA_BITS: usize = 2_048;
 /// What is signed where it is there, and cannot be added where it is not. Those named twice cannot be added a second time
 /// either (RFC 6376 8.15): they are what a reader sees.
-const FIELDS: [&str; 17] = [
+pub(super) const FIELDS: [&str; 17] = [
     "From",
     "From",
     "Subject",
@@ -50,7 +50,7 @@ pub enum SigningError {
     NotSigned(String),
 }
 
-enum Key {
+pub(super) enum Key {
     Rsa(RsaKey<Sha256>),
     Ed25519(Ed25519Key),
 }
@@ -125,7 +125,7 @@ fn sign_with<T: SigningKey>(
     Ok(signature.to_header())
 }
 
-fn open(private: &Secret) -> Result<Key, SigningError> {
+pub(super) fn open(private: &Secret) -> Result<Key, SigningError> {
     let der = PrivateKeyDer::from_pem_slice(private.0.as_bytes()).map_err(|_| SigningError::NotPem)?;
     if let PrivateKeyDer::Pkcs8(der) = &der
         && let Ok(key) = Ed25519Key::from_pkcs8_maybe_unchecked_der(der.secret_pkcs8_der())

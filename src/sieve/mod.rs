@@ -130,6 +130,11 @@ impl Script {
         self.program.has(|command| matches!(command, Command::Reject(_)))
     }
 
+    /// True where it may send a mail to other addresses.
+    pub fn may_redirect(&self) -> bool {
+        self.program.has(|command| matches!(command, Command::Redirect { .. }))
+    }
+
     /// True where it may answer a mail: it has to be told the addresses of its user then ([`Mail::own`]).
     pub fn may_answer(&self) -> bool {
         self.program.has(|command| matches!(command, Command::Vacation(_)))

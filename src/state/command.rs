@@ -11,11 +11,12 @@ use super::firewall::NewFirewallRule;
 use super::greylist::GreyTry;
 use super::limits::TakeTokens;
 use super::lists::NewRule;
-use super::queue::{ParcelId, Report, Steering, Submit};
+use super::queue::{Acceptance, ParcelId, Report, Steering, Submit};
 use super::relays::NewRelay;
 use super::scram_keys::NewScramKeys;
 use super::seats::TakeSeats;
 use super::sieve::VacationReply;
+use super::srs::NewSrsSecret;
 use super::sts::KeepStsPolicy;
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{
@@ -284,6 +285,10 @@ pub enum Command {
     },
     /// Of another domain (RFC 8461), unless a later one is kept.
     KeepStsPolicy(Box<KeepStsPolicy>),
+    // Mail that is passed on for others.
+    Accept(Box<Acceptance>),
+    /// Makes the secret of return addresses, or the next one.
+    KeepSrsSecret(Box<NewSrsSecret>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

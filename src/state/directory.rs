@@ -9,6 +9,7 @@ use super::firewall::FirewallRules;
 use super::lists::Lists;
 use super::relays::Relays;
 use super::scram_keys::{KEY_BYTES, ScramKeys};
+use super::srs::SrsSecrets;
 use crate::mail::ids::AccountId;
 
 /// Everything a session needs to know to route an address or check a login.
@@ -23,6 +24,8 @@ pub struct Directory {
     pub settings: BTreeMap<String, String>,
     /// What mail to other servers is signed with.
     pub dkim: Arc<DkimKeys>,
+    /// What return addresses of mail that is passed on are made with, once any was.
+    pub srs: Option<Arc<SrsSecrets>>,
     /// Which servers it goes through.
     pub relays: Arc<Relays>,
     /// Who may connect where.

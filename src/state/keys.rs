@@ -31,6 +31,7 @@ pub const DKIM_KEY: u8 = 0x18;
 pub const RELAY: u8 = 0x19;
 pub const FIREWALL: u8 = 0x1a;
 pub const AUTHORITY: u8 = 0x1b;
+pub const SRS: u8 = 0x1c;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -54,6 +55,7 @@ pub const RECIPIENT: u8 = 0x73;
 pub const DUE: u8 = 0x74;
 pub const LEASE: u8 = 0x75;
 pub const LEASED: u8 = 0x76;
+pub const PASSED_ON: u8 = 0x77;
 pub const BUDGETS: u8 = 0x80;
 pub const BUDGET: u8 = 0x81;
 pub const BLOCKS: u8 = 0x82;
@@ -173,6 +175,10 @@ pub fn firewall(name: &str) -> Vec<u8> {
 
 pub fn authority(name: &str) -> Vec<u8> {
     key(AUTHORITY, &[name.as_bytes()])
+}
+
+pub fn srs() -> Vec<u8> {
+    vec![SRS]
 }
 
 /// A domain has no NUL.
@@ -390,6 +396,11 @@ pub fn queue() -> Vec<u8> {
 
 pub fn queued(message: QueueId) -> Vec<u8> {
     key(QUEUED, &[&message.0.to_be_bytes()])
+}
+
+/// That it is passed on for others.
+pub fn passed_on(message: QueueId) -> Vec<u8> {
+    key(PASSED_ON, &[&message.0.to_be_bytes()])
 }
 
 /// The mail within a [`queued`] key.

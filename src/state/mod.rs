@@ -36,6 +36,7 @@ pub mod seats;
 pub mod secret;
 pub mod settings;
 pub mod sieve;
+pub mod srs;
 pub mod stored;
 pub mod sts;
 pub mod view;

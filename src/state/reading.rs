@@ -17,10 +17,11 @@ use super::record::{MailboxRecord, Quota, ReplicaRecord};
 use super::relays::{Relay, Relays};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
+use super::srs::SrsSecrets;
 use super::stored::{
     AccountRow, AliasPartRow, AuthorityRow, BodyRow, DkimKeyRow, FirewallRow, GrantRow, KeywordsPartRow,
     MailboxRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow,
-    StandInRow, UserRow,
+    SrsRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::mail::rights::Rights;
@@ -236,6 +237,10 @@ impl Directory {
             signing.push(DkimKey { domain, selector, algorithm, private, signs, created });
         })?;
         directory.dkim = Arc::new(DkimKeys::new(signing));
+        directory.srs = get::<SrsRow>(rows, &keys::srs())?.map(|row| {
+            let SrsRow { current, previous } = row;
+            Arc::new(SrsSecrets { current, previous })
+        });
         let mut relays = Vec::new();
         visit::<RelayRow>(rows, &keys::table(keys::RELAY), |key, row| {
             let RelayRow { applies, host, port, tls, login, created } = row;

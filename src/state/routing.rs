@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::directory::{Directory, User};
+use super::srs::{self, Broken};
 use crate::mail::address::{Address, canonical_domain};
-use crate::mail::ids::AccountId;
+use crate::mail::ids::{AccountId, Timestamp};
 
 /// Aliases that lead to one another.
 pub const ALIAS_DEPTH_MAX: usize = 10;
@@ -44,6 +45,16 @@ pub fn route(directory: &Directory, address: &Address) -> Route {
         }
         None => Route::NotOurs,
     }
+}
+
+/// Whether its domain is ours.
+pub fn is_ours(directory: &Directory, address: &Address) -> bool {
+    canonical_domain(address.domain()).is_some_and(|domain| directory.domains.contains(&domain))
+}
+
+/// Where a return address of ours leads; any other address is its own. `now`: where its age matters.
+pub fn home(directory: &Directory, address: &Address, now: Option<Timestamp>) -> Result<Address, Broken> {
+    srs::way_home((directory.srs.as_deref(), |address| is_ours(directory, address)), address, now)
 }
 
 /// Whether mail to this address comes to the account: it is one of the account's own, or an alias for it.

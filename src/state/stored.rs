@@ -12,6 +12,7 @@ use super::relays::{RelayFor, RelayLogin, RelayTls};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
 use super::seats::HeldSeats;
 use super::secret::Secret;
+use super::srs::SrsSecret;
 use super::sts::StsPolicy;
 use crate::mail::dsn::{Notify, Ret};
 use crate::mail::ids::{
@@ -154,6 +155,13 @@ pub struct AuthorityRow {
     pub hosts: Option<String>,
     pub certificate: Vec<u8>,
     pub created: Timestamp,
+}
+
+/// What return addresses are made with.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SrsRow {
+    pub current: SrsSecret,
+    pub previous: Option<SrsSecret>,
 }
 
 /// A key for signing, by its domain and selector.
@@ -326,6 +334,10 @@ pub struct RecipientRow {
     pub reply: Option<String>,
     pub delay_told: bool,
 }
+
+/// That a mail in the queue is passed on for others, and is none of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct PassedOnRow {}
 
 /// A parcel that may be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

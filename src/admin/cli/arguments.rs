@@ -82,6 +82,9 @@ pub enum Command {
     /// Certificates that are believed of other servers, beside those that the system trusts
     #[command(subcommand)]
     Ca(CaCommand),
+    /// The secret of the return addresses of mail that is passed on
+    #[command(subcommand)]
+    Srs(SrsCommand),
     /// Keys that mail to other servers is signed with
     #[command(subcommand)]
     Dkim(DkimCommand),
@@ -389,6 +392,17 @@ pub struct FirewallChange {
     /// Even if you could not log in to the box again
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SrsCommand {
+    /// Since when it is in use
+    Show {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the next one; return addresses by the last one stay good, by the one before that they do not
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

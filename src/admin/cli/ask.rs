@@ -88,6 +88,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Firewall(_)
         | Command::Dns(_)
         | Command::Ca(_)
+        | Command::Srs(_)
         | Command::Sieve(_)
         | Command::Trace { .. }
         | Command::Block(_)

@@ -15,6 +15,7 @@ mod relays;
 mod rules;
 mod show;
 mod sieve;
+mod srs;
 mod trace;
 pub mod words;
 
@@ -67,6 +68,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Relay(wanted) => relays::run(&socket(&place)?, wanted)?,
         Command::Dns(wanted) => return dns::run(&socket(&place)?, wanted),
         Command::Firewall(wanted) => firewall::run(&socket(&place)?, wanted)?,
+        Command::Srs(wanted) => srs::run(&socket(&place)?, wanted)?,
         Command::Sieve(wanted) => sieve::run(&place, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
@@ -231,6 +233,8 @@ mod tests {
             "pollux ca add world -",
             "pollux ca list --json",
             "pollux ca remove corp",
+            "pollux srs show --json",
+            "pollux srs rotate",
             "pollux sieve list bob --json",
             "pollux sieve show bob",
             "pollux sieve show bob main",

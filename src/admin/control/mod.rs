@@ -19,6 +19,7 @@ pub mod request;
 pub mod rules;
 pub mod server;
 pub mod sieve;
+pub mod srs;
 #[cfg(test)]
 mod tests;
 pub mod trace;

@@ -14,6 +14,7 @@ use super::relays;
 use super::request::{Failure, QueueSteering, Quota, Request};
 use super::rules;
 use super::sieve;
+use super::srs;
 use super::trace;
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
@@ -124,6 +125,8 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::AuthorityAdd { authority } => authorities::add(authority),
         Request::AuthorityRemove { name } => Ok(authorities::remove(name)),
         Request::AuthorityList => Ok(authorities::list(directory)),
+        Request::SrsRotate { secret } => Ok(srs::rotate(secret, directory)),
+        Request::SrsShow => Ok(srs::show(directory)),
         Request::DkimAdd { key } => dkim::add(key),
         Request::DkimUse { domain, selector, signs } => Ok(dkim::put_to_use(domain, selector, signs)),
         Request::DkimRemove { domain, selector } => Ok(dkim::remove(domain, selector)),

@@ -10,6 +10,7 @@ use super::dkim::WantedKey;
 use super::firewall::{WantedFirewallRule, Wished};
 use super::relays::WantedRelay;
 use super::rules::WantedRule;
+use super::srs::WantedSecret;
 use crate::config::Role;
 use crate::state::scram_keys::NewScramKeys;
 
@@ -153,6 +154,10 @@ pub enum Request {
         name: String,
     },
     RelayList,
+    SrsRotate {
+        secret: WantedSecret,
+    },
+    SrsShow,
 
     FirewallAdd {
         rule: WantedFirewallRule,

@@ -13,7 +13,10 @@ pub async fn ask(
 ) -> Arc {
     let none = Arc { result: ArcResult::None, sealer: String::new() };
     let Some(present) = message else { return none };
-    if present.as_headers.len() > SIGNATURES_MAX {
+    // Seals without signatures, which mail-auth takes for no chain at all.
+    let is_torn =
+        present.ams_headers.is_empty() && !(present.as_headers.is_empty() && present.aar_headers.is_empty());
+    if is_torn || present.as_headers.len() > SIGNATURES_MAX {
         return Arc { result: ArcResult::Fail, ..none };
     }
     match timeout_at(until, authenticator.verify_arc(present)).await {

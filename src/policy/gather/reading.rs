@@ -87,7 +87,10 @@ impl Reading {
 /// One for each kind of body hash that the header's signatures are of: few, since those of a part of the body
 /// (RFC 6376's `l=`) are not accepted.
 fn hashers(head: &[u8]) -> Vec<Hashing> {
-    let kinds = AuthenticatedMessage::parse(head).map(|message| message.body_hashes).unwrap_or_default();
+    let mut kinds = AuthenticatedMessage::parse(head).map(|message| message.body_hashes).unwrap_or_default();
+    if !kinds.iter().any(is_of_seals) {
+        kinds.push(of_seals());
+    }
     let hasher = |(canonicalization, algorithm, length, _): BodyHash| {
         let digest = match algorithm {
             HashAlgorithm::Sha1 => &SHA1_FOR_LEGACY_USE_ONLY,
@@ -98,9 +101,18 @@ fn hashers(head: &[u8]) -> Vec<Hashing> {
     kinds.into_iter().map(hasher).collect()
 }
 
+/// The hash that a seal of ours has, should the message be passed on (RFC 8617 4.1.2).
+fn of_seals() -> BodyHash {
+    (Canonicalization::Relaxed, HashAlgorithm::Sha256, 0, Vec::new())
+}
+
+fn is_of_seals(hash: &BodyHash) -> bool {
+    (hash.0, hash.1, hash.2) == (Canonicalization::Relaxed, HashAlgorithm::Sha256, 0)
+}
+
 impl Read {
     /// `None`: there is no header at all.
-    pub(super) fn message(&self) -> Option<AuthenticatedMessage<'_>> {
+    pub(in crate::policy) fn message(&self) -> Option<AuthenticatedMessage<'_>> {
         let mut message = AuthenticatedMessage::parse(&self.head)?;
         // What was parsed has no body: the hashes are those of the body that went by.
         for (canonicalization, algorithm, length, hash) in &mut message.body_hashes {
@@ -117,6 +129,11 @@ impl Read {
             signature.header.atps = None;
         }
         Some(message)
+    }
+
+    /// Of the body.
+    pub(in crate::policy) fn hash_for_seals(&self) -> Option<&[u8]> {
+        self.hashes.iter().find(|hash| is_of_seals(hash)).map(|hash| hash.3.as_slice())
     }
 }
 

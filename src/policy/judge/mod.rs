@@ -22,6 +22,13 @@ pub struct Judgement {
     pub rule: &'static str,
 }
 
+impl Judgement {
+    /// Somebody may get the mail.
+    pub fn is_taken(&self) -> bool {
+        matches!(self.verdict, Verdict::Accept | Verdict::Junk)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Accept,

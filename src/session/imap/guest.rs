@@ -132,6 +132,8 @@ impl Core {
             | Command::AddAuthority(_)
             | Command::RemoveAuthority { .. }
             | Command::KeepStsPolicy(_)
+            | Command::Accept(_)
+            | Command::KeepSrsSecret(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

@@ -11,7 +11,7 @@ use super::delivering::Bound;
 use super::filtering::Filters;
 use super::greylisting::{self, Memory};
 use super::listed::{Listed, Opening};
-use super::machine::{Answer, Question, Smtp, Verdict};
+use super::machine::{Answer, NoReturn, Question, Smtp, Verdict};
 use super::noted::Noted;
 use super::opened::Opened;
 use super::received::{Stamp, Trace};
@@ -28,7 +28,8 @@ use crate::state::blocks::Offense;
 use crate::state::command::SpecialUse;
 use crate::state::directory::{Directory, User};
 use crate::state::record::MailboxRecord;
-use crate::state::routing::{LocalTarget, Route, is_own, route, route_postmaster};
+use crate::state::routing::{LocalTarget, Route, is_own};
+use crate::state::srs::TooLong;
 
 pub struct SmtpBackend<R: Replica> {
     pub(super) replica: R,
@@ -39,6 +40,8 @@ pub struct SmtpBackend<R: Replica> {
     checked: Option<Checked>,
     pub(super) opened: Opened,
     pub(super) who: Option<Authenticated>,
+    /// The sender of the mail that is under way.
+    pub(super) from: ReversePath,
     watched: Watched,
     pub(super) listed: Listed,
     pub(super) noted: Noted,
@@ -58,7 +61,7 @@ impl<R: Replica> SmtpBackend<R> {
         let (opened, watched, listed) = (Opened::default(), Watched::default(), Listed::default());
         let (placing, checked, who, host, users) = (None, None, None, None, None);
         let (noted, filters, bytes) = (Noted::default(), Filters::default(), 0);
-        let memory = Memory::default();
+        let (memory, from) = (Memory::default(), ReversePath::Null);
         Self {
             replica,
             logins,
@@ -67,6 +70,7 @@ impl<R: Replica> SmtpBackend<R> {
             checked,
             opened,
             who,
+            from,
             watched,
             listed,
             noted,
@@ -201,7 +205,8 @@ impl<R: Replica> SmtpBackend<R> {
             verdict = Verdict::Refused(refusal);
         }
         self.listed.note_recipient(path, &verdict, &self.replica.directory());
-        if !authenticated && verdict == Verdict::Unknown {
+        let is_guessed = matches!(verdict, Verdict::Unknown | Verdict::NoReturn(NoReturn::Forged));
+        if !authenticated && is_guessed {
             self.watched.note(Offense::UnknownRecipient).await;
         }
         Ok(verdict)
@@ -236,7 +241,11 @@ impl<R: Replica> SmtpBackend<R> {
         verdict: &Verdict,
     ) -> Result<Option<policy::Refusal>, Fault> {
         let directory = self.replica.directory();
-        let taken = matches!(verdict, Verdict::Accept(targets) if !targets.is_empty());
+        let taken = match verdict {
+            Verdict::Accept(targets) => !targets.is_empty(),
+            Verdict::Relay { .. } => true,
+            _ => false,
+        };
         match (self.opened.arrival(), directory.settings().greylist()) {
             (Some(arrival), Some(terms)) if taken && !self.listed.skip_of(path, &directory).greylist => {
                 greylisting::refuse(&self.replica, arrival, path, (terms, self.memory)).await
@@ -263,9 +272,9 @@ impl<R: Replica> SmtpBackend<R> {
         authenticated: bool,
     ) -> Result<Verdict, Fault> {
         let directory = self.replica.directory();
-        let route = match path {
-            ForwardPath::Postmaster => route_postmaster(&directory),
-            ForwardPath::Address(address) => route(&directory, address),
+        let route = match self.way(path, &directory) {
+            Ok(route) => route,
+            Err(verdict) => return Ok(verdict),
         };
         let (targets, remote) = match route {
             Route::NotOurs if authenticated => match path {
@@ -274,11 +283,6 @@ impl<R: Replica> SmtpBackend<R> {
             },
             Route::NotOurs => return Ok(Verdict::RelayDenied),
             Route::Unknown => return Ok(Verdict::Unknown),
-            // Half an alias would be a mail lost to the other half. A stranger's mail is not sent on yet: who gets it
-            // would blame this server for what it cannot vouch for.
-            Route::Ours { remote, .. } if !remote.is_empty() && !authenticated => {
-                return Ok(Verdict::Outbound);
-            }
             Route::Ours { local, remote } => (local, remote),
         };
         let enabled: Vec<LocalTarget> =
@@ -290,6 +294,12 @@ impl<R: Replica> SmtpBackend<R> {
             if let Some(full) = self.room(target.account, size.unwrap_or(0)).await? {
                 // One full mailbox behind an alias must not bounce for good what the others could take.
                 return Ok(if enabled.len() + remote.len() > 1 { Verdict::WouldNotFit } else { full });
+            }
+        }
+        if !remote.is_empty() && !authenticated {
+            let from = self.from.clone();
+            if let Err(TooLong) = Box::pin(self.return_address(&from, path)).await? {
+                return Ok(Verdict::SenderTooLong);
             }
         }
         Ok(match remote.is_empty() {
@@ -386,12 +396,16 @@ impl<R: Replica> SmtpBackend<R> {
             return Err(Fault::Busy("no body is being read".to_owned()));
         };
         let directory = self.replica.directory();
-        let judging = checked.judge((&directory, self.listed.skip()), &self.checks);
+        let (sealer, now) = (self.sealer(&bound), self.replica.clock().now());
+        let judging = checked.judge((&directory, self.listed.skip()), (sealer, now), &self.checks);
         let mut judged = Box::pin(judging).await?;
         self.noted.judged(&judged);
         let bound = match judged.verdict {
             policy::Verdict::Accept => bound,
-            policy::Verdict::Junk => self.filed_as_junk(bound).await?,
+            policy::Verdict::Junk => match self.without_others(bound) {
+                Ok(bound) => self.filed_as_junk(bound).await?,
+                Err(refusal) => return Ok(Answer::Refused(refusal)),
+            },
             policy::Verdict::Discard => return Ok(Answer::Delivered(Ok(vec![Ok(()); bound.to.len()]))),
             policy::Verdict::Refuse(refusal) => return Ok(Answer::Refused(refusal)),
         };
@@ -467,6 +481,7 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
             Question::Sender { from, authenticated, helo, arrival } => {
                 self.filters.opened();
+                self.from = from.clone();
                 let opening = self.sender(&from, authenticated).await;
                 let login = self.who.as_ref().filter(|_| authenticated).map(Authenticated::name);
                 self.noted.opened((&from, login, &helo), &opening, self.replica.clock().now());

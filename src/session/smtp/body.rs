@@ -7,6 +7,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::reply::{self, Reply};
+use crate::mail::address::{Address, PATH_BYTES_MAX};
 
 /// Octets of one line of text without CRLF. RFC 5321 4.5.3.1.6 asks for 998; mail with longer lines is
 /// common, and refusing it would lose it. Beyond this the message is refused.
@@ -93,6 +94,10 @@ pub struct TextCheck {
     last: u8,
     header: Option<FieldName>,
     hops: u64,
+    /// Canonical addresses that pass this message on: where it passed one before, it goes round.
+    passed_on: Vec<String>,
+    /// How the present header line begins, where that matters.
+    line: Vec<u8>,
     refused: Option<Reply>,
 }
 
@@ -104,9 +109,12 @@ enum FieldName {
 }
 
 const RECEIVED: &[u8] = b"received:";
+const DELIVERED_TO: &[u8] = b"delivered-to";
+/// Octets of a header line that are kept to be looked at: enough for that name and a path.
+const LINE_KEPT_BYTES_MAX: usize = DELIVERED_TO.len() + 2 + PATH_BYTES_MAX;
 
 impl TextCheck {
-    pub fn new(limits: TextLimits) -> Self {
+    pub fn new(limits: TextLimits, passed_on: Vec<String>) -> Self {
         Self {
             limits,
             bytes: 0,
@@ -114,6 +122,8 @@ impl TextCheck {
             last: b'\n',
             header: Some(FieldName::Matching(0)),
             hops: 0,
+            passed_on,
+            line: Vec::new(),
             refused: None,
         }
     }
@@ -161,6 +171,10 @@ impl TextCheck {
                 let empty = self.line_bytes == 0;
                 self.header = self.header.filter(|_| !empty).map(|_| FieldName::Matching(0));
                 self.line_bytes = 0;
+                if self.was_here() {
+                    self.refuse(reply::LOOP);
+                }
+                self.line.clear();
             }
             b'\r' => {}
             _ => {
@@ -171,12 +185,27 @@ impl TextCheck {
                 if self.line_bytes > TEXT_LINE_BYTES_MAX {
                     self.refuse(reply::TEXT_LINE_TOO_LONG);
                 }
+                let is_kept = !self.passed_on.is_empty() && self.line.len() < LINE_KEPT_BYTES_MAX;
+                if is_kept && self.header.is_some() {
+                    self.line.push(byte);
+                }
                 if let Some(FieldName::Matching(matched)) = self.header {
                     self.match_field(matched, byte);
                 }
             }
         }
         self.last = byte;
+    }
+
+    /// The line that has ended is one that we write when we pass a mail on.
+    fn was_here(&self) -> bool {
+        let Some(colon) = self.line.iter().position(|byte| *byte == b':') else { return false };
+        let (name, value) = self.line.split_at(colon);
+        name.eq_ignore_ascii_case(DELIVERED_TO)
+            && std::str::from_utf8(&value[1..])
+                .ok()
+                .and_then(|value| Address::parse(value.trim()).ok())
+                .is_some_and(|address| self.passed_on.contains(&address.canonical()))
     }
 
     fn match_field(&mut self, matched: usize, byte: u8) {

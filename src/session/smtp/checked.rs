@@ -3,16 +3,20 @@
 use std::io;
 
 use bytes::Bytes;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::delays::Delays;
 use super::spool::{Spool, Spooled};
 use crate::cluster::replica::Fault;
 use crate::dns::Resolver;
+use crate::mail::ids::Timestamp;
 use crate::policy::facts::Opening;
-use crate::policy::gather::{Bounds, HEAD_BYTES_MAX, Wanted};
-use crate::policy::{Arrival, Facts, Reading, Refusal, Rules, Skip, Verdict, gather, judge, results};
+use crate::policy::gather::{Bounds, HEAD_BYTES_MAX, Read, Wanted};
+use crate::policy::{
+    Arrival, Facts, Reading, Refusal, Rules, Skip, Verdict, gather, judge, results, sealing,
+};
 use crate::state::directory::Directory;
+use crate::state::dkim::DkimKey;
 
 /// What checks need. Cheap to clone.
 #[derive(Clone)]
@@ -63,10 +67,12 @@ impl Checked {
         Ok(())
     }
 
-    /// Asks and judges. Takes as long as the bounds of the questions allow.
+    /// Asks and judges. Takes as long as the bounds of the questions allow. `sealer`: where the mail goes on to other
+    /// servers if it is taken.
     pub async fn judge(
         self,
         (directory, skip): (&Directory, Skip),
+        (sealer, now): (Option<DkimKey>, Timestamp),
         checks: &Checks,
     ) -> Result<Judged, Fault> {
         let Self { arrival, opening, reading, mut spooled, head_too_long } = self;
@@ -98,9 +104,32 @@ impl Checked {
         }
         spooled.rewind().await.map_err(fault)?;
         let found = results::results(&arrival, opening.as_ref(), &facts);
-        let fields = results::fields(&arrival, &facts, &found);
+        let mut fields = results::fields(&arrival, &facts, &found);
+        if let Some(key) = sealer.filter(|_| judgement.is_taken()) {
+            fields = seal((read, facts), (arrival.receiver, found.clone()), (key, now)).await + &fields;
+        }
         Ok(Judged { verdict: judgement.verdict, rule: judgement.rule, found, fields, spooled })
     }
+}
+
+/// What cannot be sealed goes without.
+async fn seal(
+    about: (Read, Facts),
+    (receiver, found): (String, Vec<String>),
+    (key, now): (DkimKey, Timestamp),
+) -> String {
+    let domain = key.domain.clone();
+    // Large keys take the processor for long.
+    let sealing = tokio::task::spawn_blocking(move || {
+        sealing::seal(&about.0, &about.1, (&receiver, &found), (&key, now))
+    });
+    let why = match sealing.await {
+        Ok(Ok(fields)) => return fields.unwrap_or_default(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    warn!("a mail that {domain} passes on goes unsealed: {why}");
+    String::new()
 }
 
 /// Of this node's disk.

@@ -9,7 +9,7 @@ use super::backend::SmtpBackend;
 use super::envelope::RcptParams;
 use super::filtering::{self, Names, Redirect, Sorted};
 use super::machine::Outgoing;
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::address::Address;
 use crate::mail::flags::NamedFlags;
@@ -19,9 +19,10 @@ use crate::sieve::Vacation;
 use crate::state::command::{Command, Deliver, DeliverTo, PlacedBody};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::way_back::way_back;
-use crate::state::queue::{NewQueued, NewRecipient, Submit, destination, parcels};
+use crate::state::queue::{Acceptance, NewQueued, NewRecipient, Submit, destination, parcels};
 use crate::state::routing::LocalTarget;
 use crate::state::sieve::{ReplyId, VacationReply};
+use crate::state::srs::TooLong;
 
 /// Whom a mail is for.
 pub struct Bound {
@@ -59,6 +60,16 @@ impl<R: Replica> SmtpBackend<R> {
             return Err(Fault::Busy("no body is being placed".to_owned()));
         };
         bound.to = self.without_missing_mailboxes(bound.to).await?;
+        let by_stranger = bound.names.by_stranger;
+        if let Some(outgoing) = bound.outgoing.as_mut().filter(|_| by_stranger)
+            && let Some(through) = bound.names.first_elsewhere()
+        {
+            outgoing.sender = match Box::pin(self.return_address(&bound.names.from, through)).await? {
+                Ok(sender) => sender,
+                // As each recipient would have heard.
+                Err(TooLong) => return Ok(vec![Err(reply::SENDER_TOO_LONG); recipients]),
+            };
+        }
         let sorted = Box::pin(self.sort(&bound)).await?;
         self.noted.filtered(&sorted.told);
         let refused = sorted.refused.iter().flatten().next().map(|reason| filtering::refusal(reason));
@@ -74,10 +85,10 @@ impl<R: Replica> SmtpBackend<R> {
             return Ok(results);
         }
         let body = placing.finish().await?;
-        let results = self.keep(&body, &sorted, bound.outgoing).await?;
+        let results = self.keep(&body, &sorted, (bound.outgoing, by_stranger)).await?;
         if results.iter().any(Result::is_ok) {
             for redirect in sorted.redirects {
-                self.redirect(&body, redirect).await?;
+                self.redirect(&body, redirect, by_stranger).await?;
             }
             self.answer_for_the_absent(sorted.replies).await;
         }
@@ -89,7 +100,7 @@ impl<R: Replica> SmtpBackend<R> {
             let places = |targets: &Vec<LocalTarget>| {
                 targets.iter().map(|target| filtering::place(target, NamedFlags::default())).collect()
             };
-            let (refused, told) = (vec![None; bound.to.len()], vec![Vec::new(); bound.to.len()]);
+            let (refused, told) = (vec![None; bound.to.len()], bound.stays());
             let places = bound.to.iter().map(places).collect();
             return Ok(Sorted { places, refused, told, ..Sorted::default() });
         }
@@ -102,7 +113,7 @@ impl<R: Replica> SmtpBackend<R> {
         &mut self,
         body: &PlacedBody,
         sorted: &Sorted,
-        outgoing: Option<Outgoing>,
+        (outgoing, by_stranger): (Option<Outgoing>, bool),
     ) -> Result<Vec<Result<(), Reply>>, Fault> {
         let fan_out = FanOut::new(&sorted.places);
         let of_filter = |results: Vec<Result<(), Reply>>| {
@@ -120,7 +131,7 @@ impl<R: Replica> SmtpBackend<R> {
             // One entry for all recipients: 250 means that all of it is kept.
             Some(outgoing) => {
                 let queue = Some(self.queued(outgoing));
-                Command::Submit(Box::new(Submit { body, to, queue }))
+                submission(Submit { body, to, queue }, by_stranger)
             }
             // Redirected, and nothing else.
             None if to.is_empty() => return Ok(of_filter(vec![Ok(()); recipients])),
@@ -144,7 +155,12 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     /// RFC 5228 4.2. Committed before the mail is acknowledged, as every copy of it.
-    async fn redirect(&mut self, body: &PlacedBody, redirect: Redirect) -> Result<(), Fault> {
+    async fn redirect(
+        &mut self,
+        body: &PlacedBody,
+        redirect: Redirect,
+        by_stranger: bool,
+    ) -> Result<(), Fault> {
         let Redirect { account, sender, to } = redirect;
         let smtputf8 = !sender.is_ascii() || to.iter().any(Address::is_utf8);
         let recipient = |address: &Address| {
@@ -161,7 +177,7 @@ impl<R: Replica> SmtpBackend<R> {
             parcels: parcels(to.iter().map(recipient)),
         };
         let submit = Submit { body: body.clone(), to: Vec::new(), queue: Some(queue) };
-        match self.replica.propose(Command::Submit(Box::new(submit))).await? {
+        match self.replica.propose(submission(submit, by_stranger)).await? {
             Outcome::Submitted { queued, .. } => {
                 self.noted.queued(queued);
                 Ok(())
@@ -232,6 +248,14 @@ impl<R: Replica> SmtpBackend<R> {
             }
         }
         Ok(to)
+    }
+}
+
+/// What a stranger wrote is passed on as that.
+fn submission(mail: Submit, by_stranger: bool) -> Command {
+    match by_stranger {
+        true => Command::Accept(Box::new(Acceptance { mail, passed_on: true, notices: Vec::new() })),
+        false => Command::Submit(Box::new(mail)),
     }
 }
 

@@ -33,6 +33,16 @@ pub struct Recipient {
     pub remote: Vec<Address>,
 }
 
+impl Recipient {
+    /// It leads to addresses elsewhere that the client did not name.
+    pub fn is_passed_on(&self) -> bool {
+        match &self.path {
+            ForwardPath::Postmaster => !self.remote.is_empty(),
+            ForwardPath::Address(address) => self.remote.iter().any(|remote| remote != address),
+        }
+    }
+}
+
 /// Parameters of RCPT (RFC 3461).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RcptParams {

@@ -51,13 +51,23 @@ pub struct Names {
     pub from: ReversePath,
     /// One for each recipient that was taken.
     pub to: Vec<ForwardPath>,
+    /// Of each of them, whether it leads to other servers, too.
+    pub elsewhere: Vec<bool>,
+    /// It is neither by a user nor by a client that may send on.
+    pub by_stranger: bool,
 }
 
 impl Names {
+    /// The first recipient that leads to other servers.
+    pub fn first_elsewhere(&self) -> Option<&ForwardPath> {
+        self.to.iter().zip(&self.elsewhere).find(|(_, elsewhere)| **elsewhere).map(|(path, _)| path)
+    }
+
     /// Of a mail whose names do not matter.
     #[cfg(test)]
     pub fn nobody() -> Box<Self> {
-        Box::new(Self { from: ReversePath::Null, to: Vec::new() })
+        let (to, elsewhere) = (Vec::new(), Vec::new());
+        Box::new(Self { from: ReversePath::Null, to, elsewhere, by_stranger: false })
     }
 }
 
@@ -149,6 +159,11 @@ impl Filters {
         });
         self.scripts.insert(account, script.clone());
         Ok(script)
+    }
+
+    /// Whether one of them may send the mail to other servers.
+    pub fn may_redirect(&self) -> bool {
+        self.scripts.values().flatten().any(|script| script.may_redirect())
     }
 
     /// Asks the filters of each recipient. `to`: where each leads here; `others`: the mail goes to other servers as well.

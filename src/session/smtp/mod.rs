@@ -18,6 +18,7 @@ pub mod listed;
 pub mod machine;
 pub mod noted;
 pub mod opened;
+mod passing_on;
 pub mod received;
 pub mod rehearsal;
 pub mod reply;

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::envelope::{Envelope, show_recipient, show_sender};
+use super::envelope::{Envelope, Recipient, show_recipient, show_sender};
 use super::{Flavor, Policy};
+use crate::mail::address::ForwardPath;
 use crate::mail::date::rfc5322_date;
 use crate::mail::ids::Timestamp;
 use crate::session::machine::Peer;
@@ -44,9 +45,16 @@ pub fn trace_fields(policy: &Policy, peer: &Peer, hello: &Hello, about: (&Envelo
         [only] => format!("\r\n\tfor {}", show_recipient(&only.path)),
         _ => String::new(),
     };
+    // So that it is known should it come round. As above: where there is one recipient.
+    let delivered_to = match envelope.to.as_slice() {
+        [Recipient { path: ForwardPath::Address(address), .. }] if envelope.to[0].is_passed_on() => {
+            format!("Delivered-To: {address}\r\n")
+        }
+        _ => String::new(),
+    };
     let return_path = format!("Return-Path: {}\r\n", show_sender(&envelope.from));
     let received = format!(
-        "Received: from {}{}\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
+        "{delivered_to}Received: from {}{}\r\n\tby {} (Pollux {}) with {} id {}{};\r\n\t{}\r\n",
         hello.name,
         peer.address.map_or(String::new(), |address| format!(" ({})", address_literal(address.ip()))),
         policy.hostname,

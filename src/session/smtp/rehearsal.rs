@@ -140,8 +140,11 @@ impl<R: Replica> Play<R> {
         let opening = self.backend.opened.findings().cloned();
         let mut checked = Checked::new(self.arrival.clone(), opening, &self.backend.checks);
         checked.push(Bytes::from(text)).await?;
+        let now = self.backend.replica.clock().now();
         let directory = self.backend.replica.directory();
-        let judged = checked.judge((&directory, self.backend.listed.skip()), &self.backend.checks).await?;
+        let judged = checked
+            .judge((&directory, self.backend.listed.skip()), (None, now), &self.backend.checks)
+            .await?;
         let outcome = match judged.verdict {
             policy::Verdict::Accept => "taken".to_owned(),
             policy::Verdict::Junk => "taken, to Junk".to_owned(),

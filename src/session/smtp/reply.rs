@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use bytes::BytesMut;
 
-use super::machine::Verdict;
+use super::machine::{NoReturn, Verdict};
 use crate::policy;
 use crate::state::outcome::Refusal;
 
@@ -82,6 +82,16 @@ pub const NUL_IN_TEXT: Reply = reply(554, "5.6.0", "A NUL octet in the message i
 pub const HEADER_TOO_LONG: Reply = reply(554, "5.6.0", "The header of the message is too long");
 pub const TEXT_LINE_TOO_LONG: Reply = reply(554, "5.6.0", "A line of the message is too long");
 pub const TOO_MANY_HOPS: Reply = reply(554, "5.4.6", "Too many hops: this message goes round in a loop");
+pub const LOOP: Reply =
+    reply(554, "5.4.6", "This message goes round in a loop: it was passed on from this address before");
+pub const NO_RETURN: Reply =
+    reply(550, "5.1.1", "No such address: no return address like this was made here");
+pub const STALE_RETURN: Reply =
+    reply(550, "5.1.1", "No such address: this return address was made too long ago");
+pub const NOTICES_ONLY: Reply =
+    reply(550, "5.7.1", "This return address takes notices alone, which have an empty sender");
+pub const SENDER_TOO_LONG: Reply =
+    reply(553, "5.1.7", "The sender's address is too long for the mail to be passed on to other servers");
 pub const DELIVERY_REFUSED: Reply = reply(554, "5.3.0", "The message cannot be delivered");
 pub const BAD_PARAMETER: Reply = reply(555, "5.5.4", "Parameter not recognised or not implemented");
 
@@ -105,6 +115,10 @@ impl Reply {
             Verdict::WouldNotFit => FULL,
             Verdict::RelayDenied => RELAY_DENIED,
             Verdict::Outbound => NO_OUTBOUND,
+            Verdict::NoReturn(NoReturn::Forged) => NO_RETURN,
+            Verdict::NoReturn(NoReturn::Stale) => STALE_RETURN,
+            Verdict::NoReturn(NoReturn::NotANotice) => NOTICES_ONLY,
+            Verdict::SenderTooLong => SENDER_TOO_LONG,
             Verdict::Refused(refusal) => Reply::of_policy(refusal.clone()),
         }
     }

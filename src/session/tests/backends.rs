@@ -106,13 +106,14 @@ async fn recipients_are_told_apart() {
     assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, false).await, Verdict::RelayDenied);
     let targets = vec!["alice@example.test".to_owned(), "a@elsewhere.example".to_owned()];
     run(&replica, Command::SetAlias { address: "both@example.test".to_owned(), targets });
-    assert_eq!(verdict(&mut smtp, "both@example.test", None, false).await, Verdict::Outbound);
     let remote = vec![Address::parse("a@elsewhere.example").unwrap()];
     // Whoever logged in may send anywhere.
     let relay = |local| Verdict::Relay { local, remote: remote.clone() };
     assert_eq!(verdict(&mut smtp, "a@elsewhere.example", None, true).await, relay(vec![]));
     let both = relay(vec![target(&replica, "alice")]);
-    assert_eq!(verdict(&mut smtp, "both@example.test", None, true).await, both);
+    for authenticated in [false, true] {
+        assert_eq!(verdict(&mut smtp, "both@example.test", None, authenticated).await, both);
+    }
     run(&replica, Command::SetUserEnabled { name: "bob".to_owned(), enabled: false });
     assert_eq!(verdict(&mut smtp, "bob@example.test", None, false).await, Verdict::Disabled);
 }

@@ -59,7 +59,8 @@ async fn send(house: &House, flavor: Flavor, (from, to): (&str, &[&str]), text: 
     let text = Bytes::copy_from_slice(text.as_bytes());
     let (first, last) = (text.slice(..text.len() / 2), text.slice(text.len() / 2..));
     assert!(matches!(smtp.answer(Question::BodyChunk(first)).await, Answer::Chunk(Ok(()))));
-    let names = Box::new(Names { from, to: taken });
+    let elsewhere = vec![false; taken.len()];
+    let names = Box::new(Names { from, to: taken, elsewhere, by_stranger: true });
     let question = Question::Deliver { last, to: targets, names, outgoing: None, authors: None, trace: None };
     let answer = smtp.answer(question).await;
     let Answer::Delivered(Ok(results)) = answer else { panic!("{answer:?}") };

@@ -10,6 +10,7 @@ mod listed;
 mod login;
 mod opened;
 mod owned;
+mod passed_on;
 mod rehearsal;
 mod sending;
 mod services;

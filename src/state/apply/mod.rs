@@ -34,6 +34,7 @@ mod replicas;
 mod scram;
 mod seats;
 mod sieve;
+mod srs;
 mod sts;
 mod sweep;
 mod transaction;
@@ -163,6 +164,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::AddAuthority(new) => authorities::add(tx, new),
         Command::RemoveAuthority { name } => authorities::remove(tx, name),
         Command::KeepStsPolicy(kept) => sts::keep(tx, kept),
+        Command::Accept(acceptance) => queue::accept(tx, acceptance),
+        Command::KeepSrsSecret(new) => srs::keep(tx, new),
     }
 }
 

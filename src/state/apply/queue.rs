@@ -12,15 +12,30 @@ use crate::state::command::PlacedBody;
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::{
-    ADDRESS_BYTES_MAX, DESTINATION_BYTES_MAX, ENVID_BYTES_MAX, MESSAGES_MAX, NewParcel, NewQueued,
-    NewRecipient, ORCPT_BYTES_MAX, ParcelId, RECIPIENTS_MAX, RECIPIENTS_PER_PARCEL_MAX, Submit,
+    ADDRESS_BYTES_MAX, Acceptance, DESTINATION_BYTES_MAX, ENVID_BYTES_MAX, MESSAGES_MAX, NewParcel,
+    NewQueued, NewRecipient, ORCPT_BYTES_MAX, ParcelId, RECIPIENTS_MAX, RECIPIENTS_PER_PARCEL_MAX, Submit,
 };
 use crate::state::rows::RowsError;
-use crate::state::stored::{DueRow, ParcelRow, QueueRow, QueuedRow, RecipientRow};
+use crate::state::stored::{DueRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow};
 
 /// All or nothing: one full mailbox here, and nobody elsewhere hears of the mail either.
 pub fn submit(tx: &mut Transaction, submit: &Submit) -> Result<Outcome, Stop> {
     take_in(tx, submit, Room::Counted)
+}
+
+/// The same, with what follows from it.
+pub fn accept(tx: &mut Transaction, acceptance: &Acceptance) -> Result<Outcome, Stop> {
+    let Acceptance { mail, passed_on, notices } = acceptance;
+    let outcome = take_in(tx, mail, Room::Counted)?;
+    if let Outcome::Submitted { queued: Some(message), .. } = &outcome
+        && *passed_on
+    {
+        tx.put(keys::passed_on(*message), &PassedOnRow {})?;
+    }
+    for each in notices {
+        notice(tx, each)?;
+    }
+    Ok(outcome)
 }
 
 /// A notice of the server's own. What its recipient lost meanwhile (his mailbox, the queue's room) does not hold
@@ -183,6 +198,9 @@ pub fn remove_parcel(tx: &mut Transaction, id: ParcelId, row: &ParcelRow) -> Res
         return tx.put(keys::queued(id.message), &mail);
     }
     tx.delete(keys::queued(id.message));
+    if tx.get::<PassedOnRow>(&keys::passed_on(id.message))?.is_some() {
+        tx.delete(keys::passed_on(id.message));
+    }
     let mut queue = load(tx)?;
     queue.messages = queue.messages.saturating_sub(1);
     save(tx, &queue)?;

@@ -21,7 +21,8 @@ use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::queue::{
-    NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
+    Acceptance, NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report,
+    Steering, Submit,
 };
 use crate::state::record::{MessageRecord, ReplicaRecord};
 use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
@@ -30,6 +31,7 @@ use crate::state::seats::{HeldSeats, Seats, TakeSeats};
 use crate::state::secret::Secret;
 use crate::state::settings::ListenerName;
 use crate::state::sieve::{ReplyId, VacationReply};
+use crate::state::srs::{NewSrsSecret, SrsSecret};
 use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
@@ -220,6 +222,8 @@ fn commands() -> Vec<Command> {
         })),
         Command::RemoveAuthority { name: name() },
         Command::KeepStsPolicy(Box::new(KeepStsPolicy { domain: "a.test".into(), policy: sts_policy() })),
+        Command::Accept(Box::new(Acceptance { mail: submit(), passed_on: true, notices: vec![submit()] })),
+        Command::KeepSrsSecret(Box::new(NewSrsSecret { secret: Secret("s".into()), replaces: true })),
     ]
 }
 
@@ -476,6 +480,9 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let certificate = vec![0x30, 255];
     let authority = AuthorityRow { hosts: Some("h".into()), certificate, created: Timestamp(1 << 40) };
     add(golden, written, "row.Authority", &authority);
+    let secret = |made: u64| SrsSecret { secret: Secret("s".into()), made: Timestamp(made) };
+    let srs = SrsRow { current: secret(1 << 41), previous: Some(secret(1 << 40)) };
+    add(golden, written, "row.Srs", &srs);
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);
@@ -516,6 +523,7 @@ fn add_queue_rows(golden: &mut Golden, written: &Golden) {
         parcels: 300,
     };
     add(golden, written, "row.Queued", &queued);
+    add(golden, written, "row.PassedOn", &PassedOnRow {});
     let parcel = ParcelRow {
         destination: "x.test".into(),
         near: NodeId(2),

@@ -47,6 +47,16 @@ pub struct Submit {
     pub queue: Option<NewQueued>,
 }
 
+/// A mail that is taken, and what follows from that: one log entry.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Acceptance {
+    pub mail: Submit,
+    /// What of it goes elsewhere was written by others: it is not signed as if it were ours.
+    pub passed_on: bool,
+    /// As those of a [`Report`].
+    pub notices: Vec<Submit>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NewQueued {
     /// Without its angle brackets; empty is the null sender.

@@ -9,13 +9,15 @@ use crate::state::codec;
 use crate::state::keys;
 use crate::state::reading::{get, visit};
 use crate::state::rows::{Rows, RowsError};
-use crate::state::stored::{DueRow, LeaseRow, ParcelRow, QueueRow, QueuedRow, RecipientRow};
+use crate::state::stored::{DueRow, LeaseRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow};
 
 /// A parcel with all that its delivery needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parcel {
     pub id: ParcelId,
     pub mail: QueuedRow,
+    /// For others: it is not ours.
+    pub passed_on: bool,
     pub row: ParcelRow,
     /// By their numbers.
     pub recipients: Vec<(u16, RecipientRow)>,
@@ -112,11 +114,12 @@ pub fn due(rows: &dyn Rows, wanted: &Wanted<'_>) -> Result<DueWork, RowsError> {
 pub fn parcel(rows: &dyn Rows, id: ParcelId) -> Result<Option<Parcel>, RowsError> {
     let Some(mail) = get::<QueuedRow>(rows, &keys::queued(id.message))? else { return Ok(None) };
     let Some(row) = get::<ParcelRow>(rows, &keys::parcel(id))? else { return Ok(None) };
+    let passed_on = get::<PassedOnRow>(rows, &keys::passed_on(id.message))?.is_some();
     let mut recipients = Vec::with_capacity(usize::from(row.recipients));
     visit::<RecipientRow>(rows, &keys::recipients(id), |key, row| {
         recipients.extend(keys::recipient_of(key).map(|number| (number, row)));
     })?;
-    Ok(Some(Parcel { id, mail, row, recipients }))
+    Ok(Some(Parcel { id, mail, passed_on, row, recipients }))
 }
 
 /// Ascending by lease.

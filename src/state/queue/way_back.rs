@@ -7,7 +7,7 @@ use crate::mail::flags::NamedFlags;
 use crate::mail::ids::NodeId;
 use crate::state::command::DeliverTo;
 use crate::state::directory::Directory;
-use crate::state::routing::{LocalTarget, Route, route};
+use crate::state::routing::{LocalTarget, Route, home, route};
 
 /// Where `address` gets mail: here, elsewhere, or both; with the null sender. `None`: nobody is there. `near`: the node
 /// that is to try first.
@@ -16,6 +16,8 @@ pub fn way_back(
     address: &Address,
     (near, smtputf8): (NodeId, bool),
 ) -> Option<(Vec<DeliverTo>, Option<NewQueued>)> {
+    // Notices of mail that was passed on go to where it came from, however old it is.
+    let address = &home(directory, address, None).ok()?;
     let (local, remote) = match route(directory, address) {
         Route::Ours { local, remote } => (local, remote),
         Route::NotOurs => (Vec::new(), vec![address.clone()]),

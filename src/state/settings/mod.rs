@@ -212,6 +212,11 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Whether mail of strangers is passed on though it was judged to be junk.
+    pub fn forward_junk(&self) -> bool {
+        self.flag("forward.junk")
+    }
+
     pub fn delivery_retry_seconds_min(&self) -> u64 {
         self.number("delivery.retry_seconds_min")
     }

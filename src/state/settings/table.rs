@@ -293,6 +293,11 @@ pub const TABLE: &[Setting] = &[
         "",
         "Clients that send without a login, to other servers too (row 11): a copier, the local network. Single ones by `pollux policy rule` (rows 25, 26).",
     ),
+    flag(
+        "forward.junk",
+        "false",
+        "Whether mail of strangers that was judged to be junk is passed on all the same, where an address leads to other servers. Else mailboxes here keep it; where there are none, it is refused.",
+    ),
     seconds_to(
         "delivery.retry_seconds_min",
         86_400,

@@ -3,6 +3,7 @@
 
 mod corpora;
 mod opening;
+mod sealing;
 mod yaml;
 
 use std::sync::Arc as Shared;

@@ -6,7 +6,7 @@ use super::receiving::{Framing, Receiving};
 use super::submission::HeaderEdit;
 use super::{Asked, Outgoing, Phase, Question, SWALLOWED_BYTES_MAX, Smtp};
 use crate::cluster::replica::Fault;
-use crate::mail::address::{ReversePath, canonical_domain};
+use crate::mail::address::{ForwardPath, ReversePath, canonical_domain};
 use crate::policy::Arrival;
 use crate::session::machine::Step;
 use crate::session::smtp::Flavor;
@@ -128,10 +128,16 @@ impl Smtp {
             false => (BytesMut::from(trace.with("").as_bytes()), None),
         };
         let limits = TextLimits { bytes_max: self.policy.message_bytes_max, hops_max: self.policy.hops_max };
+        let passed_on = envelope.to.iter().filter(|recipient| recipient.is_passed_on());
+        let passed_on = passed_on.filter_map(|recipient| match &recipient.path {
+            ForwardPath::Postmaster => None,
+            ForwardPath::Address(address) => Some(address.canonical()),
+        });
+        let passed_on = passed_on.collect();
         self.phase = Phase::Receiving(Box::new(Receiving {
             envelope,
             framing,
-            check: TextCheck::new(limits),
+            check: TextCheck::new(limits, passed_on),
             text,
             id: stamp.id,
             edit,
@@ -201,6 +207,8 @@ impl Smtp {
                 let names = Box::new(Names {
                     from: envelope.from.clone(),
                     to: envelope.to.iter().map(|recipient| recipient.path.clone()).collect(),
+                    by_stranger: self.login.is_none() && !envelope.trusted,
+                    elsewhere: envelope.to.iter().map(|recipient| !recipient.remote.is_empty()).collect(),
                 });
                 let outgoing = Outgoing::of(&envelope);
                 let authors = receiving.edit.filter(|_| self.login.is_some()).map(HeaderEdit::authors);

@@ -27,7 +27,7 @@ use crate::session::login::Authenticated;
 use crate::session::machine::{Machine, Peer, Step};
 use crate::session::sasl::Exchange;
 
-pub use question::{Answer, Outgoing, Question, Verdict};
+pub use question::{Answer, NoReturn, Outgoing, Question, Verdict};
 pub use stranger::{DELAY_SECONDS_MAX, GREETING_DELAY_MS};
 pub use submission::HEADER_BYTES_MAX;
 

@@ -16,6 +16,7 @@ use crate::session::smtp::listed::Opening;
 use crate::session::smtp::received::{Stamp, Trace};
 use crate::session::smtp::reply::Reply;
 use crate::state::routing::LocalTarget;
+use crate::state::srs::Broken;
 
 /// What the session needs from the world.
 #[derive(Debug)]
@@ -98,10 +99,34 @@ pub enum Verdict {
         local: Vec<LocalTarget>,
         remote: Vec<Address>,
     },
-    /// The same for a stranger, whose mail is not sent on at the moment.
+    /// For a client that may be one which sends on; nobody knows at the moment.
     Outbound,
+    /// A return address of ours (SRS) that leads nowhere.
+    NoReturn(NoReturn),
+    /// To be passed on for a stranger, under a return address that no path has room for.
+    SenderTooLong,
     /// By what is known of the client and the sender, or by the lists.
     Refused(policy::Refusal),
+}
+
+/// Why a return address of ours leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoReturn {
+    /// It was not made here.
+    Forged,
+    /// It was made too long ago.
+    Stale,
+    /// The mail has a sender, to whom notices go: it is none itself.
+    NotANotice,
+}
+
+impl From<Broken> for NoReturn {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Forged => Self::Forged,
+            Broken::Stale => Self::Stale,
+        }
+    }
 }
 
 /// A mail for other servers, as its sender wants it.
@@ -143,6 +168,7 @@ impl Verdict {
     pub fn is_for_good(&self) -> bool {
         match self {
             Self::Unknown | Self::Disabled | Self::AlreadyFull | Self::RelayDenied => true,
+            Self::NoReturn(_) | Self::SenderTooLong => true,
             Self::Refused(refusal) => refusal.code >= 500,
             Self::Accept(_) | Self::Relay { .. } | Self::WouldNotFit | Self::Outbound => false,
         }

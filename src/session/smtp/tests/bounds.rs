@@ -45,6 +45,54 @@ fn hops_are_counted_in_the_header_only() {
     assert!(reply_to(policy(Flavor::Mx), odd_case.as_bytes()).0.starts_with("554 5.4.6"));
 }
 
+/// What the client hears, and what was kept.
+fn passed_on(to: &[&str], text: &str) -> (String, Option<String>) {
+    let (mut player, world) = player(policy(Flavor::Mx), false);
+    player.feed(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\n", Pace::Whole);
+    for to in to {
+        player.feed(format!("RCPT TO:<{to}>\r\n").as_bytes(), Pace::Whole);
+    }
+    player.feed(b"DATA\r\n", Pace::Whole);
+    player.out.clear();
+    player.feed(text.as_bytes(), Pace::ByteByByte);
+    player.feed(b".\r\n", Pace::Whole);
+    let reply = player.line().expect("a reply to the text");
+    let kept = world.borrow().mails.first().map(|mail| mail.text.clone());
+    (reply, kept)
+}
+
+#[test]
+fn what_was_passed_on_before_goes_round_and_is_refused() {
+    let loops = "554 5.4.6 This message goes round in a loop: it was passed on from this address before";
+    let (reply, kept) = passed_on(&["AWAY@example.test"], "Subject: x\r\n\r\n");
+    assert_eq!(reply, "250 2.0.0 Queued as ID1");
+    let mark = "\r\nDelivered-To: AWAY@example.test\r\nReceived: from c";
+    assert!(kept.as_ref().is_some_and(|text| text.contains(mark)), "{kept:?}");
+    for (text, is_loop) in [
+        ("Delivered-To: away@example.test\r\n\r\n", true),
+        ("Received: x\r\nDELIVERED-TO:  Away@EXAMPLE.test \r\nSubject: x\r\n\r\n", true),
+        ("Delivered-To: other@example.test\r\n\r\n", false),
+        ("X-Delivered-To: away@example.test\r\n\r\n", false),
+        ("Subject: x\r\n Delivered-To: away@example.test\r\n\r\n", false),
+        ("Subject: x\r\n\r\nDelivered-To: away@example.test\r\n", false),
+        ("Delivered-To\r\n:\r\nDelivered-To:\r\n\r\n", false),
+    ] {
+        let (reply, kept) = passed_on(&["away@example.test"], text);
+        assert_eq!((reply == loops, kept.is_none()), (is_loop, is_loop), "{text:?}: {reply}");
+        let (reply, _) = passed_on(&["alice@example.test"], text);
+        assert!(reply.starts_with("250"), "a mailbox here passes nothing on: {reply}");
+        let (reply, _) = passed_on(&["alice@example.test", "away@example.test"], text);
+        assert_eq!(reply == loops, is_loop, "one of several: {reply}");
+    }
+    let (_, kept) = passed_on(&["alice@example.test", "away@example.test"], "Subject: x\r\n\r\n");
+    assert!(!kept.unwrap().contains("Delivered-To"), "the others are not told who it is");
+    // As much of a line is looked at as an address may have.
+    let padded = |blanks: usize| format!("Delivered-To:{}away@example.test\r\n\r\n", " ".repeat(blanks));
+    let bound = crate::mail::address::PATH_BYTES_MAX - "away@example.test".len() + 1;
+    assert_eq!(passed_on(&["away@example.test"], &padded(bound)).0, loops);
+    assert!(passed_on(&["away@example.test"], &padded(bound + 1)).0.starts_with("250"));
+}
+
 #[test]
 fn a_text_line_at_the_bound_passes_and_one_octet_more_does_not() {
     let line = |length: usize| [&vec![b'x'; length][..], b"\r\n"].concat();

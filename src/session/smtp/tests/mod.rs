@@ -226,6 +226,9 @@ fn verdict(path: &ForwardPath, authenticated: bool) -> Result<Verdict, Fault> {
         "off@example.test" => Verdict::Disabled,
         "listed@example.test" => Verdict::Refused(listed("This recipient takes no mail")),
         "fault@example.test" => return Err(Fault::NoQuorum),
+        "away@example.test" => {
+            Verdict::Relay { local: vec![], remote: vec![Address::parse("far@elsewhere.example").unwrap()] }
+        }
         other if other.ends_with("@example.test") => Verdict::Unknown,
         "closed@elsewhere.example" if authenticated => Verdict::Outbound,
         _ if authenticated => {

@@ -21,6 +21,7 @@ mod replace;
 mod replicas;
 mod seats;
 mod sieve;
+mod srs;
 mod sts;
 mod sweeping;
 mod transfer;

@@ -21,17 +21,19 @@ use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::queue::{
-    NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report, Steering, Submit,
+    Acceptance, NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report,
+    Steering, Submit,
 };
 use crate::state::relays::{NewRelay, RelayFor, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::TakeSeats;
 use crate::state::secret::Secret;
 use crate::state::sieve::{self, ReplyId, VacationReply};
+use crate::state::srs::{NewSrsSecret, SECRET_BYTES};
 use crate::state::stored::{
     AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
-    MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, QueuedRow, RecipientRow, RepliesRow,
-    ReplyEndRow, ReplyRow, ScriptsRow,
+    MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, PassedOnRow, QueuedRow, RecipientRow,
+    RepliesRow, ReplyEndRow, ReplyRow, ScriptsRow,
 };
 use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
 
@@ -306,6 +308,12 @@ fn queue() -> impl Strategy<Value = Command> {
     let notices = prop::collection::vec(submit(), 0..2);
     prop_oneof![
         4 => submit().prop_map(|submit| Command::Submit(Box::new(submit))),
+        2 => (submit(), any::<bool>(), prop::collection::vec(submit(), 0..2)).prop_map(
+            |(mail, passed_on, notices)| Command::Accept(Box::new(Acceptance { mail, passed_on, notices }))
+        ),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(mark, replaces)| {
+            Command::KeepSrsSecret(Box::new(NewSrsSecret::of([mark; SECRET_BYTES], replaces)))
+        }),
         4 => (lease(), 1u64..3, prop::collection::vec(parcel_id(), 0..5)).prop_map(
             |(lease, node, parcels)| Command::LeaseQueued { lease, node: NodeId(node), parcels }
         ),
@@ -615,6 +623,10 @@ fn check_queue(rows: &MemoryRows) {
     let rows_of_leases = all::<LeaseRow>(rows, keys::LEASE).into_iter();
     let counted = rows_of_leases.map(|(key, row)| (keys::lease_of(&key).unwrap(), row.parcels));
     assert_eq!(leases, counted.collect());
+    for (key, _) in all::<PassedOnRow>(rows, keys::PASSED_ON) {
+        let message = QueueId(u64::from_be_bytes(key[1..].try_into().unwrap()));
+        assert!(mails.contains_key(&message), "{message} is gone, and its mark is not");
+    }
     let rows_of_mails = all::<QueuedRow>(rows, keys::QUEUED).into_iter();
     assert_eq!(
         mails,

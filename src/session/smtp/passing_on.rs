@@ -1,0 +1,111 @@
+//! Mail of strangers that goes on to other servers: under which return address, with whose seal, and where it stays.
+//!
+//! What is passed on goes in the name of whoever's address passes it on. A mail that was judged to be junk does not: whoever
+//! gets it from us would blame us for it.
+
+use super::backend::SmtpBackend;
+use super::delivering::Bound;
+use super::filtering::Names;
+use super::machine::{NoReturn, Verdict};
+use crate::cluster::replica::{Fault, Replica};
+use crate::mail::address::{ForwardPath, ReversePath, canonical_domain};
+use crate::policy::{self, sealing};
+use crate::state::command::Command;
+use crate::state::directory::Directory;
+use crate::state::dkim::DkimKey;
+use crate::state::routing::{Route, home, is_ours, route, route_postmaster};
+use crate::state::srs::{NewSrsSecret, SECRET_BYTES, TooLong};
+
+impl<R: Replica> SmtpBackend<R> {
+    /// Where mail for the recipient goes. `Err`: it is a return address that leads nowhere.
+    pub(super) fn way(&self, path: &ForwardPath, directory: &Directory) -> Result<Route, Verdict> {
+        let ForwardPath::Address(address) = path else { return Ok(route_postmaster(directory)) };
+        let now = self.replica.clock().now();
+        let home = home(directory, address, Some(now)).map_err(|why| Verdict::NoReturn(why.into()))?;
+        if home == *address {
+            return Ok(route(directory, address));
+        }
+        if self.from != ReversePath::Null {
+            return Err(Verdict::NoReturn(NoReturn::NotANotice));
+        }
+        Ok(match route(directory, &home) {
+            Route::NotOurs => Route::Ours { local: Vec::new(), remote: vec![home] },
+            route => route,
+        })
+    }
+
+    /// The sender as the next server sees him, where `through` passes on his mail. Our own are what they are, and notices
+    /// have none.
+    pub(super) async fn return_address(
+        &mut self,
+        from: &ReversePath,
+        through: &ForwardPath,
+    ) -> Result<Result<String, TooLong>, Fault> {
+        let mut directory = self.replica.directory();
+        let sender = match from {
+            ReversePath::Address(sender) if !is_ours(&directory, sender) => sender,
+            ReversePath::Address(_) | ReversePath::Null => return Ok(Ok(from.bare())),
+        };
+        if directory.srs.is_none() {
+            let mut dice = [0; SECRET_BYTES];
+            self.replica.clock().fill(&mut dice);
+            let first = Command::KeepSrsSecret(Box::new(NewSrsSecret::of(dice, false)));
+            self.replica.propose(first).await?;
+            directory = self.replica.directory();
+        }
+        let Some(secrets) = &directory.srs else {
+            return Err(Fault::Busy("there is no secret for return addresses".to_owned()));
+        };
+        let made = secrets.rewrite(sender, &domain(through, &directory), self.replica.clock().now());
+        Ok(made.map(|address| address.to_string()))
+    }
+
+    /// Who seals a mail that is judged, should it go on; `None` where nothing of it does, or nobody can.
+    pub(super) fn sealer(&self, bound: &Bound) -> Option<DkimKey> {
+        let names = &bound.names;
+        let through = match names.first_elsewhere() {
+            Some(path) => path,
+            None if self.filters.may_redirect() => names.to.first()?,
+            None => return None,
+        };
+        let directory = self.replica.directory();
+        sealing::key(&directory.dkim, &domain(through, &directory)).cloned()
+    }
+
+    /// Of junk. What stays here is kept; the client hears where nothing would.
+    pub(super) fn without_others(&self, mut bound: Bound) -> Result<Bound, policy::Refusal> {
+        let is_passed_on = self.replica.directory().settings().forward_junk();
+        if is_passed_on || bound.outgoing.is_none() {
+            return Ok(bound);
+        }
+        let mut each = bound.to.iter().zip(&bound.names.elsewhere);
+        if each.any(|(here, elsewhere)| *elsewhere && here.is_empty()) {
+            let text = "This looks like spam, and spam is not passed on to other servers".to_owned();
+            return Err(policy::Refusal { code: 550, enhanced: "5.7.1", text });
+        }
+        bound.outgoing = None;
+        Ok(bound)
+    }
+}
+
+impl Bound {
+    /// What is told of each recipient, where it would have gone on and does not.
+    pub(super) fn stays(&self) -> Vec<Vec<String>> {
+        let Names { to, elsewhere, .. } = &*self.names;
+        let stays = |at: usize| self.outgoing.is_none() && elsewhere.get(at).copied().unwrap_or_default();
+        let told = |at: usize| if stays(at) { vec![STAYS.to_owned()] } else { Vec::new() };
+        (0..to.len().max(self.to.len())).map(told).collect()
+    }
+}
+
+const STAYS: &str = "not passed on: it was judged to be junk";
+
+/// The domain of ours in whose name the mail goes on.
+fn domain(through: &ForwardPath, directory: &Directory) -> String {
+    let named = match through {
+        ForwardPath::Address(address) => canonical_domain(address.domain()),
+        ForwardPath::Postmaster => None,
+    };
+    let first = || directory.domains.first().cloned();
+    named.or_else(first).unwrap_or_else(|| directory.settings().hostname().to_owned())
+}
