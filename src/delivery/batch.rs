@@ -16,11 +16,12 @@ use super::reply::Reply;
 use super::report::{Tried, Via, report};
 use super::routing::{Hop, Resolve, Way, route};
 use super::sts::{self, Policies};
-use super::text::{Needs, outgoing, with_crlf};
+use super::text::Needs;
 use super::trust::Demand;
 use super::wire::{Broken, Call, Connection, Patience, Trouble};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::LeaseId;
+use crate::mail::leaving::{outgoing, with_crlf};
 use crate::maillog::MailLog;
 use crate::policy::signing::{author_domain, sign};
 use crate::state::command::Command;
@@ -138,6 +139,15 @@ struct Servers {
     trouble: (Reply, Option<Via>),
 }
 
+/// What came of a mail with one of them.
+struct Sent {
+    /// Of each recipient.
+    said: Vec<Reply>,
+    /// Whose word that is; `None`: ours.
+    via: Option<Via>,
+    tells_of_success: bool,
+}
+
 /// By the name of the relay; without one as the settings and the DNS say.
 type Ways = BTreeMap<Option<String>, Servers>;
 
@@ -168,6 +178,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let directory = self.shared.replica.directory();
         let nothing = Reply::of_ours(451, (4, 4, 1), "no server was tried");
         let mut said = vec![nothing; parcel.recipients.len()];
+        let mut tells_of_success = vec![false; parcel.recipients.len()];
         let (mut by, mut reached) = (Vec::new(), false);
         for (relay, places) in by_relay(&parcel, &directory.relays) {
             let name = relay.map(|relay| relay.name.clone());
@@ -181,23 +192,23 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             let Some(servers) = ways.get_mut(&name) else { continue };
             let recipients = places.iter().filter_map(|place| parcel.recipients.get(*place)).cloned();
             let part = Parcel { recipients: recipients.collect(), ..parcel.clone() };
-            let (replies, via) = match self.send(servers, &part).await {
-                Some(sent) => {
-                    reached = true;
-                    sent
-                }
-                None => (vec![servers.trouble.0.clone(); places.len()], servers.trouble.1.clone()),
-            };
-            for (place, reply) in places.into_iter().zip(replies) {
-                said[place] = reply;
+            let sent = self.send(servers, &part).await;
+            reached |= sent.is_some();
+            let sent = sent.unwrap_or_else(|| Sent {
+                said: vec![servers.trouble.0.clone(); places.len()],
+                via: servers.trouble.1.clone(),
+                tells_of_success: false,
+            });
+            for (place, reply) in places.into_iter().zip(sent.said) {
+                (said[place], tells_of_success[place]) = (reply, sent.tells_of_success);
             }
-            by.push(via);
+            by.push(sent.via);
         }
         by.sort();
         by.dedup();
         // Of several ways none speaks for all.
         let via = if by.len() == 1 { by.pop().flatten() } else { None };
-        (Tried { parcel, said, via }, reached)
+        (Tried { parcel, said, tells_of_success, via }, reached)
     }
 
     async fn servers(&self, way: Way, destination: &str) -> Servers {
@@ -225,8 +236,8 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         sts::held_to(policy.as_ref(), destination, hops)
     }
 
-    /// What was said of each recipient, and by whom; `None`: no server can be reached.
-    async fn send(&self, servers: &mut Servers, parcel: &Parcel) -> Option<(Vec<Reply>, Option<Via>)> {
+    /// `None`: no server can be reached.
+    async fn send(&self, servers: &mut Servers, parcel: &Parcel) -> Option<Sent> {
         let all = |reply: Reply| vec![reply; parcel.recipients.len()];
         let kib = (parcel.mail.size / 1024 + 1).min(TEXT_KIB_MAX);
         let _room = self.shared.text_kib.acquire_many(kib).await.ok()?;
@@ -234,23 +245,31 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             // What others wrote is theirs to sign, whatever name they wrote under.
             Ok(raw) if parcel.passed_on => with_crlf(outgoing(&raw)),
             Ok(raw) => self.signed(with_crlf(outgoing(&raw))).await,
-            Err(fault) => return Some((all(ours(&fault)), None)),
+            Err(fault) => {
+                return Some(Sent { said: all(ours(&fault)), via: None, tells_of_success: false });
+            }
         };
         let mail = mail_of(parcel, text);
         let mut first = 0;
-        let mut broke: Option<(Vec<Reply>, Option<Via>)> = None;
+        let mut broke: Option<Sent> = None;
         loop {
             let Some((at, mut connection)) = self.connected(servers, first).await else { return broke };
             let host = servers.hops[at].host.clone();
             let via = Some(Via { host, tls: Some(connection.protection()) });
-            match connection.send(mail.clone(), &|| self.held.lasts()).await {
+            let sent = connection.send(mail.clone(), &|| self.held.lasts()).await;
+            let tells_of_success = connection.offers_dsn();
+            match sent {
                 Ok(said) => {
                     servers.open = Some((at, connection));
-                    return Some((said, via));
+                    return Some(Sent { said, via, tells_of_success });
                 }
-                // The mail may be there: not another time before it is known that it was not.
-                Err(Broken { said, past_the_end: true }) => return Some((said, via)),
-                Err(Broken { said, past_the_end: false }) => broke = Some((said, via)),
+                Err(Broken { said, past_the_end }) => {
+                    broke = Some(Sent { said, via, tells_of_success });
+                    // The mail may be there: not another time before it is known that it was not.
+                    if past_the_end {
+                        return broke;
+                    }
+                }
             }
             first = at + 1;
         }

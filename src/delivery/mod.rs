@@ -8,7 +8,6 @@ mod batch;
 pub mod client;
 mod leases;
 mod names;
-mod notice;
 pub mod reply;
 mod report;
 pub mod routing;

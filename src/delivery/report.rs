@@ -4,13 +4,13 @@ use tracing::{info, warn};
 
 use super::batch::{REPORT_AGAIN, dice};
 use super::leases::Held;
-use super::notice::{About, Kind, notice};
 use super::reply::{Class, Reply};
 use super::schedule::{Judged, Rules, judge};
-use super::text::outgoing;
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::address::Address;
 use crate::mail::ids::Timestamp;
+use crate::mail::leaving::outgoing;
+use crate::mail::notice::{About, Kind, Recipient, notice};
 use crate::maillog::{MailLog, Sent, What};
 use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
@@ -26,6 +26,8 @@ const TRIES_MAX: u32 = 40;
 pub struct Tried {
     pub parcel: Parcel,
     pub said: Vec<Reply>,
+    /// Whether who said it tells the sender of success himself.
+    pub tells_of_success: Vec<bool>,
     pub via: Option<Via>,
 }
 
@@ -41,7 +43,11 @@ pub struct Via {
 pub async fn report<R: Replica>(replica: &R, (held, kept): (&Held, &MailLog), tried: Vec<Tried>) {
     let now = replica.clock().now();
     let rules = Rules::of(&replica.directory());
-    let judged: Vec<Judged> = tried.iter().map(|it| judge(&it.parcel, &it.said, now, &rules)).collect();
+    let judged = |it: &Tried| {
+        let said = it.said.iter().cloned().zip(it.tells_of_success.iter().copied());
+        judge(&it.parcel, &said.collect::<Vec<_>>(), now, &rules)
+    };
+    let judged: Vec<Judged> = tried.iter().map(judged).collect();
     for (tried, judged) in tried.iter().zip(&judged) {
         log(tried, judged, now);
         note(tried, judged, (kept, now));
@@ -116,7 +122,11 @@ async fn notices<R: Replica>(
     let mut made = Vec::new();
     for (tried, judged) in tried.iter().zip(judged) {
         let until = Timestamp(tried.parcel.mail.queued_at.0.saturating_add(rules.lifetime));
-        for (kind, of) in [(Kind::Failed, &judged.failed), (Kind::Delayed { until }, &judged.delayed)] {
+        for (kind, of) in [
+            (Kind::Failed, &judged.failed),
+            (Kind::Delayed { until }, &judged.delayed),
+            (Kind::Relayed, &judged.relayed),
+        ] {
             if !of.is_empty() {
                 made.extend(make(replica, tried, (kind, now), of).await?);
             }
@@ -142,7 +152,11 @@ async fn make<R: Replica>(
     let text = replica.body(mail.body).await.map(|raw| outgoing(&raw)).unwrap_or_default();
     let directory = replica.directory();
     let about = About {
-        mail,
+        sender: &mail.sender,
+        envid: mail.envid.as_deref(),
+        ret: mail.ret,
+        smtputf8: mail.smtputf8,
+        arrived: mail.queued_at,
         text: &text,
         own_name: directory.settings().hostname(),
         now,
@@ -150,7 +164,45 @@ async fn make<R: Replica>(
         remote: tried.via.as_ref().map(|via| via.host.as_str()),
     };
     let mut placing = replica.place().await?;
-    placing.push(notice(kind, &about, of)).await?;
+    let recipients: Vec<Recipient> = of.iter().map(|(to, reply)| recipient(kind, to, reply)).collect();
+    placing.push(notice(kind, &about, &recipients)).await?;
     let body = placing.finish().await?;
     Ok(Some(Submit { body, to, queue }))
+}
+
+fn recipient<'a>(kind: Kind, to: &'a RecipientRow, reply: &Reply) -> Recipient<'a> {
+    // RFC 3463 3.5: what was tried for its whole life is given up for that.
+    let over_age = kind == Kind::Failed && reply.class() == Class::Temporary;
+    Recipient {
+        address: &to.address,
+        orcpt: to.orcpt.as_deref(),
+        status: if over_age { "5.4.7".to_owned() } else { reply.status() },
+        said: Some(reply.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_for_its_age_has_a_status_of_its_own() {
+        let to = RecipientRow {
+            address: "b@x.test".to_owned(),
+            orcpt: None,
+            notify: None,
+            reply: None,
+            delay_told: false,
+        };
+        let until = Timestamp(0);
+        for (kind, code, status) in [
+            (Kind::Failed, (450, (4, 2, 0)), "5.4.7"),
+            (Kind::Failed, (550, (5, 1, 1)), "5.1.1"),
+            (Kind::Delayed { until }, (450, (4, 2, 0)), "4.2.0"),
+            (Kind::Relayed, (250, (2, 0, 0)), "2.0.0"),
+        ] {
+            let reply = Reply::of_ours(code.0, code.1, "said");
+            assert_eq!(recipient(kind, &to, &reply).status, status, "{kind:?} {reply}");
+        }
+    }
 }

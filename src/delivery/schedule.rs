@@ -49,10 +49,12 @@ pub struct Judged {
     pub failures: usize,
     /// Told of because it takes long.
     pub delayed: Vec<(RecipientRow, Reply)>,
+    /// Taken by a server that tells nobody, of these the sender asked to be told.
+    pub relayed: Vec<(RecipientRow, Reply)>,
 }
 
-/// `said` holds a reply for each of the parcel's recipients, in their order.
-pub fn judge(parcel: &Parcel, said: &[Reply], now: Timestamp, rules: &Rules) -> Judged {
+/// `said` holds a reply for each of the parcel's recipients, in their order, and whether who said it tells of success himself.
+pub fn judge(parcel: &Parcel, said: &[(Reply, bool)], now: Timestamp, rules: &Rules) -> Judged {
     let age = now.0.saturating_sub(parcel.mail.queued_at.0);
     let next_attempt = rules.next_attempt(parcel.row.attempts, parcel.mail.queued_at, now);
     let mut judged = Judged {
@@ -62,14 +64,19 @@ pub fn judge(parcel: &Parcel, said: &[Reply], now: Timestamp, rules: &Rules) -> 
         failed: Vec::new(),
         failures: 0,
         delayed: Vec::new(),
+        relayed: Vec::new(),
     };
     // RFC 5321 6.1: never a notice of a notice.
     let answers = !parcel.mail.sender.is_empty();
-    for ((number, recipient), reply) in parcel.recipients.iter().zip(said) {
+    for ((number, recipient), (reply, tells_of_success)) in parcel.recipients.iter().zip(said) {
         let over_age = age >= rules.lifetime;
         let result = match reply.class() {
             Class::Done => {
                 judged.delivered += 1;
+                // RFC 3461 5.2.2.
+                if answers && !tells_of_success && recipient.notify.is_some_and(|notify| notify.success) {
+                    judged.relayed.push((recipient.clone(), reply.clone()));
+                }
                 RecipientResult::Over
             }
             Class::Temporary if !over_age => {
@@ -150,7 +157,7 @@ pub(super) mod tests {
         let mut parcel = parcel("a@b.test", &[("x@x.test", None)]);
         let (mut now, mut told, mut waits) = (Timestamp(1_000), Vec::new(), Vec::new());
         let gave_up = loop {
-            let judged = judge(&parcel, &[later()], now, &RULES);
+            let judged = judge(&parcel, &[(later(), false)], now, &RULES);
             if !judged.delayed.is_empty() {
                 told.push(now.0 - 1_000);
                 parcel.recipients[0].1.delay_told = true;
@@ -173,7 +180,7 @@ pub(super) mod tests {
         let never = Some(Notify::NEVER);
         let to = [("a@x.test", None), ("b@x.test", None), ("c@x.test", never), ("d@x.test", None)];
         let no = Reply::of_ours(550, (5, 1, 1), "no");
-        let said = [Reply::of_ours(250, (2, 0, 0), "ok"), no.clone(), no, later()];
+        let said = [Reply::of_ours(250, (2, 0, 0), "ok"), no.clone(), no, later()].map(|said| (said, false));
         let judged = judge(&parcel("a@b.test", &to), &said, Timestamp(2_000), &RULES);
         assert_eq!((judged.delivered, judged.failures, judged.failed.len(), judged.deferred), (1, 2, 1, 1));
         assert_eq!(judged.failed[0].0.address, "b@x.test");
@@ -184,5 +191,24 @@ pub(super) mod tests {
         let old = Timestamp(1_000 + RULES.delay_notice);
         assert_eq!(judge(&parcel("", &to), &said, old, &RULES).delayed, []);
         assert_eq!(judge(&parcel("a@b.test", &to), &said, old, &RULES).delayed.len(), 1);
+    }
+
+    #[test]
+    fn who_asked_is_told_that_a_mail_went_where_nobody_tells_of_it() {
+        let success = |success| Some(Notify { success, failure: true, delay: false });
+        let to = [
+            ("a@x.test", success(true)),
+            ("b@x.test", success(true)),
+            ("c@x.test", success(false)),
+            ("d@x.test", None),
+        ];
+        let taken = Reply::of_ours(250, (2, 0, 0), "ok");
+        let said = [false, true, false, false].map(|tells| (taken.clone(), tells));
+        let judged = judge(&parcel("a@b.test", &to), &said, Timestamp(2_000), &RULES);
+        let relayed: Vec<_> = judged.relayed.iter().map(|(to, _)| to.address.as_str()).collect();
+        assert_eq!((judged.delivered, relayed), (4, vec!["a@x.test"]));
+        assert_eq!(judge(&parcel("", &to), &said, Timestamp(2_000), &RULES).relayed, []);
+        let later = [(later(), false)];
+        assert_eq!(judge(&parcel("a@b.test", &to[..1]), &later, Timestamp(2_000), &RULES).relayed, []);
     }
 }

@@ -110,6 +110,11 @@ impl Connection {
         self.protection
     }
 
+    /// Whether the server tells the sender of success itself.
+    pub fn offers_dsn(&self) -> bool {
+        self.client.offers_dsn()
+    }
+
     /// A reply for each recipient. `may_end` is asked before the end of the text is sent: from there on the server may
     /// take the mail.
     pub async fn send(

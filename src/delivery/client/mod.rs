@@ -168,6 +168,11 @@ impl Client {
         self.phase = Phase::Sending(Box::new(Transaction::new(mail, &self.offers, reset)));
     }
 
+    /// Whether it tells the sender of success itself (RFC 3461 5.2.1).
+    pub fn offers_dsn(&self) -> bool {
+        self.offers.dsn
+    }
+
     pub fn quit(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(b"QUIT\r\n");
         self.phase = Phase::Quitting;

@@ -85,7 +85,8 @@ impl<R: Replica> SmtpBackend<R> {
             return Ok(results);
         }
         let body = placing.finish().await?;
-        let results = self.keep(&body, &sorted, (bound.outgoing, by_stranger)).await?;
+        let successes = Box::pin(self.successes(&body, &bound, &sorted)).await?;
+        let results = self.keep(&body, &sorted, (bound.outgoing, by_stranger), successes).await?;
         if results.iter().any(Result::is_ok) {
             for redirect in sorted.redirects {
                 self.redirect(&body, redirect, by_stranger).await?;
@@ -114,6 +115,7 @@ impl<R: Replica> SmtpBackend<R> {
         body: &PlacedBody,
         sorted: &Sorted,
         (outgoing, by_stranger): (Option<Outgoing>, bool),
+        successes: Vec<Submit>,
     ) -> Result<Vec<Result<(), Reply>>, Fault> {
         let fan_out = FanOut::new(&sorted.places);
         let of_filter = |results: Vec<Result<(), Reply>>| {
@@ -127,15 +129,14 @@ impl<R: Replica> SmtpBackend<R> {
         };
         let recipients = sorted.places.len();
         let (body, to) = (body.clone(), fan_out.deliveries.clone());
-        let command = match outgoing {
-            // One entry for all recipients: 250 means that all of it is kept.
-            Some(outgoing) => {
-                let queue = Some(self.queued(outgoing));
-                submission(Submit { body, to, queue }, by_stranger)
-            }
+        let queue = outgoing.map(|outgoing| self.queued(outgoing));
+        // One entry for all recipients, and for what is told of them: 250 means that all of it is kept.
+        let as_one = queue.is_some() || !successes.is_empty();
+        let command = match as_one {
+            true => submission(Submit { body, to, queue }, (by_stranger, successes)),
             // Redirected, and nothing else.
-            None if to.is_empty() => return Ok(of_filter(vec![Ok(()); recipients])),
-            None => Command::Deliver(Deliver { body, to }),
+            false if to.is_empty() => return Ok(of_filter(vec![Ok(()); recipients])),
+            false => Command::Deliver(Deliver { body, to }),
         };
         match self.replica.propose(command).await? {
             Outcome::Submitted { queued, .. } => {
@@ -177,7 +178,7 @@ impl<R: Replica> SmtpBackend<R> {
             parcels: parcels(to.iter().map(recipient)),
         };
         let submit = Submit { body: body.clone(), to: Vec::new(), queue: Some(queue) };
-        match self.replica.propose(submission(submit, by_stranger)).await? {
+        match self.replica.propose(submission(submit, (by_stranger, Vec::new()))).await? {
             Outcome::Submitted { queued, .. } => {
                 self.noted.queued(queued);
                 Ok(())
@@ -252,9 +253,9 @@ impl<R: Replica> SmtpBackend<R> {
 }
 
 /// What a stranger wrote is passed on as that.
-fn submission(mail: Submit, by_stranger: bool) -> Command {
-    match by_stranger {
-        true => Command::Accept(Box::new(Acceptance { mail, passed_on: true, notices: Vec::new() })),
+fn submission(mail: Submit, (by_stranger, notices): (bool, Vec<Submit>)) -> Command {
+    match by_stranger || !notices.is_empty() {
+        true => Command::Accept(Box::new(Acceptance { mail, passed_on: by_stranger, notices })),
         false => Command::Submit(Box::new(mail)),
     }
 }

@@ -34,6 +34,11 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// It stands for several, here or elsewhere.
+    pub fn is_for_several(&self) -> bool {
+        self.targets.len() + self.remote.len() > 1
+    }
+
     /// It leads to addresses elsewhere that the client did not name.
     pub fn is_passed_on(&self) -> bool {
         match &self.path {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::backend::user_of;
+use super::envelope::{MailParams, RcptParams};
 use super::reply::Reply;
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::address::{Address, ForwardPath, ReversePath};
@@ -49,25 +50,33 @@ pub struct Filters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     pub from: ReversePath,
+    pub params: MailParams,
     /// One for each recipient that was taken.
-    pub to: Vec<ForwardPath>,
-    /// Of each of them, whether it leads to other servers, too.
-    pub elsewhere: Vec<bool>,
+    pub to: Vec<Named>,
     /// It is neither by a user nor by a client that may send on.
     pub by_stranger: bool,
+}
+
+/// A recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub path: ForwardPath,
+    pub params: RcptParams,
+    /// To how many addresses elsewhere it leads.
+    pub elsewhere: usize,
 }
 
 impl Names {
     /// The first recipient that leads to other servers.
     pub fn first_elsewhere(&self) -> Option<&ForwardPath> {
-        self.to.iter().zip(&self.elsewhere).find(|(_, elsewhere)| **elsewhere).map(|(path, _)| path)
+        self.to.iter().find(|named| named.elsewhere > 0).map(|named| &named.path)
     }
 
     /// Of a mail whose names do not matter.
     #[cfg(test)]
     pub fn nobody() -> Box<Self> {
-        let (to, elsewhere) = (Vec::new(), Vec::new());
-        Box::new(Self { from: ReversePath::Null, to, elsewhere, by_stranger: false })
+        let (from, params) = (ReversePath::Null, MailParams::default());
+        Box::new(Self { from, params, to: Vec::new(), by_stranger: false })
     }
 }
 
@@ -175,7 +184,7 @@ impl Filters {
     ) -> Result<Sorted, Fault> {
         let mut sorted = Sorted::default();
         for (at, targets) in to.iter().enumerate() {
-            let path = names.to.get(at).unwrap_or(&ForwardPath::Postmaster);
+            let path = names.to.get(at).map_or(&ForwardPath::Postmaster, |named| &named.path);
             let mut one = OfOne::new(path, &replica.directory());
             for target in targets {
                 one.account(self, replica, target, &names.from).await?;

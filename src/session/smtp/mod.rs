@@ -1,9 +1,7 @@
 //! SMTP on ports 25, 465 and 587, and LMTP (RFC 5321, 6409, 2033), as one pure machine.
 //!
 //! What is accepted is answered with 250 only after it is committed and applied. Extensions: STARTTLS,
-//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING. DSN parameters (RET, ENVID, NOTIFY,
-//! ORCPT) are checked, bounded, obeyed and passed on, but DSN is not announced: who announces it owes notices of
-//! success too (RFC 3461 5.2), and none is sent yet.
+//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING, DSN.
 
 pub mod backend;
 pub mod body;
@@ -23,6 +21,7 @@ pub mod received;
 pub mod rehearsal;
 pub mod reply;
 pub mod spool;
+mod telling;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,6 @@
 
 use super::backend::SmtpBackend;
 use super::delivering::Bound;
-use super::filtering::Names;
 use super::machine::{NoReturn, Verdict};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::address::{ForwardPath, ReversePath, canonical_domain};
@@ -65,7 +64,7 @@ impl<R: Replica> SmtpBackend<R> {
         let names = &bound.names;
         let through = match names.first_elsewhere() {
             Some(path) => path,
-            None if self.filters.may_redirect() => names.to.first()?,
+            None if self.filters.may_redirect() => &names.to.first()?.path,
             None => return None,
         };
         let directory = self.replica.directory();
@@ -78,8 +77,8 @@ impl<R: Replica> SmtpBackend<R> {
         if is_passed_on || bound.outgoing.is_none() {
             return Ok(bound);
         }
-        let mut each = bound.to.iter().zip(&bound.names.elsewhere);
-        if each.any(|(here, elsewhere)| *elsewhere && here.is_empty()) {
+        let mut each = bound.to.iter().zip(&bound.names.to);
+        if each.any(|(here, named)| named.elsewhere > 0 && here.is_empty()) {
             let text = "This looks like spam, and spam is not passed on to other servers".to_owned();
             return Err(policy::Refusal { code: 550, enhanced: "5.7.1", text });
         }
@@ -91,10 +90,13 @@ impl<R: Replica> SmtpBackend<R> {
 impl Bound {
     /// What is told of each recipient, where it would have gone on and does not.
     pub(super) fn stays(&self) -> Vec<Vec<String>> {
-        let Names { to, elsewhere, .. } = &*self.names;
-        let stays = |at: usize| self.outgoing.is_none() && elsewhere.get(at).copied().unwrap_or_default();
-        let told = |at: usize| if stays(at) { vec![STAYS.to_owned()] } else { Vec::new() };
-        (0..to.len().max(self.to.len())).map(told).collect()
+        let names = &self.names.to;
+        let stays = |at: usize| names.get(at).is_some_and(|named| named.elsewhere > 0);
+        let told = |at: usize| match self.outgoing.is_none() && stays(at) {
+            true => vec![STAYS.to_owned()],
+            false => Vec::new(),
+        };
+        (0..self.to.len()).map(told).collect()
     }
 }
 

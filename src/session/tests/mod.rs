@@ -14,6 +14,7 @@ mod passed_on;
 mod rehearsal;
 mod sending;
 mod services;
+mod told;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::policy::Arrival;
 use crate::policy::signing;
 use crate::session::driver::Backend;
 use crate::session::smtp::envelope::{MailParams, RcptParams};
-use crate::session::smtp::filtering::Names;
+use crate::session::smtp::filtering::{Named, Names};
 use crate::session::smtp::machine::{Answer, NoReturn, Outgoing, Question, Verdict};
 use crate::session::smtp::received::Trace;
 use crate::session::smtp::{Flavor, SmtpBackend};
@@ -74,7 +74,7 @@ async fn asked(smtp: &mut SmtpBackend<MemoryReplica>, to: &str) -> Verdict {
 async fn send(house: &House, from: &str, to: &[&str], text: &str) -> Answer {
     let mut smtp = session(house);
     rcpt(&mut smtp, from, "alice@example.test").await;
-    let (mut here, mut elsewhere, mut recipients) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut here, mut named, mut recipients) = (Vec::new(), Vec::new(), Vec::new());
     for to in to {
         let (local, remote) = match asked(&mut smtp, to).await {
             Verdict::Accept(local) => (local, Vec::new()),
@@ -82,7 +82,8 @@ async fn send(house: &House, from: &str, to: &[&str], text: &str) -> Answer {
             other => panic!("{to}: {other:?}"),
         };
         here.push(local);
-        elsewhere.push(!remote.is_empty());
+        let path = ForwardPath::Address(Address::parse(to).unwrap());
+        named.push(Named { path, params: RcptParams::default(), elsewhere: remote.len() });
         recipients.extend(remote.into_iter().map(|address| (address, RcptParams::default())));
     }
     let arrival = Arrival {
@@ -92,8 +93,7 @@ async fn send(house: &House, from: &str, to: &[&str], text: &str) -> Answer {
         receiver: "mx.example.test".to_owned(),
     };
     assert!(matches!(smtp.answer(Question::BeginBody(Some(Box::new(arrival)))).await, Answer::Begun(Ok(_))));
-    let paths = to.iter().map(|to| ForwardPath::Address(Address::parse(to).unwrap())).collect();
-    let names = Names { from: path(from), to: paths, elsewhere, by_stranger: true };
+    let names = Names { from: path(from), params: MailParams::default(), to: named, by_stranger: true };
     let outgoing = (!recipients.is_empty()).then(|| Outgoing {
         sender: from.to_owned(),
         params: MailParams::default(),

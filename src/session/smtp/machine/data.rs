@@ -11,8 +11,8 @@ use crate::policy::Arrival;
 use crate::session::machine::Step;
 use crate::session::smtp::Flavor;
 use crate::session::smtp::body::{DotReader, TextCheck, TextLimits};
-use crate::session::smtp::envelope::Envelope;
-use crate::session::smtp::filtering::Names;
+use crate::session::smtp::envelope::{Envelope, Recipient};
+use crate::session::smtp::filtering::{Named, Names};
 use crate::session::smtp::received::{Hello, Stamp, trace_fields};
 use crate::session::smtp::reply::{self, Reply};
 
@@ -204,11 +204,16 @@ impl Smtp {
         match receiving.refused {
             None => {
                 let to = envelope.to.iter().map(|recipient| recipient.targets.clone()).collect();
+                let named = |recipient: &Recipient| Named {
+                    path: recipient.path.clone(),
+                    params: recipient.params.clone(),
+                    elsewhere: recipient.remote.len(),
+                };
                 let names = Box::new(Names {
                     from: envelope.from.clone(),
-                    to: envelope.to.iter().map(|recipient| recipient.path.clone()).collect(),
+                    params: envelope.params.clone(),
+                    to: envelope.to.iter().map(named).collect(),
                     by_stranger: self.login.is_none() && !envelope.trusted,
-                    elsewhere: envelope.to.iter().map(|recipient| !recipient.remote.is_empty()).collect(),
                 });
                 let outgoing = Outgoing::of(&envelope);
                 let authors = receiving.edit.filter(|_| self.login.is_some()).map(HeaderEdit::authors);

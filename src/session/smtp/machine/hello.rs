@@ -24,7 +24,8 @@ impl Smtp {
         }
         let mut lines = vec![self.policy.hostname.clone()];
         lines.extend(
-            ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SMTPUTF8", "CHUNKING"].map(String::from),
+            ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SMTPUTF8", "CHUNKING", "DSN"]
+                .map(String::from),
         );
         lines.push(format!("SIZE {}", self.policy.message_bytes_max));
         if self.policy.tls_offered && !self.peer.tls {

@@ -151,6 +151,12 @@ impl Outgoing {
             };
             for address in recipient.remote.iter().filter(|address| known.insert(address.canonical())) {
                 let mut params = recipient.params.clone();
+                if recipient.is_for_several()
+                    && let Some(notify) = &mut params.notify
+                {
+                    // RFC 3461 5.2.7.4: of its success the sender is told here, once.
+                    notify.success = false;
+                }
                 if let Some(used) = used.filter(|used| *used != address && used.to_string().is_ascii()) {
                     let orcpt = format!("rfc822;{}", xtext(&used.to_string()));
                     params.orcpt.get_or_insert(orcpt);

@@ -83,6 +83,16 @@ fn an_alias_that_leads_elsewhere_is_told_of_by_its_own_name_and_each_address_get
             recipient("c@x.test", &["c@x.test"]),
         ],
     };
+    let of_success = |recipient: Recipient| {
+        let notify = Some(Notify { success: true, failure: true, delay: false });
+        let params = RcptParams { notify, ..recipient.params };
+        let envelope = Envelope { to: vec![Recipient { params, ..recipient }], ..envelope.clone() };
+        Outgoing::of(&envelope).unwrap().recipients[0].1.notify.unwrap()
+    };
+    let asked = |to: &[&str]| of_success(recipient("all@example.test", to));
+    assert!(asked(&["a@x.test"]).success, "who has the mail next tells");
+    let several = asked(&["a@x.test", "b@x.test"]);
+    assert_eq!((several.success, several.failure), (false, true), "of success it is told here, once");
     let outgoing = Outgoing::of(&envelope).unwrap();
     let told: Vec<_> =
         outgoing.recipients.iter().map(|(to, params)| (to.to_string(), params.orcpt.as_deref())).collect();

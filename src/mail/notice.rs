@@ -1,16 +1,14 @@
-//! Notices to the sender (RFC 3461 6, RFC 3464, RFC 6533): what failed for good, what takes long. Pure text.
+//! Notices to the sender (RFC 3461 6, RFC 3464, RFC 6533): what failed for good, what takes long, what arrived. Pure text.
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::reply::{Class, Reply};
-use super::text::with_crlf;
-use crate::mail::date::rfc5322_date;
-use crate::mail::dsn::{Ret, decode_xtext};
-use crate::mail::header;
-use crate::mail::ids::Timestamp;
-use crate::state::stored::{QueuedRow, RecipientRow};
+use super::date::rfc5322_date;
+use super::dsn::{Ret, decode_xtext};
+use super::header;
+use super::ids::Timestamp;
+use super::leaving::with_crlf;
 
 /// A message comes back whole up to this, where its sender asked for it (RFC 3461 4.3); octets.
 pub const RETURNED_BYTES_MAX: usize = 1024 * 1024;
@@ -26,11 +24,36 @@ pub enum Kind {
     Delayed {
         until: Timestamp,
     },
+    /// In the mailbox.
+    Delivered,
+    /// With a server that tells nobody of success.
+    Relayed,
+    /// With several, whose ends are not told of (RFC 3461 5.2.7).
+    Expanded,
+}
+
+impl Kind {
+    /// RFC 3464 2.3.3.
+    fn action(self) -> &'static str {
+        match self {
+            Kind::Failed => "failed",
+            Kind::Delayed { .. } => "delayed",
+            Kind::Delivered => "delivered",
+            Kind::Relayed => "relayed",
+            Kind::Expanded => "expanded",
+        }
+    }
 }
 
 /// The mail that a notice is about, and whose notice it is.
 pub struct About<'a> {
-    pub mail: &'a QueuedRow,
+    pub sender: &'a str,
+    /// As xtext.
+    pub envid: Option<&'a str>,
+    pub ret: Option<Ret>,
+    /// The mail is one of RFC 6531, and so may its notice be.
+    pub smtputf8: bool,
+    pub arrived: Timestamp,
     pub text: &'a Bytes,
     pub own_name: &'a str,
     pub now: Timestamp,
@@ -40,19 +63,30 @@ pub struct About<'a> {
     pub remote: Option<&'a str>,
 }
 
+/// A recipient that is told of.
+pub struct Recipient<'a> {
+    pub address: &'a str,
+    /// `type;xtext`.
+    pub orcpt: Option<&'a str>,
+    /// RFC 3463.
+    pub status: String,
+    /// The reply that was the last word of it.
+    pub said: Option<String>,
+}
+
 /// The whole message, its lines ended by CRLF.
-pub fn notice(kind: Kind, about: &About<'_>, of: &[(RecipientRow, Reply)]) -> Bytes {
+pub fn notice(kind: Kind, about: &About<'_>, of: &[Recipient<'_>]) -> Bytes {
     let mut text = String::new();
     let boundary = format!("=_{:016x}.{}", about.dice, about.own_name);
     head(&mut text, kind, about, &boundary);
     part(&mut text, &boundary, "text/plain; charset=utf-8", "Notification");
     explanation(&mut text, kind, about, of);
-    let global = about.mail.smtputf8;
+    let global = about.smtputf8;
     let report = if global { "message/global-delivery-status" } else { "message/delivery-status" };
     part(&mut text, &boundary, report, "Delivery report");
     status(&mut text, kind, about, of);
     let original = with_crlf(about.text.clone());
-    let whole = kind == Kind::Failed && comes_back_whole(about.mail.ret, original.len());
+    let whole = kind == Kind::Failed && comes_back_whole(about.ret, original.len());
     let (kind_of_original, name) = match (whole, global) {
         (true, false) => ("message/rfc822", "Undelivered message"),
         (true, true) => ("message/global", "Undelivered message"),
@@ -89,12 +123,15 @@ fn head(text: &mut String, kind: Kind, about: &About<'_>, boundary: &str) {
     let subject = match kind {
         Kind::Failed => "Undelivered mail returned to sender",
         Kind::Delayed { .. } => "Your mail is delayed",
+        Kind::Delivered => "Your mail was delivered",
+        Kind::Relayed => "Your mail was handed on",
+        Kind::Expanded => "Your mail was handed to several recipients",
     };
     let own = about.own_name;
     line(text, "Return-Path: <>");
     line(text, &format!("Date: {}", rfc5322_date(about.now)));
     line(text, &format!("From: Mail Delivery System <MAILER-DAEMON@{own}>"));
-    line(text, &format!("To: <{}>", about.mail.sender));
+    line(text, &format!("To: <{}>", about.sender));
     line(text, &format!("Subject: {subject}"));
     line(text, &format!("Message-ID: <{:016x}.{}@{own}>", about.dice, about.now));
     // RFC 3834 5: no vacation notice answers it.
@@ -115,7 +152,7 @@ fn part(text: &mut String, boundary: &str, kind: &str, description: &str) {
     line(text, "");
 }
 
-fn explanation(text: &mut String, kind: Kind, about: &About<'_>, of: &[(RecipientRow, Reply)]) {
+fn explanation(text: &mut String, kind: Kind, about: &About<'_>, of: &[Recipient<'_>]) {
     line(text, &format!("This is the mail system at {}.", about.own_name));
     line(text, "");
     match kind {
@@ -130,40 +167,53 @@ fn explanation(text: &mut String, kind: Kind, about: &About<'_>, of: &[(Recipien
             );
             line(text, &format!("again: it will be tried until {}.", rfc5322_date(until)));
         }
+        Kind::Delivered => line(text, "Your message was delivered to the recipients below."),
+        Kind::Relayed => {
+            line(
+                text,
+                "Your message was handed on to the servers of the recipients below. You may hear no more",
+            );
+            line(text, "of it: they do not tell when a message is delivered.");
+        }
+        Kind::Expanded => {
+            line(text, "Your message was delivered to the addresses below, each of which stands for several");
+            line(text, "recipients. You will not hear when these have it.");
+        }
     }
-    for (recipient, reply) in of {
+    for recipient in of {
         line(text, "");
         line(text, &format!("<{}>", recipient.address));
-        let of_whom = about.remote.map_or(String::new(), |host| format!("{host} says: "));
-        line(text, &format!("    {of_whom}{reply}"));
+        if let Some(said) = &recipient.said {
+            let of_whom = about.remote.map_or(String::new(), |host| format!("{host} says: "));
+            line(text, &format!("    {of_whom}{said}"));
+        }
     }
 }
 
 /// RFC 3464 2.2 and 2.3.
-fn status(text: &mut String, kind: Kind, about: &About<'_>, of: &[(RecipientRow, Reply)]) {
-    let global = about.mail.smtputf8;
+fn status(text: &mut String, kind: Kind, about: &About<'_>, of: &[Recipient<'_>]) {
+    let global = about.smtputf8;
     line(text, &format!("Reporting-MTA: dns; {}", about.own_name));
-    if let Some(envid) = about.mail.envid.as_deref().and_then(decode_xtext) {
+    if let Some(envid) = about.envid.and_then(decode_xtext) {
         line(text, &format!("Original-Envelope-Id: {}", plain(&String::from_utf8_lossy(&envid), false)));
     }
-    line(text, &format!("Arrival-Date: {}", rfc5322_date(about.mail.queued_at)));
-    for (recipient, reply) in of {
+    line(text, &format!("Arrival-Date: {}", rfc5322_date(about.arrived)));
+    for recipient in of {
         line(text, "");
-        if let Some(original) = recipient.orcpt.as_deref().and_then(original_recipient) {
+        if let Some(original) = recipient.orcpt.and_then(original_recipient) {
             line(text, &format!("Original-Recipient: {}", plain(&original, global)));
         }
         let kind_of_address = if recipient.address.is_ascii() { "rfc822" } else { "utf-8" };
-        line(text, &format!("Final-Recipient: {kind_of_address}; {}", plain(&recipient.address, global)));
-        let action = if kind == Kind::Failed { "failed" } else { "delayed" };
-        line(text, &format!("Action: {action}"));
-        // RFC 3463 3.5: what was tried for its whole life is given up for that.
-        let over_age = kind == Kind::Failed && reply.class() == Class::Temporary;
-        line(text, &format!("Status: {}", if over_age { "5.4.7".to_owned() } else { reply.status() }));
+        line(text, &format!("Final-Recipient: {kind_of_address}; {}", plain(recipient.address, global)));
+        line(text, &format!("Action: {}", kind.action()));
+        line(text, &format!("Status: {}", recipient.status));
         if let Some(remote) = about.remote {
             line(text, &format!("Remote-MTA: dns; {}", plain(remote, global)));
         }
-        let whose = if about.remote.is_some() { "smtp" } else { "X-Pollux" };
-        line(text, &format!("Diagnostic-Code: {whose}; {}", plain(&reply.to_string(), global)));
+        if let Some(said) = &recipient.said {
+            let whose = if about.remote.is_some() { "smtp" } else { "X-Pollux" };
+            line(text, &format!("Diagnostic-Code: {whose}; {}", plain(said, global)));
+        }
         line(text, &format!("Last-Attempt-Date: {}", rfc5322_date(about.now)));
         if let Kind::Delayed { until } = kind {
             line(text, &format!("Will-Retry-Until: {}", rfc5322_date(until)));
@@ -194,37 +244,44 @@ fn line(text: &mut String, line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schedule::tests::parcel;
     use super::*;
 
     const ORIGINAL: &str = "Subject: hello\r\nTo: x\r\n\r\nthe text\r\n";
+    const NO: &str = "550 5.1.1 no such user";
 
-    fn made(kind: Kind, change: impl Fn(&mut QueuedRow, &mut RecipientRow), reply: Reply) -> String {
-        let mut parcel = parcel("alice@example.test", &[("bob@x.test", None)]);
-        let mut recipient = parcel.recipients.remove(0).1;
-        change(&mut parcel.mail, &mut recipient);
-        let text = Bytes::from_static(ORIGINAL.as_bytes());
-        let about = About {
-            mail: &parcel.mail,
-            text: &text,
+    fn about(text: &Bytes) -> About<'_> {
+        About {
+            sender: "alice@example.test",
+            envid: None,
+            ret: None,
+            smtputf8: false,
+            arrived: Timestamp(1_000),
+            text,
             own_name: "mx.example.test",
             now: Timestamp(1_700_000_000_000),
             dice: 7,
             remote: Some("mx.x.test"),
-        };
-        String::from_utf8(notice(kind, &about, &[(recipient, reply)]).to_vec()).unwrap()
+        }
     }
 
-    fn no() -> Reply {
-        Reply::of_ours(550, (5, 1, 1), "no such user")
+    fn made(
+        kind: Kind,
+        (status, said): (&str, Option<&str>),
+        change: impl Fn(&mut About<'_>, &mut Recipient<'_>),
+    ) -> String {
+        let text = Bytes::from_static(ORIGINAL.as_bytes());
+        let (status, said) = (status.to_owned(), said.map(str::to_owned));
+        let mut recipient = Recipient { address: "bob@x.test", orcpt: None, status, said };
+        let mut about = about(&text);
+        change(&mut about, &mut recipient);
+        String::from_utf8(notice(kind, &about, &[recipient]).to_vec()).unwrap()
     }
 
     #[test]
     fn a_failure_is_a_report_that_programs_read() {
-        let asked = |mail: &mut QueuedRow, to: &mut RecipientRow| {
-            (mail.envid, to.orcpt) = (Some("QQ+2B1".into()), Some("rfc822;b+2Bob@x.test".into()));
-        };
-        let text = made(Kind::Failed, asked, no());
+        let text = made(Kind::Failed, ("5.1.1", Some(NO)), |mail, to| {
+            (mail.envid, to.orcpt) = (Some("QQ+2B1"), Some("rfc822;b+2Bob@x.test"));
+        });
         assert!(text.starts_with("Return-Path: <>\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\n"));
         for line in [
             "To: <alice@example.test>",
@@ -254,8 +311,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_what_was_asked_for() {
-        let headers = |mail: &mut QueuedRow, _: &mut RecipientRow| mail.ret = Some(Ret::Headers);
-        let text = made(Kind::Failed, headers, no());
+        let text = made(Kind::Failed, ("5.1.1", Some(NO)), |mail, _| mail.ret = Some(Ret::Headers));
         assert!(
             text.contains("text/rfc822-headers")
                 && !text.contains("the text")
@@ -276,24 +332,47 @@ mod tests {
 
     #[test]
     fn a_delay_says_until_when_it_is_tried() {
-        let later = Reply::of_ours(450, (4, 2, 0), "later \u{fc}");
-        let text = made(Kind::Delayed { until: Timestamp(1_700_000_060_000) }, |_, _| {}, later.clone());
+        let until = Timestamp(1_700_000_060_000);
+        let text = made(Kind::Delayed { until }, ("4.2.0", Some("450 4.2.0 later \u{fc}")), |_, _| {});
         for line in ["Action: delayed", "Status: 4.2.0", "Will-Retry-Until: Tue, 14 Nov 2023 22:14:20 +0000"]
         {
             assert!(text.contains(&format!("\r\n{line}\r\n")), "{line}: {text}");
         }
         assert!(!text.contains("the text"));
         assert!(text.contains("Diagnostic-Code: smtp; 450 4.2.0 later ?\r\n"), "{text}");
-        assert!(made(Kind::Failed, |_, _| {}, later).contains("\r\nStatus: 5.4.7\r\n"), "its life is over");
+    }
+
+    /// RFC 3461 4.3: RET is about failures; of what arrived nothing but the header comes back.
+    #[test]
+    fn success_is_told_without_the_text() {
+        for (kind, action) in
+            [(Kind::Delivered, "delivered"), (Kind::Relayed, "relayed"), (Kind::Expanded, "expanded")]
+        {
+            let text = made(kind, ("2.0.0", None), |mail, to| {
+                (mail.ret, mail.remote) = (Some(Ret::Full), None);
+                to.orcpt = Some("rfc822;team@x.test");
+            });
+            for line in
+                [&format!("Action: {action}"), "Status: 2.0.0", "Original-Recipient: rfc822; team@x.test"]
+            {
+                assert!(text.contains(&format!("\r\n{line}\r\n")), "{line}: {text}");
+            }
+            for absent in ["the text", "Diagnostic-Code", "Remote-MTA", "Will-Retry"] {
+                assert!(!text.contains(absent), "{absent}: {text}");
+            }
+            assert!(
+                text.contains("text/rfc822-headers") && text.contains("\r\nSubject: hello\r\n"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
     fn a_notice_of_international_mail_is_one_itself() {
-        let global = |mail: &mut QueuedRow, to: &mut RecipientRow| {
-            (mail.smtputf8, to.address) = (true, "d\u{fc}rst@x.test".into());
-            to.orcpt = Some("utf-8;d\\x{FC}rst@x.test".into());
-        };
-        let text = made(Kind::Failed, global, no());
+        let text = made(Kind::Failed, ("5.1.1", Some(NO)), |mail, to| {
+            (mail.smtputf8, to.address) = (true, "d\u{fc}rst@x.test");
+            to.orcpt = Some("utf-8;d\\x{FC}rst@x.test");
+        });
         for part in [
             "message/global-delivery-status",
             "Content-Type: message/global\r\n",
