@@ -29,7 +29,7 @@ fn files_with(dir: &Path, octets: &[u8]) -> Vec<String> {
 
 /// The line of base64 of a key in PEM.
 fn key(node: &Node) -> String {
-    let pem = node.must(&["dkim", "show", "example.test", "s1", "--private"], None);
+    let pem = node.must(&["dkim", "export", "example.test", "s1", "--private"], None);
     pem.lines().nth(1).expect("a key in PEM has a line of base64").to_owned()
 }
 
