@@ -180,11 +180,14 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let mut said = vec![nothing; parcel.recipients.len()];
         let mut tells_of_success = vec![false; parcel.recipients.len()];
         let (mut by, mut reached) = (Vec::new(), false);
-        for (relay, places) in by_relay(&parcel, &directory.relays) {
+        let stands_in = directory.settings().is_inbound(destination);
+        for (relay, places) in by_relay(&parcel, &directory.relays, stands_in) {
             let name = relay.map(|relay| relay.name.clone());
             if !ways.contains_key(&name) {
                 let way = match relay {
                     Some(relay) => way_through(relay, &directory),
+                    // The relay host is for mail of ours: it might well bring this one back.
+                    None if stands_in => Way { relay: None, ..usual_way(&directory) },
                     None => usual_way(&directory),
                 };
                 ways.insert(name.clone(), self.servers(way, destination).await);
@@ -214,6 +217,14 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     async fn servers(&self, way: Way, destination: &str) -> Servers {
         let (hops, trouble) = match self.hops(&way, destination).await {
             Ok(hops) => (hops, Reply::of_ours(451, (4, 4, 1), "no server was tried")),
+            Err(reply) if reply.status() == LOOP && self.stands_in_for(destination) => {
+                let why = format!(
+                    "{destination} is in relay.inbound_domains, and no better server than this one is in the DNS; name a \
+                     relay for @{destination}, or publish its MX"
+                );
+                warn!("outbound: {why}");
+                (Vec::new(), Reply::of_ours(451, (4, 4, 6), why))
+            }
             Err(reply) => (Vec::new(), reply),
         };
         Servers { way, hops, dead: BTreeSet::new(), open: None, trouble: (trouble, None) }
@@ -234,6 +245,10 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             Reply::of_ours(451, (4, 3, 0), why)
         })?;
         sts::held_to(policy.as_ref(), destination, hops)
+    }
+
+    fn stands_in_for(&self, destination: &str) -> bool {
+        self.shared.replica.directory().settings().is_inbound(destination)
     }
 
     /// `None`: no server can be reached.
@@ -343,11 +358,21 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     }
 }
 
-/// The places of the recipients that each relay takes.
-fn by_relay<'a>(parcel: &Parcel, relays: &'a Relays) -> Vec<(Option<&'a Relay>, Vec<usize>)> {
+/// RFC 3463 3.5: where mail leads back to us.
+const LOOP: &str = "5.4.6";
+
+/// The places of the recipients that each relay takes. `stands_in`: for a domain of others, which may have a relay of its own.
+fn by_relay<'a>(
+    parcel: &Parcel,
+    relays: &'a Relays,
+    stands_in: bool,
+) -> Vec<(Option<&'a Relay>, Vec<usize>)> {
     let mut groups: Vec<(Option<&Relay>, Vec<usize>)> = Vec::new();
     for (place, (_, recipient)) in parcel.recipients.iter().enumerate() {
-        let relay = relays.of(&parcel.mail.sender, &recipient.address);
+        let relay = match stands_in {
+            true => relays.of_recipient(&recipient.address),
+            false => relays.of(&parcel.mail.sender, &recipient.address),
+        };
         match groups.iter_mut().find(|(known, _)| *known == relay) {
             Some((_, places)) => places.push(place),
             None => groups.push((relay, vec![place])),

@@ -53,6 +53,32 @@ impl Resolve for NoDns {
     }
 }
 
+/// All mail is ours to take.
+#[derive(Clone)]
+struct Ourselves;
+
+impl Resolve for Ourselves {
+    async fn mx(&self, _: &str) -> Result<Vouched<(u16, String)>, DnsError> {
+        Ok(Vouched::insecure(vec![(10, "mx.own.test".to_owned()), (20, "worse.test".to_owned())]))
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Vouched<IpAddr>, DnsError> {
+        NoDns.addresses(host).await
+    }
+
+    async fn tlsa(&self, port: u16, host: &str) -> Result<Vouched<Tlsa>, DnsError> {
+        NoDns.tlsa(port, host).await
+    }
+
+    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+        NoDns.txt(name).await
+    }
+
+    async fn is_secure_alias(&self, host: &str) -> Result<bool, DnsError> {
+        NoDns.is_secure_alias(host).await
+    }
+}
+
 struct Scene {
     replica: MemoryReplica,
     server: Server,
@@ -61,6 +87,10 @@ struct Scene {
 }
 
 async fn scene(behaviour: Behaviour, settings: &[(&str, &str)]) -> Scene {
+    scene_by(NoDns, behaviour, settings).await
+}
+
+async fn scene_by(dns: impl Resolve, behaviour: Behaviour, settings: &[(&str, &str)]) -> Scene {
     let replica = MemoryReplica::new(Clock::fixed(Timestamp(1_700_000_000_000)));
     let server = Server::start(behaviour).await;
     run(&replica, Command::AddDomain { name: "example.test".into() });
@@ -71,7 +101,7 @@ async fn scene(behaviour: Behaviour, settings: &[(&str, &str)]) -> Scene {
     let mut changes = vec![("relay.host".to_owned(), Some(server.address.to_string()))];
     changes.extend(settings.iter().map(|(key, value)| (key.to_string(), Some(value.to_string()))));
     run(&replica, Command::SetSettings { changes });
-    let delivery = Delivery::start(replica.clone(), NoDns, MailLog::default());
+    let delivery = Delivery::start(replica.clone(), dns, MailLog::default());
     Scene { replica, server, delivery, alice }
 }
 
@@ -140,6 +170,41 @@ impl Scene {
 
 fn is_tried(parcels: &[Parcel]) -> bool {
     !parcels.is_empty() && parcels.iter().all(|parcel| parcel.row.attempts > 0 && parcel.row.lease.is_none())
+}
+
+#[tokio::test]
+async fn a_domain_for_which_we_stand_in_has_its_better_server_or_a_relay_of_its_own() {
+    let settings = [("hostname", "mx.own.test"), ("relay.inbound_domains", "x.test")];
+    let scene = scene_by(Ourselves, Behaviour::default(), &settings).await;
+    scene.submit("joe@far.test", &["a@x.test"], "hi");
+    let parcels = scene.queue_is(is_tried).await;
+    let said = parcels[0].recipients[0].1.reply.clone().unwrap();
+    assert!(said.starts_with("451 4.4.6 x.test is in relay.inbound_domains"), "for now: {said}");
+    // Its relay is there from the next try on. One for all mail, or for its sender, is not meant.
+    let (host, port) = ("127.0.0.1".to_owned(), scene.server.address.port());
+    for (name, applies, port) in [
+        ("all", RelayFor::All, 1),
+        ("sender", RelayFor::Sender("@far.test".to_owned()), 1),
+        ("its", RelayFor::Recipient("@x.test".to_owned()), port),
+    ] {
+        let (name, host, tls) = (name.to_owned(), host.clone(), RelayTls::Opportunistic);
+        run(
+            &scene.replica,
+            Command::AddRelay(Box::new(NewRelay { name, applies, host, port, tls, login: None })),
+        );
+    }
+    let steering = crate::state::queue::Steering::Retry;
+    run(&scene.replica, Command::SteerQueue { messages: vec![parcels[0].id.message], steering });
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    let mails = scene.end().await.mails();
+    assert_eq!((mails[0].from.as_str(), &mails[0].to[..]), ("joe@far.test", &["a@x.test".to_owned()][..]));
+
+    let ours = [("hostname", "mx.own.test"), ("relay.host", "")];
+    let scene = scene_by(Ourselves, Behaviour::default(), &ours).await;
+    scene.submit("alice@example.test", &["a@x.test"], "hi");
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    assert!(scene.inbox().await[0].contains("Status: 5.4.6"), "of others nothing is kept waiting");
+    scene.end().await;
 }
 
 #[tokio::test]

@@ -136,15 +136,24 @@ impl Relays {
         if self.0.is_empty() {
             return None;
         }
-        let find = |wanted: RelayFor| self.0.iter().find(|relay| relay.applies == wanted);
-        let closest = |address: &str, applies: fn(String) -> RelayFor| {
-            let address = Address::parse(address).ok()?.canonical();
-            let domain = || address.rsplit_once('@').map(|(_, domain)| format!("@{domain}"));
-            find(applies(address.clone())).or_else(|| find(applies(domain()?)))
-        };
-        closest(sender, RelayFor::Sender)
-            .or_else(|| closest(recipient, RelayFor::Recipient))
-            .or_else(|| find(RelayFor::All))
+        self.closest(sender, RelayFor::Sender)
+            .or_else(|| self.of_recipient(recipient))
+            .or_else(|| self.find(&RelayFor::All))
+    }
+
+    /// The one for this recipient alone, whatever there is for senders or for all mail.
+    pub fn of_recipient(&self, recipient: &str) -> Option<&Relay> {
+        self.closest(recipient, RelayFor::Recipient)
+    }
+
+    fn closest(&self, address: &str, applies: fn(String) -> RelayFor) -> Option<&Relay> {
+        let address = Address::parse(address).ok()?.canonical();
+        let domain = || address.rsplit_once('@').map(|(_, domain)| format!("@{domain}"));
+        self.find(&applies(address.clone())).or_else(|| self.find(&applies(domain()?)))
+    }
+
+    fn find(&self, wanted: &RelayFor) -> Option<&Relay> {
+        self.0.iter().find(|relay| relay.applies == *wanted)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a domain's zone should say, so that others find its mail server, trust it, and set themselves up (row 31).
 //!
-//! [`records`] is pure: settings in, records out. [`compare`](mod@compare) holds them against what the DNS says.
+//! [`records`] is pure: settings in, records out. [`compare()`] holds them against what the DNS says.
 
 mod compare;
 pub mod sts;

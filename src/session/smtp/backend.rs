@@ -42,6 +42,8 @@ pub struct SmtpBackend<R: Replica> {
     pub(super) who: Option<Authenticated>,
     /// The sender of the mail that is under way.
     pub(super) from: ReversePath,
+    /// Of a stranger's: whether it goes to servers of domains for which we stand in, once any recipient is elsewhere.
+    pub(super) stands_in: Option<bool>,
     watched: Watched,
     pub(super) listed: Listed,
     pub(super) noted: Noted,
@@ -61,7 +63,7 @@ impl<R: Replica> SmtpBackend<R> {
         let (opened, watched, listed) = (Opened::default(), Watched::default(), Listed::default());
         let (placing, checked, who, host, users) = (None, None, None, None, None);
         let (noted, filters, bytes) = (Noted::default(), Filters::default(), 0);
-        let (memory, from) = (Memory::default(), ReversePath::Null);
+        let (memory, from, stands_in) = (Memory::default(), ReversePath::Null, None);
         Self {
             replica,
             logins,
@@ -71,6 +73,7 @@ impl<R: Replica> SmtpBackend<R> {
             opened,
             who,
             from,
+            stands_in,
             watched,
             listed,
             noted,
@@ -203,6 +206,9 @@ impl<R: Replica> SmtpBackend<R> {
             && let Some(refusal) = self.filters.admit(&self.replica, targets, authenticated).await?
         {
             verdict = Verdict::Refused(refusal);
+        }
+        if !authenticated && self.apart(path, &verdict) {
+            verdict = Verdict::Apart;
         }
         self.listed.note_recipient(path, &verdict, &self.replica.directory());
         let is_guessed = matches!(verdict, Verdict::Unknown | Verdict::NoReturn(NoReturn::Forged));
@@ -481,7 +487,7 @@ impl<R: Replica> Backend<Smtp> for SmtpBackend<R> {
             Question::Delay { seconds } => Answer::Delayed(self.checks.delays.wait(seconds).await),
             Question::Sender { from, authenticated, helo, arrival } => {
                 self.filters.opened();
-                self.from = from.clone();
+                (self.from, self.stands_in) = (from.clone(), None);
                 let opening = self.sender(&from, authenticated).await;
                 let login = self.who.as_ref().filter(|_| authenticated).map(Authenticated::name);
                 self.noted.opened((&from, login, &helo), &opening, self.replica.clock().now());

@@ -7,7 +7,7 @@ use super::backend::SmtpBackend;
 use super::delivering::Bound;
 use super::machine::{NoReturn, Verdict};
 use crate::cluster::replica::{Fault, Replica};
-use crate::mail::address::{ForwardPath, ReversePath, canonical_domain};
+use crate::mail::address::{Address, ForwardPath, ReversePath, canonical_domain};
 use crate::policy::{self, sealing};
 use crate::state::command::Command;
 use crate::state::directory::Directory;
@@ -22,7 +22,12 @@ impl<R: Replica> SmtpBackend<R> {
         let now = self.replica.clock().now();
         let home = home(directory, address, Some(now)).map_err(|why| Verdict::NoReturn(why.into()))?;
         if home == *address {
-            return Ok(route(directory, address));
+            return Ok(match route(directory, address) {
+                Route::NotOurs if is_inbound(directory, address) => {
+                    Route::Ours { local: Vec::new(), remote: vec![home] }
+                }
+                route => route,
+            });
         }
         if self.from != ReversePath::Null {
             return Err(Verdict::NoReturn(NoReturn::NotANotice));
@@ -33,16 +38,17 @@ impl<R: Replica> SmtpBackend<R> {
         })
     }
 
-    /// The sender as the next server sees him, where `through` passes on his mail. Our own are what they are, and notices
-    /// have none.
+    /// The sender as the next server sees him, where `through` passes on his mail. Our own are what they are, notices
+    /// have none, and servers of a domain for which we stand in (RFC 5321 5.1) know that we do.
     pub(super) async fn return_address(
         &mut self,
         from: &ReversePath,
         through: &ForwardPath,
     ) -> Result<Result<String, TooLong>, Fault> {
         let mut directory = self.replica.directory();
+        let stands_in = is_for_another(through, &directory);
         let sender = match from {
-            ReversePath::Address(sender) if !is_ours(&directory, sender) => sender,
+            ReversePath::Address(sender) if !stands_in && !is_ours(&directory, sender) => sender,
             ReversePath::Address(_) | ReversePath::Null => return Ok(Ok(from.bare())),
         };
         if directory.srs.is_none() {
@@ -57,6 +63,16 @@ impl<R: Replica> SmtpBackend<R> {
         };
         let made = secrets.rewrite(sender, &domain(through, &directory), self.replica.clock().now());
         Ok(made.map(|address| address.to_string()))
+    }
+
+    /// A mail has one sender: those who get it under another are named in a transaction of their own, which the client
+    /// begins at once (RFC 5321 4.5.3.1.10).
+    pub(super) fn apart(&mut self, path: &ForwardPath, verdict: &Verdict) -> bool {
+        if !matches!(verdict, Verdict::Relay { .. }) {
+            return false;
+        }
+        let stands_in = is_for_another(path, &self.replica.directory());
+        *self.stands_in.get_or_insert(stands_in) != stands_in
     }
 
     /// Who seals a mail that is judged, should it go on; `None` where nothing of it does, or nobody can.
@@ -101,6 +117,15 @@ impl Bound {
 }
 
 const STAYS: &str = "not passed on: it was judged to be junk";
+
+fn is_inbound(directory: &Directory, address: &Address) -> bool {
+    canonical_domain(address.domain()).is_some_and(|domain| directory.settings().is_inbound(&domain))
+}
+
+/// It is an address of a domain that is not ours.
+fn is_for_another(path: &ForwardPath, directory: &Directory) -> bool {
+    matches!(path, ForwardPath::Address(address) if !is_ours(directory, address))
+}
 
 /// The domain of ours in whose name the mail goes on.
 fn domain(through: &ForwardPath, directory: &Directory) -> String {

@@ -90,6 +90,11 @@ pub const STALE_RETURN: Reply =
     reply(550, "5.1.1", "No such address: this return address was made too long ago");
 pub const NOTICES_ONLY: Reply =
     reply(550, "5.7.1", "This return address takes notices alone, which have an empty sender");
+pub const APART: Reply = reply(
+    452,
+    "4.5.3",
+    "This recipient needs a transaction of its own: its mail goes on under another sender",
+);
 pub const SENDER_TOO_LONG: Reply =
     reply(553, "5.1.7", "The sender's address is too long for the mail to be passed on to other servers");
 pub const DELIVERY_REFUSED: Reply = reply(554, "5.3.0", "The message cannot be delivered");
@@ -119,6 +124,7 @@ impl Reply {
             Verdict::NoReturn(NoReturn::Stale) => STALE_RETURN,
             Verdict::NoReturn(NoReturn::NotANotice) => NOTICES_ONLY,
             Verdict::SenderTooLong => SENDER_TOO_LONG,
+            Verdict::Apart => APART,
             Verdict::Refused(refusal) => Reply::of_policy(refusal.clone()),
         }
     }

@@ -227,6 +227,40 @@ async fn a_sender_that_no_return_address_has_room_for_is_refused() {
 }
 
 #[tokio::test]
+async fn mail_for_a_domain_for_which_we_stand_in_goes_on_as_it_is() {
+    let house = passing();
+    let mut smtp = session(&house);
+    assert_eq!(rcpt(&mut smtp, "joe@good.test", "a@backup.test").await, Verdict::RelayDenied);
+    set(&house.replica, "relay.inbound_domains", "backup.test,example.test");
+    taken(&house, "joe@good.test", &["a@BACKUP.test", "b@backup.test"], TEXT).await;
+    let parcel = queue(&house).await.remove(0);
+    assert_eq!((parcel.mail.sender.as_str(), parcel.passed_on), ("joe@good.test", true));
+    let to: Vec<_> = parcel.recipients.iter().map(|(_, to)| to.address.as_str()).collect();
+    assert_eq!(
+        (parcel.row.destination.as_str(), to),
+        ("backup.test", vec!["a@BACKUP.test", "b@backup.test"])
+    );
+
+    assert_eq!(rcpt(&mut smtp, "joe@good.test", "a@sub.backup.test").await, Verdict::RelayDenied);
+    assert_eq!(
+        rcpt(&mut smtp, "joe@good.test", "nobody@example.test").await,
+        Verdict::Unknown,
+        "this is ours"
+    );
+    let evil = ("a@evil.test", "From: a@evil.test\r\n\r\nBuy.\r\n");
+    let answer = send(&house, evil.0, &["a@backup.test"], evil.1).await;
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+
+    // One sender for a mail: whoever is served under another has to wait for the next.
+    assert!(matches!(rcpt(&mut smtp, "joe@good.test", "a@backup.test").await, Verdict::Relay { .. }));
+    assert_eq!(asked(&mut smtp, "away@example.test").await, Verdict::Apart);
+    assert!(matches!(asked(&mut smtp, "alice@example.test").await, Verdict::Accept(_)));
+    assert!(matches!(asked(&mut smtp, "b@backup.test").await, Verdict::Relay { .. }));
+    assert!(matches!(rcpt(&mut smtp, "joe@good.test", "away@example.test").await, Verdict::Relay { .. }));
+    assert_eq!(asked(&mut smtp, "a@backup.test").await, Verdict::Apart);
+}
+
+#[tokio::test]
 async fn junk_stays_here_or_is_refused() {
     let house = passing();
     let (evil, text) = ("a@evil.test", "From: a@evil.test\r\n\r\nBuy.\r\n");

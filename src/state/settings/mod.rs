@@ -212,6 +212,11 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Whether mail for this domain is taken from anybody, and passed on. `domain`: as it is kept.
+    pub fn is_inbound(&self, domain: &str) -> bool {
+        self.get("relay.inbound_domains").split(',').any(|known| !known.is_empty() && known == domain)
+    }
+
     /// Whether mail of strangers is passed on though it was judged to be junk.
     pub fn forward_junk(&self) -> bool {
         self.flag("forward.junk")

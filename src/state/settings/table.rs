@@ -293,6 +293,12 @@ pub const TABLE: &[Setting] = &[
         "",
         "Clients that send without a login, to other servers too (row 11): a copier, the local network. Single ones by `pollux policy rule` (rows 25, 26).",
     ),
+    setting(
+        "relay.inbound_domains",
+        Kind::Domains { count_max: 500 },
+        "",
+        "Domains whose mail is taken from anybody and passed on: to their better servers (MX), or to a relay for them (row 27). Not those that have mailboxes here.",
+    ),
     flag(
         "forward.junk",
         "false",

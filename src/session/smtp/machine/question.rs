@@ -101,6 +101,8 @@ pub enum Verdict {
     },
     /// For a client that may be one which sends on; nobody knows at the moment.
     Outbound,
+    /// It goes under another sender than the recipients before it.
+    Apart,
     /// A return address of ours (SRS) that leads nowhere.
     NoReturn(NoReturn),
     /// To be passed on for a stranger, under a return address that no path has room for.
@@ -176,7 +178,7 @@ impl Verdict {
             Self::Unknown | Self::Disabled | Self::AlreadyFull | Self::RelayDenied => true,
             Self::NoReturn(_) | Self::SenderTooLong => true,
             Self::Refused(refusal) => refusal.code >= 500,
-            Self::Accept(_) | Self::Relay { .. } | Self::WouldNotFit | Self::Outbound => false,
+            Self::Accept(_) | Self::Relay { .. } | Self::WouldNotFit | Self::Outbound | Self::Apart => false,
         }
     }
 }
