@@ -1,10 +1,14 @@
 //! Some parcels for one destination, under one lease: found a server for, sent one after another, reported.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -38,6 +42,9 @@ use crate::state::stored::RecipientRow;
 /// KiB of messages that are held while they are sent, over all connections; further ones wait.
 const TEXT_KIB_MAX: u32 = 256 * 1024;
 const CONNECT_MS_MAX: u64 = 30_000;
+/// Reports of one connection that are not committed yet while the next mail is sent: what is sent twice when the node dies
+/// just then is bounded by it.
+const REPORTS_BEHIND_MAX: usize = 1;
 
 /// What all batches share.
 pub struct Shared<R, D> {
@@ -153,18 +160,22 @@ type Ways = BTreeMap<Option<String>, Servers>;
 
 impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     async fn deliver(&self, destination: &str, parcels: Vec<Parcel>) {
-        let (mut ways, mut unsent) = (Ways::new(), Vec::new());
+        let (mut ways, mut unsent, mut reports) = (Ways::new(), Vec::new(), FuturesUnordered::new());
         for parcel in parcels {
-            if !self.held.lasts() {
-                return warn!(
-                    "outbound: this node lost its hold on mail to {destination}; another one sends it"
-                );
+            while reports.len() > REPORTS_BEHIND_MAX {
+                reports.next().await;
             }
-            match self.attempt(destination, parcel, &mut ways).await {
-                (tried, true) => self.report(vec![tried]).await,
+            if !self.held.lasts() {
+                warn!("outbound: this node lost its hold on mail to {destination}; another one sends it");
+                unsent.clear();
+                break;
+            }
+            match meanwhile(self.attempt(destination, parcel, &mut ways), &mut reports).await {
+                (tried, true) => reports.push(self.report(vec![tried])),
                 (tried, false) => unsent.push(tried),
             }
         }
+        while reports.next().await.is_some() {}
         for (_, connection) in ways.into_values().filter_map(|servers| servers.open) {
             connection.quit().await;
         }
@@ -360,6 +371,18 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
 
 /// RFC 3463 3.5: where mail leads back to us.
 const LOOP: &str = "5.4.6";
+
+/// What comes of `work`, while `others` go on.
+async fn meanwhile<T>(work: impl Future<Output = T>, others: &mut FuturesUnordered<impl Future>) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            Some(_) = others.next() => {}
+        }
+    }
+}
 
 /// The places of the recipients that each relay takes. `stands_in`: for a domain of others, which may have a relay of its own.
 fn by_relay<'a>(
