@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::nft::{self, NftError};
@@ -72,7 +72,7 @@ impl Firewall {
 
     fn start_with<R: Replica, T: Tables>(replica: R, place: Place, tables: T) -> Self {
         let (told, standing) = watch::channel(None);
-        let keeper = Keeper { tables, place, held: Held::Unknown, healed: 0 };
+        let keeper = Keeper { tables, place, held: Held::Unknown, last: None, healed: 0 };
         Self { standing, task: tokio::spawn(keep(keeper, replica, told)) }
     }
 
@@ -101,6 +101,7 @@ async fn keep<R: Replica, T: Tables>(
     let mut directory = replica.watch_directory();
     loop {
         let now = Arc::clone(&directory.borrow_and_update());
+        let next_look = Instant::now() + Duration::from_millis(LOOK_EACH_MS);
         let state = keeper.pass(&now).await;
         let before = since_before(&told, &state);
         let since = before.unwrap_or_else(|| {
@@ -108,9 +109,18 @@ async fn keep<R: Replica, T: Tables>(
             replica.clock().now()
         });
         told.send_replace(Some(Standing { state, since, healed: keeper.healed }));
-        tokio::select! {
-            Err(_) = directory.changed() => return,
-            () = sleep(Duration::from_millis(LOOK_EACH_MS)) => {}
+        // Most of what changes in the directory is no affair of the table's.
+        let another_is_wanted = async {
+            while directory.changed().await.is_ok() {
+                let now = Arc::clone(&directory.borrow_and_update());
+                if keeper.wants_another(&now) {
+                    return true;
+                }
+            }
+            false
+        };
+        if timeout_at(next_look, another_is_wanted).await == Ok(false) {
+            return;
         }
     }
 }
@@ -146,16 +156,22 @@ struct Keeper<T> {
     tables: T,
     place: Place,
     held: Held,
+    /// What was wanted when it was last seen to.
+    last: Option<blake3::Hash>,
     healed: u64,
+}
+
+fn hash(text: &str) -> blake3::Hash {
+    blake3::hash(text.as_bytes())
 }
 
 impl<T: Tables> Keeper<T> {
     async fn pass(&mut self, directory: &Directory) -> State {
         let settings = directory.settings();
-        let ruleset = Ruleset::of(directory, &self.place).filter(|_| settings.firewall_apply());
-        let Some(ruleset) = ruleset else { return self.take_away().await };
-        let wanted = script(&ruleset, &self.place.table);
-        let made_by = blake3::hash(wanted.as_bytes());
+        let wanted = self.wanted(directory);
+        self.last = wanted.as_deref().map(hash);
+        let Some(wanted) = wanted else { return self.take_away().await };
+        let made_by = hash(&wanted);
         match self.look(made_by).await {
             Ok(Look::InStep) => State::InStep,
             Ok(Look::Other) => self.put(&wanted).await,
@@ -169,13 +185,24 @@ impl<T: Tables> Keeper<T> {
         }
     }
 
+    /// The table's script; `None`: there is to be no table.
+    fn wanted(&self, directory: &Directory) -> Option<String> {
+        let ruleset = Ruleset::of(directory, &self.place)?;
+        directory.settings().firewall_apply().then(|| script(&ruleset, &self.place.table))
+    }
+
+    /// Another table than when it was last seen to.
+    fn wants_another(&self, directory: &Directory) -> bool {
+        self.wanted(directory).as_deref().map(hash) != self.last
+    }
+
     async fn look(&self, made_by: blake3::Hash) -> Result<Look, NftError> {
         let Held::Table { script, listing } = &self.held else { return Ok(Look::Other) };
         if *script != made_by {
             return Ok(Look::Other);
         }
         Ok(match self.tables.list(&self.place.table).await? {
-            Some(now) if blake3::hash(now.as_bytes()) == *listing => Look::InStep,
+            Some(now) if hash(&now) == *listing => Look::InStep,
             Some(_) => Look::Changed(format!("somebody changed the table {}", self.place.table)),
             None => Look::Changed(format!("somebody took the table {} away", self.place.table)),
         })
@@ -188,8 +215,7 @@ impl<T: Tables> Keeper<T> {
         };
         match put.await {
             Ok(Some(listing)) => {
-                let (script, listing) = (blake3::hash(wanted.as_bytes()), blake3::hash(listing.as_bytes()));
-                self.held = Held::Table { script, listing };
+                self.held = Held::Table { script: hash(wanted), listing: hash(&listing) };
                 State::InStep
             }
             Ok(None) => State::Unable(format!("the table {} does not stay", self.place.table)),

@@ -19,9 +19,13 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct SharedFirewall(Arc<OnceLock<Firewall>>);
 
 impl SharedFirewall {
-    /// Returns when it is known whether the rules are in force: no port is opened before.
+    /// Where there are rules it returns when it is known whether they are in force: no port is opened before.
     pub async fn start<R: Replica>(&self, replica: R, place: Place) {
-        self.0.get_or_init(|| Firewall::start(replica, place)).first_standing().await;
+        let are_rules = !replica.directory().firewall.is_empty();
+        let firewall = self.0.get_or_init(|| Firewall::start(replica, place));
+        if are_rules {
+            firewall.first_standing().await;
+        }
     }
 
     /// `None`: it does not run, or has just started.

@@ -47,7 +47,7 @@ impl Fake {
 fn keeper() -> (Keeper<Fake>, Fake) {
     let fake = Fake::default();
     let place = Place { port_offset: 0, cluster_ports: vec![7_401], table: "pollux_t".to_owned() };
-    (Keeper { tables: fake.clone(), place, held: Held::Unknown, healed: 0 }, fake)
+    (Keeper { tables: fake.clone(), place, held: Held::Unknown, last: None, healed: 0 }, fake)
 }
 
 fn directory(settings: &[(&str, &str)]) -> Directory {
@@ -83,6 +83,20 @@ async fn rules_are_put_in_force_and_follow_what_changes() {
     assert_eq!(keeper.pass(&moved).await, State::InStep);
     assert_eq!(keeper.pass(&Directory::default()).await, State::Idle);
     assert_eq!((fake.table(), keeper.healed), (None, 0));
+}
+
+#[tokio::test]
+async fn only_what_makes_another_table_is_a_reason_to_look_before_the_time() {
+    let (mut keeper, _) = keeper();
+    let without = Directory::default();
+    assert!(keeper.wants_another(&directory(&[])) && !keeper.wants_another(&without));
+    keeper.pass(&directory(&[])).await;
+    assert!(!keeper.wants_another(&directory(&[])));
+    assert!(!keeper.wants_another(&directory(&[("listener.pop3.port", "1110")])));
+    for other in [&[("listener.imap.port", "1143")][..], &[("firewall.apply", "false")][..]] {
+        assert!(keeper.wants_another(&directory(other)), "{other:?}");
+    }
+    assert!(keeper.wants_another(&without));
 }
 
 #[tokio::test]
