@@ -191,7 +191,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let mut said = vec![nothing; parcel.recipients.len()];
         let mut tells_of_success = vec![false; parcel.recipients.len()];
         let (mut by, mut reached) = (Vec::new(), false);
-        let stands_in = directory.settings().is_inbound(destination);
+        let stands_in = self.stands_in_for(destination);
         for (relay, places) in by_relay(&parcel, &directory.relays, stands_in) {
             let name = relay.map(|relay| relay.name.clone());
             if !ways.contains_key(&name) {

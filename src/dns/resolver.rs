@@ -129,14 +129,8 @@ impl Resolver {
 
     /// A, then AAAA. Where one of them is not known at the moment and the other is, what is known.
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        match tokio::join!(self.a(host), self.aaaa(host)) {
-            (Ok(a), Ok(aaaa)) => Ok([a, aaaa].concat()),
-            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-            (Err(error), Err(_)) if error.is_temporary() => Err(error),
-            (Err(DnsError::NoSuchName), Err(DnsError::NoSuchName)) => Err(DnsError::NoSuchName),
-            (Err(_), Err(error)) if error.is_temporary() => Err(error),
-            (Err(_), Err(_)) => Err(DnsError::NoData),
-        }
+        let both = |a: Vec<IpAddr>, aaaa: Vec<IpAddr>| [a, aaaa].concat();
+        of_both_families(tokio::join!(self.a(host), self.aaaa(host)), both)
     }
 
     /// Those of the family of `like`, which is looked for among them.
@@ -316,6 +310,21 @@ impl Server {
             name = target;
         }
         true
+    }
+}
+
+/// What is known of a host by its A and its AAAA records.
+pub(super) fn of_both_families<T>(
+    families: (Result<T, DnsError>, Result<T, DnsError>),
+    both: impl FnOnce(T, T) -> T,
+) -> Result<T, DnsError> {
+    match families {
+        (Ok(a), Ok(aaaa)) => Ok(both(a, aaaa)),
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(error), Err(_)) if error.is_temporary() => Err(error),
+        (Err(DnsError::NoSuchName), Err(DnsError::NoSuchName)) => Err(DnsError::NoSuchName),
+        (Err(_), Err(error)) if error.is_temporary() => Err(error),
+        (Err(_), Err(_)) => Err(DnsError::NoData),
     }
 }
 

@@ -13,7 +13,7 @@ use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Qu
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::error::DnsError;
-use super::resolver::{ALIASES_MAX, Mx, Resolver, Server, text_of};
+use super::resolver::{ALIASES_MAX, Mx, Resolver, Server, of_both_families, text_of};
 
 /// Records, and how far they can be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,20 +66,14 @@ impl Resolver {
             RData::AAAA(address) => Some(IpAddr::V6(address.0)),
             _ => None,
         };
-        let (a, aaaa) =
+        let both = |a: Vouched<IpAddr>, aaaa: Vouched<IpAddr>| Vouched {
+            found: [a.found, aaaa.found].concat(),
+            secure: a.secure && aaaa.secure,
+            alias_of: a.alias_of.or(aaaa.alias_of),
+        };
+        let families =
             tokio::join!(self.vouched(host, RecordType::A, of), self.vouched(host, RecordType::AAAA, of));
-        match (a, aaaa) {
-            (Ok(a), Ok(aaaa)) => Ok(Vouched {
-                found: [a.found, aaaa.found].concat(),
-                secure: a.secure && aaaa.secure,
-                alias_of: a.alias_of.or(aaaa.alias_of),
-            }),
-            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-            (Err(error), Err(_)) if error.is_temporary() => Err(error),
-            (Err(DnsError::NoSuchName), Err(DnsError::NoSuchName)) => Err(DnsError::NoSuchName),
-            (Err(_), Err(error)) if error.is_temporary() => Err(error),
-            (Err(_), Err(_)) => Err(DnsError::NoData),
-        }
+        of_both_families(families, both)
     }
 
     /// Of the service at this port. Asked only where the servers validate; nothing is there otherwise.
