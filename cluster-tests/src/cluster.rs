@@ -92,6 +92,18 @@ impl Cluster {
         node.start();
     }
 
+    /// Tells `nodes[at]` something by a command, and waits until every node has heard of it. Returns what was printed.
+    pub fn tell(&self, at: usize, arguments: &[&str]) -> String {
+        self.tell_with(at, arguments, None)
+    }
+
+    /// The same, with `input` on standard input.
+    pub fn tell_with(&self, at: usize, arguments: &[&str], input: Option<&str>) -> String {
+        let said = self.nodes[at].must(arguments, input);
+        self.wait_until_caught_up();
+        said
+    }
+
     /// Waits until both data nodes are in sync and all three are members and up.
     pub fn wait_until_protected(&self) {
         eventually("the cluster is protected", || self.is_protected().then_some(()));

@@ -17,12 +17,6 @@ struct Story {
 }
 
 impl Story {
-    fn tell(&self, at: usize, arguments: &[&str]) -> String {
-        let said = self.cluster.nodes[at].must(arguments, None);
-        self.cluster.wait_until_caught_up();
-        said
-    }
-
     fn refuses(&self, arguments: &[&str], why: &str) {
         let output = self.cluster.nodes[0].command(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -80,7 +74,9 @@ fn firewall_on_both_nodes() {
     older.line().expect("it is greeted");
 
     // One rule, told to one node, shuts the street out on both; who is in already stays.
-    story.tell(0, &["firewall", "add", "office", "imap", "--action", "allow", "--from", "10.77.0.100"]);
+    story
+        .cluster
+        .tell(0, &["firewall", "add", "office", "imap", "--action", "allow", "--from", "10.77.0.100"]);
     story.in_step(2);
     story.both(143, Knock::In, Knock::Silence);
     story.both(25, Knock::In, Knock::In);
@@ -90,8 +86,10 @@ fn firewall_on_both_nodes() {
     assert_eq!(story.in_sync("witness"), serde_json::Value::Null);
 
     // The rule follows its service; another one refuses aloud.
-    story.tell(1, &["policy", "set", "listener.imap.port", "1143"]);
-    story.tell(1, &["firewall", "add", "nopop", "pop3", "--action", "reject", "--from", "10.77.0.101"]);
+    story.cluster.tell(1, &["policy", "set", "listener.imap.port", "1143"]);
+    story
+        .cluster
+        .tell(1, &["firewall", "add", "nopop", "pop3", "--action", "reject", "--from", "10.77.0.101"]);
     eventually("the rule has moved with its port", || {
         let moved = |node: &Node| {
             knock(DESK, node.port(1143)) == Knock::In && knock(STREET, node.port(1143)) == Knock::Silence
@@ -112,8 +110,8 @@ fn firewall_on_both_nodes() {
     a_box_without_the_right(&mut story);
 
     // Without rules there is no table, and everybody is let in.
-    story.tell(1, &["firewall", "remove", "office"]);
-    story.tell(1, &["firewall", "remove", "nopop"]);
+    story.cluster.tell(1, &["firewall", "remove", "office"]);
+    story.cluster.tell(1, &["firewall", "remove", "nopop"]);
     eventually("everybody is let in", || {
         let open = |node: &Node| knock(STREET, node.port(1143)) == Knock::In;
         story.cluster.data_nodes().iter().all(open).then_some(())
@@ -132,7 +130,7 @@ fn put_right_and_told(story: &Story) {
     });
 
     // Left so, it is told, from the other node too.
-    story.tell(0, &["policy", "set", "firewall.heal", "false"]);
+    story.cluster.tell(0, &["policy", "set", "firewall.heal", "false"]);
     by_hand(second, &["add", "rule", "inet", &table(second), "input", "tcp", "dport", "99", "drop"]);
     eventually("node2 is told apart", || (story.in_sync("node2") == false).then_some(()));
     assert_eq!(story.in_sync("node1"), true);
@@ -140,7 +138,7 @@ fn put_right_and_told(story: &Story) {
     assert!(said.contains("The firewall of node2 is not as the rules say"), "{said}");
     let check = String::from_utf8_lossy(&first.command(&["check"]).stdout).into_owned();
     assert!(check.contains("not in force on node2"), "{check}");
-    story.tell(1, &["policy", "set", "firewall.heal", "true"]);
+    story.cluster.tell(1, &["policy", "set", "firewall.heal", "true"]);
     story.in_step(2);
     assert_eq!(story.in_sync("node2"), true);
 }
@@ -157,7 +155,7 @@ fn after_a_reboot(story: &mut Story) {
 }
 
 fn nobody_is_locked_out(story: &Story) {
-    let before = story.tell(0, &["firewall", "list"]);
+    let before = story.cluster.tell(0, &["firewall", "list"]);
     story.refuses(
         &["firewall", "add", "shut", "tcp/1-65535", "--action", "drop"],
         "nobody could log in by SSH",
@@ -170,9 +168,9 @@ fn nobody_is_locked_out(story: &Story) {
         &["firewall", "add", "x", "imap", "--action", "drop", "--before", "y"],
         "there is no rule y",
     );
-    let dry = story.tell(0, &["firewall", "add", "try", "tcp/8080", "--action", "drop", "--dry-run"]);
+    let dry = story.cluster.tell(0, &["firewall", "add", "try", "tcp/8080", "--action", "drop", "--dry-run"]);
     assert!(dry.contains("tcp dport { 8080 } drop comment \"try\""), "{dry}");
-    assert_eq!(story.tell(1, &["firewall", "list"]), before);
+    assert_eq!(story.cluster.tell(1, &["firewall", "list"]), before);
 }
 
 fn come_to_a_node_that_joins(story: &mut Story) {

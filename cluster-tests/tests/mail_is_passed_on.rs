@@ -26,15 +26,9 @@ struct Story {
 }
 
 impl Story {
-    fn tell(&self, at: usize, arguments: &[&str]) -> String {
-        let said = self.cluster.nodes[at].must(arguments, None);
-        self.cluster.wait_until_caught_up();
-        said
-    }
-
     /// The DNS has the author's keys, and all of ours.
     fn publish(&mut self) {
-        let listed = self.tell(0, &["dkim", "list", "--json"]);
+        let listed = self.cluster.tell(0, &["dkim", "list", "--json"]);
         let ours: Vec<Value> = serde_json::from_str(&listed).expect("a listing is JSON");
         let mut records = json!({
             "brisbane._domainkey.football.example.com": ED25519,
@@ -48,7 +42,7 @@ impl Story {
         let line = |(name, text): (&String, &Value)| format!("{name} TXT {text}\n");
         let zones: String = records.as_object().expect("it is one").iter().map(line).collect();
         let dns = Server::start(&zones);
-        self.tell(1, &["policy", "set", "dns.servers", &dns.address().to_string()]);
+        self.cluster.tell(1, &["policy", "set", "dns.servers", &dns.address().to_string()]);
         (self.dns, self.records) = (Some(dns), records);
     }
 
@@ -112,11 +106,11 @@ fn mail_is_passed_on() {
         ("checks.exempt_networks", ""),
         ("sender.domain_must_exist", "false"),
     ] {
-        story.tell(0, &["policy", "set", key, value]);
+        story.cluster.tell(0, &["policy", "set", key, value]);
     }
-    story.tell(0, &["dkim", "generate", "example.test", "--selector", "s1"]);
-    story.tell(1, &["alias", "add", "team@example.test", "alice", "far@away.test"]);
-    story.tell(0, &["alias", "add", "away@example.test", "no-one@away.test"]);
+    story.cluster.tell(0, &["dkim", "generate", "example.test", "--selector", "s1"]);
+    story.cluster.tell(1, &["alias", "add", "team@example.test", "alice", "far@away.test"]);
+    story.cluster.tell(0, &["alias", "add", "away@example.test", "no-one@away.test"]);
     story.publish();
     let signed = SIGNED.replace('\n', "\r\n");
 
@@ -180,7 +174,7 @@ fn mail_is_passed_on() {
     assert_eq!(far, 2);
 
     // The leader dies: whoever is left knows the secret, and the next one.
-    story.tell(1, &["srs", "rotate"]);
+    story.cluster.tell(1, &["srs", "rotate"]);
     let leader = story.cluster.leader();
     let left = story.cluster.peer_of(leader);
     story.cluster.nodes[leader].kill();

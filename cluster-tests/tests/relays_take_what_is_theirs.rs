@@ -14,12 +14,6 @@ struct Story {
 }
 
 impl Story {
-    fn tell(&self, at: usize, arguments: &[&str], input: Option<&str>) -> String {
-        let said = self.cluster.nodes[at].must(arguments, input);
-        self.cluster.wait_until_caught_up();
-        said
-    }
-
     fn submit(&self, at: usize, user: &str, to: &[&str]) -> std::io::Result<String> {
         let text = format!("From: {user}@example.test\r\nSubject: x\r\n\r\nHi.\r\n");
         Smtp::login(self.cluster.nodes[at].port(587), user)?.submit(user, to, text.as_bytes())
@@ -42,19 +36,19 @@ fn relays_take_what_is_theirs() {
     let Some(cluster) = Cluster::start() else { return };
     let sink = |port: u16| Sink::start(&format!("127.0.0.9:{port}"));
     let mut story = Story { cluster, usual: sink(2525), branch: sink(2526), boss: sink(2527) };
-    story.tell(0, &["policy", "set", "relay.host", "127.0.0.9:2525"], None);
-    story.tell(
+    story.cluster.tell_with(0, &["policy", "set", "relay.host", "127.0.0.9:2525"], None);
+    story.cluster.tell_with(
         1,
         &["relay", "add", "branch", "--host", "127.0.0.9:2526", "--for-recipient", "@Branch.test"],
         None,
     );
-    story.tell(
+    story.cluster.tell_with(
         0,
         &["relay", "add", "boss", "--host", "127.0.0.9:2527", "--for-sender", "bob@example.test"],
         None,
     );
-    let listed = story.tell(1, &["relay", "list"], None);
-    assert_eq!(listed, story.tell(0, &["relay", "list"], None));
+    let listed = story.cluster.tell_with(1, &["relay", "list"], None);
+    assert_eq!(listed, story.cluster.tell_with(0, &["relay", "list"], None));
     assert!(
         listed.contains("recipient @branch.test") && listed.contains("sender bob@example.test"),
         "{listed}"
@@ -81,8 +75,8 @@ fn relays_take_what_is_theirs() {
         "u",
         "--password-stdin",
     ];
-    story.tell(0, &login, Some("secret\n"));
-    assert!(!story.tell(1, &["relay", "list", "--json"], None).contains("secret"));
+    story.cluster.tell_with(0, &login, Some("secret\n"));
+    assert!(!story.cluster.tell_with(1, &["relay", "list", "--json"], None).contains("secret"));
     story.submit(1, "alice", &["a@closed.test"]).expect("it is queued");
     let waiting = eventually("it was tried", || {
         let listed = story.cluster.nodes[0].must(&["queue", "list", "--host", "closed.test", "--json"], None);

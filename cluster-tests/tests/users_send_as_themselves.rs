@@ -11,11 +11,6 @@ struct Story {
 }
 
 impl Story {
-    fn tell(&self, at: usize, arguments: &[&str]) {
-        self.cluster.nodes[at].must(arguments, None);
-        self.cluster.wait_until_caught_up();
-    }
-
     /// Alice's mail to bob: the first word against it, or of its being taken.
     fn said(&self, at: usize, sender: &str, author: &str) -> String {
         let send = || {
@@ -54,11 +49,11 @@ fn users_send_as_themselves() {
             assert!(!story.takes(at, address), "{address}");
         }
     }
-    story.tell(1, &["alias", "add", "sales@example.test", "alice", "bob"]);
+    story.cluster.tell(1, &["alias", "add", "sales@example.test", "alice", "bob"]);
     assert!(story.takes(0, "sales@example.test"));
-    story.tell(0, &["policy", "set", "sender.any_networks", "127.0.0.0/8"]);
+    story.cluster.tell(0, &["policy", "set", "sender.any_networks", "127.0.0.0/8"]);
     assert!(story.takes(1, "alice@elsewhere.test"));
-    story.tell(1, &["policy", "set", "sender.any_networks", "10.0.0.0/8"]);
+    story.cluster.tell(1, &["policy", "set", "sender.any_networks", "10.0.0.0/8"]);
     taken += 4;
 
     let leader = story.cluster.leader();
