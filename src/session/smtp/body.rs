@@ -5,6 +5,7 @@
 //! takes for the end of data and another does not is how mail is smuggled.
 
 use bytes::{Buf, BytesMut};
+use memchr::{memchr, memchr3};
 
 use super::reply::{self, Reply};
 use crate::mail::address::{Address, PATH_BYTES_MAX};
@@ -39,7 +40,7 @@ impl DotReader {
         while used < input.len() {
             if self.at == At::Text {
                 let rest = &input[used..];
-                let plain = rest.iter().position(|byte| *byte == b'\r').unwrap_or(rest.len());
+                let plain = memchr(b'\r', rest).unwrap_or(rest.len());
                 text.extend_from_slice(&rest[..plain]);
                 used += plain;
                 if plain == rest.len() {
@@ -142,17 +143,38 @@ impl TextCheck {
         self.bytes > 0 && self.last != b'\n'
     }
 
-    /// Octet by octet: of several faults the first is told, however the text is cut.
+    /// Of several faults the first is told, however the text is cut.
     pub fn take(&mut self, text: &[u8]) {
         let room = usize::try_from(self.limits.bytes_max.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
         self.bytes += text.len() as u64;
-        let (within, beyond) = text.split_at(text.len().min(room));
-        if self.refused.is_none() {
-            within.iter().for_each(|byte| self.take_byte(*byte));
+        let (mut within, beyond) = text.split_at(text.len().min(room));
+        while self.refused.is_none()
+            && let Some((byte, rest)) = within.split_first()
+        {
+            within = match self.plain_run(within) {
+                0 => {
+                    self.take_byte(*byte);
+                    rest
+                }
+                run => {
+                    self.line_bytes += run;
+                    self.last = within[run - 1];
+                    &within[run..]
+                }
+            };
         }
         if !beyond.is_empty() {
             self.refuse(reply::TOO_BIG);
         }
+    }
+
+    /// How many octets at the front have nothing to be looked at: within a line of the body.
+    fn plain_run(&self, text: &[u8]) -> usize {
+        if self.header.is_some() || self.last == b'\r' {
+            return 0;
+        }
+        let run = memchr3(b'\r', b'\n', 0, text).unwrap_or(text.len());
+        if self.line_bytes + run > TEXT_LINE_BYTES_MAX { 0 } else { run }
     }
 
     /// The end of the message was read.
