@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{OnceCell, broadcast, mpsc, watch};
 
 use super::bodies::ReplicaSet;
+use super::replica::QueueTicks;
 use super::sealing::Sealer;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
@@ -41,7 +42,7 @@ pub struct Feed {
     uses: AtomicU64,
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
     replica_set: watch::Sender<ReplicaSet>,
-    queue: watch::Sender<u64>,
+    queue: watch::Sender<QueueTicks>,
     budgets: broadcast::Sender<BudgetId>,
     blocks: watch::Sender<Arc<Blocks>>,
     seats: broadcast::Sender<Arc<SeatsChanged>>,
@@ -110,7 +111,7 @@ impl Feed {
             uses: AtomicU64::new(0),
             replicas: watch::Sender::new(Arc::default()),
             replica_set: watch::Sender::new(ReplicaSet::default()),
-            queue: watch::Sender::new(0),
+            queue: watch::Sender::new(QueueTicks::default()),
             budgets: broadcast::Sender::new(TOLD_BUDGETS_MAX),
             blocks: watch::Sender::new(Arc::default()),
             seats: broadcast::Sender::new(TOLD_SEATS_MAX),
@@ -146,6 +147,7 @@ impl Feed {
                 Change::BodyNamed { body } => self.named.tell(body),
                 Change::Replicas { replicas } => self.replicas_are(replicas),
                 Change::Queue => queue_changed = true,
+                Change::QueueRetried => self.queue.send_modify(|ticks| ticks.retries += 1),
                 // Without a listener nobody holds anything.
                 Change::Budget { budget } => drop(self.budgets.send(budget)),
                 Change::Blocks => blocks_changed = true,
@@ -182,11 +184,10 @@ impl Feed {
     }
 
     fn queue_changed(&self) {
-        self.queue.send_modify(|changes| *changes += 1);
+        self.queue.send_modify(|ticks| ticks.changes += 1);
     }
 
-    /// Ticks when there may be new work in the outbound queue.
-    pub fn queue(&self) -> watch::Receiver<u64> {
+    pub fn queue(&self) -> watch::Receiver<QueueTicks> {
         self.queue.subscribe()
     }
 

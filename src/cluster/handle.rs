@@ -10,7 +10,7 @@ use super::bodies::PlacingBody;
 use super::inquiries::{Answerer, Told};
 use super::local::{DataParts, Local};
 use super::membership::ClusterError;
-use super::replica::{Fault, Replica};
+use super::replica::{Fault, QueueTicks, Replica};
 use super::status::{ClusterStatus, Offers};
 use super::types::Role;
 use crate::clock::Clock;
@@ -290,10 +290,10 @@ impl Replica for ClusterHandle {
         self.local.id
     }
 
-    fn watch_queue(&self) -> watch::Receiver<u64> {
+    fn watch_queue(&self) -> watch::Receiver<QueueTicks> {
         match &self.local.data {
             Some(data) => data.feed.queue(),
-            None => watch::Sender::new(0).subscribe(),
+            None => watch::Sender::new(QueueTicks::default()).subscribe(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast, watch};
 
-use super::replica::{Fault, Placing, Replica};
+use super::replica::{Fault, Placing, QueueTicks, Replica};
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, NodeId};
 use crate::mail::rights::Rights;
@@ -36,7 +36,7 @@ pub struct MemoryReplica {
 struct Shared {
     clock: Clock,
     directory: watch::Sender<Arc<Directory>>,
-    queue: watch::Sender<u64>,
+    queue: watch::Sender<QueueTicks>,
     budgets: broadcast::Sender<BudgetId>,
     blocks: watch::Sender<Arc<Blocks>>,
     seats: broadcast::Sender<Arc<SeatsChanged>>,
@@ -64,7 +64,7 @@ impl MemoryReplica {
             shared: Arc::new(Shared {
                 clock,
                 directory,
-                queue: watch::Sender::new(0),
+                queue: watch::Sender::new(QueueTicks::default()),
                 budgets: broadcast::Sender::new(64),
                 blocks: watch::Sender::new(Arc::default()),
                 seats: broadcast::Sender::new(64),
@@ -136,7 +136,8 @@ impl MemoryReplica {
                 self.shared.directory.send_replace(Arc::new(directory));
             }
             Change::BodyDropped { body } => drop(state.bodies.remove(&body)),
-            Change::Queue => self.shared.queue.send_modify(|changes| *changes += 1),
+            Change::Queue => self.shared.queue.send_modify(|ticks| ticks.changes += 1),
+            Change::QueueRetried => self.shared.queue.send_modify(|ticks| ticks.retries += 1),
             Change::Budget { budget } => drop(self.shared.budgets.send(budget)),
             Change::Seats(changed) => drop(self.shared.seats.send(changed)),
             Change::Blocks => {
@@ -277,7 +278,7 @@ impl Replica for MemoryReplica {
         Self::NODE
     }
 
-    fn watch_queue(&self) -> watch::Receiver<u64> {
+    fn watch_queue(&self) -> watch::Receiver<QueueTicks> {
         self.shared.queue.subscribe()
     }
 

@@ -45,6 +45,15 @@ pub enum Fault {
     ShuttingDown,
 }
 
+/// What became of the outbound queue, as counts that ascend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueTicks {
+    /// There may be new work in it.
+    pub changes: u64,
+    /// An operator wants mail tried now, whatever is known of its servers.
+    pub retries: u64,
+}
+
 /// The replicated truth, as sessions and operators may use it. Cheap to clone.
 pub trait Replica: Clone + Send + Sync + 'static {
     type Placing: Placing;
@@ -153,8 +162,7 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// This node.
     fn node(&self) -> NodeId;
 
-    /// Ticks when there may be new work in the outbound queue.
-    fn watch_queue(&self) -> watch::Receiver<u64>;
+    fn watch_queue(&self) -> watch::Receiver<QueueTicks>;
 
     /// Budgets of limits that are scarce, from now on.
     fn watch_budgets(&self) -> broadcast::Receiver<BudgetId>;

@@ -19,10 +19,11 @@ use super::leases::{Held, Leases};
 use super::reply::Reply;
 use super::report::{Tried, Via, report};
 use super::routing::{Hop, Resolve, Way, route};
+use super::silence::{Reached, SilentHosts};
 use super::sts::{self, Policies};
 use super::text::Needs;
 use super::trust::Demand;
-use super::wire::{Broken, Call, Connection, Patience, Trouble};
+use super::wire::{Broken, Call, Connection, Patience, Trouble, TroubleKind};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::LeaseId;
 use crate::mail::leaving::{outgoing, with_crlf};
@@ -51,6 +52,7 @@ pub struct Shared<R, D> {
     pub replica: R,
     pub resolver: D,
     pub leases: Leases,
+    pub silent: SilentHosts,
     policies: Policies,
     log: MailLog,
     text_kib: Semaphore,
@@ -59,7 +61,15 @@ pub struct Shared<R, D> {
 impl<R, D> Shared<R, D> {
     pub fn new(replica: R, resolver: D, log: MailLog) -> Self {
         let text_kib = Semaphore::new(TEXT_KIB_MAX as usize);
-        Self { replica, resolver, leases: Leases::default(), policies: Policies::default(), log, text_kib }
+        Self {
+            replica,
+            resolver,
+            leases: Leases::default(),
+            silent: SilentHosts::default(),
+            policies: Policies::default(),
+            log,
+            text_kib,
+        }
     }
 }
 
@@ -68,15 +78,18 @@ pub async fn run<R: Replica, D: Resolve>(
     shared: Arc<Shared<R, D>>,
     destination: String,
     parcels: Vec<ParcelId>,
-) {
+) -> Reached {
     let (replica, since) = (&shared.replica, Instant::now());
     let lease = LeaseId(dice(replica));
     let command = Command::LeaseQueued { lease, node: replica.node(), parcels };
     let taken = match replica.propose(command).await {
         Ok(Outcome::Leased { parcels }) if !parcels.is_empty() => parcels,
         // Somebody else was first; or, with a fault, it is not known: the lease then lapses.
-        Ok(_) => return,
-        Err(fault) => return info!("outbound: nothing can be taken from the queue: {fault}"),
+        Ok(_) => return Reached::Somebody,
+        Err(fault) => {
+            info!("outbound: nothing can be taken from the queue: {fault}");
+            return Reached::Somebody;
+        }
     };
     let held = shared.leases.hold(lease, since);
     let load = move |rows: &dyn Rows| {
@@ -85,9 +98,12 @@ pub async fn run<R: Replica, D: Resolve>(
     match replica.read_queue(load).await {
         Ok(parcels) => {
             let batch = Batch { shared: &shared, patience: patience(&replica.directory()), held };
-            batch.deliver(&destination, parcels.into_iter().flatten().collect()).await;
+            batch.deliver(&destination, parcels.into_iter().flatten().collect()).await
         }
-        Err(fault) => warn!("outbound: what was taken from the queue cannot be read: {fault}"),
+        Err(fault) => {
+            warn!("outbound: what was taken from the queue cannot be read: {fault}");
+            Reached::Somebody
+        }
     }
 }
 
@@ -159,8 +175,9 @@ struct Sent {
 type Ways = BTreeMap<Option<String>, Servers>;
 
 impl<R: Replica, D: Resolve> Batch<'_, R, D> {
-    async fn deliver(&self, destination: &str, parcels: Vec<Parcel>) {
+    async fn deliver(&self, destination: &str, parcels: Vec<Parcel>) -> Reached {
         let (mut ways, mut unsent, mut reports) = (Ways::new(), Vec::new(), FuturesUnordered::new());
+        let mut reached = Reached::Nobody;
         for parcel in parcels {
             while reports.len() > REPORTS_BEHIND_MAX {
                 reports.next().await;
@@ -168,11 +185,15 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             if !self.held.lasts() {
                 warn!("outbound: this node lost its hold on mail to {destination}; another one sends it");
                 unsent.clear();
+                reached = Reached::Somebody;
                 break;
             }
             match meanwhile(self.attempt(destination, parcel, &mut ways), &mut reports).await {
-                (tried, true) => reports.push(self.report(vec![tried])),
-                (tried, false) => unsent.push(tried),
+                (tried, Reached::Somebody) => {
+                    reached = Reached::Somebody;
+                    reports.push(self.report(vec![tried]));
+                }
+                (tried, Reached::Nobody) => unsent.push(tried),
             }
         }
         while reports.next().await.is_some() {}
@@ -182,15 +203,16 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         if !unsent.is_empty() {
             self.report(unsent).await;
         }
+        reached
     }
 
-    /// Each recipient by his way. True: a server was reached by one of them.
-    async fn attempt(&self, destination: &str, parcel: Parcel, ways: &mut Ways) -> (Tried, bool) {
+    /// Each recipient by his way, and whether a server was reached by one of them.
+    async fn attempt(&self, destination: &str, parcel: Parcel, ways: &mut Ways) -> (Tried, Reached) {
         let directory = self.shared.replica.directory();
         let nothing = Reply::of_ours(451, (4, 4, 1), "no server was tried");
         let mut said = vec![nothing; parcel.recipients.len()];
         let mut tells_of_success = vec![false; parcel.recipients.len()];
-        let (mut by, mut reached) = (Vec::new(), false);
+        let (mut by, mut reached) = (Vec::new(), Reached::Nobody);
         let stands_in = self.stands_in_for(destination);
         for (relay, places) in by_relay(&parcel, &directory.relays, stands_in) {
             let name = relay.map(|relay| relay.name.clone());
@@ -207,7 +229,9 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             let recipients = places.iter().filter_map(|place| parcel.recipients.get(*place)).cloned();
             let part = Parcel { recipients: recipients.collect(), ..parcel.clone() };
             let sent = self.send(servers, &part).await;
-            reached |= sent.is_some();
+            if sent.is_some() {
+                reached = Reached::Somebody;
+            }
             let sent = sent.unwrap_or_else(|| Sent {
                 said: vec![servers.trouble.0.clone(); places.len()],
                 via: servers.trouble.1.clone(),
@@ -264,22 +288,19 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
 
     /// `None`: no server can be reached.
     async fn send(&self, servers: &mut Servers, parcel: &Parcel) -> Option<Sent> {
-        let all = |reply: Reply| vec![reply; parcel.recipients.len()];
+        // First of all: where nobody is there, the text is not even read.
+        let (mut at, mut connection) = self.connected(servers, 0).await?;
         let kib = (parcel.mail.size / 1024 + 1).min(TEXT_KIB_MAX);
         let _room = self.shared.text_kib.acquire_many(kib).await.ok()?;
-        let text = match self.shared.replica.body(parcel.mail.body).await {
-            // What others wrote is theirs to sign, whatever name they wrote under.
-            Ok(raw) if parcel.passed_on => with_crlf(outgoing(&raw)),
-            Ok(raw) => self.signed(with_crlf(outgoing(&raw))).await,
+        let mail = match self.text(parcel).await {
+            Ok(text) => mail_of(parcel, text),
             Err(fault) => {
-                return Some(Sent { said: all(ours(&fault)), via: None, tells_of_success: false });
+                servers.open = Some((at, connection));
+                let said = vec![ours(&fault); parcel.recipients.len()];
+                return Some(Sent { said, via: None, tells_of_success: false });
             }
         };
-        let mail = mail_of(parcel, text);
-        let mut first = 0;
-        let mut broke: Option<Sent> = None;
         loop {
-            let Some((at, mut connection)) = self.connected(servers, first).await else { return broke };
             let host = servers.hops[at].host.clone();
             let via = Some(Via { host, tls: Some(connection.protection()) });
             let sent = connection.send(mail.clone(), &|| self.held.lasts()).await;
@@ -290,15 +311,24 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
                     return Some(Sent { said, via, tells_of_success });
                 }
                 Err(Broken { said, past_the_end }) => {
-                    broke = Some(Sent { said, via, tells_of_success });
+                    let broke = Some(Sent { said, via, tells_of_success });
                     // The mail may be there: not another time before it is known that it was not.
                     if past_the_end {
                         return broke;
                     }
+                    match self.connected(servers, at + 1).await {
+                        Some(next) => (at, connection) = next,
+                        None => return broke,
+                    }
                 }
             }
-            first = at + 1;
         }
+    }
+
+    async fn text(&self, parcel: &Parcel) -> Result<Bytes, Fault> {
+        let text = with_crlf(outgoing(&self.shared.replica.body(parcel.mail.body).await?));
+        // What others wrote is theirs to sign, whatever name they wrote under.
+        Ok(if parcel.passed_on { text } else { self.signed(text).await })
     }
 
     /// With a signature by each key of its author's domain. What cannot be signed goes without.
@@ -337,7 +367,11 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
                 continue;
             }
             let hop = servers.hops[at].clone();
-            match self.open(&servers.way, &hop).await {
+            let opened = match self.shared.silent.of(hop.address) {
+                Some(why) => Err(why),
+                None => self.open(&servers.way, &hop).await,
+            };
+            match opened {
                 Ok(connection) => return Some((at, connection)),
                 Err(reply) => {
                     servers.dead.insert(at);
@@ -352,10 +386,15 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let directory = self.shared.replica.directory();
         let authorities = &directory.authorities;
         let call = Call { hop, way, demand: &hop.demand, authorities, patience: self.patience };
+        let since = Instant::now();
         match Connection::open(&call).await {
             Ok(connection) => Ok(connection),
+            Err(Trouble { kind: TroubleKind::Silence, reply }) => {
+                self.shared.silent.note(hop.address, since, reply.clone());
+                Err(reply)
+            }
             // RFC 7435: broken encryption protects nobody better than none.
-            Err(Trouble { in_tls: true, reply }) if hop.demand == Demand::Opportunistic => {
+            Err(Trouble { kind: TroubleKind::InTls, reply }) if hop.demand == Demand::Opportunistic => {
                 info!("outbound: {} offers TLS and cannot do it ({reply}): sent in the clear", hop.host);
                 let call = Call { demand: &Demand::Clear, ..call };
                 Connection::open(&call).await.map_err(|trouble| trouble.reply)

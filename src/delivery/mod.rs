@@ -12,6 +12,7 @@ pub mod reply;
 mod report;
 pub mod routing;
 mod schedule;
+mod silence;
 mod sts;
 #[cfg(test)]
 mod tests;
@@ -31,19 +32,24 @@ use tracing::warn;
 
 use self::batch::Shared;
 use self::routing::Resolve;
+use self::silence::{Reached, SilentDestinations};
 use crate::cluster::replica::Replica;
-use crate::mail::ids::Timestamp;
 use crate::maillog::MailLog;
-use crate::state::queue::ParcelId;
 use crate::state::queue::reading::{self, DueThere, DueWork, Wanted};
+use crate::state::queue::{PARCELS_PER_LEASE_MAX, ParcelId};
+use crate::state::rows::Rows;
 
 /// Parcels that go through one connection, one after another.
 const PARCELS_PER_BATCH_MAX: usize = 16;
+/// Where no server was: they are put off together.
+const PARCELS_PER_SILENT_BATCH_MAX: usize = PARCELS_PER_LEASE_MAX;
 /// The node that took a mail, or tried it last, is left so much time to take it.
 const OTHERS_AFTER_MS: u64 = 2_000;
 /// Where nothing is due, the queue is looked at all the same: the clock may have been set.
 const LOOK_EACH_MS_MAX: u64 = 30_000;
 const LOOK_EACH_MS_MIN: u64 = 20;
+/// Between two looks: what comes meanwhile is taken together, and costs one lease and one connection.
+const GATHER: Duration = Duration::from_millis(5);
 /// After a fault of this node.
 const AFTER_FAULT_MS: u64 = 1_000;
 
@@ -60,6 +66,7 @@ impl Delivery {
             shared: Arc::new(Shared::new(replica, resolver, log)),
             running: JoinSet::new(),
             batches: HashMap::new(),
+            silent: SilentDestinations::default(),
         };
         Self { stop, task: tokio::spawn(worker.run(stopping)) }
     }
@@ -76,8 +83,9 @@ impl Delivery {
 
 struct Worker<R, D> {
     shared: Arc<Shared<R, D>>,
-    running: JoinSet<()>,
+    running: JoinSet<Reached>,
     batches: HashMap<Id, Batch>,
+    silent: SilentDestinations,
 }
 
 /// What a task works on.
@@ -99,14 +107,23 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         let keep = leases::keep(self.shared.replica.clone(), self.shared.leases.clone(), stop.clone());
         let keeper = tokio::spawn(keep);
         let mut queue = self.shared.replica.watch_queue();
+        let mut retries = queue.borrow().retries;
         while !*stop.borrow() {
             let wait = self.pass().await;
+            let gather = sleep(GATHER);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
-                Ok(()) = queue.changed() => {}
+                Ok(()) = queue.changed() => {
+                    let now = queue.borrow_and_update().retries;
+                    if std::mem::replace(&mut retries, now) != now {
+                        self.shared.silent.forget();
+                        self.silent.forget();
+                    }
+                }
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 () = sleep(wait) => {}
             }
+            gather.await;
         }
         while let Some(ended) = self.running.join_next_with_id().await {
             self.ended(ended);
@@ -114,16 +131,18 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         keeper.abort();
     }
 
-    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
+    fn ended(&mut self, ended: Result<(Id, Reached), tokio::task::JoinError>) {
+        let (id, reached) = match ended {
+            Ok((id, reached)) => (id, reached),
             Err(error) => {
                 // A bug in a batch costs its lease; the queue has its parcels, and gives them out again.
                 warn!("outbound: a delivery broke off: {error}");
-                error.id()
+                (error.id(), Reached::Somebody)
             }
         };
-        self.batches.remove(&id);
+        if let Some(batch) = self.batches.remove(&id) {
+            self.silent.note(&batch.there.destination, reached);
+        }
     }
 
     /// Begins what is due and there is room for; says when to look again.
@@ -131,16 +150,11 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         while let Some(ended) = self.running.try_join_next_with_id() {
             self.ended(ended);
         }
-        let (mut next, mut begun): (Option<Timestamp>, bool) = (None, false);
-        for tried in [false, true] {
-            match self.look(tried).await {
-                Some(work) => {
-                    next = next.into_iter().chain(work.next).min();
-                    begun |= !work.there.is_empty();
-                    work.there.into_iter().for_each(|there| self.begin(tried, there));
-                }
-                None => return Duration::from_millis(AFTER_FAULT_MS),
-            }
+        let Some(work) = self.look().await else { return Duration::from_millis(AFTER_FAULT_MS) };
+        let next = work.iter().filter_map(|(_, work)| work.next).min();
+        let begun = work.iter().any(|(_, work)| !work.there.is_empty());
+        for (tried, work) in work {
+            work.there.into_iter().for_each(|there| self.begin(tried, there));
         }
         if begun {
             // There may be more for the same destinations, and room for it.
@@ -148,10 +162,12 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         }
         let now = self.shared.replica.clock().now();
         let wait = next.map_or(LOOK_EACH_MS_MAX, |next| next.0.saturating_sub(now.0));
-        Duration::from_millis(wait.clamp(LOOK_EACH_MS_MIN, LOOK_EACH_MS_MAX))
+        let wait = Duration::from_millis(wait.clamp(LOOK_EACH_MS_MIN, LOOK_EACH_MS_MAX));
+        self.silent.next().map_or(wait, |until| wait.min(until))
     }
 
-    async fn look(&self, tried: bool) -> Option<DueWork> {
+    /// Mail that was not tried yet, and mail that was.
+    async fn look(&self) -> Option<[(bool, DueWork); 2]> {
         let replica = &self.shared.replica;
         let connections = {
             let directory = replica.directory();
@@ -161,26 +177,30 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
                 per_destination_max: settings.delivery_connections_per_destination_max() as usize,
             }
         };
-        let room = self.room(tried, connections);
+        let (room, room_for_tried) = self.room(connections);
         if room == 0 {
-            return Some(DueWork::default());
+            return Some([(false, DueWork::default()), (true, DueWork::default())]);
         }
-        let full = self.full(connections);
+        let (mut none, silent) = (self.without_room(connections), self.silent.all());
         let leave: BTreeSet<ParcelId> =
             self.batches.values().flat_map(|batch| batch.there.parcels.iter().copied()).collect();
         let (now, node) = (replica.clock().now(), replica.node());
-        let look = move |rows: &dyn crate::state::rows::Rows| {
-            let wanted = Wanted {
-                tried,
-                now,
-                node,
-                others_after_ms: OTHERS_AFTER_MS,
-                per_destination_max: PARCELS_PER_BATCH_MAX,
-                full: &full,
-                leave: &leave,
-                destinations_max: room,
+        let look = move |rows: &dyn Rows| {
+            let due = |tried: bool, destinations_max: usize, none: &BTreeSet<String>| {
+                let room = |destination: &str| match destination {
+                    _ if none.contains(destination) => 0,
+                    _ if silent.contains(destination) => PARCELS_PER_SILENT_BATCH_MAX,
+                    _ => PARCELS_PER_BATCH_MAX,
+                };
+                let (leave, room, others_after_ms) = (&leave, &room, OTHERS_AFTER_MS);
+                let wanted = Wanted { tried, now, node, others_after_ms, room, leave, destinations_max };
+                reading::due(rows, &wanted)
             };
-            reading::due(rows, &wanted)
+            let fresh = due(false, room, &none)?;
+            // One batch for a destination at a time.
+            none.extend(fresh.there.iter().map(|there| there.destination.clone()));
+            let tried = due(true, room_for_tried.min(room - fresh.there.len()), &none)?;
+            Ok([(false, fresh), (true, tried)])
         };
         match replica.read_queue(look).await {
             Ok(work) => Some(work),
@@ -191,24 +211,25 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         }
     }
 
-    /// What was tried before has half of the connections at the most: hosts that are away keep them long.
-    fn room(&self, tried: bool, connections: Connections) -> usize {
+    /// For how many batches, and for how many of mail that was tried before: it has half of the connections at the
+    /// most, since hosts that are away keep them long.
+    fn room(&self, connections: Connections) -> (usize, usize) {
         let room = connections.max.saturating_sub(self.batches.len());
         let retries = self.batches.values().filter(|batch| batch.tried).count();
-        match tried {
-            false => room,
-            true => room.min((connections.max / 2).max(1).saturating_sub(retries)),
-        }
+        (room, (connections.max / 2).max(1).saturating_sub(retries))
     }
 
-    /// Destinations that have all their connections.
-    fn full(&self, connections: Connections) -> BTreeSet<String> {
+    /// Destinations that have all their connections, and those that are left alone for now. One whose servers are silent
+    /// has one.
+    fn without_room(&self, connections: Connections) -> BTreeSet<String> {
         let mut busy: BTreeMap<&str, usize> = BTreeMap::new();
         for batch in self.batches.values() {
             *busy.entry(&batch.there.destination).or_default() += 1;
         }
-        let full = busy.into_iter().filter(|(_, count)| *count >= connections.per_destination_max);
-        full.map(|(destination, _)| destination.to_owned()).collect()
+        let full = busy.into_iter().filter(|(destination, count)| {
+            *count >= connections.per_destination_max || self.silent.contains(destination)
+        });
+        full.map(|(destination, _)| destination).chain(self.silent.alone()).map(str::to_owned).collect()
     }
 
     fn begin(&mut self, tried: bool, there: DueThere) {

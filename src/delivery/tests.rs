@@ -137,7 +137,7 @@ impl Scene {
             loop {
                 changes.borrow_and_update();
                 let read = |rows: &dyn crate::state::rows::Rows| {
-                    let mails = reading::mails(rows, None, 100)?;
+                    let mails = reading::mails(rows, None, 1_000)?;
                     let parcels = mails.into_iter().map(|(id, _)| reading::parcels(rows, id, 100));
                     Ok(parcels.collect::<Result<Vec<_>, _>>()?.concat())
                 };
@@ -328,6 +328,32 @@ async fn a_server_that_does_not_answer_keeps_one_connection_and_not_the_others()
     scene.queue_is(|parcels| parcels.iter().all(|parcel| parcel.row.destination == "stalled.test")).await;
     assert_eq!(scene.server.mails().len(), 40);
     scene.delivery.stop(Duration::from_millis(10)).await;
+}
+
+/// 150 mails for it are more than two leases.
+#[tokio::test]
+async fn a_host_that_is_away_is_left_alone_and_called_when_an_operator_says_so() {
+    let away = tokio::net::TcpSocket::new_v4().unwrap();
+    away.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let host = away.local_addr().unwrap().to_string();
+    let scene = scene(Behaviour::default(), &[("relay.host", &host)]).await;
+    for number in 0..150 {
+        scene.submit("alice@example.test", &[&format!("u{number}@x.test")], "x");
+    }
+    let tried = |parcels: &[Parcel]| parcels.iter().all(|it| it.row.attempts == 1 && it.row.lease.is_none());
+    let waiting = scene.queue_is(tried).await;
+    assert_eq!(waiting.len(), 150);
+    let said = waiting.iter().filter_map(|parcel| parcel.recipients[0].1.reply.as_deref());
+    assert!(said.into_iter().all(|said| said.starts_with("451 4.4.1")));
+
+    // It is there again, which nobody knows before it is called.
+    let server = Server::start_on(away.listen(16).unwrap(), Behaviour::default());
+    let steering = crate::state::queue::Steering::Retry;
+    let messages = waiting.iter().map(|parcel| parcel.id.message).collect();
+    run(&scene.replica, Command::SteerQueue { messages, steering });
+    scene.queue_is(<[Parcel]>::is_empty).await;
+    assert_eq!(server.mails().len(), 150);
+    scene.end().await;
 }
 
 fn relay(name: &str, applies: RelayFor, server: &Server, (tls, login): (RelayTls, &str)) -> Command {

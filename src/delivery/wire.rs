@@ -33,8 +33,16 @@ const FAREWELL_MS_MAX: u64 = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     pub reply: Reply,
+    pub kind: TroubleKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Nobody took the connection.
+    Silence,
     /// TLS was offered and came to nothing: without it there may be a way.
-    pub in_tls: bool,
+    InTls,
+    Other,
 }
 
 /// A mail was under way when the connection broke.
@@ -78,8 +86,8 @@ impl Connection {
         let connect = timeout(Duration::from_millis(patience.connect_ms_max), TcpStream::connect(address));
         let socket = match connect.await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(trouble(format!("{address}: {error}"))),
-            Err(_) => return Err(trouble(format!("{address}: no connection in time"))),
+            Ok(Err(error)) => return Err(silence(format!("{address}: {error}"))),
+            Err(_) => return Err(silence(format!("{address}: no connection in time"))),
         };
         // Small commands follow one another; whether this works only costs time.
         let _ = socket.set_nodelay(true);
@@ -97,9 +105,9 @@ impl Connection {
                 Step::StartTls => connection.start_tls(call).await.map_err(|why| Trouble {
                     // RFC 3463 3.8: a cryptographic failure.
                     reply: Reply::of_ours(451, (4, 7, 5), format!("{host} ({address}): TLS: {why}")),
-                    in_tls: true,
+                    kind: TroubleKind::InTls,
                 })?,
-                Step::Lost(reply) => return Err(Trouble { reply, in_tls: false }),
+                Step::Lost(reply) => return Err(Trouble { reply, kind: TroubleKind::Other }),
                 _ => return Err(trouble(format!("{address}: it closed"))),
             }
         }
@@ -220,8 +228,12 @@ impl Connection {
     }
 }
 
+fn silence(why: String) -> Trouble {
+    Trouble { kind: TroubleKind::Silence, ..trouble(why) }
+}
+
 fn trouble(why: String) -> Trouble {
-    Trouble { reply: Reply::of_ours(451, (4, 4, 1), why), in_tls: false }
+    Trouble { reply: Reply::of_ours(451, (4, 4, 1), why), kind: TroubleKind::Other }
 }
 
 fn lost(error: &io::Error) -> String {

@@ -40,6 +40,8 @@ pub enum Change {
     },
     /// There may be work in the outbound queue that was not there before.
     Queue,
+    /// An operator wants mail tried now, whatever is known of its servers.
+    QueueRetried,
     /// This budget is scarce: whoever holds some of it gives back what is unused, and whoever asked in vain asks again.
     Budget {
         budget: BudgetId,

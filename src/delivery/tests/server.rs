@@ -45,7 +45,10 @@ pub struct Server {
 
 impl Server {
     pub async fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), behaviour)
+    }
+
+    pub fn start_on(listener: TcpListener, behaviour: Behaviour) -> Self {
         let (address, taken) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<Taken>>>::default());
         let (acceptor, keep) = (acceptor(), taken.clone());
         tokio::spawn(async move {

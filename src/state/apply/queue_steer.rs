@@ -35,6 +35,9 @@ pub fn steer(tx: &mut Transaction, messages: &[QueueId], steering: Steering) -> 
     }
     if !steered.is_empty() {
         tx.changes.push(Change::Queue);
+        if steering == Steering::Retry {
+            tx.changes.push(Change::QueueRetried);
+        }
     }
     Ok(Outcome::Steered { messages: steered, looked_at })
 }

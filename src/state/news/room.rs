@@ -75,6 +75,7 @@ impl Newsroom {
             | Change::BodyNamed { .. }
             | Change::Replicas { .. }
             | Change::Queue
+            | Change::QueueRetried
             | Change::Budget { .. }
             | Change::Blocks
             | Change::Seats(_) => {}

@@ -31,7 +31,7 @@ pub struct DueThere {
 }
 
 /// Whom and how much to look for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Wanted<'a> {
     /// Mail that was tried before, or mail that was not.
     pub tried: bool,
@@ -40,10 +40,8 @@ pub struct Wanted<'a> {
     pub node: NodeId,
     /// Those of other nodes are taken this much later, so that two do not reach for the same. Milliseconds.
     pub others_after_ms: u64,
-    /// Parcels of one destination.
-    pub per_destination_max: usize,
-    /// Destinations to leave alone.
-    pub full: &'a BTreeSet<String>,
+    /// How many parcels of a destination; 0 leaves it alone.
+    pub room: &'a dyn Fn(&str) -> usize,
     /// Parcels that this node is about to take.
     pub leave: &'a BTreeSet<ParcelId>,
     pub destinations_max: usize,
@@ -71,7 +69,7 @@ pub fn due(rows: &dyn Rows, wanted: &Wanted<'_>) -> Result<DueWork, RowsError> {
             let Some((destination, at, parcel)) = keys::due_of(key) else { return ControlFlow::Continue(()) };
             let there =
                 here.get_or_insert_with(|| DueThere { destination: destination.into(), parcels: vec![] });
-            let enough = looked_at > LOOKED_AT_MAX || wanted.full.contains(destination);
+            let enough = looked_at > LOOKED_AT_MAX || there.parcels.len() >= (wanted.room)(destination);
             if there.destination != destination || enough {
                 return ControlFlow::Break(());
             }
@@ -93,11 +91,7 @@ pub fn due(rows: &dyn Rows, wanted: &Wanted<'_>) -> Result<DueWork, RowsError> {
                 return if at > wanted.now { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
             }
             there.parcels.push(parcel);
-            if there.parcels.len() < wanted.per_destination_max {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+            ControlFlow::Continue(())
         })?;
         if let Some(error) = failed {
             return Err(error);

@@ -57,13 +57,13 @@ fn deferred() -> RecipientResult {
 
 /// What `node` may take now, as `destination:mail.parcel …`, and when something more will be there.
 fn due(world: &World, tried: bool, node: NodeId, full: &[&str]) -> (Vec<String>, Option<u64>) {
+    let room = |destination: &str| if full.contains(&destination) { 0 } else { 3 };
     let wanted = Wanted {
         tried,
         now: world.at,
         node,
         others_after_ms: 2_000,
-        per_destination_max: 3,
-        full: &full.iter().map(|it| it.to_string()).collect(),
+        room: &room,
         leave: &BTreeSet::new(),
         destinations_max: 10,
     };
