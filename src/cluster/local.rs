@@ -22,6 +22,8 @@ use crate::store::tables::Tables;
 
 /// What Raft says of itself.
 pub type Metrics = openraft::RaftMetrics<TypeConfig>;
+/// The part of it that changes with leaders and members alone, not with each entry.
+pub type ServerMetrics = openraft::metrics::RaftServerMetrics<TypeConfig>;
 
 /// One node's parts, after the start.
 pub struct Local {
@@ -37,6 +39,7 @@ pub struct Local {
     pub watched: Watched,
     /// A data node's; a witness has none.
     pub data: Option<DataParts>,
+    pub rounds: super::rounds::Rounds,
     /// Proposals of this node under way.
     pub in_flight: Arc<Semaphore>,
     /// See [`Local::refresh`].
@@ -103,9 +106,26 @@ impl Local {
         look(&self.raft.metrics().borrow_watched())
     }
 
+    pub fn look_at_server<T>(&self, look: impl FnOnce(&ServerMetrics) -> T) -> T {
+        look(&self.raft.server_metrics().borrow_watched())
+    }
+
     /// Waits until Raft's figures are so. False: Raft has ended.
     pub async fn until(&self, so: impl Fn(&Metrics) -> bool + Send) -> bool {
         let mut metrics = self.raft.metrics();
+        loop {
+            if so(&metrics.borrow_and_update()) {
+                return true;
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// As [`Local::until`], for what leaders and members are: whoever waits is not woken by each entry.
+    pub async fn until_server(&self, so: impl Fn(&ServerMetrics) -> bool + Send) -> bool {
+        let mut metrics = self.raft.server_metrics();
         loop {
             if so(&metrics.borrow_and_update()) {
                 return true;

@@ -20,6 +20,7 @@ pub mod pki;
 pub mod propose;
 mod read_barrier;
 pub mod replica;
+mod rounds;
 mod runtime;
 pub mod sealing;
 pub mod start;

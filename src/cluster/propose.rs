@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::Instant;
 
 use super::codec::{CodecError, normal_payload, payload_from, take_u64};
@@ -31,16 +30,16 @@ pub const PROPOSALS_MAX: usize = 4_096;
 pub const NOT_LEADER: u16 = 2;
 
 /// Why one try came to nothing.
-enum Missed {
+pub enum Missed {
     /// Somebody else leads, or nobody does.
     NotLeader,
     Stopped,
 }
 
 /// What a committed command came to.
-struct Committed {
-    index: LogIndex,
-    outcome: Outcome,
+pub struct Committed {
+    pub index: LogIndex,
+    pub outcome: Outcome,
 }
 
 impl Local {
@@ -95,30 +94,15 @@ impl Local {
         if self.config.role == Role::Witness {
             return Err(Missed::NotLeader);
         }
-        let written = match tokio::time::timeout_at(until, self.raft.client_write(encoded)).await {
-            Ok(written) => written,
-            Err(_) => return Err(Missed::NotLeader),
-        };
-        match written {
-            Ok(response) => {
-                let outcome = response.data.0.ok_or(Missed::NotLeader)?;
-                Ok(Committed { index: LogIndex(response.log_id.index), outcome })
-            }
-            Err(RaftError::APIError(
-                ClientWriteError::ForwardToLeader(_)
-                | ClientWriteError::LogEntryDiscarded(_)
-                | ClientWriteError::ChangeMembershipError(_)
-                | ClientWriteError::PreconditionFailed(_),
-            )) => Err(Missed::NotLeader),
-            Err(RaftError::Fatal(_)) => Err(Missed::Stopped),
-        }
+        let committed = tokio::time::timeout_at(until, self.rounds.commit(encoded)).await;
+        committed.unwrap_or(Err(Missed::NotLeader))
     }
 
     /// At the leader elsewhere; given up as soon as somebody else leads.
     async fn commit_at(&self, leader: NodeId, body: Bytes, until: Instant) -> Result<Committed, Missed> {
         let timeout = until.saturating_duration_since(Instant::now());
         let call = self.transport.call(leader, Lane::Control, kinds::PROPOSE, body, timeout);
-        let deposed = self.until(|metrics| metrics.current_leader != Some(leader.0));
+        let deposed = self.until_server(|metrics| metrics.current_leader != Some(leader.0));
         let answer = tokio::select! {
             biased;
             answer = call => answer,

@@ -86,7 +86,7 @@ impl Local {
     async fn read_index_at(&self, leader: NodeId, until: Instant) -> Option<LogIndex> {
         let timeout = until.saturating_duration_since(Instant::now());
         let call = self.transport.call(leader, Lane::Control, kinds::READ_INDEX, Bytes::new(), timeout);
-        let deposed = self.until(|metrics| metrics.current_leader != Some(leader.0));
+        let deposed = self.until_server(|metrics| metrics.current_leader != Some(leader.0));
         let answer = tokio::select! {
             biased;
             answer = call => answer.ok()?,

@@ -29,6 +29,7 @@ use super::network::{self, Acks, Network, NodeCalls, Raft, Server, kinds, roster
 use super::pki::ClusterId;
 use super::propose::PROPOSALS_MAX;
 use super::replica::Fault;
+use super::rounds::Rounds;
 use super::sealing::Sealer;
 use super::transport::{CallError, FramedStream, Range, Transport, TransportConfig, Versions};
 use super::types::Role;
@@ -234,6 +235,7 @@ pub(super) async fn assemble(
         book,
         watched: opened.watched,
         data,
+        rounds: Rounds::start(runtime, raft.clone()),
         in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
         barrier: Default::default(),
         standing: Default::default(),

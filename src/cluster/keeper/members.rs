@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::roster::committed_index;
 use super::{LOOK_AGAIN, ticking};
-use crate::cluster::local::{Local, Metrics, peer_address};
+use crate::cluster::local::{Local, ServerMetrics, peer_address};
 use crate::cluster::membership::Files;
 use crate::cluster::network::roster_of;
 use crate::cluster::transport::hello::not_a_member;
@@ -23,7 +23,7 @@ type Peers = BTreeMap<NodeId, PeerAddress>;
 
 /// Keeps the roster, the transport's peers and their file in step with the membership.
 pub async fn follow_membership(local: Arc<Local>) {
-    let mut metrics = local.raft.metrics();
+    let mut metrics = local.raft.server_metrics();
     let files = Files::new(&local.config.dir);
     let mut heard = local.heard.subscribe();
     let told = files.read_peers();
@@ -35,7 +35,7 @@ pub async fn follow_membership(local: Arc<Local>) {
             let metrics = metrics.borrow_and_update();
             let roster = roster_of(&metrics.membership_config);
             let now = members(&metrics.committed_membership_config);
-            (roster, logged(local.id, &metrics, &told), now, committed_index(&metrics))
+            (roster, logged(local.id, memberships(&metrics), &told), now, committed_index(&metrics))
         };
         if !roster.is_empty() && *local.roster.load_full() != roster {
             local.roster.store(Arc::new(roster));
@@ -65,7 +65,8 @@ pub async fn follow_membership(local: Arc<Local>) {
 
 /// Whom this node talks to as it starts; `told`: as its file says. From then on [`follow_membership`] keeps that true.
 pub fn peers(local: &Local, told: &Peers) -> Peers {
-    let (mut peers, upto) = local.look(|metrics| (logged(local.id, metrics, told), committed_index(metrics)));
+    let (mut peers, upto) = local
+        .look_at_server(|metrics| (logged(local.id, memberships(metrics), told), committed_index(metrics)));
     local.heard.borrow().add_to(&mut peers, upto, |node| local.transport.was_removed(node));
     peers
 }
@@ -73,8 +74,11 @@ pub fn peers(local: &Local, told: &Peers) -> Peers {
 /// Those the log names: the members, and those that are still to be voted out. One that has just joined reads old
 /// memberships first: until it finds itself in one, those it was told of when it joined are its peers as well, or it
 /// would refuse the very leader that brings it the rest.
-fn logged(own: NodeId, metrics: &Metrics, told: &Peers) -> Peers {
-    let (effective, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+fn logged(
+    own: NodeId,
+    (effective, committed): (&StoredMembership, &StoredMembership),
+    told: &Peers,
+) -> Peers {
     let mut peers: Peers = match members(effective).contains(&own) {
         true => Peers::new(),
         false => told.clone(),
@@ -83,6 +87,11 @@ fn logged(own: NodeId, metrics: &Metrics, told: &Peers) -> Peers {
         peers.insert(NodeId(entry.id), peer_address(entry));
     }
     peers
+}
+
+/// The one in force, and the one that is committed.
+fn memberships(metrics: &ServerMetrics) -> (&StoredMembership, &StoredMembership) {
+    (&metrics.membership_config, &metrics.committed_membership_config)
 }
 
 fn members(stored: &StoredMembership) -> BTreeSet<NodeId> {
@@ -163,14 +172,14 @@ mod tests {
     use super::*;
     use crate::cluster::types::{Member, Membership, log_id};
 
-    fn stored(nodes: &[u64]) -> Arc<StoredMembership> {
+    fn stored(nodes: &[u64]) -> StoredMembership {
         let member = |id: &u64| {
             let control = format!("now-{id}");
             (*id, Member { control, ..Member::default() })
         };
         let voters = nodes.iter().copied().collect();
         let membership = Membership::new(vec![voters], nodes.iter().map(member).collect::<BTreeMap<_, _>>());
-        Arc::new(StoredMembership::new(Some(log_id(1, 1)), membership.unwrap()))
+        StoredMembership::new(Some(log_id(1, 1)), membership.unwrap())
     }
 
     fn ids(own: u64, effective: &[u64], committed: &[u64], told: &[u64]) -> Vec<u64> {
@@ -181,12 +190,7 @@ mod tests {
                 (NodeId(*id), PeerAddress { control: address(), bulk: address() })
             })
             .collect();
-        let metrics = Metrics {
-            membership_config: stored(effective),
-            committed_membership_config: stored(committed),
-            ..Metrics::new_initial(own)
-        };
-        let peers = logged(NodeId(own), &metrics, &told);
+        let peers = logged(NodeId(own), (&stored(effective), &stored(committed)), &told);
         for id in effective {
             assert_eq!(peers[&NodeId(*id)].control, format!("now-{id}"), "what is replicated counts");
         }

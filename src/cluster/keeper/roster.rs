@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::ticking;
 use crate::cluster::blocking::blocking;
 use crate::cluster::codec::MEMBERS_MAX;
-use crate::cluster::local::{Local, Metrics, peer_address};
+use crate::cluster::local::{Local, ServerMetrics, peer_address};
 use crate::cluster::membership::Files;
 use crate::cluster::network::{kinds, roster_of};
 use crate::cluster::token::Role;
@@ -48,7 +48,7 @@ enum Word {
 }
 
 impl Heard {
-    fn of(metrics: &Metrics) -> Heard {
+    fn of(metrics: &ServerMetrics) -> Heard {
         let stored = &metrics.committed_membership_config;
         let members = roster_of(stored).into_iter().map(|entry| HeardMember {
             node: NodeId(entry.id),
@@ -89,14 +89,14 @@ impl Heard {
 }
 
 /// Where in the log the membership is that is known to be committed.
-pub fn committed_index(metrics: &Metrics) -> u64 {
+pub fn committed_index(metrics: &ServerMetrics) -> u64 {
     metrics.committed_membership_config.log_id().as_ref().map_or(0, |id| id.index)
 }
 
 impl Local {
     /// A peer asks who the members are.
     pub fn tell_members(&self) -> Result<Bytes, CallError> {
-        let heard = self.look(Heard::of);
+        let heard = self.look_at_server(Heard::of);
         heard.encode().map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
     }
 }
@@ -132,7 +132,7 @@ async fn ask(local: &Local) {
     });
     let answers = futures_util::future::join_all(calls).await;
     let newest = answers.into_iter().flatten().max_by_key(|(heard, _)| heard.index);
-    let known = local.heard.borrow().index.max(local.look(committed_index));
+    let known = local.heard.borrow().index.max(local.look_at_server(committed_index));
     if let Some((heard, from)) = newest.filter(|(heard, _)| heard.index > known) {
         tracing::info!("node {from} knows of newer members, as of entry {}", heard.index);
         let (files, heard) = (Files::new(&local.config.dir), Arc::new(heard));

@@ -88,7 +88,7 @@ enum Tried {
 impl Local {
     pub async fn transfer(self: &Arc<Self>, to: NodeId) -> Result<(), ClusterError> {
         self.at_leader(MembershipCall::Transfer { to }).await?;
-        let leads = self.until(|metrics| metrics.current_leader == Some(to.0));
+        let leads = self.until_server(|metrics| metrics.current_leader == Some(to.0));
         match tokio::time::timeout(TRANSFER_MAX, leads).await {
             Ok(true) => Ok(()),
             _ => Err(ClusterError::refused(format!(
@@ -314,7 +314,8 @@ impl Local {
         let term = self.look(|metrics| metrics.current_term);
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Tried::NotLeader)?;
         tokio::spawn(self.clone().stand_again(term, to));
-        let gone = self.until(|metrics| metrics.current_leader.is_some_and(|leader| leader != self.id.0));
+        let gone =
+            self.until_server(|metrics| metrics.current_leader.is_some_and(|leader| leader != self.id.0));
         match tokio::time::timeout(TRANSFER_MAX, gone).await {
             Ok(true) => Ok(0),
             _ => {
