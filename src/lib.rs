@@ -19,6 +19,7 @@
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
 //! | [`state`] | the replicated truth: commands, apply, views; pure |
+//! | [`http`] | one HTTP request in, one answer out; pure |
 //! | [`sieve`] | what users' scripts say of a mail: compiled, run; pure |
 //! | [`mail`] | vocabulary: ids, addresses, flags, MIME, bounded lines |
 //! | [`config`], [`clock`] | what a box knows before it joins; the only clock and dice |
@@ -32,6 +33,7 @@ pub mod config;
 pub mod delivery;
 pub mod dns;
 pub mod firewall;
+pub mod http;
 pub mod mail;
 pub mod maillog;
 pub mod node;

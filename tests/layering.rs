@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],
-    &["sieve"],
+    &["sieve", "http"],
     &["mail"],
     &["config", "clock"],
 ];

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use quick_xml::escape::escape;
 
-use super::machine::Document;
 use super::offer::{Policy, Protection, Protocol, Server};
+use crate::http::Document;
 
 pub fn profile(policy: &Policy, address: &str) -> Document {
     let incoming = policy.best([Protocol::Imap, Protocol::Pop3]).next();

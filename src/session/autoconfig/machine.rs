@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::BytesMut;
-use chrono::DateTime;
 
 use super::offer::Policy;
-use super::request::{BODY_BYTES_MAX, HEAD_BYTES_MAX, Method, Request, Status, parse};
 use super::{apple, mozilla, outlook};
 use crate::clock::Clock;
+use crate::http::{BODY_BYTES_MAX, Document, HEAD_BYTES_MAX, Method, Request, Response, Status, parse};
 use crate::session::driver::Backend;
 use crate::session::machine::{Machine, Step};
 
@@ -22,12 +21,6 @@ enum Phase {
     Head,
     Body(Request),
     Answered,
-}
-
-/// A document and its type.
-pub struct Document {
-    pub kind: &'static str,
-    pub text: String,
 }
 
 /// The machine asks nothing.
@@ -67,15 +60,11 @@ impl Autoconfig {
     }
 
     fn answer(&mut self, request: &Request, body: &[u8], out: &mut BytesMut) {
-        match self.document(request, body) {
-            Ok(document) => {
-                self.write(("200 OK", ""), &document, out);
-                if request.method == Method::Head {
-                    out.truncate(out.len() - document.text.len());
-                }
-            }
-            Err(status) => self.refuse(status, out),
-        }
+        let response = match self.document(request, body) {
+            Ok(document) => Response::ok(document),
+            Err(status) => Response::refused(status),
+        };
+        self.say(&response, request.method, out);
     }
 
     fn document(&self, request: &Request, body: &[u8]) -> Result<Document, Status> {
@@ -141,32 +130,15 @@ impl Autoconfig {
         domain.map(drop).ok_or(Status::NotFound)
     }
 
+    /// Whatever was asked.
     fn refuse(&mut self, status: Status, out: &mut BytesMut) {
-        let allow = match status {
-            Status::MethodNotAllowed(methods) => format!("Allow: {methods}\r\n"),
-            _ => String::new(),
-        };
-        let text = format!("{}\n", status.line());
-        self.write((status.line(), &allow), &Document { kind: "text/plain; charset=utf-8", text }, out);
+        self.say(&Response::refused(status), Method::Other, out);
     }
 
-    fn write(&mut self, (status, fields): (&str, &str), document: &Document, out: &mut BytesMut) {
+    fn say(&mut self, response: &Response, asked: Method, out: &mut BytesMut) {
         self.phase = Phase::Answered;
-        let Document { kind, text } = document;
-        let (date, bytes) = (http_date(&self.clock), text.len());
-        let head = format!(
-            "HTTP/1.1 {status}\r\nDate: {date}\r\n{fields}Content-Type: {kind}\r\nContent-Length: {bytes}\r\n\
-             Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-        );
-        out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(text.as_bytes());
+        response.write(asked, self.clock.now(), out);
     }
-}
-
-/// IMF-fixdate (RFC 9110 5.6.7).
-fn http_date(clock: &Clock) -> String {
-    let now = DateTime::from_timestamp_millis(clock.now().0 as i64).unwrap_or_default();
-    now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 impl Machine for Autoconfig {

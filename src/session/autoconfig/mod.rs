@@ -1,6 +1,6 @@
 //! What mail programs ask to set themselves up (row 9): the autoconfig file of Thunderbird, K-9 and others, Outlook's
-//! autodiscover, a profile for Apple's programs. HTTP/1.1 (RFC 9112), one request a connection, by the same driver
-//! as the mail protocols: a pure machine, [`Autoconfig`].
+//! autodiscover, a profile for Apple's programs. HTTP/1.1, one request a connection, by the same driver as the mail protocols:
+//! a pure machine, [`Autoconfig`].
 //!
 //! Tells what any client finds out by trying: names, ports, TLS; and for a domain that is served here alone. It never
 //! looks at whether a user exists.
@@ -10,7 +10,6 @@ mod machine;
 mod mozilla;
 mod offer;
 mod outlook;
-mod request;
 #[cfg(test)]
 mod tests;
 

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use quick_xml::escape::escape;
 
-use super::machine::Document;
 use super::offer::{Policy, Protection, Protocol, Server};
+use crate::http::Document;
 
 pub fn config(policy: &Policy, domain: &str) -> Document {
     let mut text = format!(

@@ -6,8 +6,8 @@ use quick_xml::Reader;
 use quick_xml::escape::{escape, unescape};
 use quick_xml::events::Event;
 
-use super::machine::Document;
 use super::offer::{Policy, Protection, Protocol};
+use crate::http::Document;
 
 const NAMESPACE: &str = "http://schemas.microsoft.com/exchange/autodiscover";
 

@@ -7,8 +7,8 @@ use quick_xml::events::Event;
 
 use super::machine::{Autoconfig, Never};
 use super::offer::Policy;
-use super::request::{BODY_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::clock::Clock;
+use crate::http::{BODY_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::mail::ids::Timestamp;
 use crate::session::transcript::{Pace, Player};
 use crate::state::directory::Directory;
