@@ -47,6 +47,8 @@ pub struct Config {
     pub log_entries_kept: u64,
     /// Bytes of log that this node keeps at most; `None`: as its role usually does, 1 GiB or, on a witness, 8 GiB.
     pub log_bytes_kept: Option<u64>,
+    /// Where metrics and health are told over HTTP; `None`: nowhere, since there is no login.
+    pub metrics: Option<SocketAddr>,
     pub log: Log,
 }
 
@@ -198,6 +200,11 @@ impl Config {
             raft,
             log_entries_kept,
             log_bytes_kept,
+            metrics: file
+                .metrics
+                .map(MetricsTable::checked)
+                .transpose()
+                .map_err(|(key, problem)| at(key, problem))?,
             log: Log { level, file: file.log.file.map(|log| base.join(log)) },
             name: file.name,
             role: file.role,
@@ -233,6 +240,7 @@ struct File {
     control: ControlTable,
     #[serde(default)]
     raft: RaftTable,
+    metrics: Option<MetricsTable>,
     #[serde(default)]
     log: LogTable,
 }
@@ -285,6 +293,12 @@ struct RaftTable {
     heartbeat_ms: Option<u64>,
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsTable {
+    address: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -344,6 +358,17 @@ fn host_port(key: &'static str, text: String) -> Result<String, Wrong> {
         Ok(text)
     } else {
         Err((key, format!("{text:?} is not an address; write \"host:port\", as in \"mx1.example.com:7401\"")))
+    }
+}
+
+impl MetricsTable {
+    fn checked(self) -> Result<SocketAddr, Wrong> {
+        match socket_address("metrics.address", &self.address)? {
+            address if address.port() == 0 => {
+                Err(("metrics.address", "the port 0 is none; give one".to_owned()))
+            }
+            address => Ok(address),
+        }
     }
 }
 
@@ -467,6 +492,7 @@ mod tests {
         assert_eq!(example.cluster.bulk_listen, bare.cluster.bulk_listen);
         assert_eq!(example.log.level, bare.log.level);
         assert_eq!(bare.control_socket, Path::new("D/control.sock"));
+        assert_eq!(bare.metrics, None, "nothing is told without a login unless somebody wants it");
     }
 
     #[test]
@@ -510,6 +536,12 @@ mod tests {
                 "name = \"a\"\n[log]\nlevel = \"a=b=c\"\n",
                 "D/pollux.toml:3: log.level: \"a=b=c\" is not a log filter",
             ),
+            (
+                "name = \"a\"\n[metrics]\naddress = \"9154\"\n",
+                "D/pollux.toml:3: metrics.address: \"9154\" is not an address",
+            ),
+            ("name = \"a\"\n[metrics]\naddress = \"127.0.0.1:0\"\n", "metrics.address: the port 0 is none"),
+            ("name = \"a\"\n[metrics]\n", "metrics: address is missing"),
             ("name = \"a\"\n[lmtp]\nmode = \"0660\"\n", "lmtp: socket is missing"),
             (
                 "name = \"a\"\n[lmtp]\nsocket = \"s\"\nmode = \"0777\"\n",

@@ -23,6 +23,7 @@
 //! | [`sieve`] | what users' scripts say of a mail: compiled, run; pure |
 //! | [`mail`] | vocabulary: ids, addresses, flags, MIME, bounded lines |
 //! | [`config`], [`clock`] | what a box knows before it joins; the only clock and dice |
+//! | [`meters`] | what this process counts, for whoever watches over it |
 //!
 //! Modules that are public and hidden from these docs are open to the fuzzer (`cluster-tests/fuzz`) alone.
 
@@ -36,6 +37,7 @@ pub mod firewall;
 pub mod http;
 pub mod mail;
 pub mod maillog;
+pub mod meters;
 pub mod node;
 pub mod policy;
 pub mod session;

@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["sieve", "http"],
     &["mail"],
     &["config", "clock"],
+    &["meters"],
 ];
 
 /// Arrows that are allowed although they point sideways or up, each with its reason.

@@ -15,6 +15,7 @@ pub mod crash;
 pub mod disk;
 pub mod history;
 pub mod hostile;
+pub mod http;
 pub mod imap;
 pub mod imaptest;
 pub mod lab;

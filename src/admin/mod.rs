@@ -1,7 +1,8 @@
-//! Operators: the command line, the control socket, the demo.
+//! Operators: the command line, the control socket, the demo; and the machines that watch over a node.
 
 pub mod check;
 pub mod cli;
 pub mod control;
 pub mod demo;
+pub mod metrics;
 pub mod status;

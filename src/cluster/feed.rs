@@ -13,6 +13,7 @@ use super::replica::QueueTicks;
 use super::sealing::Sealer;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::meters::METERS;
 use crate::state::blocks::Blocks;
 use crate::state::change::Change;
 use crate::state::command::Command;
@@ -207,6 +208,7 @@ impl Feed {
 
     /// Reads everything anew: at the start, and after a snapshot replaced the rows. No apply may run meanwhile.
     pub fn resync(&self, rows: &dyn Rows) -> Result<(), RowsError> {
+        METERS.feed_resyncs.one();
         self.load_directory(rows)?;
         self.blocks.send_replace(Arc::new(Blocks::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
 use super::bodies::PlacingBody;
+use super::figures::ClusterFigures;
 use super::inquiries::{Answerer, Told};
 use super::local::{DataParts, Local};
 use super::membership::ClusterError;
@@ -54,6 +55,21 @@ impl ClusterHandle {
     /// Asks all members, each for at most half a second.
     pub async fn status(&self) -> ClusterStatus {
         self.local.status_with_services().await
+    }
+
+    /// The same, without what they offer to clients.
+    pub async fn status_without_services(&self) -> ClusterStatus {
+        self.local.status().await
+    }
+
+    /// By this node's own word; nobody is asked.
+    pub fn figures(&self) -> ClusterFigures {
+        self.local.figures()
+    }
+
+    /// Whether replication runs here and the disk answers; what is wrong, in one line.
+    pub async fn is_alive(&self) -> Result<(), String> {
+        self.local.is_alive().await
     }
 
     /// How every node learns what this one offers to clients. Counts once.

@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod codec;
 pub mod config;
 pub mod feed;
+pub mod figures;
 pub mod handle;
 pub mod inquiries;
 pub mod keeper;

@@ -13,6 +13,7 @@ use super::replica::Fault;
 use super::transport::{CallError, Lane};
 use super::types::{Encoded, Payload, Role};
 use crate::mail::ids::{LogIndex, NodeId};
+use crate::meters::{METERS, Proposed};
 use crate::state::codec::{decode_outcome, encode_outcome, encode_proposal};
 use crate::state::command::{Command, Proposal};
 use crate::state::outcome::Outcome;
@@ -45,6 +46,21 @@ pub struct Committed {
 impl Local {
     /// See [`Replica::propose`](super::replica::Replica::propose).
     pub async fn propose(self: &Arc<Self>, command: Command) -> Result<Outcome, Fault> {
+        let began = Instant::now();
+        let proposed = self.propose_uncounted(command).await;
+        let counted = match &proposed {
+            Ok(Outcome::Refused(_)) => Proposed::Refused,
+            Ok(_) => Proposed::Applied,
+            Err(_) => Proposed::Failed,
+        };
+        METERS.proposals.of(counted).one();
+        if proposed.is_ok() {
+            METERS.commits.note(began.elapsed());
+        }
+        proposed
+    }
+
+    async fn propose_uncounted(self: &Arc<Self>, command: Command) -> Result<Outcome, Fault> {
         let Ok(_permit) = self.in_flight.clone().try_acquire_owned() else {
             return Err(Fault::Busy(format!("{PROPOSALS_MAX} proposals under way")));
         };

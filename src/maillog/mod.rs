@@ -1,10 +1,13 @@
 //! What became of each mail on this node: who sent it, what each check found, what was said, where it went. For operators
 //! (`pollux trace`), who ask all nodes at once.
 //!
+//! Each event is counted as well (`meters`), also where nothing is written down.
+//!
 //! It is this node's own, and no part of what is promised: a line may be lost in a crash, and where the disk cannot take
 //! them in time lines are left out. No mail ever waits for it. Two kinds of files, so that a flood of what is refused
 //! does not push out what was taken; each is bounded in octets and in age.
 
+mod counted;
 mod event;
 mod files;
 mod query;
@@ -82,6 +85,7 @@ impl MailLog {
 
     /// Never waits.
     pub fn note(&self, at: Timestamp, what: What) {
+        counted::count(&what);
         let Some(inner) = &self.inner else { return };
         if let Err(TrySendError::Full(_)) =
             inner.orders.try_send(Order::Write(Box::new(Event { at: at.0, what })))

@@ -21,6 +21,7 @@ fn received(id: &str, from: &str, to: &[&str]) -> What {
         decided_by: String::new(),
         outcome: TAKEN.to_owned(),
         queued: None,
+        bytes: 0,
     })
 }
 

@@ -1,12 +1,15 @@
 //! One life of a node: the cluster room first, then what stands on it, and down again in the other order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::operator::Bound;
-use super::{PidFile, Stop, first, reload, run_rooms, watch_signals};
+use super::vitals::NodeVitals;
+use super::{PidFile, Rooms, Stop, first, reload, run_rooms, watch_signals};
 use crate::admin::cli::identity::cluster_config;
+use crate::admin::metrics;
 use crate::clock::Clock;
 use crate::cluster::start::Cluster;
 use crate::config::{Config, Role};
@@ -17,6 +20,11 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
     let stop: Stop = Arc::new(watch::Sender::new(false));
     watch_signals(Arc::clone(&stop))?;
     reload::watch(tls.clone())?;
+    // Before anything is started that would have to be stopped again.
+    let metrics = match config.metrics {
+        Some(address) => Some(bind_metrics(address).await?),
+        None => None,
+    };
     let started = Cluster::start(cluster_config(config), Clock::system()).await;
     let (cluster, handle) = started.map_err(|error| error.to_string())?;
     // The cluster room holds the directory's lock: the file is ours to write.
@@ -25,12 +33,26 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
         let (dir, replica) = (config.dir.clone(), handle.clone());
         tokio::spawn(async move { first::apply(&dir, &replica).await });
     }
-    let operator = |rooms| Bound::new(handle.clone(), rooms, Arc::clone(&stop));
+    let operator = |rooms: Rooms| {
+        let vitals = NodeVitals::new(config, handle.clone(), rooms.services.clone(), tls.clone());
+        if let Some(metrics) = metrics {
+            tokio::spawn(metrics.serve(vitals, stop.subscribe()));
+        }
+        Bound::new(handle.clone(), rooms, Arc::clone(&stop))
+    };
     let outcome = tokio::select! {
-        outcome = run_rooms(config, handle.clone(), operator, (&stop, tls)) => outcome,
+        outcome = run_rooms(config, handle.clone(), operator, (&stop, tls.clone())) => outcome,
         // What hung may keep the rest from ending well: no farewell, no hand-over.
         why = cluster.failed() => return Err(why),
     };
     cluster.shutdown().await;
     outcome
+}
+
+async fn bind_metrics(address: SocketAddr) -> Result<metrics::Listener, String> {
+    let listener = metrics::Listener::bind(address).await.map_err(|error| {
+        format!("metrics cannot be told on {address} ({error}); correct metrics.address in pollux.toml")
+    })?;
+    tracing::info!("metrics and health are told on http://{address}");
+    Ok(listener)
 }

@@ -13,6 +13,7 @@ mod reload;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod vitals;
 
 use std::cell::RefCell;
 use std::fs;
@@ -219,6 +220,19 @@ impl SharedServices {
     /// How often the rule was met here.
     pub fn hits(&self, rule: &Rule) -> u64 {
         self.lock().as_ref().map_or(0, |services| services.hits(rule))
+    }
+
+    /// Why clients are not served at every port that the settings ask for.
+    pub fn unready(&self) -> Vec<String> {
+        let guard = self.lock();
+        let Some(services) = guard.as_ref() else { return vec!["the mail services are not up".to_owned()] };
+        let unready = services.services().into_iter().filter_map(|service| match service.state {
+            ServiceState::Failed(_) | ServiceState::Starting => {
+                Some(format!("{}: {}", service.name.key(), service.state))
+            }
+            ServiceState::Listening | ServiceState::Off => None,
+        });
+        unready.collect()
     }
 
     /// Services that should listen and cannot, each with the reason.

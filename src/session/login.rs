@@ -24,6 +24,7 @@ use super::scram::Proof;
 use crate::clock::Clock;
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::AccountId;
+use crate::meters::{self, METERS};
 use crate::state::command::Command;
 use crate::state::directory::{Directory, User};
 use crate::state::outcome::Outcome;
@@ -257,10 +258,17 @@ impl Logins {
 
     /// Waits for its turn on the blocking threads. Whoever is refused hears of it by [`Logins::refuse`].
     pub async fn judge(&self, claim: &Claim) -> Result<Authenticated, LoginRefused> {
-        match claim {
+        let verdict = match claim {
             Claim::Password(credentials) => self.check_password(credentials).await,
             Claim::Proof(proof) => self.check_proof(proof),
-        }
+        };
+        let counted = match &verdict {
+            Ok(_) => meters::Login::Accepted,
+            Err(LoginRefused::Wrong) => meters::Login::Refused,
+            Err(LoginRefused::Busy | LoginRefused::Unsure) => meters::Login::Unchecked,
+        };
+        METERS.logins.of(counted).one();
+        verdict
     }
 
     /// After the delay.

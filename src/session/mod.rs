@@ -14,6 +14,7 @@ pub mod local_listener;
 pub mod login;
 pub mod machine;
 pub mod managesieve;
+pub mod metered;
 pub mod pace;
 pub mod pop3;
 pub mod proxied;

@@ -24,6 +24,7 @@ use super::local_listener;
 use super::login::{LoginBounds, Logins};
 use super::machine::Peer;
 use super::managesieve::{self, ManageSieve, ManageSieveBackend};
+use super::metered::Metered;
 use super::pop3::{self, Pop3, Pop3Backend};
 use super::proxied;
 use super::reading::ReadingRoom;
@@ -39,6 +40,7 @@ use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
 use crate::dns::Resolver;
 use crate::maillog::MailLog;
+use crate::meters::{METERS, Protocol};
 use crate::policy::hits::Hits;
 use crate::state::directory::Directory;
 use crate::state::lists::Rule;
@@ -325,6 +327,7 @@ fn door_limits(settings: Settings<'_>) -> DoorLimits {
 /// `why` with the enhanced code that SMTP adds.
 fn turn_away(name: ListenerName, tls: TlsMode, (enhanced, why): (&str, impl Display), socket: impl Socket) {
     debug!("{name:?}: a connection is turned away: {why}");
+    METERS.connections_turned_away.one();
     if tls == TlsMode::Implicit {
         return;
     }
@@ -399,6 +402,7 @@ async fn serve<R: Replica>(
     let limits = (house.config.bounds, house.stopping.clone());
     let peer = Peer { address, tls: matches!(security, Security::Implicit(_)) };
     let offered = matches!(security, Security::Offered(_));
+    let protocol = protocol_of(listener.name);
     let (replica, logins) = (house.replica.clone(), Arc::clone(&house.logins));
     let directory = replica.directory();
     match listener.name {
@@ -427,32 +431,45 @@ async fn serve<R: Replica>(
                 .limited(host)
                 .users_limited(UserLimits::new(Arc::clone(&house.limits)))
                 .filtering(flavor);
-            serve_connection(socket, machine, backend, security, limits).await;
+            serve_connection(Metered::new(socket, protocol), machine, backend, security, limits).await;
         }
         ListenerName::Pop3 | ListenerName::Pop3s => {
             let machine = Pop3::new(pop3::Policy::new(&directory, &listener, offered), peer);
             let backend = Pop3Backend::new(replica, logins, Arc::clone(&house.reading)).watched(watched);
-            serve_connection(socket, machine, backend, security, limits).await;
+            serve_connection(Metered::new(socket, protocol), machine, backend, security, limits).await;
         }
         ListenerName::Imap | ListenerName::Imaps => {
             let terms = imap_terms((&directory, replica.watch_directory()), &listener, offered);
             let machine = imap::Session::new(peer, terms, replica.clock().clone());
             let shared = (Arc::clone(&house.summaries), Arc::clone(&house.reading));
             let backend = ImapBackend::new(replica, logins, shared).watched(watched);
-            serve_connection(socket, machine, backend, security, limits).await;
+            serve_connection(Metered::new(socket, protocol), machine, backend, security, limits).await;
         }
         ListenerName::Http | ListenerName::Https => {
             let (offset, tls) = (house.config.port_offset, house.config.tls.is_some());
             let policy = autoconfig::Policy::new(directory, offset, tls);
             let machine = Autoconfig::new(policy, replica.clock().clone());
-            serve_connection(socket, machine, Silent, security, limits).await;
+            serve_connection(Metered::new(socket, protocol), machine, Silent, security, limits).await;
         }
         ListenerName::ManageSieve => {
             let policy = managesieve::Policy::new(&directory, &listener, offered);
             let machine = ManageSieve::new(policy, peer);
             let backend = ManageSieveBackend::new(replica, logins).watched(watched);
-            serve_connection(socket, machine, backend, security, limits).await;
+            serve_connection(Metered::new(socket, protocol), machine, backend, security, limits).await;
         }
+    }
+}
+
+/// As it is counted.
+fn protocol_of(name: ListenerName) -> Protocol {
+    match name {
+        ListenerName::Smtp => Protocol::Smtp,
+        ListenerName::Smtps | ListenerName::Submission => Protocol::Submission,
+        ListenerName::Lmtp => Protocol::Lmtp,
+        ListenerName::Imap | ListenerName::Imaps => Protocol::Imap,
+        ListenerName::Pop3 | ListenerName::Pop3s => Protocol::Pop3,
+        ListenerName::ManageSieve => Protocol::ManageSieve,
+        ListenerName::Http | ListenerName::Https => Protocol::Http,
     }
 }
 

@@ -8,8 +8,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::channel;
+use crate::mail::ids::Timestamp;
 
 /// TLS 1.2 and 1.3 with the certificate last loaded.
 pub struct TlsStore {
@@ -24,6 +26,8 @@ pub struct Acceptor {
     pub tls: TlsAcceptor,
     /// What the certificate binds SCRAM to (RFC 5929 4).
     pub end_point: Option<Arc<[u8]>>,
+    /// When the certificate ends; `None`: it does not say so in a way that we read.
+    pub ends: Option<Timestamp>,
 }
 
 /// One line for the operator.
@@ -55,6 +59,11 @@ impl TlsStore {
         Ok(())
     }
 
+    /// When the certificate in use ends.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.loaded.load().ends
+    }
+
     /// For the next connection.
     pub fn acceptor(&self) -> Acceptor {
         Acceptor::clone(&self.loaded.load())
@@ -69,7 +78,7 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<Acceptor>, TlsFault> {
     if chain.is_empty() {
         return Err(bad_cert("no certificate in it".to_owned()));
     }
-    let end_point = channel::end_point(&chain[0]);
+    let (end_point, ends) = (channel::end_point(&chain[0]), end_of(&chain[0]));
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| TlsFault::Key { path: key.to_owned(), problem: error.to_string() })?;
     let mismatch = |error: rustls::Error| TlsFault::Mismatch {
@@ -85,5 +94,11 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<Acceptor>, TlsFault> {
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(mismatch)?;
-    Ok(Arc::new(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), end_point }))
+    Ok(Arc::new(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), end_point, ends }))
+}
+
+fn end_of(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    Some(Timestamp(seconds.saturating_mul(1_000)))
 }

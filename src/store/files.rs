@@ -81,6 +81,20 @@ pub fn create_dir_durably(dir: &Path) -> io::Result<()> {
     sync_dir(parent)
 }
 
+/// A file system's bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What an unprivileged process may still write.
+    pub free: u64,
+}
+
+/// Of the file system of `path`.
+pub fn space(path: &Path) -> io::Result<Space> {
+    let space = fs2::statvfs(path)?;
+    Ok(Space { total: space.total_space(), free: space.available_space() })
+}
+
 /// Bytes that an unprivileged process may still write on the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     fs2::available_space(path)

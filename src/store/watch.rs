@@ -1,7 +1,9 @@
-//! When the write and sync that runs now began, so that a watchdog can see a disk that hangs.
+//! When the write and sync that runs now began, so that a watchdog can see a disk that hangs; and how long each one took.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::meters::Times;
 
 /// Written by the thread that writes, read by anybody.
 #[derive(Debug)]
@@ -9,11 +11,13 @@ pub struct SyncWatch {
     base: Instant,
     /// Microseconds since `base` plus one; 0: no sync runs.
     began: AtomicU64,
+    took: &'static Times,
 }
 
 impl SyncWatch {
-    pub fn new() -> Self {
-        Self { base: Instant::now(), began: AtomicU64::new(0) }
+    /// Each sync's time is noted in `took`.
+    pub fn new(took: &'static Times) -> Self {
+        Self { base: Instant::now(), began: AtomicU64::new(0), took }
     }
 
     /// A sync runs until the guard is dropped.
@@ -33,6 +37,9 @@ pub struct Running<'a>(&'a SyncWatch);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        if let Some(took) = self.0.running_for() {
+            self.0.took.note(took);
+        }
         self.0.began.store(0, Ordering::Relaxed);
     }
 }

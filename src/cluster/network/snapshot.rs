@@ -14,6 +14,7 @@ use crate::cluster::transport::{FramedStream, Lane, Transport};
 use crate::cluster::types::{CommittedLeaderId, Member, Role, SnapshotMeta, TypeConfig, Vote};
 use crate::cluster::wire;
 use crate::mail::ids::NodeId;
+use crate::meters::METERS;
 use crate::store::tables::{Installer, Tables, TablesError, View};
 
 /// Rows of one frame: at most 500 rows of 7 KiB are under the bound of a frame.
@@ -56,6 +57,7 @@ pub(super) async fn send(
         Some(mut frame) if frame.first() == Some(&TAKEN) => {
             let _ = frame.split_to(1);
             let vote = take_vote(&mut frame).map_err(|error| network(&error.to_string()))?;
+            METERS.snapshots_sent.one();
             Ok(SnapshotResponse::new(vote))
         }
         Some(frame) => Err(unreachable(&String::from_utf8_lossy(frame.get(1..).unwrap_or_default()))),
@@ -130,6 +132,7 @@ pub async fn fetch(
 pub(super) async fn receive(raft: &Raft, tables: Option<&Tables>, mut stream: FramedStream) {
     let answer = match take(raft, tables, &mut stream).await {
         Ok(vote) => {
+            METERS.snapshots_received.one();
             let mut out = BytesMut::from(&[TAKEN][..]);
             put_vote(&mut out, &vote);
             out.freeze()

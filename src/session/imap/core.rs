@@ -17,6 +17,7 @@ use super::write;
 use crate::clock::Clock;
 use crate::cluster::replica::Fault;
 use crate::mail::ids::{AccountId, MailboxId};
+use crate::meters::{self, METERS};
 use crate::session::channel::ChannelBindings;
 use crate::session::login::Authenticated;
 use crate::session::machine::Peer;
@@ -321,11 +322,12 @@ impl Reply {
     }
 
     pub fn write(&self, tag: &str, out: &mut BytesMut) {
-        let status = match self.status {
-            Status::Ok => " OK ",
-            Status::No => " NO ",
-            Status::Bad => " BAD ",
+        let (status, counted) = match self.status {
+            Status::Ok => (" OK ", meters::Reply::ImapOk),
+            Status::No => (" NO ", meters::Reply::ImapNo),
+            Status::Bad => (" BAD ", meters::Reply::ImapBad),
         };
+        METERS.replies.of(counted).one();
         out.extend_from_slice(tag.as_bytes());
         out.extend_from_slice(status.as_bytes());
         if !self.code.is_empty() {

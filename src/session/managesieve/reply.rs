@@ -5,6 +5,7 @@ use std::fmt::Write;
 use bytes::BytesMut;
 
 use super::reader::QUOTED_BYTES_MAX;
+use crate::meters::{self, METERS};
 
 /// RFC 5804 1.3: what a client's program may go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +25,17 @@ pub enum Code<'a> {
 }
 
 pub fn ok(code: Code<'_>, text: &str, out: &mut BytesMut) {
+    METERS.replies.of(meters::Reply::SieveOk).one();
     end("OK", code, text, out);
 }
 
 pub fn no(code: Code<'_>, text: &str, out: &mut BytesMut) {
+    METERS.replies.of(meters::Reply::SieveNo).one();
     end("NO", code, text, out);
 }
 
 pub fn bye(code: Code<'_>, text: &str, out: &mut BytesMut) {
+    METERS.replies.of(meters::Reply::SieveBye).one();
     end("BYE", code, text, out);
 }
 

@@ -32,6 +32,7 @@ struct OfMail {
     recipients: Vec<Recipient>,
     id: String,
     head: Head,
+    bytes: u64,
     judged: Option<Found>,
     queued: Option<u64>,
 }
@@ -85,6 +86,7 @@ impl Noted {
                     recipients: Vec::new(),
                     id: String::new(),
                     head: Head::Open(Vec::new()),
+                    bytes: 0,
                     judged: None,
                     queued: None,
                 }));
@@ -122,13 +124,14 @@ impl Noted {
 
     pub fn begun(&mut self, stamp: &Stamp) {
         if let Some(mail) = &mut self.mail {
-            (mail.id, mail.head) = (stamp.id.clone(), Head::Open(Vec::new()));
+            (mail.id, mail.head, mail.bytes) = (stamp.id.clone(), Head::Open(Vec::new()), 0);
         }
     }
 
     pub fn read(&mut self, text: &[u8]) {
         if let Some(mail) = &mut self.mail {
             mail.head.read(text);
+            mail.bytes += text.len() as u64;
         }
     }
 
@@ -166,7 +169,7 @@ impl Noted {
     /// The client is about to hear this of the whole mail.
     pub fn ended(&mut self, answer: &Answer, at: Timestamp) {
         let Some(mail) = self.mail.take() else { return };
-        let OfMail { client, sender, mut recipients, id, head, judged, queued } = *mail;
+        let OfMail { client, sender, mut recipients, id, head, bytes, judged, queued } = *mail;
         let (checks, rule, usual) =
             judged.map_or((Vec::new(), "", TAKEN), |found| (found.checks, found.rule, found.outcome));
         let outcome = match answer {
@@ -188,8 +191,18 @@ impl Noted {
         };
         let message_id = head.message_id();
         let decided_by = rule.to_owned();
-        let received =
-            Received { id, message_id, client, sender, recipients, checks, decided_by, outcome, queued };
+        let received = Received {
+            id,
+            message_id,
+            client,
+            sender,
+            recipients,
+            checks,
+            decided_by,
+            outcome,
+            queued,
+            bytes,
+        };
         self.log.note(at, What::Received(received));
     }
 }

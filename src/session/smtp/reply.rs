@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use bytes::BytesMut;
 
 use super::machine::{NoReturn, Verdict};
+use crate::meters::{self, METERS};
 use crate::policy;
 use crate::state::outcome::Refusal;
 
@@ -106,6 +107,7 @@ impl Reply {
     }
 
     pub fn write(&self, out: &mut BytesMut) {
+        METERS.replies.of(meters::Reply::smtp(self.code)).one();
         // Writing to a buffer that grows cannot fail.
         let _ = write!(out, "{self}\r\n");
     }

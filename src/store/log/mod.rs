@@ -37,6 +37,7 @@ use self::writer::{Change, Job, Writer};
 use super::files::DirLock;
 use super::watch::SyncWatch;
 use crate::clock::Clock;
+use crate::meters::METERS;
 
 /// Where an entry stands in the log. Ordered by term first, as Raft compares logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -354,7 +355,7 @@ impl Core {
             limits,
             salt: AtomicU64::new(0),
             bytes_on_disk: AtomicU64::new(0),
-            watch: SyncWatch::new(),
+            watch: SyncWatch::new(&METERS.log_syncs),
             memory: Mutex::new(memory),
         }
     }

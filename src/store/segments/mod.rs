@@ -45,6 +45,7 @@ use self::writer::{Answer, Job, Presence, Writer};
 use super::files::{self, DirLock};
 use super::watch::SyncWatch;
 use crate::mail::ids::BodyId;
+use crate::meters::METERS;
 
 /// Bounds of the body store.
 #[derive(Debug, Clone, Copy)]
@@ -493,7 +494,7 @@ fn prepare(dir: &Path, limits: BodyLimits) -> Result<(Arc<Core>, Writer, Receive
             grace: Grace::new(limits.grace, old),
             failure: None,
         }),
-        watch: SyncWatch::new(),
+        watch: SyncWatch::new(&METERS.body_syncs),
     });
     // A segment's name may not be durable either.
     files::sync_dir(dir).map_err(io_error)?;

@@ -27,7 +27,7 @@ impl Pop3 {
             Command::Stls if self.peer.tls => self.bad("TLS is active already", out),
             Command::Stls if !self.policy.tls_offered => self.bad("TLS is not available", out),
             Command::Stls => {
-                out.extend_from_slice(b"+OK Begin TLS negotiation\r\n");
+                ok("Begin TLS negotiation", out);
                 Some(Step::StartTls)
             }
             Command::User(_) | Command::Pass(_) | Command::Auth { .. } if !self.takes_logins() => {
@@ -48,7 +48,7 @@ impl Pop3 {
                 }
             }
             Command::Auth { mechanism: None, .. } => {
-                out.extend_from_slice(b"+OK\r\n");
+                ok("", out);
                 for mechanism in self.mechanisms() {
                     line(out, format_args!("{}", mechanism.name()));
                 }

@@ -14,6 +14,7 @@ use self::transaction::Session;
 use super::Policy;
 use super::command::{Bad, Command, SASL_LINE_BYTES_MAX, parse};
 use crate::mail::lines::{Line, LineReader};
+use crate::meters::{self, METERS};
 use crate::session::channel::ChannelBindings;
 use crate::session::login::Authenticated;
 use crate::session::machine::{Machine, Peer, Step};
@@ -113,7 +114,8 @@ impl Pop3 {
 
     fn on_capa(&mut self, out: &mut BytesMut) -> Option<Asked> {
         let in_authorization = matches!(self.phase, Phase::Authorization { .. });
-        out.extend_from_slice(b"+OK Capability list follows\r\nTOP\r\nUIDL\r\nRESP-CODES\r\n");
+        ok("Capability list follows", out);
+        out.extend_from_slice(b"TOP\r\nUIDL\r\nRESP-CODES\r\n");
         out.extend_from_slice(b"AUTH-RESP-CODE\r\nPIPELINING\r\n");
         if in_authorization && self.policy.tls_offered && !self.peer.tls {
             out.extend_from_slice(b"STLS\r\n");
@@ -144,8 +146,15 @@ fn ok(text: &str, out: &mut BytesMut) -> Option<Asked> {
 }
 
 fn line(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
+    let start = out.len();
     // Writing to a buffer that grows cannot fail.
     let _ = write!(out, "{text}\r\n");
+    // No other line begins so: those of listings have a number or a word in front.
+    match &out[start..] {
+        [b'+', b'O', ..] => METERS.replies.of(meters::Reply::Pop3Ok).one(),
+        [b'-', ..] => METERS.replies.of(meters::Reply::Pop3Err).one(),
+        _ => {}
+    }
 }
 
 impl Machine for Pop3 {

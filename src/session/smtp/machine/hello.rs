@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::{Asked, Phase, Smtp};
+use crate::meters::{self, METERS};
 use crate::session::machine::Step;
 use crate::session::sasl::Mechanism;
 use crate::session::smtp::Flavor;
@@ -36,6 +37,7 @@ impl Smtp {
             lines.push(format!("AUTH {}", names.join(" ")));
         }
         lines.push("HELP".to_owned());
+        METERS.replies.of(meters::Reply::SmtpDone).one();
         let last = lines.len() - 1;
         for (at, line) in lines.iter().enumerate() {
             out.extend_from_slice(if at == last { b"250 " } else { b"250-" });

@@ -1,0 +1,123 @@
+//! How this node is, for machines that watch over it: figures, health, readiness.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SharedServices;
+use crate::admin::metrics::{Figures, Health, ProcessFigures, QueueFigures, Readiness, Vitals};
+use crate::clock::Clock;
+use crate::cluster::handle::ClusterHandle;
+use crate::cluster::replica::Replica;
+use crate::config::{Config, Role};
+use crate::mail::ids::Timestamp;
+use crate::session::tls::TlsStore;
+use crate::state::queue::reading;
+use crate::store::files::{self, Space};
+
+/// How long the disk may take to say how full it is.
+const DISK_ANSWERS_MAX: Duration = Duration::from_secs(2);
+/// A node further behind than this many entries shows clients too much of the past.
+pub const READY_LAG_ENTRIES_MAX: u64 = 1_000;
+
+#[derive(Clone)]
+pub struct NodeVitals {
+    cluster: ClusterHandle,
+    services: SharedServices,
+    /// Of the mail services.
+    tls: Option<Arc<TlsStore>>,
+    name: String,
+    role: Role,
+    dir: PathBuf,
+    started: Timestamp,
+}
+
+impl NodeVitals {
+    pub fn new(
+        config: &Config,
+        cluster: ClusterHandle,
+        services: SharedServices,
+        tls: Option<Arc<TlsStore>>,
+    ) -> Self {
+        let started = cluster.clock().now();
+        let (name, dir) = (config.name.clone(), config.dir.clone());
+        Self { cluster, services, tls, name, role: config.role, dir, started }
+    }
+
+    /// A disk that hangs keeps a thread, so that whoever asks must give up by himself.
+    pub async fn disk(&self) -> Result<Space, String> {
+        let dir = self.dir.clone();
+        let asked = tokio::task::spawn_blocking(move || files::space(&dir));
+        match tokio::time::timeout(DISK_ANSWERS_MAX, asked).await {
+            Ok(Ok(Ok(space))) => Ok(space),
+            Ok(Ok(Err(error))) => {
+                Err(format!("the disk under {} does not answer: {error}", self.dir.display()))
+            }
+            Ok(Err(_)) => Err("the node stops".to_owned()),
+            Err(_) => {
+                let seconds = DISK_ANSWERS_MAX.as_secs();
+                Err(format!("the disk under {} does not answer for {seconds} s", self.dir.display()))
+            }
+        }
+    }
+
+    pub async fn queue(&self) -> Option<QueueFigures> {
+        let read = self.cluster.read_queue(|rows| {
+            let counts = reading::counts(rows)?;
+            // Ids ascend in time.
+            let oldest = reading::mails(rows, None, 1)?.pop().map(|(_, mail)| mail.queued_at);
+            Ok(QueueFigures { mails: counts.messages.into(), leases: counts.leases.into(), oldest })
+        });
+        read.await.ok()
+    }
+
+    pub fn certificate_ends(&self) -> Option<Timestamp> {
+        self.tls.as_ref()?.ends()
+    }
+}
+
+impl Vitals for NodeVitals {
+    async fn figures(&self) -> Figures {
+        let started = self.started;
+        let process = tokio::task::spawn_blocking(move || ProcessFigures::read(started));
+        let (queue, disk, process) = tokio::join!(self.queue(), self.disk(), process);
+        Figures {
+            node: self.name.clone(),
+            role: self.role.word(),
+            version: env!("CARGO_PKG_VERSION"),
+            cluster: self.cluster.figures(),
+            queue,
+            disk: disk.ok(),
+            process: process.unwrap_or_default(),
+            certificate_ends: self.certificate_ends(),
+        }
+    }
+
+    async fn health(&self) -> Health {
+        let (alive, disk) = tokio::join!(self.cluster.is_alive(), self.disk());
+        Health::of(alive.err().into_iter().chain(disk.err()).collect())
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let status = self.cluster.status_without_services().await;
+        let mut because = Vec::new();
+        if status.leader.is_none() {
+            because.push(status.because.unwrap_or_else(|| "no node leads".to_owned()));
+        }
+        match status.nodes.iter().find(|node| node.id == status.node) {
+            Some(own) if own.lag_entries > READY_LAG_ENTRIES_MAX => {
+                because.push(format!("{} entries are still to be applied here", own.lag_entries));
+            }
+            Some(_) => {}
+            None => because.push("this node is no member".to_owned()),
+        }
+        if self.role == Role::Data {
+            because.extend(self.services.unready());
+        }
+        Readiness::of(because)
+    }
+
+    fn clock(&self) -> &Clock {
+        self.cluster.clock()
+    }
+}
