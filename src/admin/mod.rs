@@ -1,5 +1,6 @@
 //! Operators: the command line, the control socket, the demo; and the machines that watch over a node.
 
+pub mod alarms;
 pub mod check;
 pub mod cli;
 pub mod control;

@@ -67,6 +67,11 @@ impl ClusterHandle {
         self.local.figures()
     }
 
+    /// By how many milliseconds the clock of each other node certainly differs from this one's, of those that say.
+    pub async fn clocks_off(&self) -> Vec<(NodeId, u64)> {
+        self.local.clocks_off().await
+    }
+
     /// Whether replication runs here and the disk answers; what is wrong, in one line.
     pub async fn is_alive(&self) -> Result<(), String> {
         self.local.is_alive().await
@@ -129,6 +134,16 @@ impl ClusterHandle {
             Command::Vacation(vacation) => {
                 vacation.submit.body = bodies.place_again(&vacation.submit.body).await?;
             }
+            Command::RaiseAlarm(raised) => {
+                if let Some(mail) = &mut raised.mail {
+                    mail.body = bodies.place_again(&mail.body).await?;
+                }
+            }
+            Command::ClearAlarm(cleared) => {
+                if let Some(mail) = &mut cleared.mail {
+                    mail.body = bodies.place_again(&mail.body).await?;
+                }
+            }
             Command::Accept(acceptance) => {
                 acceptance.mail.body = bodies.place_again(&acceptance.mail.body).await?;
                 for notice in &mut acceptance.notices {
@@ -169,6 +184,8 @@ fn names_bodies(command: &Command) -> bool {
             | Command::Vacation(_)
             | Command::ReportDelivery(_)
             | Command::Accept(_)
+            | Command::RaiseAlarm(_)
+            | Command::ClearAlarm(_)
             | Command::AsGuest { command: GuestCommand::Append(_) | GuestCommand::Replace(_), .. }
     )
 }

@@ -2,6 +2,7 @@
 
 mod blocking;
 pub mod bodies;
+pub mod clocks;
 pub mod codec;
 pub mod config;
 pub mod feed;

@@ -471,6 +471,10 @@ impl NodeCalls for Calls {
                 let services = wire::encode(&local.services());
                 services.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::CLOCK => Some(Box::pin(async move {
+                let now = wire::encode(&local.clock.now().0);
+                now.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+            })),
             kinds::INQUIRY => Some(Box::pin(async move { local.answer_inquiry(body).await })),
             kinds::READ_INDEX => Some(Box::pin(async move { local.read_index_for_peer().await })),
             kinds::ROSTER => Some(Box::pin(async move { local.tell_members() })),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::operator::Bound;
+use super::sight::NodeSight;
 use super::vitals::NodeVitals;
 use super::{PidFile, Rooms, Stop, first, reload, run_rooms, watch_signals};
 use crate::admin::cli::identity::cluster_config;
-use crate::admin::metrics;
+use crate::admin::{alarms, metrics};
 use crate::clock::Clock;
+use crate::cluster::replica::Replica;
 use crate::cluster::start::Cluster;
 use crate::config::{Config, Role};
 use crate::session::tls::TlsStore;
@@ -36,7 +38,14 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
     let operator = |rooms: Rooms| {
         let vitals = NodeVitals::new(config, handle.clone(), rooms.services.clone(), tls.clone());
         if let Some(metrics) = metrics {
-            tokio::spawn(metrics.serve(vitals, stop.subscribe()));
+            tokio::spawn(metrics.serve(vitals.clone(), stop.subscribe()));
+        }
+        if config.role == Role::Data {
+            let (replica, sight) = (handle.clone(), NodeSight::new(handle.clone(), vitals));
+            tokio::spawn(async move {
+                replica.belongs().await;
+                alarms::watch(replica, sight).await;
+            });
         }
         Bound::new(handle.clone(), rooms, Arc::clone(&stop))
     };

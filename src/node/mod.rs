@@ -10,6 +10,7 @@ mod logging;
 mod naming;
 mod operator;
 mod reload;
+mod sight;
 #[cfg(test)]
 mod tests;
 mod trace;

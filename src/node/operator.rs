@@ -6,7 +6,7 @@ use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::trace::Traced;
-use crate::admin::status::{Node, Protection, Report, State, rfc3339};
+use crate::admin::status::{Alarm as ShownAlarm, Node, Protection, Report, State, rfc3339};
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
 use crate::cluster::replica::Replica;
@@ -19,6 +19,7 @@ use crate::maillog::Query;
 use crate::policy::rehearsal::{Rehearsal, Told};
 use crate::session::smtp::checked::Checks;
 use crate::session::smtp::rehearsal;
+use crate::state::alarms::{Alarm, alarms};
 use crate::state::directory::Directory;
 use crate::state::lists::Rule;
 
@@ -56,8 +57,11 @@ impl Operator for Bound {
     }
 
     async fn status(&self) -> Report {
-        let (status, firewalls) = tokio::join!(self.cluster.status(), self.firewalls_with_rules());
+        let (status, firewalls, raised) =
+            tokio::join!(self.cluster.status(), self.firewalls_with_rules(), self.cluster.read_queue(alarms));
         let mut report = report(status);
+        // A witness has no rows, and so does not know.
+        report.alarms = raised.ok().map(|raised| shown_alarms(raised, &report.nodes));
         for firewall in firewalls {
             let node = report.nodes.iter_mut().find(|node| node.name == firewall.node);
             node.into_iter().for_each(|node| node.firewall_in_sync = firewall.state.in_sync());
@@ -154,8 +158,25 @@ fn report(status: ClusterStatus) -> Report {
         },
         since: rfc3339(status.since),
         because: status.because,
+        alarms: None,
         nodes: status.nodes.into_iter().map(shown).collect(),
     }
+}
+
+fn shown_alarms(raised: Vec<Alarm>, nodes: &[Node]) -> Vec<ShownAlarm> {
+    let name = |id: NodeId| {
+        let node = nodes.iter().find(|node| node.id == id.0);
+        node.map_or_else(|| format!("node {id}"), |node| node.name.clone())
+    };
+    let shown = |alarm: Alarm| ShownAlarm {
+        kind: alarm.id.kind.word().to_owned(),
+        node: alarm.id.about.map(name),
+        since: rfc3339(alarm.since),
+        raised_by: name(alarm.by),
+        note: alarm.note,
+        mailed: alarm.mailed,
+    };
+    raised.into_iter().map(shown).collect()
 }
 
 fn shown(node: NodeStatus) -> Node {
@@ -184,7 +205,7 @@ fn shown(node: NodeStatus) -> Node {
     }
 }
 
-fn role(role: ClusterRole) -> Role {
+pub fn role(role: ClusterRole) -> Role {
     match role {
         ClusterRole::Data => Role::Data,
         ClusterRole::Witness => Role::Witness,
@@ -209,6 +230,8 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     if let Some(directory) = directory {
         findings.extend(of_directory(directory));
     }
+    let alarms = report.alarms.iter().flatten();
+    findings.extend(alarms.map(|alarm| Finding::new(Level::Warn, "alarms", alarm.note.clone())));
     findings.extend(of_firewalls(report));
     let failing = services.failing();
     if failing.is_empty() && directory.is_some() {

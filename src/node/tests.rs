@@ -40,6 +40,7 @@ impl Operator for Alone {
             protection: Protection::Degraded,
             since: "2026-11-21T20:00:00Z".to_owned(),
             because: None,
+            alarms: None,
             nodes: Vec::new(),
         }
     }

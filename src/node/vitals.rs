@@ -12,6 +12,7 @@ use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
 use crate::mail::ids::Timestamp;
 use crate::session::tls::TlsStore;
+use crate::state::alarms::alarms;
 use crate::state::queue::reading;
 use crate::store::files::{self, Space};
 
@@ -80,13 +81,15 @@ impl Vitals for NodeVitals {
     async fn figures(&self) -> Figures {
         let started = self.started;
         let process = tokio::task::spawn_blocking(move || ProcessFigures::read(started));
-        let (queue, disk, process) = tokio::join!(self.queue(), self.disk(), process);
+        let raised = self.cluster.read_queue(alarms);
+        let (queue, alarms, disk, process) = tokio::join!(self.queue(), raised, self.disk(), process);
         Figures {
             node: self.name.clone(),
             role: self.role.word(),
             version: env!("CARGO_PKG_VERSION"),
             cluster: self.cluster.figures(),
             queue,
+            alarms: alarms.ok().map(|raised| raised.iter().map(|alarm| alarm.id.kind).collect()),
             disk: disk.ok(),
             process: process.unwrap_or_default(),
             certificate_ends: self.certificate_ends(),

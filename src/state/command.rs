@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use super::acl::RightsChange;
+use super::alarms::{ClearAlarm, RaiseAlarm};
 use super::authorities::NewAuthority;
 use super::blocks::{Host, NewBlock, NoteOffense};
 use super::dkim::NewDkimKey;
@@ -289,6 +290,9 @@ pub enum Command {
     Accept(Box<Acceptance>),
     /// Makes the secret of return addresses, or the next one.
     KeepSrsSecret(Box<NewSrsSecret>),
+    // What somebody should look after.
+    RaiseAlarm(Box<RaiseAlarm>),
+    ClearAlarm(Box<ClearAlarm>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -4,12 +4,15 @@
 //! `cluster` and `store` for rows of their own (last applied, membership).
 
 use super::acl::Grantee;
+use super::alarms::{AlarmId, AlarmKind};
 use super::blocks::{Host, Offense};
 use super::greylist::{ClientNet, TripletId};
 use super::limits::BudgetId;
 use super::queue::ParcelId;
 use super::sieve::ReplyId;
-use crate::mail::ids::{AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, QueueId, Timestamp, Uid};
+use crate::mail::ids::{
+    AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
+};
 
 /// Messages to a row (design 4a): a compromise of memory, disk and the cost of a change.
 pub const MESSAGES_PER_ROW: u32 = 8;
@@ -76,6 +79,7 @@ pub const REPLY_END: u8 = 0xa5;
 pub const STS_TALLY: u8 = 0xb0;
 pub const STS_POLICY: u8 = 0xb1;
 pub const STS_END: u8 = 0xb2;
+pub const ALARM: u8 = 0xd0;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -384,6 +388,19 @@ pub fn command(id: CommandId) -> Vec<u8> {
 
 pub fn sweep(number: u64) -> Vec<u8> {
     key(SWEEP, &[&number.to_be_bytes()])
+}
+
+/// No node has the number 0.
+pub fn alarm(alarm: AlarmId) -> Vec<u8> {
+    let about = alarm.about.map_or(0, |node| node.0);
+    key(ALARM, &[&[alarm.kind.code()], &about.to_be_bytes()])
+}
+
+/// The alarm within an [`alarm`] key.
+pub fn alarm_of(key: &[u8]) -> Option<AlarmId> {
+    let kind = AlarmKind::of_code(*key.get(1)?)?;
+    let about = id_at(key, 2).filter(|node| *node != 0).map(NodeId);
+    Some(AlarmId { kind, about })
 }
 
 fn id_at(key: &[u8], at: usize) -> Option<u64> {
@@ -713,6 +730,17 @@ mod tests {
         let span = all_due(true);
         assert!(span.from < key("", 0) && key("\u{10ffff}", u64::MAX) < span.to);
         assert!(due(false, "\u{10ffff}", Timestamp(u64::MAX), parcel) < span.from);
+    }
+
+    #[test]
+    fn an_alarm_is_read_back_from_its_key() {
+        for kind in AlarmKind::ALL {
+            for about in [None, Some(NodeId(1)), Some(NodeId(u64::MAX))] {
+                let id = AlarmId { kind, about };
+                assert_eq!(alarm_of(&alarm(id)), Some(id));
+            }
+        }
+        assert_eq!(alarm_of(&[ALARM, 255, 0]), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! replica on every replay.
 
 pub mod acl;
+pub mod alarms;
 pub mod apply;
 pub mod authorities;
 pub mod blocks;

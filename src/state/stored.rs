@@ -498,6 +498,15 @@ pub struct ReplyRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ReplyEndRow {}
 
+/// An alarm that is raised.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AlarmRow {
+    pub since: Timestamp,
+    pub by: NodeId,
+    pub note: String,
+    pub mailed: bool,
+}
+
 impl MailboxRow {
     /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {

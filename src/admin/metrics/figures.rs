@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::cluster::figures::ClusterFigures;
 use crate::mail::ids::Timestamp;
+use crate::state::alarms::AlarmKind;
 use crate::store::files::Space;
 
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Figures {
     /// `None`: the disk does not say.
     pub disk: Option<Space>,
     pub process: ProcessFigures,
+    /// Kinds of alarms that are raised, one for each; `None` as with the queue.
+    pub alarms: Option<Vec<AlarmKind>>,
     /// When the mail services' certificate ends; `None`: there is none.
     pub certificate_ends: Option<Timestamp>,
 }

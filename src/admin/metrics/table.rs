@@ -5,6 +5,7 @@ use super::figures::{CPU_TICKS_PER_SECOND, Figures};
 use super::text::Samples;
 use crate::cluster::figures::ReplicaFigures;
 use crate::meters::{Label, METERS};
+use crate::state::alarms::AlarmKind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -216,6 +217,13 @@ pub const TABLE: &[Metric] = &[
     counter("pollux_bodies_healed_total", "Damaged bodies that were replaced from other nodes.", |figures, out| {
         out.maybe(replica(figures, |it| it.bodies.healed));
     }),
+    gauge("pollux_alarms_raised", "Alarms that are raised, the same on every node.", |figures, out| {
+        for kind in AlarmKind::ALL.iter().filter(|_| figures.alarms.is_some()) {
+            let raised = figures.alarms.iter().flatten().filter(|raised| *raised == kind);
+            out.with(&[("kind", kind.word())], raised.count() as u64);
+        }
+    })
+    .by(&["kind"]),
     // The disk.
     histogram("pollux_log_sync_seconds", "How long each write of the log took to be durable.", |_, out| {
         out.times(&METERS.log_syncs.seen());

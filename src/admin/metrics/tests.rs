@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::cluster::figures::{ClusterFigures, ReplicaFigures};
 use crate::http::HEAD_BYTES_MAX;
 use crate::mail::ids::Timestamp;
+use crate::state::alarms::AlarmKind;
 use crate::store::files::Space;
 
 fn figures() -> Figures {
@@ -28,6 +29,7 @@ fn figures() -> Figures {
         queue: Some(QueueFigures { mails: 3, leases: 1, oldest: Some(Timestamp(1_500)) }),
         disk: Some(Space { total: 100, free: 40 }),
         process: ProcessFigures { cpu_ticks: 250, ..Default::default() },
+        alarms: Some(vec![AlarmKind::Degraded, AlarmKind::ClockSkew, AlarmKind::ClockSkew]),
         certificate_ends: Some(Timestamp(2_000)),
     }
 }
@@ -157,6 +159,8 @@ fn values_are_in_base_units_and_what_has_none_is_left_out() {
         "pollux_queue_mails 3",
         "pollux_queue_oldest_timestamp_seconds 1.500",
         "pollux_disk_free_bytes 40",
+        "pollux_alarms_raised{kind=\"clock-skew\"} 2",
+        "pollux_alarms_raised{kind=\"queue-old\"} 0",
         "pollux_certificate_not_after_timestamp_seconds 2.000",
         "process_cpu_seconds_total 2.500",
     ] {

@@ -27,7 +27,26 @@ pub struct Report {
     /// Why it is not protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// Null where they are not known: a witness has none of the rows.
+    #[serde(default)]
+    pub alarms: Option<Vec<Alarm>>,
     pub nodes: Vec<Node>,
+}
+
+/// What somebody should look after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// `degraded`, `disk-nearly-full` and the like.
+    pub kind: String,
+    /// The node that it is about; null: the cluster as a whole.
+    pub node: Option<String>,
+    /// RFC 3339, UTC.
+    pub since: String,
+    /// The node that saw it.
+    pub raised_by: String,
+    pub note: String,
+    /// The postmaster was told.
+    pub mailed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

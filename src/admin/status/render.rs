@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::{Node, Protection, Report, State};
+use super::{Alarm, Node, Protection, Report, State};
 use crate::config::Role;
 use crate::mail::ids::Timestamp;
 
@@ -14,8 +14,8 @@ pub fn render(report: &Report, now: Timestamp) -> String {
     text.push('\n');
     text.push_str(&table(&rows(report)));
     text.push('\n');
-    for remark in remarks(report) {
-        text.push_str(&remark);
+    for line in remarks(report).into_iter().chain(alarms(report, now)) {
+        text.push_str(&line);
         text.push('\n');
     }
     text
@@ -33,6 +33,17 @@ fn headline(report: &Report, now: Timestamp) -> String {
         None => format!("no leader (term {})", report.term),
     };
     format!("{word} since {}{}, {leader}\n", report.since, age(&report.since, now))
+}
+
+fn alarms(report: &Report, now: Timestamp) -> Vec<String> {
+    let Some(alarms) = &report.alarms else {
+        return vec!["Alarms are known to the data nodes alone: ask one of them.".to_owned()];
+    };
+    let line = |alarm: &Alarm| {
+        let Alarm { kind, since, raised_by, note, .. } = alarm;
+        format!("ALARM {kind} since {since}{}, seen by {raised_by}: {note}.", age(since, now))
+    };
+    alarms.iter().map(line).collect()
 }
 
 /// " (3 h 5 min)"; nothing if the clocks disagree.

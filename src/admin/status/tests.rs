@@ -35,6 +35,7 @@ fn healthy() -> Report {
         protection: Protection::Protected,
         since: rfc3339(SINCE),
         because: None,
+        alarms: Some(Vec::new()),
         nodes: vec![
             node(1, "node1", Role::Data, State::Leader),
             node(2, "node2", Role::Data, State::Follower),
@@ -100,6 +101,28 @@ witness  witness  follower  -                             10.0.0.3:7401  0.1.0
 node2 fetches 56 messages that have one copy less until it has them.
 ";
     assert_eq!(render(&report, after(120_000)), golden);
+}
+
+#[test]
+fn alarms_stand_below_with_who_raised_them_and_since_when() {
+    let mut report = healthy();
+    report.alarms = Some(vec![Alarm {
+        kind: "disk-nearly-full".to_owned(),
+        node: Some("node2".to_owned()),
+        since: rfc3339(SINCE),
+        raised_by: "node2".to_owned(),
+        note: "the disk of node2 is 93 % full".to_owned(),
+        mailed: true,
+    }]);
+    let text = render(&report, after(60_000));
+    let line = "ALARM disk-nearly-full since 2026-11-21T20:00:00Z (1 min), seen by node2: the disk of node2 is 93 % full.\n";
+    assert!(text.ends_with(line), "{text}");
+    report.alarms = None;
+    assert!(
+        render(&report, after(0)).ends_with("Alarms are known to the data nodes alone: ask one of them.\n")
+    );
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json["alarms"].is_null() && json.get("alarms").is_some(), "not known is not none");
 }
 
 #[test]

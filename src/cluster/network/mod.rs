@@ -52,6 +52,8 @@ pub mod kinds {
     pub const READ_INDEX: u16 = 0x0f;
     /// What the rooms above ask each other; one that is too old to know says that it does not.
     pub const INQUIRY: u16 = 0x10;
+    /// What time the node has; one that is too old to know says that it does not.
+    pub const CLOCK: u16 = 0x20;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -134,6 +134,8 @@ impl Core {
             | Command::KeepStsPolicy(_)
             | Command::Accept(_)
             | Command::KeepSrsSecret(_)
+            | Command::RaiseAlarm(_)
+            | Command::ClearAlarm(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

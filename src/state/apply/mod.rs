@@ -6,6 +6,7 @@
 
 mod accounts;
 mod acl;
+mod alarms;
 mod authorities;
 mod blocks;
 mod bodies;
@@ -166,6 +167,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::KeepStsPolicy(kept) => sts::keep(tx, kept),
         Command::Accept(acceptance) => queue::accept(tx, acceptance),
         Command::KeepSrsSecret(new) => srs::keep(tx, new),
+        Command::RaiseAlarm(raised) => alarms::raise(tx, raised),
+        Command::ClearAlarm(cleared) => alarms::clear(tx, cleared),
     }
 }
 

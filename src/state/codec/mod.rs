@@ -155,6 +155,7 @@ records! {
     128 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StsTallyRow;
     129 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StsPolicyRow;
     130 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX StsEndRow;
+    208 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX AlarmRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

@@ -11,6 +11,7 @@ use crate::mail::flags::{Flags, NamedFlags};
 use crate::mail::ids::*;
 use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
+use crate::state::alarms::{AlarmId, AlarmKind, ClearAlarm, RaiseAlarm};
 use crate::state::authorities::NewAuthority;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
@@ -224,6 +225,16 @@ fn commands() -> Vec<Command> {
         Command::KeepStsPolicy(Box::new(KeepStsPolicy { domain: "a.test".into(), policy: sts_policy() })),
         Command::Accept(Box::new(Acceptance { mail: submit(), passed_on: true, notices: vec![submit()] })),
         Command::KeepSrsSecret(Box::new(NewSrsSecret { secret: Secret("s".into()), replaces: true })),
+        Command::RaiseAlarm(Box::new(RaiseAlarm {
+            alarm: AlarmId { kind: AlarmKind::QueueOld, about: Some(NodeId(300)) },
+            by: NodeId(2),
+            note: name(),
+            mail: Some(submit()),
+        })),
+        Command::ClearAlarm(Box::new(ClearAlarm {
+            alarm: AlarmId { kind: AlarmKind::Degraded, about: None },
+            mail: Some(submit()),
+        })),
     ]
 }
 
@@ -490,6 +501,8 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.StsTally", &StsTallyRow { policies: 300 });
     add(golden, written, "row.StsPolicy", &StsPolicyRow { policy: sts_policy() });
     add(golden, written, "row.StsEnd", &StsEndRow {});
+    let alarm = AlarmRow { since: Timestamp(1 << 40), by: NodeId(300), note: "n".into(), mailed: true };
+    add(golden, written, "row.Alarm", &alarm);
 }
 
 fn add_script_rows(golden: &mut Golden, written: &Golden) {

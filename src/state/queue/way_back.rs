@@ -7,7 +7,7 @@ use crate::mail::flags::NamedFlags;
 use crate::mail::ids::NodeId;
 use crate::state::command::DeliverTo;
 use crate::state::directory::Directory;
-use crate::state::routing::{LocalTarget, Route, home, route};
+use crate::state::routing::{LocalTarget, Route, home, route, route_postmaster};
 
 /// Where `address` gets mail: here, elsewhere, or both; with the null sender. `None`: nobody is there. `near`: the node
 /// that is to try first.
@@ -18,11 +18,26 @@ pub fn way_back(
 ) -> Option<(Vec<DeliverTo>, Option<NewQueued>)> {
     // Notices of mail that was passed on go to where it came from, however old it is.
     let address = &home(directory, address, None).ok()?;
-    let (local, remote) = match route(directory, address) {
+    let places = match route(directory, address) {
         Route::Ours { local, remote } => (local, remote),
         Route::NotOurs => (Vec::new(), vec![address.clone()]),
         Route::Unknown => return None,
     };
+    Some(mail(places, (near, smtputf8)))
+}
+
+/// The same for the postmaster.
+pub fn to_postmaster(directory: &Directory, near: NodeId) -> Option<(Vec<DeliverTo>, Option<NewQueued>)> {
+    match route_postmaster(directory) {
+        Route::Ours { local, remote } => Some(mail((local, remote), (near, false))),
+        Route::NotOurs | Route::Unknown => None,
+    }
+}
+
+fn mail(
+    (local, remote): (Vec<LocalTarget>, Vec<Address>),
+    (near, smtputf8): (NodeId, bool),
+) -> (Vec<DeliverTo>, Option<NewQueued>) {
     let to = |target: LocalTarget| DeliverTo {
         account: target.account,
         mailbox: "INBOX".to_owned(),
@@ -44,5 +59,5 @@ pub fn way_back(
         smtputf8,
         parcels,
     });
-    Some((local.into_iter().map(to).collect(), queue))
+    (local.into_iter().map(to).collect(), queue)
 }

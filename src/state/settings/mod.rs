@@ -262,6 +262,30 @@ impl<'a> Settings<'a> {
         self.number("trace.bytes_max")
     }
 
+    pub fn alarm_mail(&self) -> bool {
+        self.flag("alarm.mail")
+    }
+
+    pub fn alarm_disk_used_percent(&self) -> u64 {
+        self.number("alarm.disk_used_percent")
+    }
+
+    pub fn alarm_sync_ms(&self) -> u64 {
+        self.number("alarm.sync_ms")
+    }
+
+    pub fn alarm_certificate_days(&self) -> u64 {
+        self.number("alarm.certificate_days")
+    }
+
+    pub fn alarm_queue_mails(&self) -> u64 {
+        self.number("alarm.queue_mails")
+    }
+
+    pub fn alarm_queue_age_seconds(&self) -> u64 {
+        self.number("alarm.queue_age_seconds")
+    }
+
     pub fn smtp_idle_seconds_max(&self) -> u64 {
         self.number("smtp.idle_seconds_max")
     }

@@ -358,6 +358,42 @@ pub const TABLE: &[Setting] = &[
         "67108864",
         "Octets of it that each node keeps of mail that was taken or sent, and as many of what was refused; the oldest goes first.",
     ),
+    // Alarms.
+    flag(
+        "alarm.mail",
+        "true",
+        "Whether the addresses of smtp.postmaster are mailed once of each alarm and once of its end; while there are none nobody is.",
+    ),
+    setting(
+        "alarm.disk_used_percent",
+        Kind::Number { unit: "per cent", min: 50, max: 99 },
+        "90",
+        "How full the disk of a node may be before that is an alarm.",
+    ),
+    setting(
+        "alarm.sync_ms",
+        Kind::Number { unit: "milliseconds", min: 10, max: 10_000 },
+        "500",
+        "What a sync of the disk may take, in the mean of a minute.",
+    ),
+    setting(
+        "alarm.certificate_days",
+        Kind::Number { unit: "days", min: 0, max: 365 },
+        "14",
+        "How long before its end the certificate of the mail services is an alarm.",
+    ),
+    setting(
+        "alarm.queue_mails",
+        Kind::Number { unit: "mails", min: 1, max: 1_000_000 },
+        "10000",
+        "How many mails may wait in the outbound queue.",
+    ),
+    setting(
+        "alarm.queue_age_seconds",
+        Kind::Number { unit: "seconds", min: 60, max: 31_536_000 },
+        "86400",
+        "How long one may.",
+    ),
     // IMAP and POP3.
     setting(
         "imap.banner",

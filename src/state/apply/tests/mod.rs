@@ -2,6 +2,7 @@
 
 mod accounts;
 mod acl;
+mod alarms;
 mod authorities;
 mod blocks;
 mod dkim;

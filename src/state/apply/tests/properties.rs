@@ -9,6 +9,7 @@ use crate::mail::dsn::Notify;
 use crate::mail::ids::{LeaseId, ModSeq, QueueId};
 use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
+use crate::state::alarms::{AlarmId, AlarmKind, ClearAlarm, RaiseAlarm};
 use crate::state::authorities::NewAuthority;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
@@ -249,7 +250,7 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let own = prop_oneof![3 => mailboxes, 8 => messages].boxed();
     let guests = (account(), own.clone()).prop_map(|(guest, command)| as_guest(guest, command));
-    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist(), 4 => scripts()]
+    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist(), 4 => scripts(), 2 => alarms()]
 }
 
 fn submit() -> impl Strategy<Value = Submit> {
@@ -362,6 +363,20 @@ fn queue() -> impl Strategy<Value = Command> {
         }),
         2 => (messages, steering)
             .prop_map(|(messages, steering)| Command::SteerQueue { messages, steering }),
+    ]
+}
+
+fn alarms() -> impl Strategy<Value = Command> {
+    let id = || {
+        (prop::sample::select(AlarmKind::ALL.to_vec()), prop::option::of(1u64..4))
+            .prop_map(|(kind, about)| AlarmId { kind, about: about.map(NodeId) })
+    };
+    let mail = || prop::option::of(submit());
+    prop_oneof![
+        2 => (id(), 1u64..4, text(), mail()).prop_map(|(alarm, by, note, mail)| {
+            Command::RaiseAlarm(Box::new(RaiseAlarm { alarm, by: NodeId(by), note, mail }))
+        }),
+        1 => (id(), mail()).prop_map(|(alarm, mail)| Command::ClearAlarm(Box::new(ClearAlarm { alarm, mail }))),
     ]
 }
 
