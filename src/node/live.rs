@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::manager::Manager;
 use super::operator::Bound;
 use super::sight::NodeSight;
 use super::vitals::NodeVitals;
@@ -37,6 +38,8 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
     }
     let operator = |rooms: Rooms| {
         let vitals = NodeVitals::new(config, handle.clone(), rooms.services.clone(), tls.clone());
+        let (up, stopping) = (rooms.up.subscribe(), stop.subscribe());
+        tokio::spawn(Manager::of_environment().keep_told(vitals.clone(), up, stopping));
         if let Some(metrics) = metrics {
             tokio::spawn(metrics.serve(vitals.clone(), stop.subscribe()));
         }

@@ -7,6 +7,7 @@ mod first;
 mod inquiry;
 mod live;
 mod logging;
+mod manager;
 mod naming;
 mod operator;
 mod reload;
@@ -50,6 +51,8 @@ use crate::store::files;
 
 /// How long clients get to hear the farewell when the node stops.
 const SESSIONS_STOP_MS_MAX: u64 = 10_000;
+/// How long it may take until it is known which ports can be had.
+const PORTS_SETTLE_MS_MAX: u64 = 5_000;
 /// How long a mail that is on its way to another server may take to its end; the other node sends the rest.
 const DELIVERIES_STOP_MS_MAX: u64 = 5_000;
 /// A blocking call of a session (argon2id, a body read) beyond this many waits for a thread.
@@ -131,7 +134,9 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         log: log.clone(),
         firewall: SharedFirewall::default(),
         place: firewall::place(config),
+        up: Arc::new(watch::Sender::new(false)),
     };
+    let up = Arc::clone(&rooms.up);
     let (firewall, place) = (rooms.firewall.clone(), rooms.place.clone());
     let operator = operator(rooms);
     let control = tokio::spawn(control.serve(replica.clone(), operator, stopping.clone()));
@@ -143,9 +148,14 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
             firewall.start(replica.clone(), place).await;
             let dns = Resolver::new(replica.watch_directory(), dns::Bounds::default());
             let services_config = services_config(config, tls, (dns.clone(), log.clone()));
-            *services.lock() = Some(Services::start(replica.clone(), services_config));
+            let started = Services::start(replica.clone(), services_config);
+            let settled = started.settled();
+            *services.lock() = Some(started);
             *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), dns, log.clone()));
+            // A port that is moved meanwhile stays unknown.
+            let _ = tokio::time::timeout(Duration::from_millis(PORTS_SETTLE_MS_MAX), settled).await;
         }
+        up.send_replace(true);
         std::future::pending().await
     };
     // The sender lives in this function's caller: an error cannot come before the word to stop.
@@ -194,6 +204,8 @@ pub(crate) struct Rooms {
     pub firewall: SharedFirewall,
     /// What the firewall is made with.
     pub place: Place,
+    /// Turns true when the node does all that it can do for now.
+    pub up: Arc<watch::Sender<bool>>,
 }
 
 /// The mail services while they run; the status shows them.

@@ -6,10 +6,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::state::settings::ListenerName;
@@ -66,23 +67,30 @@ impl fmt::Display for ServiceState {
 
 /// A port's state, shared with whoever asks.
 #[derive(Clone)]
-pub(super) struct StatusCell(Arc<Mutex<ServiceState>>);
+pub(super) struct StatusCell(Arc<watch::Sender<ServiceState>>);
 
 impl StatusCell {
     pub fn new(state: ServiceState) -> Self {
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(watch::Sender::new(state)))
     }
 
     pub fn get(&self) -> ServiceState {
-        self.0.lock().expect("no holder of this lock panics").clone()
+        self.0.borrow().clone()
     }
 
     /// True when this is news.
     pub fn set(&self, state: ServiceState) -> bool {
-        let mut now = self.0.lock().expect("no holder of this lock panics");
-        let news = *now != state;
-        *now = state;
-        news
+        self.0.send_if_modified(|now| {
+            let news = *now != state;
+            *now = state;
+            news
+        })
+    }
+
+    /// Once it is known whether the port can be had.
+    pub async fn settled(&self) {
+        // The sender is this cell's own.
+        let _ = self.0.subscribe().wait_for(|state| *state != ServiceState::Starting).await;
     }
 }
 

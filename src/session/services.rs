@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -148,6 +149,19 @@ impl Services {
             state: door.status.get(),
         };
         ports.iter().map(on_port).chain(self.local.iter().map(on_socket)).collect()
+    }
+
+    /// Once it is known of each port whether it can be had, of those that the settings want now.
+    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let ports = self.ports.lock().expect("no holder of this lock panics");
+        let on_socket = self.local.iter().map(|door| door.status.clone());
+        let cells: Vec<StatusCell> =
+            ports.values().map(|port| port.status.clone()).chain(on_socket).collect();
+        async move {
+            for cell in cells {
+                cell.settled().await;
+            }
+        }
     }
 
     /// What mail of strangers is checked with.
