@@ -130,6 +130,17 @@ pub struct Log {
     pub level: String,
     /// Appended to; `None` is stderr.
     pub file: Option<PathBuf>,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line, for programs that gather logs.
+    Json,
 }
 
 /// One line for the operator.
@@ -205,7 +216,7 @@ impl Config {
                 .map(MetricsTable::checked)
                 .transpose()
                 .map_err(|(key, problem)| at(key, problem))?,
-            log: Log { level, file: file.log.file.map(|log| base.join(log)) },
+            log: Log { level, file: file.log.file.map(|log| base.join(log)), format: file.log.format },
             name: file.name,
             role: file.role,
             dir,
@@ -306,6 +317,8 @@ struct MetricsTable {
 struct LogTable {
     level: Option<String>,
     file: Option<PathBuf>,
+    #[serde(default)]
+    format: LogFormat,
 }
 
 /// A key and what is wrong with it.
@@ -490,7 +503,7 @@ mod tests {
         assert_eq!(example.raft, bare.raft);
         assert_eq!(example.cluster.listen, bare.cluster.listen);
         assert_eq!(example.cluster.bulk_listen, bare.cluster.bulk_listen);
-        assert_eq!(example.log.level, bare.log.level);
+        assert_eq!((&example.log.level, example.log.format), (&bare.log.level, bare.log.format));
         assert_eq!(bare.control_socket, Path::new("D/control.sock"));
         assert_eq!(bare.metrics, None, "nothing is told without a login unless somebody wants it");
     }
@@ -542,6 +555,7 @@ mod tests {
             ),
             ("name = \"a\"\n[metrics]\naddress = \"127.0.0.1:0\"\n", "metrics.address: the port 0 is none"),
             ("name = \"a\"\n[metrics]\n", "metrics: address is missing"),
+            ("name = \"a\"\n[log]\nformat = \"xml\"\n", "D/pollux.toml:3: log.format: unknown variant `xml`"),
             ("name = \"a\"\n[lmtp]\nmode = \"0660\"\n", "lmtp: socket is missing"),
             (
                 "name = \"a\"\n[lmtp]\nsocket = \"s\"\nmode = \"0777\"\n",

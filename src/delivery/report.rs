@@ -77,15 +77,7 @@ pub async fn report<R: Replica>(replica: &R, (held, kept): (&Held, &MailLog), tr
 }
 
 fn log(tried: &Tried, judged: &Judged, now: Timestamp) {
-    let (id, mail) = (tried.parcel.id.message, &tried.parcel.mail);
-    let via = match &tried.via {
-        Some(Via { host, tls: Some(tls) }) => format!("{host} (TLS: {tls})"),
-        Some(Via { host, tls: None }) => host.clone(),
-        None => "-".to_owned(),
-    };
-    for ((_, to), reply) in tried.parcel.recipients.iter().zip(&tried.said) {
-        info!("outbound mail {id} from <{}> to <{}> via {via}: {reply}", mail.sender, to.address);
-    }
+    let id = tried.parcel.id.message;
     if judged.deferred > 0 {
         let seconds = judged.report.next_attempt.0.saturating_sub(now.0) / 1_000;
         info!("outbound mail {id}: {} to be tried again in {seconds} s", judged.deferred);

@@ -37,9 +37,6 @@ impl Files {
     }
 
     pub fn write(&mut self, event: &Event, bounds: Bounds) {
-        if bounds.days_max == 0 {
-            return;
-        }
         let result = self.add(event, bounds);
         self.note(result);
     }

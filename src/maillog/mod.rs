@@ -11,6 +11,7 @@ mod counted;
 mod event;
 mod files;
 mod query;
+mod told;
 
 use std::io;
 use std::path::PathBuf;
@@ -127,7 +128,13 @@ fn write(orders: &Receiver<Order>, mut files: Files, bounds: &dyn Fn() -> Bounds
             }
         };
         match order {
-            Order::Write(event) => files.write(&event, bounds()),
+            Order::Write(event) => {
+                let bounds = bounds();
+                if bounds.days_max > 0 {
+                    told::tell(&event.what);
+                    files.write(&event, bounds);
+                }
+            }
             Order::Flush(done) => {
                 files.flush();
                 // Who asked may be gone.

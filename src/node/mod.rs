@@ -61,7 +61,7 @@ const BLOCKING_THREADS_MAX: usize = 64;
 /// Runs the node until it is told to stop. `Err` is one line for the operator.
 pub fn serve(config: Config) -> Result<(), String> {
     arenas::bound();
-    logging::start(&config.log)?;
+    logging::start(&config.log, &config.name)?;
     descriptors::raise();
     let tls = certificate(&config)?;
     let runtime = runtime(config.role)?;

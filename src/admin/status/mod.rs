@@ -109,6 +109,14 @@ impl State {
 
 /// RFC 3339 in UTC, to the second.
 pub fn rfc3339(at: Timestamp) -> String {
-    let instant = DateTime::<Utc>::from_timestamp_millis(at.0 as i64).unwrap_or_default();
-    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
+    instant(at).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The same, to the millisecond.
+pub fn rfc3339_ms(at: Timestamp) -> String {
+    instant(at).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn instant(at: Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(at.0 as i64).unwrap_or_default()
 }
