@@ -67,4 +67,24 @@ fn mail_goes_where_the_certificate_is_good_and_waits_elsewhere() {
         listed.contains("UnknownIssuer").then_some(())
     });
     assert_eq!(sink.taken().len(), 6);
+
+    // The relay for all mail is held to the same by its setting.
+    for (key, value) in [("relay.host", "relay.corp.test:2525"), ("relay.tls", "verified")] {
+        cluster.tell(0, &["policy", "set", key, value]);
+    }
+    cluster.tell(1, &["relay", "remove", "corp"]);
+    submit("usual");
+    eventually("it waits", || {
+        let listed = first.must(&["queue", "list", "--recipient", "usual"], None);
+        listed.contains("UnknownIssuer").then_some(())
+    });
+    assert_eq!(sink.taken().len(), 6);
+    cluster.tell_with(0, &["ca", "add", "corp", "-", "--for", "corp.test"], Some(&own.pem()));
+    first.must(&["queue", "retry", "--all"], None);
+    eventually("both are taken", || (sink.taken().len() == 8).then_some(()));
+    let told = eventually("it is told of", || {
+        let told = second.must(&["trace", "usual@far.test"], None);
+        told.contains(" sent ").then_some(told)
+    });
+    assert!(told.contains("by relay.corp.test (TLS: verified): 250"), "{told}");
 }

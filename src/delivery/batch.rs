@@ -37,7 +37,6 @@ use crate::state::queue::ParcelId;
 use crate::state::queue::reading::{self, Parcel};
 use crate::state::relays::{Relay, RelayTls, Relays};
 use crate::state::rows::Rows;
-use crate::state::settings::TlsMode;
 use crate::state::stored::RecipientRow;
 
 /// KiB of messages that are held while they are sent, over all connections; further ones wait.
@@ -117,11 +116,7 @@ pub fn dice<R: Replica>(replica: &R) -> u64 {
 fn usual_way(directory: &Directory) -> Way {
     let settings = directory.settings();
     let relay = settings.relay_host();
-    let demand = match settings.relay_tls() {
-        TlsMode::Off if relay.is_some() => Demand::Clear,
-        TlsMode::Forced if relay.is_some() => Demand::Forced,
-        _ => Demand::Opportunistic,
-    };
+    let demand = relay.as_ref().map_or(Demand::Opportunistic, |_| demand(settings.relay_tls()));
     Way { relay, demand, login: None, own_name: settings.hostname().to_owned() }
 }
 
@@ -129,14 +124,18 @@ fn way_through(relay: &Relay, directory: &Directory) -> Way {
     let login = relay.login.as_ref();
     Way {
         relay: Some((relay.host.clone(), relay.port)),
-        demand: match relay.tls {
-            RelayTls::Off => Demand::Clear,
-            RelayTls::Opportunistic => Demand::Opportunistic,
-            RelayTls::Forced => Demand::Forced,
-            RelayTls::Verified => Demand::Verified,
-        },
+        demand: demand(relay.tls),
         login: login.map(|login| Login { user: login.user.clone(), password: login.password.clone() }),
         own_name: directory.settings().hostname().to_owned(),
+    }
+}
+
+fn demand(tls: RelayTls) -> Demand {
+    match tls {
+        RelayTls::Off => Demand::Clear,
+        RelayTls::Opportunistic => Demand::Opportunistic,
+        RelayTls::Forced => Demand::Forced,
+        RelayTls::Verified => Demand::Verified,
     }
 }
 

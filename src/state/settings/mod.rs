@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use super::directory::Directory;
 use super::greylist::GreyTerms;
 use super::lists::RuleKind;
+use super::relays::RelayTls;
 
 /// The settings in force: what was set, over the table's defaults.
 #[derive(Debug, Clone, Copy)]
@@ -203,13 +204,9 @@ impl<'a> Settings<'a> {
         check::server(self.get("relay.host"))
     }
 
-    /// Off, offered or forced.
-    pub fn relay_tls(&self) -> TlsMode {
-        match self.get("relay.tls") {
-            "off" => TlsMode::Off,
-            "forced" => TlsMode::Forced,
-            _ => TlsMode::On,
-        }
+    pub fn relay_tls(&self) -> RelayTls {
+        let word = self.get("relay.tls");
+        RelayTls::ALL.into_iter().find(|tls| tls.word() == word).unwrap_or(RelayTls::Opportunistic)
     }
 
     /// Whether mail for this domain is taken from anybody, and passed on. `domain`: as it is kept.

@@ -272,9 +272,9 @@ pub const TABLE: &[Setting] = &[
     ),
     setting(
         "relay.tls",
-        Kind::Choice(&["off", "opportunistic", "forced"]),
+        Kind::Choice(&["off", "opportunistic", "forced", "verified"]),
         "opportunistic",
-        "Whether the relay host is asked for STARTTLS; if it is forced, mail waits rather than go in the clear (row 22).",
+        "Whether the relay host is asked for STARTTLS; if it is forced, mail waits rather than go in the clear, and if verified, rather than to a host that proves no such name (row 22).",
     ),
     flag(
         "sender.must_be_own",

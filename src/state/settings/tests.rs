@@ -78,7 +78,11 @@ fn each_getter_has_its_row_in_the_table() {
         settings.pop3_idle_seconds_max(),
     );
     assert_eq!(idle, (300, 1_800, 600));
-    assert_eq!((settings.relay_host(), settings.relay_tls()), (None, TlsMode::On));
+    assert_eq!((settings.relay_host(), settings.relay_tls()), (None, RelayTls::Opportunistic));
+    for tls in RelayTls::ALL {
+        assert_eq!(validate("relay.tls", tls.word()).as_deref(), Ok(tls.word()));
+        assert_eq!(with(&[("relay.tls", tls.word())]).settings().relay_tls(), tls);
+    }
     let retry = (settings.delivery_retry_seconds_min(), settings.delivery_retry_seconds_max());
     assert_eq!(retry, (1_000, 4_000));
     let life = (settings.delivery_delay_notice_seconds(), settings.delivery_lifetime_seconds());
