@@ -13,6 +13,7 @@ pub mod clients;
 pub mod cluster;
 pub mod crash;
 pub mod disk;
+pub mod dkimpy;
 pub mod history;
 pub mod hostile;
 pub mod http;

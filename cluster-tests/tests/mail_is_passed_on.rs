@@ -3,9 +3,9 @@
 //! died; what is forged, stale or goes round is refused at the door.
 
 use std::io;
-use std::process::{Command, Stdio};
 
 use cluster_tests::cluster::Cluster;
+use cluster_tests::dkimpy;
 use cluster_tests::sink::{Sink, Taken};
 use cluster_tests::smtp::Smtp;
 use cluster_tests::steps::session;
@@ -69,20 +69,7 @@ impl Story {
 
     /// What another implementation says of the seal and the author's signatures.
     fn verified(&self, mail: &[u8]) -> String {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let records = folder.path().join("records.json");
-        std::fs::write(&records, self.records.to_string()).expect("the records are written");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/verify_arc.py");
-        let mut child = Command::new("/usr/bin/python3")
-            .args(["-B", script, &records.display().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Debian's python3 is installed");
-        io::Write::write_all(&mut child.stdin.take().expect("it is piped"), mail).expect("it reads the mail");
-        let output = child.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "dkimpy is missing? run `make tools`");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        dkimpy::verified(&self.records, mail)
     }
 
     /// What a node finds in it.

@@ -2,26 +2,33 @@
 //! and verifies where it arrives; so does what was signed before the keys were changed.
 
 use cluster_tests::cluster::Cluster;
+use cluster_tests::dkimpy;
 use cluster_tests::sink::Sink;
 use cluster_tests::smtp::Smtp;
 use cluster_tests::steps::session;
 use cluster_tests::wait::eventually;
 use fixture_dns::Server;
+use serde_json::Value;
+
+/// Fields that are signed make the signatures' lines break elsewhere.
+const COPIES_MAX: usize = 20;
 
 struct Story {
     cluster: Cluster,
     sink: Sink,
     dns: Option<Server>,
+    records: Value,
 }
 
 impl Story {
     /// All keys that there are are in the DNS from now on.
     fn publish(&mut self) {
         let listed = self.cluster.tell(0, &["dkim", "list", "--json"]);
-        let keys: Vec<serde_json::Value> = serde_json::from_str(&listed).expect("a listing is JSON");
-        let word = |key: &serde_json::Value, field: &str| key[field].as_str().unwrap_or_default().to_owned();
+        let keys: Vec<Value> = serde_json::from_str(&listed).expect("a listing is JSON");
+        let word = |key: &Value, field: &str| key[field].as_str().unwrap_or_default().to_owned();
         let line = |key| format!("{} TXT \"{}\"\n", word(key, "name"), word(key, "record"));
         let dns = Server::start(&keys.iter().map(line).collect::<String>());
+        self.records = keys.iter().map(|key| (word(key, "name"), key["record"].clone())).collect();
         self.cluster.tell(1, &["policy", "set", "dns.servers", &dns.address().to_string()]);
         self.dns = Some(dns);
     }
@@ -68,7 +75,7 @@ fn signatures(mail: &str) -> usize {
 #[test]
 fn signed_mail_verifies() {
     let Some(cluster) = Cluster::start() else { return };
-    let mut story = Story { cluster, sink: Sink::start("127.0.0.9:2525"), dns: None };
+    let mut story = Story { cluster, sink: Sink::start("127.0.0.9:2525"), dns: None, records: Value::Null };
     for (key, value) in [
         ("relay.host", "127.0.0.9:2525"),
         ("checks.exempt_networks", ""),
@@ -102,6 +109,17 @@ fn signed_mail_verifies() {
     assert!(forged.contains("dkim=fail") && !forged.contains("dkim=pass"), "{forged}");
     let added = first.replacen("Subject:", "Subject: another\r\nSubject:", 1);
     assert!(!story.results(1, &added).contains("dkim=pass"), "no second subject can be put in");
+
+    // As another implementation sees it, wherever the lines of the signatures break.
+    for more in 0..COPIES_MAX {
+        let mut smtp = Smtp::login(story.cluster.nodes[more % 2].port(587), "alice").expect("alice logs in");
+        let subject = format!("copies-{more}");
+        let copies = "Cc: b@away.test\r\n".repeat(more);
+        let text = format!("{copies}{}", text("alice@example.test", &subject));
+        smtp.submit("alice", &["a@away.test"], text.as_bytes()).expect("queued");
+        let left = story.left(&subject);
+        assert_eq!(dkimpy::verified(&story.records, left.as_bytes()), "arc=none dkim=pass,pass", "{left}");
+    }
 
     // A client that sends without a login; an author whose domain has no key.
     story.cluster.tell(1, &["policy", "rule", "add", "copier", "client", "127.0.0.50", "relay"]);

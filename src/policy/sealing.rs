@@ -22,7 +22,6 @@ const SIGNATURE: &str = "DKIM-Signature";
 /// Of them, from the bottom.
 const SIGNATURES_MAX: usize = 10;
 const NAMES_PER_LINE: usize = 8;
-const BASE64_PER_LINE: usize = 72;
 
 /// The domain's key to seal with, if it has one that signs. RSA first: not all who verify know Ed25519, and a chain has one seal
 /// for each who passed the mail on.
@@ -99,12 +98,7 @@ impl Field {
             Key::Ed25519(key) => key.sign(before.as_slice()),
         };
         let signature = signature.map_err(|error| SigningError::NotSigned(error.to_string()))?;
-        for (at, digit) in STANDARD.encode(signature).chars().enumerate() {
-            if at > 0 && at % BASE64_PER_LINE == 0 {
-                self.value.push_str("\r\n\t");
-            }
-            self.value.push(digit);
-        }
+        self.value.push_str(&signing::folded(&signature));
         Ok(self)
     }
 }

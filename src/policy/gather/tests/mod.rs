@@ -4,6 +4,7 @@
 mod corpora;
 mod opening;
 mod sealing;
+mod signing;
 mod yaml;
 
 use std::sync::Arc as Shared;
