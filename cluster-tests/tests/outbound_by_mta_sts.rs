@@ -47,6 +47,16 @@ fn what_one_node_has_heard_of_a_domain_both_obey() {
         told.lines().find(|line| line.contains(" sent ")).map(str::to_owned)
     });
     assert!(told.contains("by mx.far.test (TLS: sts): 250"), "{told}");
+    let listed = eventually("the other node knows it", || {
+        let listed = cluster.nodes[0].must(&["queue", "sts", "--json"], None);
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("a listing is JSON");
+        listed.get(0).cloned()
+    });
+    let of = |key: &str| listed[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!((of("domain"), of("mode"), of("id")), ("far.test".into(), "enforce".into(), "1".into()));
+    assert_eq!(listed["mx"], serde_json::json!(["mx.far.test"]));
+    let line = cluster.nodes[1].must(&["queue", "sts"], None);
+    assert!(line.starts_with("far.test  enforce  until ") && line.ends_with("  mx.far.test\n"), "{line}");
     sink.show(None);
     submit(&cluster.nodes[1], "clear@far.test");
     waits(&cluster.nodes[1], "clear@far.test", "4.7.4 STARTTLS is demanded");

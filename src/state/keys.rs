@@ -620,6 +620,11 @@ pub fn sts_policy(domain: &str) -> Vec<u8> {
     key(STS_POLICY, &[domain.as_bytes()])
 }
 
+/// The domain within an [`sts_policy`] key.
+pub fn sts_domain_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(1..)?).ok()
+}
+
 /// When a domain's policy ends.
 pub fn sts_end(until: Timestamp, domain: &str) -> Vec<u8> {
     key(STS_END, &[&until.0.to_be_bytes(), domain.as_bytes()])

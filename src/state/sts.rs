@@ -1,11 +1,14 @@
 //! What other domains demand of those who send them mail (MTA-STS, RFC 8461): policies that were fetched, which all nodes
 //! obey until they end. Replicated; that a domain said so is the affair of whoever proposes it.
 
+use std::ops::ControlFlow;
+
 use bincode::{Decode, Encode};
 
-use super::keys;
+use super::reading::get;
 use super::rows::{Rows, RowsError};
 use super::stored::StsPolicyRow;
+use super::{codec, keys};
 use crate::mail::ids::Timestamp;
 
 /// Of the whole cluster.
@@ -60,7 +63,33 @@ impl StsPolicy {
 
 /// What was kept of a domain, over or not.
 pub fn kept(rows: &dyn Rows, domain: &str) -> Result<Option<StsPolicy>, RowsError> {
-    Ok(super::reading::get::<StsPolicyRow>(rows, &keys::sts_policy(domain))?.map(|row| row.policy))
+    Ok(get::<StsPolicyRow>(rows, &keys::sts_policy(domain))?.map(|row| row.policy))
+}
+
+/// Up to `count_max` of what was kept, over or not, by domain, behind `after`.
+pub fn all_kept(
+    rows: &dyn Rows,
+    after: Option<&str>,
+    count_max: usize,
+) -> Result<Vec<(String, StsPolicy)>, RowsError> {
+    let mut span = keys::table(keys::STS_POLICY);
+    if let Some(after) = after {
+        // Nothing stands between a key and itself with a zero behind it.
+        span.from = keys::sts_policy(after);
+        span.from.push(0);
+    }
+    let (mut found, mut failed) = (Vec::new(), None);
+    rows.scan(&span.from, &span.to, &mut |key, value| {
+        if found.len() == count_max {
+            return ControlFlow::Break(());
+        }
+        match codec::decode_row::<StsPolicyRow>(key, value) {
+            Ok(row) => found.extend(keys::sts_domain_of(key).map(|domain| (domain.to_owned(), row.policy))),
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(found), Err)
 }
 
 #[cfg(test)]

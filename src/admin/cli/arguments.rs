@@ -512,6 +512,11 @@ pub enum Queue {
     Release(Chosen),
     /// Throw them away; nobody is told
     Remove(Chosen),
+    /// What other domains demand of those who send them mail, as it was fetched and is obeyed (MTA-STS)
+    Sts {
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::arguments::{Chosen, Queue, QueueFilters};
+use super::show::columns;
 use super::{Problem, portions, print};
 use crate::admin::control::client;
 use crate::admin::control::request::{QueueFilter, QueueSteering, Request};
@@ -26,6 +27,12 @@ pub fn run(socket: &Path, queue: Queue) -> Result<(), Problem> {
         Queue::Release(chosen) => steer(socket, chosen, QueueSteering::Release)?,
         Queue::Retry(chosen) => steer(socket, chosen, QueueSteering::Retry)?,
         Queue::Remove(chosen) => steer(socket, chosen, QueueSteering::Remove)?,
+        Queue::Sts { json } => {
+            let portion =
+                |after: &Value| ask(socket, Request::StsList { after: after.as_str().map(str::to_owned) });
+            let policies = portions("policies", usize::MAX, portion)?;
+            print(&if json { format!("{:#}\n", Value::Array(policies)) } else { demands(&policies) });
+        }
     }
     Ok(())
 }
@@ -145,6 +152,17 @@ fn shown(mail: &Value) -> String {
     shown
 }
 
+/// A line a domain: its mode, until when it holds, the servers that it names.
+fn demands(policies: &[Value]) -> String {
+    let cells = |policy: &Value| {
+        let mx = policy["mx"].as_array().map_or(&[][..], Vec::as_slice);
+        let mx: Vec<&str> = mx.iter().filter_map(Value::as_str).collect();
+        let until = format!("until {}", text(policy, "until"));
+        vec![text(policy, "domain").to_owned(), text(policy, "mode").to_owned(), until, mx.join(" ")]
+    };
+    columns(&policies.iter().map(cells).collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +187,20 @@ mod tests {
         );
         assert_eq!(listing(&[]), "");
         assert_eq!(cut(&"x".repeat(101)), format!("{}…", "x".repeat(100)));
+    }
+
+    #[test]
+    fn what_a_domain_demands_is_a_line() {
+        let policy = |domain, mode, mx| json!({ "domain": domain, "mode": mode, "mx": mx, "until": "U" });
+        let policies = [
+            policy("a.test", "enforce", json!(["mx.a.test", "*.b.test"])),
+            policy("bb.test", "none", json!([])),
+        ];
+        assert_eq!(
+            demands(&policies),
+            "a.test   enforce  until U  mx.a.test *.b.test\nbb.test  none     until U\n"
+        );
+        assert_eq!(demands(&[]), "");
     }
 
     #[test]

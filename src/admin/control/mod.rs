@@ -20,6 +20,7 @@ pub mod rules;
 pub mod server;
 pub mod sieve;
 pub mod srs;
+pub mod sts;
 #[cfg(test)]
 mod tests;
 pub mod trace;

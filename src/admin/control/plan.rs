@@ -47,6 +47,10 @@ pub enum Plan {
         shown: Value,
     },
     Queue(Wish),
+    /// Those that hold, by domain, behind `after`.
+    StsPolicies {
+        after: Option<String>,
+    },
     Blocks(blocks::Wish),
     Scripts(sieve::Wish),
     Firewall(firewall::Wish),
@@ -151,6 +155,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
             let messages = ids.into_iter().map(QueueId).collect();
             Ok(Plan::Queue(Wish::Steer { messages, steering: steer(steering) }))
         }
+        Request::StsList { after } => Ok(Plan::StsPolicies { after }),
     }
 }
 

@@ -242,6 +242,10 @@ pub enum Request {
         ids: Vec<u64>,
         steering: QueueSteering,
     },
+    /// Some MTA-STS policies of other domains that are obeyed, by domain, behind `after`.
+    StsList {
+        after: Option<String>,
+    },
 }
 
 /// A mail of a stranger.

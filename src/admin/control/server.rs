@@ -22,6 +22,7 @@ use super::rehearsal;
 use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
 use super::rules;
 use super::sieve;
+use super::sts;
 use super::trace::{self, Traced};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
@@ -214,6 +215,7 @@ async fn answer<R: Replica, O: Operator>(
         }
         Plan::Rules { after } => Ok(rules::list(after, &replica.directory(), |rule| operator.hits(rule))),
         Plan::Queue(wish) => queue::answer(wish, replica).await,
+        Plan::StsPolicies { after } => sts::list(after, replica).await,
         Plan::Blocks(wish) => blocks::answer(wish, replica).await,
         Plan::Scripts(wish) => sieve::answer(wish, replica).await,
         Plan::Firewall(wish) => firewall::answer(wish, replica, operator).await,

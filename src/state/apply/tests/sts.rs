@@ -40,6 +40,24 @@ fn the_policy_that_was_fetched_last_is_kept_and_one_that_is_over_goes() {
 }
 
 #[test]
+fn all_that_is_kept_is_read_in_portions() {
+    let mut world = World::new();
+    let now = world.at.0;
+    for domain in ["a.test", "b.a.test", "a.test.a"] {
+        world.done(keep(domain, policy("1", (now, now + 100))));
+    }
+    let portion = |after: Option<&str>, count_max| -> Vec<String> {
+        sts::all_kept(&world.rows, after, count_max).unwrap().into_iter().map(|(domain, _)| domain).collect()
+    };
+    let all = ["a.test", "a.test.a", "b.a.test"];
+    assert_eq!(portion(None, 3), all);
+    assert_eq!(portion(None, 2), all[..2]);
+    assert_eq!(portion(Some("a.test.a"), 2), all[2..]);
+    assert_eq!(portion(Some("a.test"), 9), all[1..]);
+    assert_eq!((portion(Some("b.a.test"), 9), portion(Some("z"), 9)), (vec![], vec![]));
+}
+
+#[test]
 fn lengths_and_times_have_bounds() {
     let year = AGE_SECONDS_MAX * 1_000;
     let with = |mx: Vec<String>| StsPolicy { mx, ..policy("1", (0, 1)) };
