@@ -50,7 +50,8 @@ fn success_is_told() {
     // A user, at either node.
     for at in [0, 1] {
         let mut smtp = Smtp::login(cluster.nodes[at].port(587), "alice").expect("alice logs in");
-        let to = ["bob@example.test", "a@away.test", "team@example.test", "no@away.test"];
+        // Of x, to whom the team leads too, she asks by his own name.
+        let to = ["bob@example.test", "a@away.test", "team@example.test", "no@away.test", "x@away.test"];
         asked(&mut smtp, "alice@example.test", &format!("E{at}"), &to, "to all").expect("it is taken");
         let notices = eventually("alice is told of each", || {
             let all: Vec<String> = inbox(&cluster, at, "alice");
@@ -58,7 +59,7 @@ fn success_is_told() {
                 .into_iter()
                 .filter(|text| text.contains(&format!("Original-Envelope-Id: E{at}\r\n")))
                 .collect();
-            (mine.iter().flat_map(|text| told(text)).count() == 4).then_some(mine)
+            (mine.iter().flat_map(|text| told(text)).count() == 5).then_some(mine)
         });
         let mut each: Vec<(String, String)> = notices.iter().flat_map(|text| told(text)).collect();
         each.sort();
@@ -67,6 +68,7 @@ fn success_is_told() {
             ("bob@example.test", "delivered"),
             ("no@away.test", "failed"),
             ("team@example.test", "expanded"),
+            ("x@away.test", "relayed"),
         ];
         assert_eq!(each, expected.map(|(to, action)| (to.to_owned(), action.to_owned())));
         for notice in &notices {

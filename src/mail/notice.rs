@@ -28,7 +28,7 @@ pub enum Kind {
     Delivered,
     /// With a server that tells nobody of success.
     Relayed,
-    /// With several, whose ends are not told of (RFC 3461 5.2.7).
+    /// With several, whose ends are not told of (RFC 3461 5.2.7.3).
     Expanded,
 }
 

@@ -1,4 +1,4 @@
-//! Notices of success (RFC 3461 5.2.3, 5.2.7): that a mail is in a mailbox here, or went to several of those for whom an address
+//! Notices of success (RFC 3461 5.2.3, 5.2.7.3): that a mail is in a mailbox here, or went to several of those for whom an address
 //! stands. They come with the entry that keeps the mail: what they tell is so, and it is told once.
 //!
 //! Nobody is told of a mail that was judged to be junk, as its sender is likely not to have sent it; nor of one that a filter
@@ -72,7 +72,7 @@ impl<R: Replica> SmtpBackend<R> {
     }
 }
 
-/// Whose success is told here. RFC 3461 5.2.7.3: an alias of one address elsewhere is no end; who has the mail next tells.
+/// Whose success is told here. RFC 3461 5.2.7.2: an alias of one address elsewhere is no end; who has the mail next tells.
 fn told<'a>(bound: &'a Bound, sorted: &Sorted) -> Vec<(Kind, &'a Named)> {
     if bound.is_junk {
         return Vec::new();

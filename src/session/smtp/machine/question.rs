@@ -10,7 +10,7 @@ use crate::mail::dsn::xtext;
 use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::smtp::delays::Crowded;
-use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams};
+use crate::session::smtp::envelope::{Envelope, MailParams, RcptParams, Recipient};
 use crate::session::smtp::filtering::Names;
 use crate::session::smtp::listed::Opening;
 use crate::session::smtp::received::{Stamp, Trace};
@@ -142,11 +142,14 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// RFC 3461 4.2, 5.2.3: who is another's alias is told of by the name that the sender used.
+    /// RFC 3461 4.2, 5.2.3: who is another's alias is told of by the name that the sender used. Who is named himself is told
+    /// of as the sender asked of him, though an alias leads to him as well.
     pub(in crate::session::smtp) fn of(envelope: &Envelope) -> Option<Self> {
         let mut known = BTreeSet::new();
         let mut recipients = Vec::new();
-        for recipient in &envelope.to {
+        let (through, named): (Vec<&Recipient>, Vec<&Recipient>) =
+            envelope.to.iter().partition(|recipient| recipient.is_passed_on());
+        for recipient in named.into_iter().chain(through) {
             let used = match &recipient.path {
                 ForwardPath::Postmaster => None,
                 ForwardPath::Address(address) => Some(address),
@@ -156,7 +159,7 @@ impl Outgoing {
                 if recipient.is_for_several()
                     && let Some(notify) = &mut params.notify
                 {
-                    // RFC 3461 5.2.7.4: of its success the sender is told here, once.
+                    // RFC 3461 5.2.7.3: of its success the sender is told here, once.
                     notify.success = false;
                 }
                 if let Some(used) = used.filter(|used| *used != address && used.to_string().is_ascii()) {

@@ -83,22 +83,30 @@ fn an_alias_that_leads_elsewhere_is_told_of_by_its_own_name_and_each_address_get
             recipient("c@x.test", &["c@x.test"]),
         ],
     };
-    let of_success = |recipient: Recipient| {
+    let asked = |to: &[Recipient]| -> Vec<(String, Notify)> {
         let notify = Some(Notify { success: true, failure: true, delay: false });
-        let params = RcptParams { notify, ..recipient.params };
-        let envelope = Envelope { to: vec![Recipient { params, ..recipient }], ..envelope.clone() };
-        Outgoing::of(&envelope).unwrap().recipients[0].1.notify.unwrap()
+        let asking =
+            |it: &Recipient| Recipient { params: RcptParams { notify, ..it.params.clone() }, ..it.clone() };
+        let outgoing = Outgoing::of(&Envelope { to: to.iter().map(asking).collect(), ..envelope.clone() });
+        let recipients = outgoing.unwrap().recipients.into_iter();
+        recipients.map(|(to, params)| (to.to_string(), params.notify.unwrap())).collect()
     };
-    let asked = |to: &[&str]| of_success(recipient("all@example.test", to));
-    assert!(asked(&["a@x.test"]).success, "who has the mail next tells");
-    let several = asked(&["a@x.test", "b@x.test"]);
+    assert!(
+        asked(&[recipient("all@example.test", &["a@x.test"])])[0].1.success,
+        "who has the mail next tells"
+    );
+    let several = asked(&envelope.to[..1])[0].1;
     assert_eq!((several.success, several.failure), (false, true), "of success it is told here, once");
+    let success: Vec<_> =
+        asked(&envelope.to[..2]).into_iter().map(|(to, notify)| (to, notify.success)).collect();
+    let expected = [("B@x.test".to_owned(), true), ("a@x.test".to_owned(), false)];
+    assert_eq!(success, expected, "who is named himself as it was asked of him");
     let outgoing = Outgoing::of(&envelope).unwrap();
     let told: Vec<_> =
         outgoing.recipients.iter().map(|(to, params)| (to.to_string(), params.orcpt.as_deref())).collect();
     let alias = Some("rfc822;all@example.test");
     let expected =
-        [("a@x.test".to_owned(), alias), ("b@x.test".to_owned(), alias), ("c@x.test".to_owned(), None)];
+        [("B@x.test".to_owned(), None), ("c@x.test".to_owned(), None), ("a@x.test".to_owned(), alias)];
     assert_eq!((told, outgoing.sender.as_str()), (expected.to_vec(), ""));
     assert_eq!(Outgoing::of(&Envelope { to: vec![recipient("a@here", &[])], ..envelope }), None);
 }
