@@ -93,6 +93,10 @@ pub fn records(directory: &Directory, domain: &str) -> Vec<Record> {
         record(domain.to_owned(), Data::Mx { preference: 10, host: host.to_owned() }, Purpose::Mx),
         text(domain.to_owned(), spf(directory), Purpose::Spf),
     ];
+    // RFC 7208 2.3: a notice has no sender, and is judged by the name that its server gives itself.
+    if host.strip_suffix(domain).is_some_and(|label| label.ends_with('.')) {
+        records.push(text(host.to_owned(), "v=spf1 a -all".to_owned(), Purpose::Spf));
+    }
     for key in directory.dkim.all().iter().filter(|key| key.domain == domain) {
         // A key that cannot be read was refused when it came.
         if let Ok(record) = signing::record(&key.private) {

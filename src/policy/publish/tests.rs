@@ -67,6 +67,7 @@ fn what_is_not_offered_is_not_published() {
         assert!(!zone.contains(absent), "{absent}: {zone}");
     }
     assert!(zone.contains("_sieve._tcp.c.test. SRV 0 1 2000 mx.a.test.\n"), "{zone}");
+    assert!(!zone.contains("mx.a.test. TXT"), "its name is in the zone of another domain: {zone}");
 }
 
 #[test]
