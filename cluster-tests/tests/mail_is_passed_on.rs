@@ -17,6 +17,13 @@ const SIGNED: &str = include_str!("../../src/policy/gather/tests/rfc8463.eml");
 const ED25519: &str = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 const RSA: &str = "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB";
 const JOE: &str = "joe@football.example.com";
+/// Of the mail in `SIGNED`.
+const REPORT: &str = "From: MAILER-DAEMON@away.test\r\nSubject: no\r\n\
+    Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n\
+    --b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.away.test\r\n\r\n\
+    Final-Recipient: rfc822; far@away.test\r\nAction: failed\r\nStatus: 5.2.2\r\nDiagnostic-Code: smtp; 552 full\r\n\r\n\
+    --b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <20030712040037.46341.5F8J@football.example.com>\r\n\
+    --b--\r\n";
 
 struct Story {
     cluster: Cluster,
@@ -176,6 +183,13 @@ fn mail_is_passed_on() {
         story.send(left, "", to, notice).expect("both are good");
         assert_eq!(story.left(JOE, before).from, "");
     }
+    // What a notice on its way back says is told of with the mail that it is about.
+    story.send(left, "", &next.from, REPORT).expect("it is good too");
+    assert_eq!(story.left(JOE, 5).from, "");
+    let told =
+        story.cluster.nodes[left].must(&["trace", "20030712040037.46341.5F8J@football.example.com"], None);
+    assert!(told.contains("\n    <far@away.test> bounced by mx.away.test: 5.2.2 552 full\n"), "{told}");
+
     let shown = story.cluster.nodes[left].must(&["srs", "show"], None);
     assert!(shown.contains("in use since") && shown.contains("still good"), "{shown}");
 }

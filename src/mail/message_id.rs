@@ -27,6 +27,15 @@ impl MessageId {
     }
 }
 
+/// The Message-ID that a header names, as it stands, without the angle brackets.
+pub fn named(fields: &[u8]) -> Option<String> {
+    let field = header::find(fields, "Message-ID")?;
+    let value = header::unfold(field.value);
+    let text = String::from_utf8_lossy(&value);
+    let (id, _) = text.split_once('<')?.1.split_once('>')?;
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
 /// The identifiers in the value of a Message-ID, In-Reply-To or References field, in order.
 pub fn message_ids(value: &[u8]) -> Vec<MessageId> {
     let mut ids = Vec::new();

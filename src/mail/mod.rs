@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod date;
+pub mod delivery_status;
 pub mod dsn;
 pub mod flags;
 pub mod header;

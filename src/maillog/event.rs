@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mail::delivery_status::{self, Action, DeliveryStatus};
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Milliseconds since 1970.
@@ -21,6 +23,8 @@ pub enum What {
     Refused(Refused),
     /// Another server was tried.
     Sent(Sent),
+    /// Another server told what became of a mail.
+    Heard(Heard),
 }
 
 /// Who is at the other end, as far as that is told.
@@ -102,13 +106,66 @@ pub struct Sent {
     pub outcome: String,
 }
 
+/// A notice that was taken. Whoever knows a Message-ID can say so of it: the client is who did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Of the notice's Received field.
+    pub id: String,
+    pub client: Client,
+    /// Of the mail that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    pub recipients: Vec<Fate>,
+}
+
+/// What a notice tells of one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fate {
+    pub to: String,
+    /// As the sender named him, where that is another address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// `failed`, `delayed`, `delivered`, `relayed`, `expanded`; empty where that is not told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub outcome: String,
+    /// The server that decided, else the one that tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// `5.1.1` (RFC 3463).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
+}
+
+impl Heard {
+    pub fn new(id: String, client: Client, status: DeliveryStatus) -> Self {
+        let DeliveryStatus { reporting_mta, recipients, message_id } = status;
+        let fate = |it: delivery_status::Recipient| {
+            let (to, named) = match (it.final_recipient, it.original_recipient) {
+                (Some(to), named) => (to, named),
+                (None, named) => (named.unwrap_or_default(), None),
+            };
+            Fate {
+                named: named.filter(|named| !named.eq_ignore_ascii_case(&to)),
+                to,
+                outcome: it.action.map_or("", Action::word).to_owned(),
+                by: it.remote_mta.or_else(|| reporting_mta.clone()),
+                status: it.status.map(|status| status.to_string()),
+                said: it.diagnostic,
+            }
+        };
+        Self { id, client, message_id, recipients: recipients.into_iter().map(fate).collect() }
+    }
+}
+
 impl What {
     /// Whether a flood of it could push out what matters more.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) => true,
             Self::Received(received) => received.is_refusal(),
-            Self::Sent(_) => false,
+            Self::Sent(_) | Self::Heard(_) => false,
         }
     }
 
@@ -116,7 +173,7 @@ impl What {
         match self {
             Self::Received(received) => received.queued,
             Self::Sent(sent) => Some(sent.queued),
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::Heard(_) => None,
         }
     }
 
@@ -132,6 +189,10 @@ impl What {
             }
             Self::Refused(it) => is(&it.sender) || it.recipient.as_deref().is_some_and(is),
             Self::Sent(it) => is(&it.sender) || is(&it.to),
+            Self::Heard(it) => {
+                let is_of = |fate: &Fate| is(&fate.to) || fate.named.as_deref().is_some_and(is);
+                is(&it.id) || it.message_id.as_deref().is_some_and(is) || it.recipients.iter().any(is_of)
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 pub use self::event::{
-    Check, Client, DISCARDED, Event, JUNK, Received, Recipient, Refused, Sent, TAKEN, What,
+    Check, Client, DISCARDED, Event, Fate, Heard, JUNK, Received, Recipient, Refused, Sent, TAKEN, What,
 };
 use self::files::Files;
 pub use self::query::{Found, LINE_BYTES_MAX, Query};

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::mail::delivery_status::{
+    self, Action, DeliveryStatus, ID_BYTES_MAX, RECIPIENTS_MAX, Status, TEXT_BYTES_MAX,
+};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -59,6 +62,7 @@ async fn ids(log: &MailLog, query: Query) -> Vec<String> {
         What::Received(it) => it.id,
         What::Refused(it) => format!("refused {}", it.recipient.unwrap_or_default()),
         What::Sent(it) => format!("sent {}", it.queued),
+        What::Heard(it) => format!("heard {}", it.id),
     };
     log.find(query).await.unwrap().events.into_iter().map(id).collect()
 }
@@ -185,6 +189,47 @@ async fn a_line_at_the_bound_is_written_and_a_longer_one_is_not() {
     }
     log.note(Timestamp(1), what);
     assert_eq!(ids(&log, about("joe@a.test")).await.len(), 1);
+}
+
+/// All that a notice can tell, in characters of which JSON makes two.
+#[tokio::test]
+async fn what_others_tell_is_found_by_the_mail_and_its_recipients_and_fits_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(folder.path(), 64 << 20);
+    let long = |last: &str| Some(format!("{}{last}", "\"".repeat(TEXT_BYTES_MAX - 1)));
+    let recipient = delivery_status::Recipient {
+        final_recipient: long("a"),
+        original_recipient: long("b"),
+        action: Some(Action::Delivered),
+        status: Some(Status(5, 999, 999)),
+        diagnostic: long("c"),
+        remote_mta: long("d"),
+    };
+    let most = DeliveryStatus {
+        reporting_mta: long("e"),
+        recipients: vec![recipient; RECIPIENTS_MAX],
+        message_id: Some("\"".repeat(ID_BYTES_MAX)),
+    };
+    let few = DeliveryStatus {
+        reporting_mta: Some("mx.b.test".to_owned()),
+        recipients: vec![delivery_status::Recipient {
+            final_recipient: Some("bob@b.test".to_owned()),
+            original_recipient: Some("team@a.test".to_owned()),
+            ..delivery_status::Recipient::default()
+        }],
+        message_id: Some("one@a.test".to_owned()),
+    };
+    for (id, status) in [("MOST", most), ("FEW", few)] {
+        log.note(Timestamp(1), What::Heard(Heard::new(id.to_owned(), Client::default(), status)));
+    }
+    assert_eq!(ids(&log, about(&format!("<{}>", "\"".repeat(ID_BYTES_MAX)))).await, ["heard MOST"]);
+    for text in ["<One@a.test>", "bob@b.test", "team@a.test", "few"] {
+        assert_eq!(ids(&log, about(text)).await, ["heard FEW"], "{text}");
+    }
+    assert_eq!(ids(&log, about("mx.b.test")).await, [""; 0]);
+    let found = log.find(about("few")).await.unwrap();
+    let What::Heard(heard) = &found.events[0].what else { panic!("it is one") };
+    assert_eq!(heard.recipients[0].by.as_deref(), Some("mx.b.test"));
 }
 
 #[tokio::test]

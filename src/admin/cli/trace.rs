@@ -74,8 +74,32 @@ fn event(event: &Value) -> String {
             let (outcome, said) = (text(&event["outcome"]), text(&event["said"]));
             format!("{at} {node} {outcome} {queued} from {sender} to <{to}>{via}: {said}\n")
         }
+        Some("heard") => {
+            let of = event["message_id"].as_str().map_or(String::new(), |id| format!(" of <{}>", plain(id)));
+            let mut out = format!(
+                "{at} {node} heard{of} in the notice {}{}\n",
+                text(&event["id"]),
+                by(&event["client"])
+            );
+            event["recipients"].as_array().into_iter().flatten().for_each(|it| out.push_str(&fate(it)));
+            out
+        }
         _ => format!("{at} {node} {}\n", plain(&event.to_string())),
     }
+}
+
+/// `<bob@x.test> bounced by mx.x.test: 5.1.1 550 5.1.1 no such user`.
+fn fate(of: &Value) -> String {
+    let word = |key: &str| of[key].as_str().map(plain);
+    let outcome = match of["outcome"].as_str() {
+        Some("failed") => "bounced".to_owned(),
+        _ => word("outcome").unwrap_or_else(|| "told of".to_owned()),
+    };
+    let named = word("named").map_or(String::new(), |named| format!(" (for <{named}>)"));
+    let by = word("by").map_or(String::new(), |by| format!(" by {by}"));
+    let why: Vec<String> = [word("status"), word("said")].into_iter().flatten().collect();
+    let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(" ")) };
+    format!("    <{}>{named} {outcome}{by}{why}\n", text(&of["to"]))
 }
 
 fn by(client: &Value) -> String {
@@ -112,6 +136,11 @@ mod tests {
               "checks": [{ "check": "spf", "result": "pass" }], "decided_by": "dmarc.reject" },
             { "at": "2026-11-26T06:00:02Z", "node": "node2", "event": "sent", "queued": 7, "sender": "alice@example.test",
               "to": "far@away.test", "via": "mx.away.test", "tls": "verified", "outcome": "sent", "said": "250 2.0.0 Ok" },
+            { "at": "2026-11-26T06:00:03Z", "node": "node1", "event": "heard", "id": "6A", "message_id": "m@a.test",
+              "client": { "address": "192.0.2.7", "helo": "mx.away.test" }, "recipients": [
+                { "to": "box@in.away.test", "named": "far@away.test", "outcome": "failed", "by": "in.away.test",
+                  "status": "5.1.1", "said": "550 no \u{1b}such user" },
+                { "to": "x@away.test", "outcome": "delayed" }, { "to": "y@away.test", "status": "4.0.0" }] },
         ] });
         assert_eq!(
             told(&answer),
@@ -119,6 +148,9 @@ mod tests {
              2026-11-26T06:00:01Z node1 received 5F from <alice@example.test> (login alice): taken\n    \
              Message-ID <m@a.test>\n    to <far@away.test>: queued\n    spf: pass\n    decided by dmarc.reject\n    7 in the queue\n\
              2026-11-26T06:00:02Z node2 sent 7 from <alice@example.test> to <far@away.test> by mx.away.test (TLS: verified): 250 2.0.0 Ok\n\
+             2026-11-26T06:00:03Z node1 heard of <m@a.test> in the notice 6A (192.0.2.7, HELO mx.away.test)\n    \
+             <box@in.away.test> (for <far@away.test>) bounced by in.away.test: 5.1.1 550 no ?such user\n    \
+             <x@away.test> delayed\n    <y@away.test> told of: 4.0.0\n\
              There is more, older than this; narrow it down with --since or by a Message-ID.\n\
              node3 did not answer: what it knows is missing.\n"
         );

@@ -9,11 +9,16 @@ use super::received::Stamp;
 use super::reply::{self, Reply};
 use crate::cluster::replica::Fault;
 use crate::mail::address::{ForwardPath, ReversePath};
-use crate::mail::header;
+use crate::mail::delivery_status;
 use crate::mail::ids::{QueueId, Timestamp};
-use crate::maillog::{Check, Client, DISCARDED, JUNK, MailLog, Received, Recipient, Refused, TAKEN, What};
+use crate::mail::message_id;
+use crate::maillog::{
+    Check, Client, DISCARDED, Heard, JUNK, MailLog, Received, Recipient, Refused, TAKEN, What,
+};
 use crate::policy;
 
+/// Octets of a notice in which its delivery status, and the header of the mail that it is about, are looked for.
+const NOTICE_BYTES_MAX: usize = 128 * 1024;
 /// Octets of a header in which the Message-ID is looked for.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -33,6 +38,8 @@ struct OfMail {
     id: String,
     head: Head,
     bytes: u64,
+    /// The beginning of what may be a notice: it has no sender.
+    notice: Option<Vec<u8>>,
     judged: Option<Found>,
     queued: Option<u64>,
 }
@@ -74,6 +81,7 @@ impl Noted {
             Err(_) => Some(reply::UNAVAILABLE),
         };
         self.mail = None;
+        let notice = (*from == ReversePath::Null).then(Vec::new);
         match said {
             Some(said) => {
                 let refused = Refused { client, sender, recipient: None, said: said.to_string() };
@@ -87,6 +95,7 @@ impl Noted {
                     id: String::new(),
                     head: Head::Open(Vec::new()),
                     bytes: 0,
+                    notice,
                     judged: None,
                     queued: None,
                 }));
@@ -125,6 +134,7 @@ impl Noted {
     pub fn begun(&mut self, stamp: &Stamp) {
         if let Some(mail) = &mut self.mail {
             (mail.id, mail.head, mail.bytes) = (stamp.id.clone(), Head::Open(Vec::new()), 0);
+            mail.notice.iter_mut().for_each(Vec::clear);
         }
     }
 
@@ -132,6 +142,10 @@ impl Noted {
         if let Some(mail) = &mut self.mail {
             mail.head.read(text);
             mail.bytes += text.len() as u64;
+            if let Some(notice) = &mut mail.notice {
+                let room = NOTICE_BYTES_MAX - notice.len();
+                notice.extend_from_slice(&text[..text.len().min(room)]);
+            }
         }
     }
 
@@ -169,7 +183,7 @@ impl Noted {
     /// The client is about to hear this of the whole mail.
     pub fn ended(&mut self, answer: &Answer, at: Timestamp) {
         let Some(mail) = self.mail.take() else { return };
-        let OfMail { client, sender, mut recipients, id, head, bytes, judged, queued } = *mail;
+        let OfMail { client, sender, mut recipients, id, head, bytes, notice, judged, queued } = *mail;
         let (checks, rule, usual) =
             judged.map_or((Vec::new(), "", TAKEN), |found| (found.checks, found.rule, found.outcome));
         let outcome = match answer {
@@ -191,6 +205,9 @@ impl Noted {
         };
         let message_id = head.message_id();
         let decided_by = rule.to_owned();
+        // What is thrown away, or junk, is not believed of other mail either.
+        let notice = notice.filter(|_| outcome == TAKEN).and_then(|text| delivery_status::read(&text));
+        let heard = notice.map(|status| Heard::new(id.clone(), client.clone(), status));
         let received = Received {
             id,
             message_id,
@@ -204,6 +221,7 @@ impl Noted {
             bytes,
         };
         self.log.note(at, What::Received(received));
+        heard.into_iter().for_each(|heard| self.log.note(at, What::Heard(heard)));
     }
 }
 
@@ -214,29 +232,70 @@ impl Head {
         head.extend_from_slice(&text[..text.len().min(HEAD_BYTES_MAX - head.len())]);
         let ended = head[seen..].windows(4).any(|window| window == b"\r\n\r\n");
         if ended || head.len() == HEAD_BYTES_MAX {
-            *self = Self::Read(message_id(head));
+            *self = Self::Read(message_id::named(head));
         }
     }
 
     fn message_id(self) -> Option<String> {
         match self {
-            Self::Open(head) => message_id(&head),
+            Self::Open(head) => message_id::named(&head),
             Self::Read(id) => id,
         }
     }
 }
 
-fn message_id(head: &[u8]) -> Option<String> {
-    let field = header::find(head, "Message-ID")?;
-    let value = header::unfold(field.value);
-    let text = String::from_utf8_lossy(&value);
-    let (id, _) = text.split_once('<')?.1.split_once('>')?;
-    (!id.is_empty()).then(|| id.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::ids::AccountId;
+    use crate::maillog::{Bounds, Query};
+    use crate::state::routing::LocalTarget;
+
+    const NOTICE: &str = "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n\
+        Final-Recipient: rfc822; bob@b.test\r\nAction: failed\r\n\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n\
+        Message-ID: <one@a.test>\r\n";
+
+    /// How many notices of a mail are told of, where this one is taken or not.
+    async fn heard(sender: &str, parts: &[&str], answer: Answer) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let bounds = || Bounds { bytes_max: 1 << 20, days_max: 1 };
+        let log = MailLog::open(folder.path().to_owned(), bounds);
+        let mut noted = Noted::new(log.clone(), None);
+        let (from, _) = ReversePath::parse(sender, false).unwrap();
+        noted.opened((&from, None, "mx.b.test"), &Ok(Opening::Stranger), Timestamp(1));
+        let target = LocalTarget { account: AccountId(1), detail: None };
+        noted.recipient(&ForwardPath::Postmaster, &Ok(Verdict::Accept(vec![target])), Timestamp(1));
+        // A text that broke off, and the client began anew.
+        for text in [&["x: y\r\n"][..], parts] {
+            noted.begun(&Stamp { at: Timestamp(1), id: "5F".to_owned() });
+            text.iter().for_each(|part| noted.read(part.as_bytes()));
+        }
+        noted.ended(&answer, Timestamp(1));
+        let query = Query { about: Some("one@a.test".to_owned()), ..Query::default() };
+        log.find(query).await.unwrap().events.len()
+    }
+
+    #[tokio::test]
+    async fn what_a_notice_tells_is_told_of_where_it_is_taken() {
+        let taken = || Answer::Delivered(Ok(vec![Ok(())]));
+        let (begin, end) = NOTICE.split_at(100);
+        assert_eq!(heard("<>", &[begin, end], taken()).await, 1);
+        assert_eq!(heard("<joe@b.test>", &[NOTICE], taken()).await, 0, "it is by a sender");
+        assert_eq!(heard("<>", &[end], taken()).await, 0, "it is none");
+        let refusal = policy::Refusal { code: 550, enhanced: "5.7.1", text: "no".to_owned() };
+        for answer in [Answer::Refused(refusal), Answer::Delivered(Ok(vec![Err(reply::UNAVAILABLE)]))] {
+            assert_eq!(heard("<>", &[NOTICE], answer).await, 0, "it was not taken");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_notice_is_looked_at_up_to_its_bound() {
+        for (before, found) in [(NOTICE_BYTES_MAX - NOTICE.len(), 1), (NOTICE_BYTES_MAX, 0)] {
+            let filler = format!("X: {}\r\n", "x".repeat(before - 5));
+            let taken = Answer::Delivered(Ok(vec![Ok(())]));
+            assert_eq!(heard("<>", &[&filler, NOTICE], taken).await, found, "{before}");
+        }
+    }
 
     fn read(parts: &[&[u8]]) -> (bool, Option<String>) {
         let mut head = Head::Open(Vec::new());
