@@ -51,4 +51,4 @@ macro_rules! replays {
     };
 }
 
-replays!(apply imap imap_grammar managesieve mime pop3 records settings sieve smtp smtp_bodies smtp_commands storage text wire);
+replays!(apply imap imap_grammar managesieve mime notices pop3 records settings sieve smtp smtp_bodies smtp_commands storage sts text wire);

@@ -83,6 +83,8 @@ for number, raw in enumerate(messages()):
     if len(raw) > 6 * 1024:
         continue
     put("mime", raw)
+    if b"delivery-status" in raw:
+        put("notices", raw)
     put("text", b"\x02" + raw[:2000])
     if number % 10 == 0:
         put("smtp", b"\x02\x00" + raw)
@@ -102,6 +104,32 @@ for raw in [
     b"\r\n" + mixed, mixed + b"--b", mixed + b"--b--", b"Content-Type: message/rfc822\r\n\r\n" * 4, b"", b"\n", b"no header at all",
 ]:
     put("mime", raw)
+field = b"Final-Recipient: rfc822; a@b\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 no\nRemote-MTA: dns; b\n"
+mixed = b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+status = lambda body, kind=b"message/delivery-status": part(kind, body).replace(b"\r\n", b"\n")
+returned = status(b"Message-ID: <1@2>\nSubject: x\n\ny", b"message/rfc822")
+for raw in [
+    mixed + status(b"Reporting-MTA: dns; c\n\n" + field + b"\n" + field) + returned + b"--b--",
+    mixed + status(b"Reporting-MTA: dns; c\n" + field + field) + returned,
+    mixed + returned + status(b"Original-Recipient: rfc822;<a@b>\nAction: Delayed (c)\n \nFinal-Recipient: x\n"),
+    mixed + status(field, b"message/global-delivery-status") + status(b"Message-ID: <1@2>\n", b"text/rfc822-headers"),
+    b"Content-Type: message/delivery-status\n\n" + field.replace(b"\n", b"\r\n"),
+    b"Content-Type: message/rfc822\n\n" + mixed + status(field),
+    b"Content-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\nRmluYWwtUmVjaXBpZW50OiBhQGIudGVzdAo=",
+]:
+    put("notices", raw)
+sts = b"version: STSv1\r\nmode: enforce\r\nmx: mx.a.test\r\nmx: *.b.test\r\nmax_age: 604800\r\n"
+for text in (b"v=STSv1; id=1;", b"v=spf1 -all\nv=STSv1 ; id=20160831085700Z", b"v=STSv1; id=1;\nv=STSv1; id=2;"):
+    put("sts", b"\0" + text)
+for text in (sts, b"version: STSv1\nmode: none\nmax_age: 1", sts.replace(b"mx: mx", b"x: y\n\nmx:b\xc3\xbccher")):
+    put("sts", b"\1" + text)
+head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+for answer in (
+    head + b"Content-Length: %d\r\n\r\n" % len(sts) + sts, head + b"\r\n" + sts, head.replace(b"200", b"301") + b"\r\n",
+    head + b"Transfer-Encoding: chunked\r\n\r\n%x;a=b\r\n" % len(sts) + sts + b"\r\n0\r\n\r\n",
+):
+    for step in (0, 6, 63):
+        put("sts", b"\2" + bytes([step]) + answer)
 for name, text in [
     (0, '<"a b"@[IPv6:::1]> SIZE=1'), (0, "<@a,@b:c@d.example>"), (0, "dürst@bücher.example"), (0, "<postmaster>"),
     (1, "17-Jul-1996 02:44:25 -0700"), (1, "Wed, 17 Jul 96 02:23:25 PDT (c)"), (1, "1-Feb-1994"),

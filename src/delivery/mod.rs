@@ -13,7 +13,8 @@ mod report;
 pub mod routing;
 mod schedule;
 mod silence;
-mod sts;
+#[doc(hidden)]
+pub mod sts;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -12,6 +12,7 @@ pub mod imap;
 pub mod imap_grammar;
 pub mod managesieve;
 pub mod mime;
+pub mod notices;
 pub mod pop3;
 pub mod records;
 pub mod responses;
@@ -22,6 +23,7 @@ pub mod smtp_bodies;
 pub mod smtp_commands;
 pub mod smtp_desk;
 pub mod storage;
+pub mod sts;
 pub mod text;
 pub mod wire;
 
@@ -35,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("imap_grammar", imap_grammar::run),
     ("managesieve", managesieve::run),
     ("mime", mime::run),
+    ("notices", notices::run),
     ("pop3", pop3::run),
     ("records", records::run),
     ("settings", settings::run),
@@ -43,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_bodies", smtp_bodies::run),
     ("smtp_commands", smtp_commands::run),
     ("storage", storage::run),
+    ("sts", sts::run),
     ("text", text::run),
     ("wire", wire::run),
 ];

@@ -5,8 +5,8 @@
 //! as if there were none while one holds, because somebody keeps it from being heard again.
 
 mod fetch;
-mod policy;
-mod response;
+pub mod policy;
+pub mod response;
 #[cfg(test)]
 mod tests;
 
