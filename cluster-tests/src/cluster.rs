@@ -6,16 +6,28 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::lab::Lab;
-use crate::node::{Node, PORT_OFFSET, Role};
+use crate::node::{Node, Role};
 use crate::wait::eventually;
 
 pub const DOMAIN: &str = "example.test";
 pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
+/// Under which names a cluster is founded, and where its nodes are.
+#[derive(Debug, Clone, Copy)]
+pub struct Site {
+    pub domain: &'static str,
+    pub hostname: &'static str,
+    /// The last octets of the addresses of the data nodes and the witness.
+    pub hosts: [u8; 3],
+}
+
+const SITE: Site = Site { domain: DOMAIN, hostname: "node1.example.test", hosts: [1, 2, 3] };
+
 /// Three nodes in a namespace of their own: `nodes[0]` and `nodes[1]` hold mail, `nodes[2]` is the witness.
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub lab: Lab,
+    site: Site,
     home: TempDir,
     failed: bool,
 }
@@ -38,17 +50,22 @@ impl Cluster {
 
     /// The same; `lay` may put disks under the nodes' folders, and load what stands between, before anything is in them.
     pub fn start_on(prepare: impl Fn(&Node), lay: impl Fn(&Lab, &mut Node)) -> Option<Cluster> {
-        let lab = Lab::enter()?;
+        Some(Self::start_in(Lab::enter()?, SITE, prepare, lay))
+    }
+
+    /// The same in a namespace that was entered before.
+    pub fn start_in(lab: Lab, site: Site, prepare: impl Fn(&Node), lay: impl Fn(&Lab, &mut Node)) -> Cluster {
         let home = tempfile::Builder::new().prefix("pollux-story-").tempdir().expect("a temporary folder");
         let node =
             |name: &str, role, host: u8| Node::new(name, role, Ipv4Addr::new(127, 0, 0, host), home.path());
+        let [first, second, third] = site.hosts;
         let mut nodes = vec![
-            node("node1", Role::Data, 1),
-            node("node2", Role::Data, 2),
-            node("witness", Role::Witness, 3),
+            node("node1", Role::Data, first),
+            node("node2", Role::Data, second),
+            node("witness", Role::Witness, third),
         ];
         nodes.iter_mut().for_each(|node| lay(&lab, node));
-        let mut cluster = Cluster { nodes, lab, home, failed: true };
+        let mut cluster = Cluster { nodes, lab, site, home, failed: true };
         cluster.found(&prepare);
         for at in 1..cluster.nodes.len() {
             cluster.join(at, &prepare);
@@ -60,12 +77,12 @@ impl Cluster {
         cluster.nodes[0].must(&["policy", "set", "auth.plaintext_without_tls", "true"], None);
         cluster.wait_until_protected();
         cluster.failed = false;
-        Some(cluster)
+        cluster
     }
 
     fn found(&mut self, prepare: &impl Fn(&Node)) {
         let node = &mut self.nodes[0];
-        let arguments = ["init", "--domain", DOMAIN, "--hostname", "node1.example.test"];
+        let arguments = ["init", "--domain", self.site.domain, "--hostname", self.site.hostname];
         node.must_inside(&with_place(&arguments, node));
         prepare(node);
         node.start();
@@ -200,7 +217,12 @@ fn with_place<'a>(arguments: &[&'a str], node: &'a Node) -> Vec<&'a str> {
     let leak = |text: String| -> &'a str { Box::leak(text.into_boxed_str()) };
     let mut all = arguments.to_vec();
     all.extend(["--dir", leak(node.dir.display().to_string()), "--name", &node.name]);
-    all.extend(["--listen", leak(node.address.to_string()), "--port-offset", leak(PORT_OFFSET.to_string())]);
+    all.extend([
+        "--listen",
+        leak(node.address.to_string()),
+        "--port-offset",
+        leak(node.port_offset.to_string()),
+    ]);
     all.extend(["--cluster-address", leak(node.address.to_string())]);
     all
 }

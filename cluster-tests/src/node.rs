@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::disk::{Disk, shim};
 use crate::wait::eventually;
 
-/// Mail ports of every node are the standard ones plus this; the nodes differ in their address.
+/// Mail ports of a node are the standard ones plus this, unless its story says otherwise; the nodes differ in their address.
 pub const PORT_OFFSET: u16 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Node {
     pub name: String,
     pub role: Role,
     pub address: Ipv4Addr,
+    /// Of its mail ports, against the standard ones.
+    pub port_offset: u16,
     pub dir: PathBuf,
     process: Option<Child>,
     /// Variables for the process (a shim's, a preset's).
@@ -39,6 +41,7 @@ impl Node {
             name: name.to_string(),
             role,
             address,
+            port_offset: PORT_OFFSET,
             dir,
             process: None,
             environment: Vec::new(),
@@ -60,7 +63,7 @@ impl Node {
     }
 
     pub fn port(&self, standard: u16) -> SocketAddr {
-        (self.address, PORT_OFFSET + standard).into()
+        (self.address, self.port_offset + standard).into()
     }
 
     /// Adds a line to a table of the node's configuration, for its next start.

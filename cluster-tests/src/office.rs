@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType};
 
-use crate::cluster::Cluster;
-use crate::lab::run;
+use crate::cluster::{Cluster, Site};
+use crate::lab::{Lab, run};
 use crate::node::{Node, Role};
 
 /// Two of the story's own addresses.
@@ -38,6 +38,18 @@ impl Office {
     /// A cluster whose nodes stand in boxes of this office.
     pub fn start_cluster(&self) -> Option<Cluster> {
         Cluster::start_on(|_| {}, |_, node| self.plug_in(node))
+    }
+
+    /// Two clusters in this office, each of whose mail servers the world finds at the standard ports.
+    pub fn start_two(&self, sites: [Site; 2]) -> Option<[Cluster; 2]> {
+        let plug_in = |_: &Lab, node: &mut Node| {
+            node.port_offset = 0;
+            self.plug_in(node);
+        };
+        let lab = Lab::enter()?;
+        let [first, second] = sites;
+        let first = Cluster::start_in(lab, first, |_| {}, plug_in);
+        Some([first, Cluster::start_in(Lab::default(), second, |_| {}, plug_in)])
     }
 
     /// A further node, not yet a member.

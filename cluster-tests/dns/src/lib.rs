@@ -62,7 +62,12 @@ impl Server {
     }
 
     pub fn serve(zones: Zones) -> Self {
-        let (udp, tcp) = sockets();
+        Self::serve_at(Ipv4Addr::LOCALHOST, zones)
+    }
+
+    /// On another address of this machine, for those who do not share its loopback.
+    pub fn serve_at(address: Ipv4Addr, zones: Zones) -> Self {
+        let (udp, tcp) = sockets(address);
         let address = udp.local_addr().expect("a bound socket has an address");
         let (zones, asked, stopped) = (Mutex::new(zones), Mutex::default(), AtomicBool::new(false));
         let shared = Arc::new(Shared { zones, asked, stopped });
@@ -97,7 +102,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         // Both threads wait for something to come.
-        if let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+        if let Ok(socket) = UdpSocket::bind((self.address.ip(), 0)) {
             let _ = socket.send_to(&[], self.address);
         }
         let _ = TcpStream::connect(self.address);
@@ -108,9 +113,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock panics")
 }
 
-fn sockets() -> (UdpSocket, TcpListener) {
+fn sockets(address: Ipv4Addr) -> (UdpSocket, TcpListener) {
     for _ in 0..PORT_ATTEMPTS_MAX {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is there");
+        let udp = UdpSocket::bind((address, 0)).expect("it is an address of this machine");
         let address = udp.local_addr().expect("a bound socket has an address");
         if let Ok(tcp) = TcpListener::bind(address) {
             return (udp, tcp);
