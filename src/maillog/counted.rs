@@ -15,6 +15,8 @@ pub fn count(what: &What) {
             };
             METERS.deliveries.of(leaving).one();
         }
+        // It came as a mail, and was counted as one.
+        What::Heard(_) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 
 use tracing::info;
 
-use super::event::{Received, Refused, Sent, What};
+use super::event::{Heard, Received, Refused, Sent, What};
 
 /// Recipients that are named; of the rest their number is told.
 const NAMED_MAX: usize = 10;
@@ -30,6 +30,12 @@ pub fn tell(what: &What) {
             let Sent { queued, sender, to, via, tls, said, outcome } = it;
             let (via, tls) = (via.as_deref().unwrap_or("-"), tls.as_deref().unwrap_or("-"));
             info!(target: "pollux::mail", queued, from = sender, to, via, tls, said, outcome, "tried");
+        }
+        What::Heard(it) => {
+            let Heard { id, message_id, recipients, .. } = it;
+            let message_id = message_id.as_deref().unwrap_or_default();
+            let (client, count) = (client(it.client.address), recipients.len() as u64);
+            info!(target: "pollux::mail", mail = id, message_id, recipients = count, client, "a notice was heard");
         }
     }
 }
