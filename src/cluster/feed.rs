@@ -2,7 +2,7 @@
 //!
 //! Publishing never waits for a listener: watchers hold the newest value, and who lags compares whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,7 +12,7 @@ use super::bodies::ReplicaSet;
 use super::replica::QueueTicks;
 use super::sealing::Sealer;
 use crate::clock::Clock;
-use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::meters::METERS;
 use crate::state::blocks::Blocks;
 use crate::state::change::Change;
@@ -44,6 +44,7 @@ pub struct Feed {
     replicas: watch::Sender<Arc<Vec<ReplicaRecord>>>,
     replica_set: watch::Sender<ReplicaSet>,
     queue: watch::Sender<QueueTicks>,
+    drained: watch::Sender<Arc<BTreeSet<NodeId>>>,
     budgets: broadcast::Sender<BudgetId>,
     blocks: watch::Sender<Arc<Blocks>>,
     seats: broadcast::Sender<Arc<SeatsChanged>>,
@@ -113,6 +114,7 @@ impl Feed {
             replicas: watch::Sender::new(Arc::default()),
             replica_set: watch::Sender::new(ReplicaSet::default()),
             queue: watch::Sender::new(QueueTicks::default()),
+            drained: watch::Sender::new(Arc::default()),
             budgets: broadcast::Sender::new(TOLD_BUDGETS_MAX),
             blocks: watch::Sender::new(Arc::default()),
             seats: broadcast::Sender::new(TOLD_SEATS_MAX),
@@ -147,6 +149,7 @@ impl Feed {
                 Change::BodyDropped { body } => self.dropped.tell(body),
                 Change::BodyNamed { body } => self.named.tell(body),
                 Change::Replicas { replicas } => self.replicas_are(replicas),
+                Change::Drained { nodes } => self.drained_are(nodes),
                 Change::Queue => queue_changed = true,
                 Change::QueueRetried => self.queue.send_modify(|ticks| ticks.retries += 1),
                 // Without a listener nobody holds anything.
@@ -212,6 +215,7 @@ impl Feed {
         self.load_directory(rows)?;
         self.blocks.send_replace(Arc::new(Blocks::load(rows)?));
         self.replicas_are(reading::replicas(rows)?);
+        self.drained_are(reading::drained(rows)?);
         self.newsroom.forget();
         self.queue_changed();
         let slots: Vec<_> = {
@@ -275,6 +279,15 @@ impl Feed {
             data_nodes: replicas.iter().map(|replica| replica.node).collect(),
         });
         self.replicas.send_replace(Arc::new(replicas));
+    }
+
+    /// The data nodes that are drained.
+    pub fn drained(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>> {
+        self.drained.subscribe()
+    }
+
+    fn drained_are(&self, nodes: Vec<NodeId>) {
+        self.drained.send_replace(Arc::new(nodes.into_iter().collect()));
     }
 
     /// True once since bodies were dropped that could not be told one by one.

@@ -1,5 +1,6 @@
 //! The cluster, as the rooms above use it on this node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -348,6 +349,13 @@ impl Replica for ClusterHandle {
         match &self.local.data {
             Some(data) => data.feed.seats(),
             None => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    fn watch_drained(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>> {
+        match &self.local.data {
+            Some(data) => data.feed.drained(),
+            None => watch::Sender::new(Arc::default()).subscribe(),
         }
     }
 

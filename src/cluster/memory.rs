@@ -1,7 +1,7 @@
 //! A replica in memory, for the tests of the rooms above: one node, always in quorum, unless told to fail, and as far as
 //! the cluster, unless told what it has yet to hear.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
@@ -40,6 +40,7 @@ struct Shared {
     budgets: broadcast::Sender<BudgetId>,
     blocks: watch::Sender<Arc<Blocks>>,
     seats: broadcast::Sender<Arc<SeatsChanged>>,
+    drained: watch::Sender<Arc<BTreeSet<NodeId>>>,
     state: Mutex<State>,
 }
 
@@ -68,6 +69,7 @@ impl MemoryReplica {
                 budgets: broadcast::Sender::new(64),
                 blocks: watch::Sender::new(Arc::default()),
                 seats: broadcast::Sender::new(64),
+                drained: watch::Sender::new(Arc::default()),
                 state: Mutex::default(),
             }),
         }
@@ -143,6 +145,9 @@ impl MemoryReplica {
             Change::Blocks => {
                 let blocks = Blocks::load(&state.rows).map_err(disk)?;
                 self.shared.blocks.send_replace(Arc::new(blocks));
+            }
+            Change::Drained { nodes } => {
+                self.shared.drained.send_replace(Arc::new(nodes.into_iter().collect()));
             }
             Change::Mailboxes { .. }
             | Change::Metadata(_)
@@ -292,6 +297,10 @@ impl Replica for MemoryReplica {
 
     fn watch_seats(&self) -> broadcast::Receiver<Arc<SeatsChanged>> {
         self.shared.seats.subscribe()
+    }
+
+    fn watch_drained(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>> {
+        self.shared.drained.subscribe()
     }
 
     fn data_nodes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! What the rooms above may do with the replicated truth: propose, place, read, watch.
 //! Callers never know who leads, nor on which node they run.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -172,6 +173,9 @@ pub trait Replica: Clone + Send + Sync + 'static {
 
     /// What nodes may let in of hosts, from now on.
     fn watch_seats(&self) -> broadcast::Receiver<Arc<SeatsChanged>>;
+
+    /// The data nodes that are drained; holds the newest.
+    fn watch_drained(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>>;
 
     /// How many data nodes the cluster has.
     fn data_nodes(&self) -> usize;

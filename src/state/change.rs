@@ -6,7 +6,7 @@ use super::acl::Acl;
 use super::limits::BudgetId;
 use super::record::{MessageRecord, ReplicaRecord};
 use super::seats::SeatsChanged;
-use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, Uid, UidValidity};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, ModSeq, NodeId, Uid, UidValidity};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
@@ -37,6 +37,10 @@ pub enum Change {
     },
     Replicas {
         replicas: Vec<ReplicaRecord>,
+    },
+    /// The data nodes that are drained.
+    Drained {
+        nodes: Vec<NodeId>,
     },
     /// There may be work in the outbound queue that was not there before.
     Queue,

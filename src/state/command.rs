@@ -293,6 +293,15 @@ pub enum Command {
     // What somebody should look after.
     RaiseAlarm(Box<RaiseAlarm>),
     ClearAlarm(Box<ClearAlarm>),
+    // Planned work on a box.
+    /// The data node lets no clients in and sends no mail until it is undrained. Refused (`Refusal::LastServing`) unless
+    /// another one that is in sync serves.
+    DrainNode {
+        node: NodeId,
+    },
+    UndrainNode {
+        node: NodeId,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

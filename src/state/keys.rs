@@ -22,6 +22,7 @@ pub const REPLICAS: u8 = 0x02;
 pub const NODE_IDS: u8 = 0x03;
 pub const STAND_IN: u8 = 0x04;
 pub const RETIRED: u8 = 0x05;
+pub const DRAINED: u8 = 0x06;
 pub const DOMAIN: u8 = 0x10;
 pub const USER: u8 = 0x11;
 pub const ACCOUNT: u8 = 0x12;
@@ -125,6 +126,10 @@ pub fn node_ids() -> Vec<u8> {
 
 pub fn retired() -> Vec<u8> {
     vec![RETIRED]
+}
+
+pub fn drained() -> Vec<u8> {
+    vec![DRAINED]
 }
 
 pub fn stand_in() -> Vec<u8> {

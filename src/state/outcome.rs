@@ -129,6 +129,8 @@ pub enum Refusal {
     LeaseChanged,
     #[error("the script is active")]
     ScriptActive,
+    #[error("no other data node that is in sync would serve without node {0}")]
+    LastServing(NodeId),
 }
 
 impl Refusal {
@@ -140,7 +142,8 @@ impl Refusal {
             | Refusal::StillBehind
             | Refusal::Expired
             | Refusal::LastCopies(_)
-            | Refusal::QueueFull => true,
+            | Refusal::QueueFull
+            | Refusal::LastServing(_) => true,
             Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
             Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted | Refusal::LeaseChanged => false,
             Refusal::ScriptActive => false,

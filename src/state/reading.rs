@@ -19,11 +19,11 @@ use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::srs::SrsSecrets;
 use super::stored::{
-    AccountRow, AliasPartRow, AuthorityRow, BodyRow, DkimKeyRow, FirewallRow, GrantRow, KeywordsPartRow,
-    MailboxRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow,
-    SrsRow, StandInRow, UserRow,
+    AccountRow, AliasPartRow, AuthorityRow, BodyRow, DkimKeyRow, DrainedRow, FirewallRow, GrantRow,
+    KeywordsPartRow, MailboxRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow,
+    ScramRow, SettingRow, SrsRow, StandInRow, UserRow,
 };
-use crate::mail::ids::{AccountId, BodyId, MailboxId};
+use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 
 /// The account's mailboxes, ascending by name. Empty for an account that is gone.
@@ -160,6 +160,11 @@ pub fn replicas(rows: &dyn Rows) -> Result<Vec<ReplicaRecord>, RowsError> {
 /// The data nodes that are to be removed, ascending by node.
 pub fn retired(rows: &dyn Rows) -> Result<Vec<Retired>, RowsError> {
     Ok(get::<RetiredRow>(rows, &keys::retired())?.unwrap_or_default().retired)
+}
+
+/// The data nodes that are drained, ascending.
+pub fn drained(rows: &dyn Rows) -> Result<Vec<NodeId>, RowsError> {
+    Ok(get::<DrainedRow>(rows, &keys::drained())?.unwrap_or_default().nodes)
 }
 
 /// The version all replicas agreed to write (design 7); 0 before the first `SetClusterVersion`.

@@ -59,6 +59,12 @@ pub struct Retired {
     pub at: LogIndex,
 }
 
+/// Data nodes that are to serve no clients for now, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct DrainedRow {
+    pub nodes: Vec<NodeId>,
+}
+
 /// Of all nodes that ever were.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NodeIdsRow {

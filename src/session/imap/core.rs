@@ -303,7 +303,8 @@ impl Reply {
             | Refusal::LastCopies(_)
             | Refusal::QueueFull
             | Refusal::LeaseChanged
-            | Refusal::ScriptActive => Self::no("UNAVAILABLE", "Try again later"),
+            | Refusal::ScriptActive
+            | Refusal::LastServing(_) => Self::no("UNAVAILABLE", "Try again later"),
         }
     }
 

@@ -145,6 +145,8 @@ impl Core {
             | Command::MarkInSync { .. }
             | Command::RetireReplica { .. }
             | Command::ReinstateReplica { .. }
+            | Command::DrainNode { .. }
+            | Command::UndrainNode { .. }
             | Command::SetClusterVersion { .. }
             | Command::GiveNodeId { .. } => false,
         }

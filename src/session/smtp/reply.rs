@@ -151,7 +151,8 @@ impl Reply {
             | Refusal::NotAllowed
             | Refusal::NotPermitted
             | Refusal::LeaseChanged
-            | Refusal::ScriptActive => DELIVERY_REFUSED,
+            | Refusal::ScriptActive
+            | Refusal::LastServing(_) => DELIVERY_REFUSED,
         }
     }
 }

@@ -11,6 +11,7 @@ mod authorities;
 mod blocks;
 mod bodies;
 mod dkim;
+mod drained;
 mod firewall;
 mod greylist;
 mod guest;
@@ -169,6 +170,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::KeepSrsSecret(new) => srs::keep(tx, new),
         Command::RaiseAlarm(raised) => alarms::raise(tx, raised),
         Command::ClearAlarm(cleared) => alarms::clear(tx, cleared),
+        Command::DrainNode { node } => drained::drain(tx, *node),
+        Command::UndrainNode { node } => drained::undrain(tx, *node),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The in-sync set: which data nodes hold every body that was ever acknowledged (design 3).
 
+use super::drained;
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{LogIndex, NodeId};
 use crate::state::change::Change;
@@ -55,6 +56,7 @@ pub fn remove(tx: &mut Transaction, node: NodeId) -> Result<Outcome, Stop> {
     let mut retired = retired(tx)?;
     retired.retain(|it| it.node != node);
     save_retired(tx, retired)?;
+    drained::forget(tx, node)?;
     save(tx, replicas)?;
     Ok(Outcome::Done)
 }
@@ -129,7 +131,7 @@ pub fn missed(
     save(tx, replicas)
 }
 
-fn position(replicas: &[ReplicaRecord], node: NodeId) -> Result<usize, Refusal> {
+pub fn position(replicas: &[ReplicaRecord], node: NodeId) -> Result<usize, Refusal> {
     replicas
         .binary_search_by_key(&node, |replica| replica.node)
         .map_err(|_| Refusal::NotFound(format!("data node {node}")))

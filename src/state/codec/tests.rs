@@ -235,6 +235,8 @@ fn commands() -> Vec<Command> {
             alarm: AlarmId { kind: AlarmKind::Degraded, about: None },
             mail: Some(submit()),
         })),
+        Command::DrainNode { node: NodeId(2) },
+        Command::UndrainNode { node: NodeId(2) },
     ]
 }
 
@@ -317,6 +319,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::QueueFull,
         Refusal::LeaseChanged,
         Refusal::ScriptActive,
+        Refusal::LastServing(NodeId(2)),
     ]
 }
 
@@ -412,6 +415,7 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.NodeIds", &NodeIdsRow { last_given: NodeId(300) });
     let retired = vec![Retired { node: NodeId(2), at: LogIndex(300) }];
     add(golden, written, "row.Retired", &RetiredRow { retired });
+    add(golden, written, "row.Drained", &DrainedRow { nodes: vec![NodeId(1), NodeId(300)] });
     add(golden, written, "row.MetadataPart", &MetadataPartRow { bytes: vec![0, 255] });
     add(golden, written, "row.MetadataTally", &MetadataTallyRow { entries: 300, bytes: 1 << 33 });
     add(golden, written, "row.MetadataGuest", &MetadataGuestRow {});

@@ -74,6 +74,7 @@ impl Newsroom {
             | Change::BodyDropped { .. }
             | Change::BodyNamed { .. }
             | Change::Replicas { .. }
+            | Change::Drained { .. }
             | Change::Queue
             | Change::QueueRetried
             | Change::Budget { .. }

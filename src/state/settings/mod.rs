@@ -429,6 +429,10 @@ impl<'a> Settings<'a> {
         self.flag("dns.servers_validate")
     }
 
+    pub fn cluster_drain_seconds_max(&self) -> u64 {
+        self.number("cluster.drain_seconds_max")
+    }
+
     pub fn cluster_degraded_ack(&self) -> DegradedAck {
         match self.get("cluster.degraded_ack") {
             "refuse" => DegradedAck::Refuse,

@@ -94,6 +94,7 @@ fn each_getter_has_its_row_in_the_table() {
     assert!(settings.session_connections_max() > settings.session_connections_per_address_max());
     assert!(!settings.auth_plaintext_without_tls());
     assert_eq!(settings.cluster_degraded_ack(), DegradedAck::Allow);
+    assert_eq!(settings.cluster_drain_seconds_max(), 60);
     assert_eq!(settings.quota_default_bytes(), None);
     assert_eq!(settings.dns_servers(), []);
     assert!(settings.spf_verify() && settings.dkim_verify() && settings.dmarc_verify());

@@ -140,7 +140,8 @@ fn refused(refusal: &Refusal, out: &mut BytesMut) {
         | Refusal::Expired
         | Refusal::LastCopies(_)
         | Refusal::QueueFull
-        | Refusal::LeaseChanged => no(Code::TryLater, UNAVAILABLE, out),
+        | Refusal::LeaseChanged
+        | Refusal::LastServing(_) => no(Code::TryLater, UNAVAILABLE, out),
     }
 }
 

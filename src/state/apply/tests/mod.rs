@@ -6,6 +6,7 @@ mod alarms;
 mod authorities;
 mod blocks;
 mod dkim;
+mod drained;
 mod firewall;
 mod greylist;
 mod idempotency;

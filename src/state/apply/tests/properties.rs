@@ -236,6 +236,8 @@ fn command() -> impl Strategy<Value = Command> {
         (node(), any::<bool>()).prop_map(|(node, lost)| Command::RetireReplica { node, lost }),
         (node(), 0u64..60)
             .prop_map(|(node, at)| Command::ReinstateReplica { node, retired_at: LogIndex(at) }),
+        node().prop_map(|node| Command::DrainNode { node }),
+        node().prop_map(|node| Command::UndrainNode { node }),
         any::<u32>().prop_map(|version| Command::SetClusterVersion { version }),
         prop_oneof![9 => 0u64..6, 1 => Just(u64::MAX)]
             .prop_map(|above| Command::GiveNodeId { above: NodeId(above) }),
