@@ -33,6 +33,7 @@ pub mod steps;
 pub mod tls;
 pub mod traffic;
 pub mod verdict;
+pub mod visitors;
 pub mod wait;
 pub mod web;
 pub mod wire;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
 use super::bodies::PlacingBody;
+use super::drain::Working;
 use super::figures::ClusterFigures;
 use super::inquiries::{Answerer, Told};
 use super::local::{DataParts, Local};
@@ -83,6 +84,11 @@ impl ClusterHandle {
         let _ = self.local.offers.set(offers);
     }
 
+    /// How every node learns what this one has in hand. Counts once.
+    pub fn tell_work(&self, working: Working) {
+        let _ = self.local.working.set(working);
+    }
+
     /// How this node answers what the same rooms of other nodes ask. Counts once.
     pub fn answer_inquiries(&self, answerer: Answerer) {
         let _ = self.local.answerer.set(answerer);
@@ -102,6 +108,15 @@ impl ClusterHandle {
     /// other node has goes with it only if its disk is `lost`.
     pub async fn remove(&self, node: NodeId, lost: bool) -> Result<(), ClusterError> {
         self.local.remove(node, lost).await
+    }
+
+    /// From now on the data node lets no clients in, until it is undrained. Refused unless another serves.
+    pub async fn drain(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.local.drain(node).await
+    }
+
+    pub async fn undrain(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.local.undrain(node).await
     }
 
     /// A token that lets one node in, through this node, within `ttl_ms`.

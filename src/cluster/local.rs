@@ -47,6 +47,7 @@ pub struct Local {
     pub standing: super::status::Standing,
     /// Set once by the rooms above, when they are there.
     pub offers: std::sync::OnceLock<super::status::Offers>,
+    pub working: std::sync::OnceLock<super::drain::Working>,
     pub answerer: std::sync::OnceLock<super::inquiries::Answerer>,
     /// Members that a peer spoke of, of use while the log lacks them.
     pub heard: watch::Sender<Arc<super::keeper::Heard>>,

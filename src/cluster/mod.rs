@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod clocks;
 pub mod codec;
 pub mod config;
+pub mod drain;
 pub mod feed;
 pub mod figures;
 pub mod handle;

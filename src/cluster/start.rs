@@ -240,6 +240,7 @@ pub(super) async fn assemble(
         barrier: Default::default(),
         standing: Default::default(),
         offers: Default::default(),
+        working: Default::default(),
         answerer: Default::default(),
         heard: watch::Sender::new(Arc::new(files.read_heard())),
         changing: Default::default(),
@@ -429,6 +430,7 @@ fn spawn_tasks(
             runtime.spawn(keeper::promote_learners(local.clone())),
             runtime.spawn(keeper::bound_log(local.clone())),
             runtime.spawn(keeper::note_standing(local.clone())),
+            runtime.spawn(keeper::step_aside(local.clone())),
             // Bodies are not Raft's business: they stay off its threads.
             tokio::spawn(keeper::stay_in_sync(local.clone(), data.clone())),
             tokio::spawn(keeper::drop_strangers(local.clone(), data.clone())),
@@ -474,6 +476,10 @@ impl NodeCalls for Calls {
             kinds::CLOCK => Some(Box::pin(async move {
                 let now = wire::encode(&local.clock.now().0);
                 now.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+            })),
+            kinds::WORK => Some(Box::pin(async move {
+                let work = wire::encode(&local.work());
+                work.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
             kinds::INQUIRY => Some(Box::pin(async move { local.answer_inquiry(body).await })),
             kinds::READ_INDEX => Some(Box::pin(async move { local.read_index_for_peer().await })),

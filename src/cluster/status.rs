@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::ServerState;
 use tokio::time::Instant;
 
+use super::drain::{self, Draining, Sight};
 use super::local::Local;
 use super::network::{RosterEntry, kinds};
 use super::transport::Lane;
@@ -82,6 +83,8 @@ pub struct NodeStatus {
     pub log_alarm: bool,
     /// What it offers to clients, `name:port`; only where they were asked for.
     pub services: Vec<String>,
+    /// `None`: it serves clients.
+    pub draining: Option<Draining>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +167,7 @@ const SERVICES_MAX: usize = 32;
 const SERVICE_BYTES_MAX: usize = 128;
 
 /// How long one member may take to say how it is.
-const ASK_MAX: Duration = Duration::from_millis(500);
+pub(super) const ASK_MAX: Duration = Duration::from_millis(500);
 
 impl Local {
     pub async fn status(&self) -> ClusterStatus {
@@ -183,7 +186,8 @@ impl Local {
             .map(|(entry, report)| {
                 let in_sync = entry.member.role == Role::Witness
                     || replicas.iter().any(|replica| replica.node.0 == entry.id && replica.in_sync);
-                node_status(entry, report, end, in_sync)
+                let draining = self.is_drained(NodeId(entry.id)).then(Draining::unasked);
+                NodeStatus { draining, ..node_status(entry, report, end, in_sync) }
             })
             .collect();
         let settled = self.look(|metrics| {
@@ -204,15 +208,22 @@ impl Local {
         }
     }
 
-    /// With what each node offers.
+    /// With what each node offers, and has in hand.
     pub async fn status_with_services(&self) -> ClusterStatus {
         let roster = self.roster.load_full();
         let asked = roster.iter().map(|entry| self.services_of(NodeId(entry.id)));
-        let (mut status, services) = tokio::join!(self.status(), futures_util::future::join_all(asked));
+        let services = futures_util::future::join_all(asked);
+        let (mut status, services, works) = tokio::join!(self.status(), services, self.work_of_all());
         for (entry, services) in roster.iter().zip(services) {
             let node = status.nodes.iter_mut().find(|node| node.id.0 == entry.id);
             node.into_iter().for_each(|node| node.services.clone_from(&services));
         }
+        let voters: Vec<u64> = roster.iter().filter(|entry| entry.voter).map(|entry| entry.id).collect();
+        let answers =
+            |node: &&NodeStatus| voters.contains(&node.id.0) && node.state != NodeState::Unreachable;
+        let answering = status.nodes.iter().filter(answers).count();
+        let has_rows = self.data.is_some();
+        drain::judge(&mut status.nodes, &Sight { works, voters: voters.len(), answering, has_rows });
         status
     }
 
@@ -319,6 +330,7 @@ fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_syn
         log_bytes: report.log_bytes,
         log_alarm: report.log_alarm,
         services: Vec::new(),
+        draining: None,
     }
 }
 
@@ -387,6 +399,11 @@ fn weakness(
     if nodes.iter().filter(|node| node.role == Role::Data).count() < 2 {
         return Some("there is one data node only".to_owned());
     }
+    let drained = |node: &&NodeStatus| node.draining.is_some();
+    let serving = nodes.iter().filter(|node| node.role == Role::Data && node.draining.is_none()).count();
+    if let (Some(node), 0..2) = (nodes.iter().find(drained), serving) {
+        return Some(format!("{} is drained: if another data node fails, nobody serves", node.name));
+    }
     if voters < 3 {
         return Some("there is no third voter: add a witness".to_owned());
     }
@@ -434,10 +451,11 @@ mod tests {
         assert_eq!(judged(&roster[..2], &nodes[..2], Some(1)), Protection::Degraded, "no witness");
         assert_eq!(judged(&roster[..1], &nodes[..1], Some(1)), Protection::Degraded, "alone");
         type Weaken = fn(&mut NodeStatus);
-        let weaken: [(Weaken, &str); 3] = [
+        let weaken: [(Weaken, &str); 4] = [
             (|node| node.in_sync = false, "behind"),
             (|node| node.bodies_missing = 2, "lacks 2"),
             (|node| node.state = NodeState::Learner, "not vote"),
+            (|node| node.draining = Some(Draining::unasked()), "is drained"),
         ];
         for (weaken, why) in weaken {
             let mut nodes = nodes.clone();

@@ -57,19 +57,35 @@ const AFTER_FAULT_MS: u64 = 1_000;
 /// The deliveries of this node, while they run.
 pub struct Delivery {
     stop: watch::Sender<bool>,
+    under_way: watch::Receiver<UnderWay>,
     task: JoinHandle<()>,
+}
+
+/// What this node has in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnderWay {
+    /// Connections to other servers, and what is about to become one.
+    pub deliveries: u64,
+    /// Nothing is taken from the queue: the node is drained.
+    pub holds: bool,
 }
 
 impl Delivery {
     pub fn start<R: Replica, D: Resolve>(replica: R, resolver: D, log: MailLog) -> Self {
         let (stop, stopping) = watch::channel(false);
+        let (told, under_way) = watch::channel(UnderWay::default());
         let worker = Worker {
             shared: Arc::new(Shared::new(replica, resolver, log)),
             running: JoinSet::new(),
             batches: HashMap::new(),
             silent: SilentDestinations::default(),
+            told,
         };
-        Self { stop, task: tokio::spawn(worker.run(stopping)) }
+        Self { stop, under_way, task: tokio::spawn(worker.run(stopping)) }
+    }
+
+    pub fn under_way(&self) -> watch::Receiver<UnderWay> {
+        self.under_way.clone()
     }
 
     /// Takes nothing more, lets what is under way end within the time given, and gives the rest back.
@@ -87,6 +103,7 @@ struct Worker<R, D> {
     running: JoinSet<Reached>,
     batches: HashMap<Id, Batch>,
     silent: SilentDestinations,
+    told: watch::Sender<UnderWay>,
 }
 
 /// What a task works on.
@@ -108,12 +125,20 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         let keep = leases::keep(self.shared.replica.clone(), self.shared.leases.clone(), stop.clone());
         let keeper = tokio::spawn(keep);
         let mut queue = self.shared.replica.watch_queue();
+        let (own, mut drained) = (self.shared.replica.node(), self.shared.replica.watch_drained());
         let mut retries = queue.borrow().retries;
         while !*stop.borrow() {
-            let wait = self.pass().await;
+            let holds = drained.borrow_and_update().contains(&own);
+            self.told.send_modify(|told| told.holds = holds);
+            let wait = match holds {
+                false => self.pass().await,
+                // What is under way comes to its end, and the other node takes the rest.
+                true => Duration::from_millis(LOOK_EACH_MS_MAX),
+            };
             let gather = sleep(GATHER);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
+                Ok(()) = drained.changed() => {}
                 Ok(()) = queue.changed() => {
                     let now = queue.borrow_and_update().retries;
                     if std::mem::replace(&mut retries, now) != now {
@@ -144,6 +169,12 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         if let Some(batch) = self.batches.remove(&id) {
             self.silent.note(&batch.there.destination, reached);
         }
+        self.tell_how_many();
+    }
+
+    fn tell_how_many(&self) {
+        let deliveries = self.batches.len() as u64;
+        self.told.send_modify(|told| told.deliveries = deliveries);
     }
 
     /// Begins what is due and there is room for; says when to look again.
@@ -237,5 +268,6 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         let (shared, work) = (Arc::clone(&self.shared), there.clone());
         let task = self.running.spawn(batch::run(shared, work.destination, work.parcels));
         self.batches.insert(task.id(), Batch { tried, there });
+        self.tell_how_many();
     }
 }

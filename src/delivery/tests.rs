@@ -15,7 +15,7 @@ use crate::cluster::memory::MemoryReplica;
 use crate::cluster::replica::Replica;
 use crate::dns::{DnsError, Tlsa, Vouched};
 use crate::mail::address::Address;
-use crate::mail::ids::{AccountId, Timestamp};
+use crate::mail::ids::{AccountId, LogIndex, NodeId, Timestamp};
 use crate::maillog::MailLog;
 use crate::state::command::{Command, NewUser};
 use crate::state::outcome::Outcome;
@@ -354,6 +354,33 @@ async fn a_host_that_is_away_is_left_alone_and_called_when_an_operator_says_so()
     scene.queue_is(<[Parcel]>::is_empty).await;
     assert_eq!(server.mails().len(), 150);
     scene.end().await;
+}
+
+#[tokio::test]
+async fn a_drained_node_ends_what_it_sends_and_takes_nothing_more_until_it_is_undrained() {
+    let scene = scene(Behaviour { stall_for: "stalled.test", ..Behaviour::default() }, &[]).await;
+    let (own, other) = (scene.replica.node(), NodeId(2));
+    let mut under_way = scene.delivery.under_way();
+    scene.submit("alice@example.test", &["a@stalled.test"], "x");
+    under_way.wait_for(|told| told.deliveries == 1).await.unwrap();
+    for node in [own, other] {
+        run(&scene.replica, Command::AddReplica { node });
+        run(&scene.replica, Command::MarkInSync { node, complete_to: LogIndex(1_000) });
+    }
+    run(&scene.replica, Command::DrainNode { node: own });
+    // The bodies of this test lie on one node.
+    run(&scene.replica, Command::MarkBehind { node: other });
+    let told = *under_way.wait_for(|told| told.holds).await.unwrap();
+    assert_eq!(told.deliveries, 1, "it is not broken off");
+    scene.submit("alice@example.test", &["b@x.test"], "x");
+    // Nothing would tell that it is never taken; it is taken within milliseconds, if at all.
+    let taken = under_way.wait_for(|told| told.deliveries > 1);
+    assert!(tokio::time::timeout(Duration::from_millis(300), taken).await.is_err());
+    assert_eq!(scene.server.mails().len(), 0);
+    run(&scene.replica, Command::UndrainNode { node: own });
+    scene.queue_is(|parcels| parcels.iter().all(|parcel| parcel.row.destination == "stalled.test")).await;
+    assert_eq!(scene.server.mails().len(), 1);
+    scene.delivery.stop(Duration::from_millis(10)).await;
 }
 
 fn relay(name: &str, applies: RelayFor, server: &Server, (tls, login): (RelayTls, &str)) -> Command {

@@ -2,6 +2,7 @@
 
 mod arenas;
 mod descriptors;
+mod draining;
 mod firewall;
 mod first;
 mod inquiry;
@@ -29,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::draining::SharedDeliveries;
 use self::firewall::SharedFirewall;
 use crate::admin::control::server::{ControlSocket, Operator};
 use crate::cluster::replica::Replica;
@@ -49,8 +51,10 @@ use crate::state::lists::Rule;
 use crate::state::settings::ListenerName;
 use crate::store::files;
 
-/// How long clients get to hear the farewell when the node stops.
-const SESSIONS_STOP_MS_MAX: u64 = 10_000;
+/// How long clients get to end what they are in the middle of when the node stops, and then to hear the farewell. An
+/// operator who can wait drains the node first.
+const SESSIONS_END_MS_MAX: u64 = 5_000;
+const SESSIONS_STOP_MS_MAX: u64 = 5_000;
 /// How long it may take until it is known which ports can be had.
 const PORTS_SETTLE_MS_MAX: u64 = 5_000;
 /// How long a mail that is on its way to another server may take to its end; the other node sends the rest.
@@ -131,6 +135,7 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     let mut stopping = stop.subscribe();
     let rooms = Rooms {
         services: services.clone(),
+        deliveries: SharedDeliveries::default(),
         log: log.clone(),
         firewall: SharedFirewall::default(),
         place: firewall::place(config),
@@ -138,6 +143,7 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     };
     let up = Arc::clone(&rooms.up);
     let (firewall, place) = (rooms.firewall.clone(), rooms.place.clone());
+    let deliveries = rooms.deliveries.clone();
     let operator = operator(rooms);
     let control = tokio::spawn(control.serve(replica.clone(), operator, stopping.clone()));
     info!("{} is up", config.name);
@@ -151,7 +157,9 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
             let started = Services::start(replica.clone(), services_config);
             let settled = started.settled();
             *services.lock() = Some(started);
-            *delivery.borrow_mut() = Some(Delivery::start(replica.clone(), dns, log.clone()));
+            let started = Delivery::start(replica.clone(), dns, log.clone());
+            deliveries.are(started.under_way());
+            *delivery.borrow_mut() = Some(started);
             // A port that is moved meanwhile stays unknown.
             let _ = tokio::time::timeout(Duration::from_millis(PORTS_SETTLE_MS_MAX), settled).await;
         }
@@ -167,7 +175,8 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
     let running = services.lock().take();
     let sessions = async {
         if let Some(running) = running {
-            running.stop(Duration::from_millis(SESSIONS_STOP_MS_MAX)).await;
+            let grace = Duration::from_millis(SESSIONS_END_MS_MAX);
+            running.stop(grace, Duration::from_millis(SESSIONS_STOP_MS_MAX)).await;
         }
     };
     let deliveries = async {
@@ -200,6 +209,7 @@ fn mail_log<R: Replica>(config: &Config, replica: &R) -> MailLog {
 #[derive(Clone)]
 pub(crate) struct Rooms {
     pub services: SharedServices,
+    pub deliveries: SharedDeliveries,
     pub log: MailLog,
     pub firewall: SharedFirewall,
     /// What the firewall is made with.
@@ -213,6 +223,11 @@ pub(crate) struct Rooms {
 pub(crate) struct SharedServices(Arc<Mutex<Option<Services>>>);
 
 impl SharedServices {
+    /// Whether clients are let in, and how many are here.
+    pub fn clients(&self) -> (bool, u64) {
+        self.lock().as_ref().map_or((false, 0), |services| (!services.are_shut(), services.connections()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Services>> {
         self.0.lock().expect("no holder of this lock panics")
     }
@@ -254,7 +269,7 @@ impl SharedServices {
         let all = guard.as_ref().map(Services::services).unwrap_or_default();
         let failed = all.into_iter().filter_map(|service| match service.state {
             ServiceState::Failed(why) => Some(format!("{}: {why}", service.name.key())),
-            ServiceState::Starting | ServiceState::Listening | ServiceState::Off => None,
+            ServiceState::Starting | ServiceState::Listening | ServiceState::Off | ServiceState::Shut => None,
         });
         failed.collect()
     }

@@ -1,12 +1,12 @@
 //! What the control socket asks of the cluster, bound to this node.
 
-use super::{Rooms, SharedServices, Stop, firewall, inquiry, naming, trace};
+use super::{Rooms, SharedServices, Stop, draining, firewall, inquiry, naming, trace};
 use crate::admin::check::{Finding, Level};
 use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::trace::Traced;
-use crate::admin::status::{Alarm as ShownAlarm, Node, Protection, Report, State, rfc3339};
+use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, State, rfc3339};
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
 use crate::cluster::replica::Replica;
@@ -37,6 +37,8 @@ impl Bound {
         cluster.tell_offers(Box::new(move || told.listening()));
         let answer = move |question| inquiry::answer((&asked.0, &asked.1), &question);
         cluster.answer_inquiries(Box::new(answer));
+        let in_hand = rooms.clone();
+        cluster.tell_work(Box::new(move || draining::work(&in_hand)));
         Self { cluster, rooms, stop }
     }
 
@@ -87,6 +89,14 @@ impl Operator for Bound {
 
     async fn transfer(&self, to: NodeId) -> Result<(), Failure> {
         self.cluster.transfer(to).await.map_err(failure)
+    }
+
+    async fn drain(&self, node: NodeId) -> Result<(), Failure> {
+        self.cluster.drain(node).await.map_err(failure)
+    }
+
+    async fn undrain(&self, node: NodeId) -> Result<(), Failure> {
+        self.cluster.undrain(node).await.map_err(failure)
     }
 
     async fn remove(&self, node: NodeId, lost: bool) -> Result<(), Failure> {
@@ -202,6 +212,12 @@ fn shown(node: NodeStatus) -> Node {
         log_alarm: node.log_alarm,
         firewall_in_sync: None,
         services: node.services,
+        drain: node.draining.map(|draining| Drain {
+            sessions: draining.work.map(|work| work.sessions),
+            deliveries: draining.work.map(|work| work.deliveries),
+            safe_to_switch_off: draining.waits_for.is_none(),
+            waits_for: draining.waits_for,
+        }),
     }
 }
 

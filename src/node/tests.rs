@@ -57,6 +57,14 @@ impl Operator for Alone {
         Err(Failure::refused("no others here"))
     }
 
+    async fn drain(&self, _node: NodeId) -> Result<(), Failure> {
+        Err(Failure::refused("no others here"))
+    }
+
+    async fn undrain(&self, _node: NodeId) -> Result<(), Failure> {
+        Err(Failure::refused("no others here"))
+    }
+
     async fn remove(&self, _node: NodeId, _lost: bool) -> Result<(), Failure> {
         Err(Failure::refused("no others here"))
     }

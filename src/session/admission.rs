@@ -4,10 +4,20 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::watch;
+
 /// Counts the connections that are open now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Doors {
     open: Mutex<Open>,
+    /// Of the same number, for those who wait until nobody is left.
+    told: watch::Sender<u64>,
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { open: Mutex::default(), told: watch::Sender::new(0) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +58,7 @@ impl Doors {
         }
         let address = address.map(|address| open.count(address, limits)).transpose()?;
         open.total += 1;
+        self.told.send_replace(open.total);
         Ok(Seat { doors: Arc::clone(self), address })
     }
 
@@ -57,6 +68,11 @@ impl Doors {
 
     pub fn connections(&self) -> u64 {
         self.open().total
+    }
+
+    /// Resolves when no connection is open. Cancel-safe.
+    pub async fn empty(&self) {
+        let _ = self.told.subscribe().wait_for(|total| *total == 0).await;
     }
 }
 
@@ -86,6 +102,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.doors.open();
         open.total -= 1;
+        self.doors.told.send_replace(open.total);
         let Some(address) = self.address else { return };
         if let Some(here) = open.by_address.get_mut(&address) {
             *here -= 1;

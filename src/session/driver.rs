@@ -18,6 +18,7 @@ use super::channel::ChannelBindings;
 use super::login::Standing;
 use super::machine::{Machine, Step};
 use super::pace::{Pace, bought};
+use super::porter::{Welcome, closed, closes};
 use super::tls::Acceptor;
 use super::wire::Wire;
 
@@ -84,7 +85,7 @@ pub enum Ended {
     Hangup,
     #[error("the client was silent, or too slow, for too long")]
     Idle,
-    #[error("the node is stopping")]
+    #[error("the node is stopping or drained")]
     Stopped,
     #[error("the user was disabled or removed")]
     LoginEnded,
@@ -108,25 +109,25 @@ pub const PATIENCE_MS: u64 = 10_000;
 /// Unread bytes thrown away at the end so that our last reply is not overtaken by a reset.
 const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 
-/// Runs one session from greeting to end. `shutdown` turns true when the node stops.
+/// Runs one session from greeting to end, which comes when the client is no longer welcome.
 pub async fn serve_connection<S, M, B>(
     socket: S,
     mut machine: M,
     backend: B,
     security: Security,
-    limits: (Bounds, watch::Receiver<bool>),
+    limits: (Bounds, watch::Receiver<Welcome>),
 ) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: Machine,
     B: Backend<M>,
 {
-    let (bounds, mut shutdown) = limits;
+    let (bounds, mut welcome) = limits;
     let opened = tokio::select! {
         biased;
         opened = open_wire(socket, security, &bounds, &mut machine) => opened,
         // Nothing was said yet: there is nobody to take leave of.
-        _ = stopping(&mut shutdown) => Err(Ended::Stopped),
+        () = closed(&mut welcome) => Err(Ended::Stopped),
     };
     let (wire, acceptor) = match opened {
         Ok(opened) => opened,
@@ -138,7 +139,7 @@ where
         backend,
         acceptor,
         bounds,
-        shutdown,
+        welcome,
         input: BytesMut::new(),
         out: BytesMut::new(),
         read_bytes: READ_BYTES_MIN,
@@ -193,7 +194,7 @@ struct Session<S, M, B> {
     backend: B,
     acceptor: Option<Acceptor>,
     bounds: Bounds,
-    shutdown: watch::Receiver<bool>,
+    welcome: watch::Receiver<Welcome>,
     input: BytesMut,
     out: BytesMut,
     read_bytes: usize,
@@ -247,7 +248,7 @@ where
             let mut buffer = (&mut self.input).limit(READ_BYTES_MIN);
             let heard = tokio::select! {
                 biased;
-                _ = stopping(&mut self.shutdown) => return Err(Ended::Stopped),
+                () = closed(&mut self.welcome) => return Err(Ended::Stopped),
                 heard = timeout(listens, self.wire.read_buf(&mut buffer)) => heard,
             };
             match heard {
@@ -372,12 +373,13 @@ where
             false => self.heard + idle,
         };
         let wants_news = self.machine.wants_news();
+        let in_the_middle = self.machine.is_mid_transaction() || !self.input.is_empty();
         let limit = self.read_bytes.min(room);
         self.input.reserve(limit.min(READ_BYTES_MIN));
         let mut buffer = (&mut self.input).limit(limit);
         tokio::select! {
             biased;
-            _ = stopping(&mut self.shutdown) => Ok(Woken::Stopping),
+            () = leaves(&mut self.welcome, in_the_middle) => Ok(Woken::Stopping),
             // Before any input: what the client sends next is another's to say.
             () = ended(&mut self.standing) => Ok(Woken::LoginEnded),
             read = self.wire.read_buf(&mut buffer) => Ok(Woken::Input(read?)),
@@ -430,9 +432,12 @@ where
     }
 }
 
-/// Resolves when the node stops, and also when nobody is left who could say so. Cancel-safe.
-pub(super) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stop| *stop).await;
+/// Resolves when the client is to leave: he may end what he is in the middle of, but not for ever. Cancel-safe.
+async fn leaves(welcome: &mut watch::Receiver<Welcome>, in_the_middle: bool) {
+    match in_the_middle {
+        true => closed(welcome).await,
+        false => closes(welcome).await,
+    }
 }
 
 async fn ended(standing: &mut Option<Standing>) {

@@ -13,8 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::porter::{Welcome, closes};
 use crate::state::settings::ListenerName;
 
+/// As many as tokio has the kernel let in ahead; those who come while these are taken are reset.
+const WAITING_MAX: usize = 1_024;
 pub(super) const BIND_RETRY_MS: u64 = 1_000;
 /// After accept failed for want of descriptors or memory: time for some to come free.
 pub(super) const ACCEPT_RETRY_MS: u64 = 200;
@@ -50,6 +53,8 @@ pub enum ServiceState {
     Listening,
     /// Switched off by its setting.
     Off,
+    /// Shut while the node is drained, or because it stops.
+    Shut,
     /// Cannot listen; tried again by itself. One line that says why.
     Failed(String),
 }
@@ -60,6 +65,7 @@ impl fmt::Display for ServiceState {
             ServiceState::Starting => write!(f, "starting"),
             ServiceState::Listening => write!(f, "listening"),
             ServiceState::Off => write!(f, "off"),
+            ServiceState::Shut => write!(f, "shut"),
             ServiceState::Failed(why) => write!(f, "failed: {why}"),
         }
     }
@@ -94,20 +100,31 @@ impl StatusCell {
     }
 }
 
-/// Listens until the task is aborted; `take` gets each connection and must not block.
+/// Listens until nobody is let in any longer, or the task is aborted; `take` gets each connection and must not block.
 pub(super) async fn listen(
     name: ListenerName,
     address: SocketAddr,
     status: StatusCell,
+    mut welcome: watch::Receiver<Welcome>,
     take: impl Fn(TcpStream, SocketAddr),
 ) {
-    let listener = bind(name, address, &status).await;
+    // Replies are whole when they are written; waiting for more only adds delay.
+    let take = move |socket: TcpStream, peer| {
+        let _ = socket.set_nodelay(true);
+        take(socket, peer);
+    };
+    let listener = tokio::select! {
+        () = closes(&mut welcome) => return,
+        listener = bind(name, address, &status) => listener,
+    };
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            () = closes(&mut welcome) => return take_those_who_wait(listener, take),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((socket, peer)) => {
                 status.set(ServiceState::Listening);
-                // Replies are whole when they are written; waiting for more only adds delay.
-                let _ = socket.set_nodelay(true);
                 take(socket, peer);
             }
             Err(fault) if is_the_clients(&fault) => {}
@@ -117,6 +134,17 @@ pub(super) async fn listen(
                 }
                 tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
             }
+        }
+    }
+}
+
+/// A port that is shut resets those whom the kernel has let in and nobody has taken; they are told instead.
+fn take_those_who_wait(listener: TcpListener, take: impl Fn(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..WAITING_MAX {
+        let Ok((socket, peer)) = listener.accept() else { return };
+        if let Ok(socket) = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)) {
+            take(socket, peer);
         }
     }
 }

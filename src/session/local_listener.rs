@@ -9,17 +9,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::listener::{ACCEPT_RETRY_MS, BIND_RETRY_MS, ServiceState, StatusCell};
+use super::porter::{Welcome, closes};
 use crate::config::LmtpSocket;
 use crate::store::files;
 
-/// Listens until the task is aborted; `take` gets each connection and must not block.
-pub(super) async fn listen(socket: LmtpSocket, status: StatusCell, take: impl Fn(UnixStream)) {
-    let bound = bind(&socket, &status).await;
+/// Listens until nobody is let in any longer, or the task is aborted; `take` gets each connection and must not block.
+pub(super) async fn listen(
+    socket: LmtpSocket,
+    status: StatusCell,
+    mut welcome: watch::Receiver<Welcome>,
+    take: impl Fn(UnixStream),
+) {
+    let bound = tokio::select! {
+        () = closes(&mut welcome) => return,
+        bound = bind(&socket, &status) => bound,
+    };
     loop {
-        match bound.listener.accept().await {
+        let accepted = tokio::select! {
+            () = closes(&mut welcome) => return,
+            accepted = bound.listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 status.set(ServiceState::Listening);
                 take(stream);

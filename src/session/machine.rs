@@ -81,6 +81,12 @@ pub trait Machine: Send {
         false
     }
 
+    /// True while the client would have to do something over again if the session ended now: a node that is drained or stops
+    /// lets him come to the end of it.
+    fn is_mid_transaction(&self) -> bool {
+        self.is_mid_command()
+    }
+
     /// True while the session wants [`Machine::step`] called when its watched mailbox changes.
     fn wants_news(&self) -> bool {
         false

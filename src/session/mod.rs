@@ -17,6 +17,7 @@ pub mod managesieve;
 pub mod metered;
 pub mod pace;
 pub mod pop3;
+pub mod porter;
 pub mod proxied;
 pub mod reading;
 pub mod sasl;

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 
 use super::admission::{DoorLimits, Doors, Seat};
 use super::autoconfig::{self, Autoconfig, Silent};
-use super::driver::{Bounds, Security, serve_connection, stopping};
+use super::driver::{Bounds, Security, serve_connection};
 use super::imap::{self, ImapBackend, SummaryCache};
 use super::limits::{self, HostLimits, Limits, SeatKeeper, UserLimits};
 use super::listener::{Place, ServiceState, ServiceStatus, StatusCell, listen};
@@ -27,6 +27,7 @@ use super::machine::Peer;
 use super::managesieve::{self, ManageSieve, ManageSieveBackend};
 use super::metered::Metered;
 use super::pop3::{self, Pop3, Pop3Backend};
+use super::porter::{Porter, Welcome, closed};
 use super::proxied;
 use super::reading::ReadingRoom;
 use super::smtp::checked::Checks;
@@ -71,39 +72,46 @@ pub struct ServicesConfig {
 /// The running services. Stop them with [`Services::stop`]; dropping ends them at once.
 pub struct Services {
     ports: Arc<Mutex<Ports>>,
-    local: Option<LocalDoor>,
-    doors: Arc<Doors>,
     hits: Arc<Hits>,
     checks: Checks,
-    stop: watch::Sender<bool>,
+    porter: Porter,
+    /// Follows the settings.
     follower: AbortHandle,
-    sessions: Arc<Mutex<JoinSet<()>>>,
+    /// Follows whether the node is drained.
+    draining: AbortHandle,
 }
 
-type Ports = BTreeMap<ListenerName, Port>;
+#[derive(Default)]
+struct Ports {
+    by_name: BTreeMap<ListenerName, Port>,
+    local: Option<LocalDoor>,
+}
 
 struct Port {
     wanted: ListenerSettings,
+    welcome: Welcome,
     port: u16,
     status: StatusCell,
-    /// Aborted when the port is moved or switched off; its sessions live on.
+    /// Aborted when the port is moved or switched off, ends by itself when it is shut; its sessions live on.
     accepting: Option<AbortHandle>,
 }
 
-/// The unix socket: given by the box, so it neither moves nor goes while the node runs.
+/// The unix socket: given by the box, so it does not move.
 struct LocalDoor {
-    path: PathBuf,
+    socket: LmtpSocket,
+    welcome: Welcome,
     status: StatusCell,
-    accepting: AbortHandle,
+    accepting: Option<AbortHandle>,
 }
 
 impl Services {
     /// Starts what the settings ask for, and follows them from then on. Call inside the runtime that
     /// is to run the sessions.
     pub fn start<R: Replica>(replica: R, config: ServicesConfig) -> Self {
-        let (stop, stopping) = watch::channel(false);
-        let doors = Arc::new(Doors::default());
-        let sessions = Arc::new(Mutex::new(JoinSet::new()));
+        let drained = replica.watch_drained().borrow().contains(&replica.node());
+        let welcome = if drained { Welcome::Closing } else { Welcome::Open };
+        let porter =
+            Porter { welcome: watch::Sender::new(welcome), doors: Arc::default(), sessions: Arc::default() };
         let logins = Arc::new(Logins::new(replica.clone(), config.logins));
         let hits = Arc::new(Hits::default());
         let checks = Checks {
@@ -123,16 +131,16 @@ impl Services {
             summaries: Arc::new(SummaryCache::new()),
             reading: Arc::default(),
             config,
-            doors: Arc::clone(&doors),
-            sessions: Arc::clone(&sessions),
-            stopping,
+            doors: Arc::clone(&porter.doors),
+            sessions: Arc::clone(&porter.sessions),
+            welcome: porter.welcome.subscribe(),
         });
-        let ports = Arc::new(Mutex::new(Ports::new()));
+        let ports = Arc::new(Mutex::new(Ports::default()));
         // Before anything waits: `services()` is complete from the start.
         reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
-        let local = house.config.lmtp_socket.clone().map(|socket| open_local(socket, &house));
+        let draining = tokio::spawn(porter.clone().follow(house.replica.clone())).abort_handle();
         let follower = tokio::spawn(follow(Arc::clone(&ports), house)).abort_handle();
-        Self { ports, local, doors, hits, checks, stop, follower, sessions }
+        Self { ports, hits, checks, porter, follower, draining }
     }
 
     /// Every service, its place and state, in the settings' order; the unix socket last.
@@ -145,10 +153,10 @@ impl Services {
         };
         let on_socket = |door: &LocalDoor| ServiceStatus {
             name: ListenerName::Lmtp,
-            place: Place::Socket(door.path.clone()),
+            place: Place::Socket(door.socket.path.clone()),
             state: door.status.get(),
         };
-        ports.iter().map(on_port).chain(self.local.iter().map(on_socket)).collect()
+        ports.by_name.iter().map(on_port).chain(ports.local.iter().map(on_socket)).collect()
     }
 
     /// Once it is known of each port whether it can be had, of those that the settings want now.
@@ -176,37 +184,38 @@ impl Services {
 
     /// Connections open now.
     pub fn connections(&self) -> u64 {
-        self.doors.connections()
+        self.porter.doors.connections()
     }
 
-    /// Closes the ports, says goodbye in every session, waits for them at most `wait`, then ends the rest.
-    pub async fn stop(self, wait: Duration) {
-        self.close_ports();
-        let _ = self.stop.send(true);
-        let mut sessions = std::mem::take(&mut *self.sessions.lock().expect("no holder of this lock panics"));
-        let all_gone = async { while sessions.join_next().await.is_some() {} };
-        if tokio::time::timeout(wait, all_gone).await.is_err() {
-            info!("{} sessions did not end in time and are cut off", sessions.len());
-            sessions.shutdown().await;
-        }
+    /// No port listens, and none will until the node is undrained.
+    pub fn are_shut(&self) -> bool {
+        let ports = self.ports.lock().expect("no holder of this lock panics");
+        let ended = |welcome: Welcome, accepting: &Option<AbortHandle>| {
+            welcome != Welcome::Open && accepting.as_ref().is_none_or(AbortHandle::is_finished)
+        };
+        *self.porter.welcome.borrow() != Welcome::Open
+            && ports.by_name.values().all(|port| ended(port.welcome, &port.accepting))
+            && ports.local.iter().all(|door| ended(door.welcome, &door.accepting))
     }
 
-    fn close_ports(&self) {
-        self.follower.abort();
-        for port in self.ports.lock().expect("no holder of this lock panics").values() {
-            if let Some(accepting) = &port.accepting {
-                accepting.abort();
-            }
-        }
-        if let Some(local) = &self.local {
-            local.accepting.abort();
-        }
+    /// Shuts the ports; clients get `grace` to end what they are in the middle of, are then told to leave, and after `wait`
+    /// cut off.
+    pub async fn stop(self, grace: Duration, wait: Duration) {
+        self.draining.abort();
+        self.porter.see_off(grace, wait).await;
+        let mut sessions =
+            std::mem::take(&mut *self.porter.sessions.lock().expect("no holder of this lock panics"));
+        sessions.shutdown().await;
     }
 }
 
 impl Drop for Services {
     fn drop(&mut self) {
-        self.close_ports();
+        self.draining.abort();
+        self.follower.abort();
+        let ports = self.ports.lock().expect("no holder of this lock panics");
+        ports.by_name.values().filter_map(|port| port.accepting.as_ref()).for_each(AbortHandle::abort);
+        ports.local.iter().filter_map(|door| door.accepting.as_ref()).for_each(AbortHandle::abort);
     }
 }
 
@@ -225,34 +234,82 @@ struct House<R> {
     config: ServicesConfig,
     doors: Arc<Doors>,
     sessions: Arc<Mutex<JoinSet<()>>>,
-    stopping: watch::Receiver<bool>,
+    welcome: watch::Receiver<Welcome>,
 }
 
 async fn follow<R: Replica>(ports: Arc<Mutex<Ports>>, house: Arc<House<R>>) {
-    let mut directory = house.directory.clone();
-    while directory.changed().await.is_ok() {
+    let (mut directory, mut welcome) = (house.directory.clone(), house.welcome.clone());
+    loop {
+        let changed = tokio::select! {
+            changed = directory.changed() => changed,
+            changed = welcome.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
         reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
     }
 }
 
-/// Opens, moves and shuts ports until they are as the settings say. Ports that stay are not touched.
+/// Opens, moves and shuts ports until they are as the settings say, and as clients are received. Ports that stay are not
+/// touched.
 fn reconcile<R: Replica>(ports: &mut Ports, house: &Arc<House<R>>) {
     let directory = house.directory.borrow().clone();
+    let welcome = *house.welcome.borrow();
     for name in ListenerName::ALL {
         let wanted = directory.settings().listener(name);
-        let now = ports.get(&name);
-        if now.is_some_and(|now| now.wanted.enabled == wanted.enabled && now.wanted.port == wanted.port) {
+        let now = ports.by_name.get(&name);
+        if now.is_some_and(|now| {
+            (now.wanted.enabled, now.wanted.port, now.welcome) == (wanted.enabled, wanted.port, welcome)
+        }) {
             continue;
         }
-        if let Some(Port { accepting: Some(accepting), .. }) = now {
-            accepting.abort();
-        }
-        ports.insert(name, open_port(wanted, house));
+        let accepting = now.and_then(|now| now.accepting.clone());
+        let port = match welcome {
+            Welcome::Open => {
+                accepting.iter().for_each(AbortHandle::abort);
+                open_port(wanted, house)
+            }
+            Welcome::Closing | Welcome::Closed => {
+                shut_port(wanted, welcome, accepting, house.config.port_offset)
+            }
+        };
+        ports.by_name.insert(name, port);
+    }
+    if let Some(socket) = &house.config.lmtp_socket
+        && ports.local.as_ref().is_none_or(|door| door.welcome != welcome)
+    {
+        let accepting = ports.local.take().and_then(|door| door.accepting);
+        ports.local = Some(match welcome {
+            Welcome::Open => {
+                accepting.iter().for_each(AbortHandle::abort);
+                open_local(socket.clone(), house)
+            }
+            Welcome::Closing | Welcome::Closed => LocalDoor {
+                socket: socket.clone(),
+                welcome,
+                status: StatusCell::new(ServiceState::Shut),
+                accepting,
+            },
+        });
     }
 }
 
+/// Whoever accepts there ends by himself, once he has taken those who wait.
+fn shut_port(
+    wanted: ListenerSettings,
+    welcome: Welcome,
+    accepting: Option<AbortHandle>,
+    port_offset: u16,
+) -> Port {
+    let state = if wanted.enabled { ServiceState::Shut } else { ServiceState::Off };
+    let port = wanted.port.saturating_add(port_offset);
+    Port { wanted, welcome, port, status: StatusCell::new(state), accepting }
+}
+
 fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Port {
-    let shut = |port, state| Port { wanted, port, status: StatusCell::new(state), accepting: None };
+    let welcome = Welcome::Open;
+    let shut = |port, state| Port { wanted, welcome, port, status: StatusCell::new(state), accepting: None };
     if !wanted.enabled {
         return shut(wanted.port, ServiceState::Off);
     }
@@ -267,19 +324,17 @@ fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Por
     let status = StatusCell::new(ServiceState::Starting);
     let address = SocketAddr::new(house.config.address, port);
     let taker = Arc::clone(house);
-    let accepting = tokio::spawn(listen(wanted.name, address, status.clone(), move |socket, peer| {
-        take(&taker, wanted.name, socket, Some(peer));
-    }));
-    Port { wanted, port, status, accepting: Some(accepting.abort_handle()) }
+    let take = move |socket, peer| take(&taker, wanted.name, socket, Some(peer));
+    let accepting = tokio::spawn(listen(wanted.name, address, status.clone(), house.welcome.clone(), take));
+    Port { wanted, welcome, port, status, accepting: Some(accepting.abort_handle()) }
 }
 
 fn open_local<R: Replica>(socket: LmtpSocket, house: &Arc<House<R>>) -> LocalDoor {
-    let (path, status, taker) =
-        (socket.path.clone(), StatusCell::new(ServiceState::Starting), Arc::clone(house));
-    let accepting = tokio::spawn(local_listener::listen(socket, status.clone(), move |stream| {
-        take(&taker, ListenerName::Lmtp, stream, None);
-    }));
-    LocalDoor { path, status, accepting: accepting.abort_handle() }
+    let (status, taker) = (StatusCell::new(ServiceState::Starting), Arc::clone(house));
+    let take = move |stream| take(&taker, ListenerName::Lmtp, stream, None);
+    let listening = local_listener::listen(socket.clone(), status.clone(), house.welcome.clone(), take);
+    let accepting = Some(tokio::spawn(listening).abort_handle());
+    LocalDoor { socket, welcome: Welcome::Open, status, accepting }
 }
 
 /// What a client comes by.
@@ -313,6 +368,9 @@ fn take<R: Replica>(
 ) {
     let directory = house.replica.directory();
     let settings = directory.settings();
+    if *house.welcome.borrow() != Welcome::Open {
+        return turn_away(name, settings.listener(name).tls, ("4.3.2", "this node takes no clients"), socket);
+    }
     let balancer = peer.filter(|peer| settings.is_proxy(peer.ip()));
     let client = if balancer.is_some() { None } else { peer };
     match house.doors.enter(client.map(|client| client.ip()), door_limits(settings)) {
@@ -383,11 +441,11 @@ async fn serve_proxied<R: Replica>(
     mut socket: impl Socket,
     (balancer, mut seat): (SocketAddr, Seat),
 ) {
-    let mut stop = house.stopping.clone();
+    let mut welcome = house.welcome.clone();
     let client = tokio::select! {
         biased;
         client = proxied::client(&mut socket, balancer) => client,
-        _ = stopping(&mut stop) => return,
+        () = closed(&mut welcome) => return,
     };
     let client = match client {
         Ok(client) => client,
@@ -413,7 +471,7 @@ async fn serve<R: Replica>(
         return turn_away(listener.name, listener.tls, ("4.7.1", "your address is blocked"), socket);
     }
     let security = house.security(listener.tls);
-    let limits = (house.config.bounds, house.stopping.clone());
+    let limits = (house.config.bounds, house.welcome.clone());
     let peer = Peer { address, tls: matches!(security, Security::Implicit(_)) };
     let offered = matches!(security, Security::Offered(_));
     let protocol = protocol_of(listener.name);

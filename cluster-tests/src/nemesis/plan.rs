@@ -55,6 +55,8 @@ pub enum Fault {
     FailingWrite(Target),
     /// That many in a hundred reads of message bodies fail with EIO, on a data node.
     FailingRead { target: Target, percent: u8 },
+    /// Serves nobody until the end.
+    Drain(Target),
     /// Removed from the cluster, its disk emptied, joined anew by a token.
     Replace(Target),
 }
@@ -67,7 +69,7 @@ pub enum Target {
     Witness,
 }
 
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 19] = [
     "kill",
     "kill all",
     "stop",
@@ -86,6 +88,7 @@ pub const KINDS: [&str; 18] = [
     "failing write",
     "failing read",
     "replace",
+    "drain",
 ];
 
 impl Plan {
@@ -151,6 +154,7 @@ impl Fault {
             Fault::FailingWrite(_) => "failing write",
             Fault::FailingRead { .. } => "failing read",
             Fault::Replace(_) => "replace",
+            Fault::Drain(_) => "drain",
         }
     }
 
@@ -175,13 +179,15 @@ impl Fault {
         )
     }
 
-    /// Whether the two can hold at once: one process is not stopped twice, and a transfer needs all of them.
+    /// Whether the two can hold at once: one process is not stopped twice, and what operators do needs all of them.
     fn joins(self, other: Fault) -> bool {
         let takes = |fault: Fault| match fault {
             Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) => Some(target),
             _ => None,
         };
-        let alone = |fault: Fault| matches!(fault, Fault::KillAll | Fault::Transfer | Fault::Replace(_));
+        let alone = |fault: Fault| {
+            matches!(fault, Fault::KillAll | Fault::Transfer | Fault::Replace(_) | Fault::Drain(_))
+        };
         let same_process = takes(self).is_some() && takes(self) == takes(other);
         !alone(self) && !alone(other) && !same_process && self.kind() != other.kind()
     }
@@ -218,6 +224,7 @@ fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
         "failing write" => Fault::FailingWrite(one),
         "failing read" => Fault::FailingRead { target: data, percent: dice.u8(10..=100) },
         "replace" => Fault::Replace(one),
+        "drain" => Fault::Drain(data),
         other => unreachable!("{other} is not a kind of fault"),
     }
 }

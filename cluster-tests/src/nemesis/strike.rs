@@ -27,6 +27,7 @@ enum Cure {
     Space(PathBuf),
     Clock(usize),
     Disk(usize),
+    Undrain(usize),
     None,
 }
 
@@ -168,6 +169,10 @@ impl<'a> Striker<'a> {
                 let (per_million, seed) = (u32::from(percent) * 10_000, u64::from(percent));
                 self.spoil(at(target), DiskFault { per_million, seed, ..fault })
             }
+            Fault::Drain(target) => {
+                self.tell_of("drain", at(target));
+                Cure::Undrain(at(target))
+            }
             Fault::Replace(target) => {
                 self.replace(at(target));
                 Cure::None
@@ -186,8 +191,18 @@ impl<'a> Striker<'a> {
             }
             Cure::Clock(at) => set_clock(&self.cluster.nodes[at].dir, 0),
             Cure::Disk(at) => self.cluster.nodes[at].disk().heal(),
+            Cure::Undrain(at) => self.tell_of("undrain", at),
             Cure::None => {}
         }
+    }
+
+    /// By the operator's command, on either data node; it may have to be given again while the other one lags.
+    fn tell_of(&self, command: &str, at: usize) {
+        let name = &self.cluster.nodes[at].name;
+        eventually(&format!("{command} {name} is obeyed"), || {
+            let output = self.cluster.nodes[1 - at].command(&["cluster", command, name]);
+            output.status.success().then_some(())
+        });
     }
 
     /// Also when the process has ended by itself.

@@ -180,6 +180,16 @@ pub enum Cluster {
     },
     /// Hand leadership to NODE
     Transfer { node: String },
+    /// Serve no clients on NODE, so that its box may be worked on; it goes on replicating, and stays drained over a restart
+    Drain {
+        node: String,
+        /// Wait until it may be switched off, such as --wait=30m; exit 1 if it may not be by then
+        #[arg(long, value_name = "TIME", value_parser = words::seconds, num_args = 0..=1, require_equals = true,
+              default_missing_value = "10m")]
+        wait: Option<u64>,
+    },
+    /// Serve clients on NODE again
+    Undrain { node: String },
     /// Take NODE out of the cluster for good
     Remove {
         node: String,

@@ -71,6 +71,8 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Cluster(Cluster::Status { json, .. }) => (Request::Status, form(json, Form::Status)),
         Command::Cluster(Cluster::Members { json }) => (Request::Status, form(json, Form::Members)),
         Command::Cluster(Cluster::Transfer { node }) => (Request::Transfer { node }, Form::Done),
+        Command::Cluster(Cluster::Drain { node, .. }) => (Request::Drain { node }, Form::Done),
+        Command::Cluster(Cluster::Undrain { node }) => (Request::Undrain { node }, Form::Done),
         Command::Cluster(Cluster::Remove { node, lost }) => (Request::Remove { node, lost }, Form::Done),
         Command::Domain(Domain::Add { name }) => (Request::DomainAdd { name }, Form::Done),
         Command::Domain(Domain::List { json }) => (Request::DomainList, form(json, Form::Domains)),

@@ -6,6 +6,7 @@ mod authorities;
 mod blocks;
 mod dkim;
 mod dns;
+mod drain;
 mod firewall;
 pub mod found;
 pub mod identity;
@@ -23,12 +24,13 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
-use self::arguments::{Arguments, Command, Place, Policy};
+use self::arguments::{Arguments, Cluster, Command, Place, Policy};
 use crate::admin::demo;
 use crate::config::Config;
 use crate::node;
@@ -59,6 +61,9 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Join(join) => found::join(&join)?,
         Command::Serve => node::serve(load(&place)?)?,
         Command::Demo(arguments) => return Ok(demo::run(arguments)),
+        Command::Cluster(Cluster::Drain { node, wait: Some(seconds) }) => {
+            drain::run(&socket(&place)?, node, Duration::from_secs(seconds))?;
+        }
         Command::Check { json } => return ask::check(&place, json),
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
         Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
@@ -172,6 +177,10 @@ mod tests {
             "pollux --config D/pollux.toml join-token",
             "pollux join --token T --dir D",
             "pollux cluster status --watch",
+            "pollux cluster drain node1",
+            "pollux cluster drain node1 --wait",
+            "pollux cluster drain --wait=30m 1",
+            "pollux cluster undrain node1",
             "pollux cluster status --json --socket D/control.sock",
             "pollux cluster members --json",
             "pollux cluster transfer node2",

@@ -68,6 +68,8 @@ pub enum Operation {
     Check,
     JoinToken { role: Role, ttl_ms: u64 },
     Transfer { node: String },
+    Drain { node: String },
+    Undrain { node: String },
     Remove { node: String, lost: bool },
     Trace(Query),
     DnsCheck { domain: String },
@@ -82,6 +84,8 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Check => Ok(Plan::Operate(Operation::Check)),
         Request::JoinToken { role, ttl_seconds } => join_token(role, ttl_seconds),
         Request::Transfer { node } => Ok(Plan::Operate(Operation::Transfer { node })),
+        Request::Drain { node } => Ok(Plan::Operate(Operation::Drain { node })),
+        Request::Undrain { node } => Ok(Plan::Operate(Operation::Undrain { node })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
         Request::Trace { about, since_ms } => {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))
@@ -170,11 +174,10 @@ fn steer(steering: QueueSteering) -> Steering {
 
 /// True when the request needs the directory, which a witness does not keep.
 pub fn needs_directory(request: &Request) -> bool {
-    use Request::{Check, JoinToken, Remove, Shutdown, Status, Trace, Transfer};
-    !matches!(
-        request,
-        Status | Check | JoinToken { .. } | Transfer { .. } | Remove { .. } | Trace { .. } | Shutdown
-    )
+    use Request::{Check, Drain, JoinToken, Remove, Shutdown, Status, Trace, Transfer, Undrain};
+    let of_nodes =
+        matches!(request, JoinToken { .. } | Transfer { .. } | Drain { .. } | Undrain { .. } | Remove { .. });
+    !of_nodes && !matches!(request, Status | Check | Trace { .. } | Shutdown)
 }
 
 fn join_token(role: Role, ttl_seconds: u64) -> Result<Plan, Failure> {

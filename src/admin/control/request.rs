@@ -40,6 +40,13 @@ pub enum Request {
     Transfer {
         node: String,
     },
+    /// No clients there until it is undrained.
+    Drain {
+        node: String,
+    },
+    Undrain {
+        node: String,
+    },
     /// `lost`: its disk is, and what only that node has is given up.
     Remove {
         node: String,

@@ -51,6 +51,9 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn findings(&self) -> impl Future<Output = Vec<Finding>> + Send;
     fn join_token(&self, role: Role, ttl_ms: u64) -> impl Future<Output = Result<String, Failure>> + Send;
     fn transfer(&self, to: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Lets no clients in there until it is undrained.
+    fn drain(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn undrain(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
     /// What the logs of all nodes have.
     fn trace(&self, query: Query) -> impl Future<Output = Traced> + Send;
@@ -255,6 +258,18 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             let (id, name) = find_node(&node, &operator.status().await)?;
             operator.transfer(id).await?;
             Ok(json!({ "done": format!("{name} leads") }))
+        }
+        Operation::Drain { node } => {
+            let (id, name) = find_node(&node, &operator.status().await)?;
+            operator.drain(id).await?;
+            Ok(
+                json!({ "node": name, "done": format!("{name} lets no more clients in; see 'pollux cluster status'") }),
+            )
+        }
+        Operation::Undrain { node } => {
+            let (id, name) = find_node(&node, &operator.status().await)?;
+            operator.undrain(id).await?;
+            Ok(json!({ "done": format!("{name} serves clients again") }))
         }
         Operation::Remove { node, lost } => {
             let (id, name) = find_node(&node, &operator.status().await)?;

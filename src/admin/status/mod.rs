@@ -82,6 +82,21 @@ pub struct Node {
     pub firewall_in_sync: Option<bool>,
     /// Mail services that this node offers, as `name:port`, or `name:path` on a unix socket.
     pub services: Vec<String>,
+    /// Null while the node serves clients.
+    #[serde(default)]
+    pub drain: Option<Drain>,
+}
+
+/// A node that is drained for work on its box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Connections of clients; null if the node does not answer.
+    pub sessions: Option<u64>,
+    /// Connections to other servers.
+    pub deliveries: Option<u64>,
+    pub safe_to_switch_off: bool,
+    /// Why it is not; null where it is.
+    pub waits_for: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -79,7 +79,12 @@ fn row(node: &Node) -> Row {
         (Role::Data, true) => count(node.bodies_missing, ""),
         (Role::Data, false) => "?".to_owned(),
     };
-    let state = if answered { node.state.word().to_owned() } else { "DOWN".to_owned() };
+    let state = if answered { node.state.word() } else { "DOWN" };
+    let state = match &node.drain {
+        None => state.to_owned(),
+        Some(drain) if drain.safe_to_switch_off || !answered => format!("{state}, drained"),
+        Some(_) => format!("{state}, draining"),
+    };
     let role = node.role.word().to_owned();
     [node.name.clone(), role, state, behind, missing, node.address.clone(), node.version.clone()]
 }
@@ -124,6 +129,7 @@ fn remarks(report: &Report) -> Vec<String> {
                 .to_owned(),
         );
     }
+    remarks.extend(report.nodes.iter().filter_map(on_drained));
     remarks.extend(report.nodes.iter().filter_map(remark_on));
     remarks.extend(
         report
@@ -141,6 +147,22 @@ fn remarks(report: &Report) -> Vec<String> {
         remarks.push(format!("Not protected: {because}."));
     }
     remarks
+}
+
+fn on_drained(node: &Node) -> Option<String> {
+    let name = &node.name;
+    let drain = node.drain.as_ref()?;
+    if node.state == State::Down {
+        return Some(format!(
+            "{name} is drained: once started it serves nobody until 'pollux cluster undrain {name}'."
+        ));
+    }
+    Some(match &drain.waits_for {
+        Some(waits_for) => format!("{name} serves no clients: it is being drained, {waits_for}."),
+        None => format!(
+            "{name} is drained and may be switched off; 'pollux cluster undrain {name}' brings it back to its clients."
+        ),
+    })
 }
 
 fn remark_on(node: &Node) -> Option<String> {

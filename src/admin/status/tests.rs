@@ -22,6 +22,7 @@ fn node(id: u64, name: &str, role: Role, state: State) -> Node {
         log_alarm: false,
         firewall_in_sync: None,
         services: vec![],
+        drain: None,
     }
 }
 
@@ -123,6 +124,45 @@ fn alarms_stand_below_with_who_raised_them_and_since_when() {
     );
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["alarms"].is_null() && json.get("alarms").is_some(), "not known is not none");
+}
+
+#[test]
+fn a_node_is_drained() {
+    let mut report = healthy();
+    report.protection = Protection::Degraded;
+    report.because = Some("node2 is drained: if another data node fails, nobody serves".to_owned());
+    let drain = |waits_for: Option<&str>| Drain {
+        sessions: Some(3),
+        deliveries: Some(0),
+        safe_to_switch_off: waits_for.is_none(),
+        waits_for: waits_for.map(str::to_owned),
+    };
+    report.nodes[1].drain = Some(drain(Some("still open: 3 clients' connections")));
+    let golden = "\
+DEGRADED since 2026-11-21T20:00:00Z (5 s), leader node1 (term 7)
+
+NODE     ROLE     STATE               BEHIND  BODIES MISSING  ADDRESS        VERSION
+node1    data     leader              -       -               10.0.0.1:7401  0.1.0
+node2    data     follower, draining  -       -               10.0.0.2:7401  0.1.0
+witness  witness  follower            -                       10.0.0.3:7401  0.1.0
+
+node2 serves no clients: it is being drained, still open: 3 clients' connections.
+";
+    assert_eq!(render(&report, after(5_000)), golden);
+    report.nodes[1].drain = Some(drain(None));
+    let shown = render(&report, after(5_000));
+    assert!(shown.contains("follower, drained  "), "{shown}");
+    assert!(
+        shown.contains("\nnode2 is drained and may be switched off; 'pollux cluster undrain node2' brings"),
+        "{shown}"
+    );
+    report.nodes[1].state = State::Down;
+    report.nodes[1].drain = Some(drain(Some("it does not answer")));
+    let shown = render(&report, after(5_000));
+    assert!(
+        shown.contains("DOWN, drained  ") && shown.contains("\nnode2 is drained: once started"),
+        "{shown}"
+    );
 }
 
 #[test]

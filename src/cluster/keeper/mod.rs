@@ -2,6 +2,7 @@
 //! disk, keeps its bodies whole.
 
 mod bodies;
+mod drained;
 mod identity;
 mod marks;
 mod members;
@@ -11,6 +12,7 @@ mod sync;
 #[cfg(test)]
 pub use self::bodies::look_for;
 pub use self::bodies::{check_named, forget_bodies, recount_missing, scrub_bodies};
+pub use self::drained::step_aside;
 pub use self::identity::renew_identity;
 pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};

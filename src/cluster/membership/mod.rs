@@ -234,6 +234,7 @@ impl Local {
             )));
         }
         if entry.member.role == Role::Data {
+            self.others_serve(node)?;
             self.retire(node, lost).await?;
         }
         if node == self.id {
@@ -251,6 +252,18 @@ impl Local {
             if entry.voter { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
         self.change_raft(change, false).await?;
         Ok(0)
+    }
+
+    /// A removal leaves no cluster of which every data node is drained.
+    fn others_serve(&self, node: NodeId) -> Result<(), Tried> {
+        let roster = self.roster.load();
+        let mut others =
+            roster.iter().filter(|entry| entry.member.role == Role::Data && entry.id != node.0).peekable();
+        if others.peek().is_some() && others.all(|entry| self.is_drained(NodeId(entry.id))) {
+            let why = format!("without node {node} nobody would serve: undrain another data node first");
+            return Err(Tried::Refused(why));
+        }
+        Ok(())
     }
 
     /// Before its removal: what is acknowledged from then on lies on nodes that stay, however long the removal takes
@@ -308,6 +321,11 @@ impl Local {
         if !self.data_voters().contains(&to) {
             return Err(Tried::Refused(format!("node {to} is not a data node that votes")));
         }
+        if self.is_drained(to) && !self.is_drained(self.id) {
+            return Err(Tried::Refused(format!(
+                "node {to} is drained: undrain it first (pollux cluster undrain)"
+            )));
+        }
         if !self.transport.peer_state(to).connected[Lane::Control as usize] {
             return Err(Tried::Refused(format!("node {to} does not answer")));
         }
@@ -349,11 +367,20 @@ impl Local {
         }
     }
 
-    /// The data node that has most of this leader's log, of those that can be reached.
+    /// As the leader, when its turn to change something comes.
+    pub async fn give_up_leading(self: &Arc<Self>, heir: NodeId) -> Result<(), String> {
+        match self.change(MembershipCall::Transfer { to: heir }).await {
+            Ok(_) | Err(Tried::NotLeader) => Ok(()),
+            Err(Tried::Refused(why)) => Err(why),
+        }
+    }
+
+    /// The data node that has most of this leader's log, of those that can be reached; a drained one only if there is no
+    /// other.
     pub fn best_heir(&self) -> Option<NodeId> {
         let linked = |node: &NodeId| self.transport.peer_state(*node).connected[Lane::Control as usize];
         let candidates = self.data_voters().into_iter().filter(linked);
-        self.look(|metrics| candidates.max_by_key(|node| matched(metrics, *node)))
+        self.look(|metrics| candidates.max_by_key(|node| (!self.is_drained(*node), matched(metrics, *node))))
     }
 }
 

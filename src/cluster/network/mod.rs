@@ -54,6 +54,8 @@ pub mod kinds {
     pub const INQUIRY: u16 = 0x10;
     /// What time the node has; one that is too old to know says that it does not.
     pub const CLOCK: u16 = 0x20;
+    /// What the node has in hand for clients; one that is too old to know says that it does not.
+    pub const WORK: u16 = 0x11;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -198,4 +198,8 @@ impl Machine for Autoconfig {
     fn is_mid_command(&self) -> bool {
         true
     }
+
+    fn is_mid_transaction(&self) -> bool {
+        matches!(self.phase, Phase::Body(_))
+    }
 }

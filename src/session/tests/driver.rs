@@ -13,14 +13,16 @@ use crate::mail::lines::{Line, LineReader};
 use crate::session::compressed::Compressed;
 use crate::session::driver::{Backend, Bounds, Ended, Security, serve_connection};
 use crate::session::machine::{Machine, Step};
+use crate::session::porter::Welcome;
 
-/// `ask X` is answered by the backend, `tls` starts TLS, `compress` compression, `big` says much, `quit` ends; all else is echoed.
+/// `ask X` is answered by the backend, `begin` and `end` bound a transaction, `tls` starts TLS, `compress` compression, `big` says much, `quit` ends; all else is echoed.
 struct Words {
     lines: LineReader,
     idle_seconds_max: u64,
     news: bool,
     tls: bool,
     listens_ms: u64,
+    mid_transaction: bool,
     /// How often the client waited.
     waited: u32,
 }
@@ -69,6 +71,11 @@ impl Machine for Words {
                         return Step::Ask(String::from_utf8_lossy(rest).into_owned());
                     }
                     other => {
+                        self.mid_transaction = match other {
+                            b"begin" => true,
+                            b"end" => false,
+                            _ => self.mid_transaction,
+                        };
                         let secure: &[u8] = if self.tls { b"tls:" } else { b"" };
                         out.extend_from_slice(&[secure, other, b"\n"].concat());
                     }
@@ -114,6 +121,10 @@ impl Machine for Words {
         self.lines.is_swallowing()
     }
 
+    fn is_mid_transaction(&self) -> bool {
+        self.mid_transaction
+    }
+
     fn wants_news(&self) -> bool {
         self.news
     }
@@ -141,7 +152,7 @@ impl Backend<Words> for Echo {
 
 struct Session {
     client: DuplexStream,
-    stop: watch::Sender<bool>,
+    welcome: watch::Sender<Welcome>,
     news: mpsc::Sender<()>,
     ended: tokio::task::JoinHandle<Ended>,
 }
@@ -153,17 +164,18 @@ fn words() -> Words {
         news: false,
         tls: false,
         listens_ms: 0,
+        mid_transaction: false,
         waited: 0,
     }
 }
 
 fn start(machine: Words, security: Security, bounds: Bounds) -> Session {
     let (client, server) = duplex(4096);
-    let (stop, stopping) = watch::channel(false);
+    let (welcome, received) = watch::channel(Welcome::Open);
     let (news, hears) = mpsc::channel(1);
     let backend = Echo { news: hears };
-    let ended = tokio::spawn(serve_connection(server, machine, backend, security, (bounds, stopping)));
-    Session { client, stop, news, ended }
+    let ended = tokio::spawn(serve_connection(server, machine, backend, security, (bounds, received)));
+    Session { client, welcome, news, ended }
 }
 
 async fn expect(stream: &mut (impl AsyncRead + Unpin), text: &str) {
@@ -212,7 +224,7 @@ async fn a_client_that_is_listened_to_first_is_greeted_late_and_interrupts_only_
     drop(session.client);
     assert!(matches!(session.ended.await.unwrap(), Ended::Hangup));
     let session = start(Words { listens_ms: 1_000_000, ..words() }, Security::Plain, Bounds::default());
-    session.stop.send(true).unwrap();
+    session.welcome.send(Welcome::Closed).unwrap();
     assert!(matches!(session.ended.await.unwrap(), Ended::Stopped));
 }
 
@@ -268,7 +280,7 @@ async fn silence_and_the_nodes_stop_are_told() {
     assert!(matches!(idle.ended.await.unwrap(), Ended::Idle));
     let mut stopped = start(words(), Security::Plain, Bounds::default());
     expect(&mut stopped.client, "hello\n").await;
-    stopped.stop.send(true).unwrap();
+    stopped.welcome.send(Welcome::Closed).unwrap();
     expect(&mut stopped.client, "stopping\n").await;
     drop(stopped.client);
     assert!(matches!(stopped.ended.await.unwrap(), Ended::Stopped));
@@ -285,13 +297,37 @@ async fn a_client_that_keeps_its_end_open_does_not_hold_up_the_nodes_stop() {
     };
     let mut open = start(words(), Security::Plain, bounds);
     expect(&mut open.client, "hello\n").await;
-    open.stop.send(true).unwrap();
+    open.welcome.send(Welcome::Closed).unwrap();
     assert!(matches!(open.ended.await.unwrap(), Ended::Stopped));
     expect(&mut open.client, "stopping\n").await;
     let (_dir, store, _) = tls();
     let shaking_hands = start(words(), Security::Implicit(store.acceptor()), bounds);
-    shaking_hands.stop.send(true).unwrap();
+    shaking_hands.welcome.send(Welcome::Closed).unwrap();
     assert!(matches!(shaking_hands.ended.await.unwrap(), Ended::Stopped));
+}
+
+#[tokio::test]
+async fn who_is_in_the_middle_of_something_may_end_it_before_he_leaves_but_not_for_ever() {
+    let idle = start(words(), Security::Plain, Bounds::default());
+    let mut busy = start(words(), Security::Plain, Bounds::default());
+    let mut slow = start(words(), Security::Plain, Bounds::default());
+    // Half a line stays in the driver's buffer, a word with which a transaction begins in the machine.
+    say(&mut busy.client, "one\nbegin\n").await;
+    expect(&mut busy.client, "hello\none\nbegin\n").await;
+    say(&mut slow.client, "one\nhalf").await;
+    expect(&mut slow.client, "hello\none\n").await;
+    for session in [&idle, &busy, &slow] {
+        session.welcome.send(Welcome::Closing).unwrap();
+    }
+    let mut client = idle.client;
+    expect(&mut client, "hello\nstopping\n").await;
+    drop(client);
+    assert!(matches!(idle.ended.await.unwrap(), Ended::Stopped));
+    say(&mut busy.client, "two\nend\n").await;
+    expect(&mut busy.client, "two\nend\nstopping\n").await;
+    say(&mut slow.client, " a line").await;
+    slow.welcome.send(Welcome::Closed).unwrap();
+    expect(&mut slow.client, "stopping\n").await;
 }
 
 #[tokio::test]
@@ -427,7 +463,7 @@ async fn compression_lies_within_tls_and_news_come_through_it() {
     expect(&mut client, "[stepped]\n").await;
     session.news.send(()).await.unwrap();
     expect(&mut client, "[stepped]\n").await;
-    session.stop.send(true).unwrap();
+    session.welcome.send(Welcome::Closed).unwrap();
     expect(&mut client, "stopping\n").await;
 }
 

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::dns::{self, Resolver};
+use crate::mail::ids::{LogIndex, NodeId};
 use crate::maillog::MailLog;
 use crate::session::driver::Bounds;
 use crate::session::listener::{Place, ServiceState};
@@ -134,7 +135,7 @@ async fn a_mail_sent_with_starttls_and_login_is_read_by_pop3() {
     assert!(text.contains("+0000\nDate: ") && text.contains("\nMessage-ID: <"), "{text}");
     assert!(text.ends_with("@localhost>\nSubject: over sockets\n\n..\n"), "{text}");
 
-    services.stop(Duration::from_secs(60)).await;
+    services.stop(Duration::ZERO, Duration::from_secs(60)).await;
     assert!(line(&mut smtp).await.starts_with("421 4.3.2"));
 }
 
@@ -408,7 +409,7 @@ async fn scram_is_bound_to_the_tls_connection_that_it_goes_over() {
         assert_eq!(told.starts_with("+OK alice has "), lets_in, "{header}: {told}");
         assert_eq!(told.starts_with("-ERR [AUTH]"), !lets_in, "{header}: {told}");
     }
-    services.stop(Duration::from_secs(10)).await;
+    services.stop(Duration::ZERO, Duration::from_secs(10)).await;
 }
 
 #[tokio::test]
@@ -440,4 +441,42 @@ async fn a_host_opens_as_many_connections_a_minute_as_it_may_and_an_exempt_one_a
             ask(&mut smtp, "Subject: x\r\n\r\nHi.\r\n.").await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_drained_node_shuts_its_ports_and_opens_them_again() {
+    let replica = replica();
+    for node in [replica.node(), NodeId(2)] {
+        replica.run(Command::AddReplica { node }).unwrap();
+        replica.run(Command::MarkInSync { node, complete_to: LogIndex(1_000) }).unwrap();
+    }
+    let drain = |replica: &MemoryReplica| replica.run(Command::DrainNode { node: replica.node() }).unwrap();
+    let undrain =
+        |replica: &MemoryReplica| replica.run(Command::UndrainNode { node: replica.node() }).unwrap();
+    drain(&replica);
+    let port = free_port().await;
+    let services = start(&replica, None, &[("smtp", port)]).await;
+    until("nothing listens from the start", || services.are_shut()).await;
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Shut).await;
+    until_state(&services, ListenerName::Imap, |state| *state == ServiceState::Off).await;
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
+
+    undrain(&replica);
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Listening).await;
+    let (mut idle, mut busy) = (connect(port).await, connect(port).await);
+    for client in [&mut idle, &mut busy] {
+        assert!(line(client).await.starts_with("220 "));
+    }
+    ask(&mut busy, "EHLO client.example").await;
+    assert!(ask(&mut busy, "MAIL FROM:<a@b.test>").await.starts_with("250"));
+    set(&replica, "cluster.drain_seconds_max", "1");
+    drain(&replica);
+    assert!(line(&mut idle).await.starts_with("421 4.3.2"));
+    assert!(line(&mut busy).await.starts_with("421 4.3.2"), "after a second");
+    drop((idle, busy));
+    until("everybody has left", || services.are_shut() && services.connections() == 0).await;
+    undrain(&replica);
+    until_state(&services, ListenerName::Smtp, |state| *state == ServiceState::Listening).await;
+    services.stop(Duration::ZERO, Duration::from_secs(60)).await;
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
 }

@@ -230,4 +230,9 @@ impl Machine for Pop3 {
     fn is_mid_command(&self) -> bool {
         self.lines.is_swallowing()
     }
+
+    /// What was marked is deleted by QUIT alone (RFC 1939 6): cut off before it, a client would fetch the same mail again.
+    fn is_mid_transaction(&self) -> bool {
+        !matches!(self.phase, Phase::Authorization { .. } | Phase::Closing)
+    }
 }

@@ -283,4 +283,8 @@ impl Machine for Smtp {
         let receiving = matches!(self.phase, Phase::Receiving(_) | Phase::Skipping { .. });
         receiving || self.lines.is_swallowing()
     }
+
+    fn is_mid_transaction(&self) -> bool {
+        !matches!(self.phase, Phase::Ready | Phase::Closing) || self.lines.is_swallowing()
+    }
 }
