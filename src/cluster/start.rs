@@ -157,9 +157,19 @@ impl Cluster {
         }
     }
 
-    /// A planned stop: leadership goes elsewhere first, then all parts stop, and the rows are made durable.
+    /// Slow disks have their time.
+    fn patient(&self, bound: Duration) -> Duration {
+        bound.max(self.local.election() * 2)
+    }
+
+    /// The first step of a planned stop, while clients are still served: leadership goes elsewhere.
+    pub async fn hand_over(&self) {
+        keeper::hand_over(&self.local, Instant::now() + self.patient(HAND_OVER_MAX)).await;
+    }
+
+    /// A planned stop: leadership goes elsewhere, then all parts stop, and the rows are made durable.
     pub async fn shutdown(self) {
-        keeper::hand_over(&self.local, Instant::now() + HAND_OVER_MAX).await;
+        self.hand_over().await;
         self.local.stopping.send_replace(true);
         self.tasks.iter().for_each(JoinHandle::abort);
         let _ = tokio::time::timeout(STOP_MAX, self.local.raft.shutdown()).await;

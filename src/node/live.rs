@@ -1,6 +1,7 @@
 //! One life of a node: the cluster room first, then what stands on it, and down again in the other order.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -52,8 +53,18 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
         }
         Bound::new(handle.clone(), rooms, Arc::clone(&stop))
     };
+    let rooms = async {
+        let mut running = pin!(run_rooms(config, handle.clone(), operator, (&stop, tls.clone())));
+        let mut stopping = stop.subscribe();
+        tokio::select! {
+            outcome = &mut running => return outcome,
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+        // Beside the farewells: what clients still end is committed by whoever leads after this node.
+        tokio::join!(running, cluster.hand_over()).0
+    };
     let outcome = tokio::select! {
-        outcome = run_rooms(config, handle.clone(), operator, (&stop, tls.clone())) => outcome,
+        outcome = rooms => outcome,
         // What hung may keep the rest from ending well: no farewell, no hand-over.
         why = cluster.failed() => return Err(why),
     };
