@@ -30,7 +30,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Panics, with all that is wrong, unless both data nodes show the same and it is what was acknowledged.
+    /// Panics, with all that is wrong, unless all data nodes show the same and it is what was acknowledged.
     pub fn check(&mut self, cluster: &Cluster, ledger: &Ledger) {
         let nodes: Vec<Contents> = cluster
             .data_nodes()
@@ -38,12 +38,12 @@ impl Checker {
             .map(|node| eventually("a node can be read back", || read(node).ok()))
             .collect();
         let mut wrong = Vec::new();
-        compare(&nodes[0], &nodes[1], &mut wrong);
+        nodes[1..].iter().for_each(|other| compare(&nodes[0], other, &mut wrong));
         hold_against(&ledger.snapshot(), &nodes[0], &mut wrong);
         self.hold_against_before(&nodes[0], &mut wrong);
         let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
         assert!(wrong.is_empty(), "{} things are wrong:\n{shown}", wrong.len());
-        self.before = nodes.into_iter().next().expect("there are two data nodes");
+        self.before = nodes.into_iter().next().expect("there is a data node");
     }
 
     /// Monotone: UIDVALIDITY stays, UIDNEXT and MODSEQ never go back, a UID keeps its message.

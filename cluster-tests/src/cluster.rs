@@ -23,7 +23,7 @@ pub struct Site {
 
 const SITE: Site = Site { domain: DOMAIN, hostname: "node1.example.test", hosts: [1, 2, 3] };
 
-/// Three nodes in a namespace of their own: `nodes[0]` and `nodes[1]` hold mail, `nodes[2]` is the witness.
+/// Nodes in a namespace of their own, as a rule three: `nodes[0]` and `nodes[1]` hold mail, `nodes[2]` is the witness.
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub lab: Lab,
@@ -70,14 +70,38 @@ impl Cluster {
         for at in 1..cluster.nodes.len() {
             cluster.join(at, &prepare);
         }
-        for user in USERS {
-            let arguments = ["user", "add", user, "--password-stdin"];
-            cluster.nodes[0].must(&arguments, Some(&format!("{}\n", password(user))));
-        }
-        cluster.nodes[0].must(&["policy", "set", "auth.plaintext_without_tls", "true"], None);
+        cluster.furnish();
         cluster.wait_until_protected();
         cluster.failed = false;
         cluster
+    }
+
+    /// One data node, for stories that let it grow ([`Cluster::grow`]).
+    pub fn start_alone() -> Option<Cluster> {
+        let lab = Lab::enter()?;
+        let home = tempfile::Builder::new().prefix("pollux-story-").tempdir().expect("a temporary folder");
+        let nodes = vec![Node::new("node1", Role::Data, Ipv4Addr::new(127, 0, 0, 1), home.path())];
+        let mut cluster = Cluster { nodes, lab, site: SITE, home, failed: true };
+        cluster.found(&|_| {});
+        cluster.furnish();
+        cluster.failed = false;
+        Some(cluster)
+    }
+
+    /// One more node, behind those of its role.
+    pub fn grow(&mut self, name: &str, role: Role, host: u8) {
+        let node = Node::new(name, role, Ipv4Addr::new(127, 0, 0, host), self.home.path());
+        let at = if role == Role::Data { self.data_nodes().len() } else { self.nodes.len() };
+        self.nodes.insert(at, node);
+        self.join(at, &|_| {});
+    }
+
+    fn furnish(&self) {
+        for user in USERS {
+            let arguments = ["user", "add", user, "--password-stdin"];
+            self.nodes[0].must(&arguments, Some(&format!("{}\n", password(user))));
+        }
+        self.nodes[0].must(&["policy", "set", "auth.plaintext_without_tls", "true"], None);
     }
 
     fn found(&mut self, prepare: &impl Fn(&Node)) {
@@ -171,8 +195,10 @@ impl Cluster {
         1 - at
     }
 
+    /// They come first.
     pub fn data_nodes(&self) -> &[Node] {
-        &self.nodes[..2]
+        let count = self.nodes.iter().take_while(|node| node.role == Role::Data).count();
+        &self.nodes[..count]
     }
 
     /// Waits until all nodes have applied the same entries and nobody lacks a body.

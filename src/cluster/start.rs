@@ -46,6 +46,8 @@ use crate::store::tables::{Tables, TablesError};
 
 /// How long a planned stop waits for another node to lead.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// How long a planned stop waits until this node votes no longer, where that is of use.
+const STAND_DOWN_MAX: Duration = Duration::from_secs(2);
 /// How long the parts may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -171,6 +173,7 @@ impl Cluster {
     pub async fn shutdown(self) {
         self.hand_over().await;
         self.local.stopping.send_replace(true);
+        self.local.stand_down(self.patient(STAND_DOWN_MAX)).await;
         self.tasks.iter().for_each(JoinHandle::abort);
         let _ = tokio::time::timeout(STOP_MAX, self.local.raft.shutdown()).await;
         let _ = tokio::time::timeout(STOP_MAX, self.local.transport.shutdown()).await;

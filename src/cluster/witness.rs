@@ -98,7 +98,8 @@ pub async fn rescue(local: Arc<Local>) {
             leaderless_since = None;
             continue;
         }
-        if leader_lives(&local).await {
+        let votes = local.member(local.id).is_some_and(|entry| entry.voter);
+        if !votes || leader_lives(&local).await {
             leaderless_since = None;
             continue;
         }

@@ -27,8 +27,10 @@ use openraft::ChangeMembers;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::local::{Local, Metrics};
+use super::membership::matched;
 use super::replica::Fault;
 use super::types::Role;
+use crate::mail::ids::NodeId;
 use crate::store::segments::Bodies;
 
 /// How often the slower duties look again.
@@ -131,7 +133,7 @@ pub async fn promote_learners(local: Arc<Local>) {
             Err(Fault::ShuttingDown) => return,
             Err(fault) => tracing::debug!("a removal that came to nothing is not taken back yet: {fault}"),
         }
-        let Some(learner) = ready_learner(&local) else { continue };
+        let Some(learner) = ready_learner(&local).await else { continue };
         let _turn = local.changing.lock().await;
         let change = ChangeMembers::AddVoterIds([learner].into());
         match local.raft.change_membership(change, true).await {
@@ -160,16 +162,25 @@ async fn end_change(local: &Local) {
     }
 }
 
-fn ready_learner(local: &Local) -> Option<u64> {
+/// The first that has the log, and means to stay: with the vote of one that is gone nothing could be changed any more.
+async fn ready_learner(local: &Local) -> Option<u64> {
+    for learner in learners_with_the_log(local) {
+        if local.stays(NodeId(learner)).await {
+            return Some(learner);
+        }
+    }
+    None
+}
+
+fn learners_with_the_log(local: &Local) -> Vec<u64> {
+    let roster = local.roster.load();
+    let learners = roster.iter().filter(|entry| !entry.voter).map(|entry| entry.id);
     local.look(|metrics| {
-        let last = metrics.last_log_index?;
-        let replication = metrics.replication.as_ref()?;
-        let roster = local.roster.load();
-        let mut learners = roster.iter().filter(|entry| !entry.voter).map(|entry| entry.id);
-        learners.find(|id| {
-            let matched = replication.get(id).and_then(|matched| matched.as_ref());
-            matched.is_some_and(|matched| last.saturating_sub(matched.index) <= LEARNER_LAG_MAX)
-        })
+        let Some(last) = metrics.last_log_index else { return Vec::new() };
+        let has = |id: &u64| {
+            matched(metrics, NodeId(*id)).is_some_and(|upto| last.saturating_sub(upto) <= LEARNER_LAG_MAX)
+        };
+        learners.filter(has).collect()
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod files;
 mod join;
+mod stand_down;
 
 pub use self::files::{Files, found};
 pub use self::join::{Admission, join};
@@ -77,6 +78,10 @@ pub enum MembershipCall {
     },
     Transfer {
         to: NodeId,
+    },
+    /// It stops by plan, and votes no longer until it is back.
+    StandDown {
+        node: NodeId,
     },
 }
 
@@ -208,6 +213,7 @@ impl Local {
             }
             MembershipCall::Remove { node, lost } => self.remove_here(node, lost).await,
             MembershipCall::Transfer { to } => self.transfer_here(to).await,
+            MembershipCall::StandDown { node } => self.stand_down_here(node).await,
         }
     }
 

@@ -3,6 +3,7 @@
 mod alone;
 mod barrier;
 mod bodies;
+mod pair;
 mod replaced;
 mod scene;
 mod sim;
