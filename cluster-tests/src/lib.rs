@@ -10,6 +10,7 @@
 pub mod certificates;
 pub mod checker;
 pub mod clients;
+pub mod clock;
 pub mod cluster;
 pub mod crash;
 pub mod disk;
@@ -29,6 +30,7 @@ pub mod pop3;
 pub mod postfix;
 pub mod sink;
 pub mod smtp;
+pub mod smtps;
 pub mod steps;
 pub mod tls;
 pub mod traffic;

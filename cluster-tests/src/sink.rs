@@ -33,6 +33,8 @@ pub struct Taken {
     pub to: Vec<String>,
     pub content: Vec<u8>,
     pub over_tls: bool,
+    /// The client said REQUIRETLS.
+    pub required: bool,
 }
 
 /// A chain in DER, the sink's own certificate first, and the key of that in PKCS #8.
@@ -52,6 +54,7 @@ struct State {
     breaks_off: bool,
     /// `None`: STARTTLS is not offered.
     tls: Option<Arc<ServerConfig>>,
+    promises_tls: bool,
 }
 
 /// Listens until the process ends.
@@ -103,6 +106,11 @@ impl Sink {
     /// From the next conversation on; `None`: no STARTTLS.
     pub fn show(&self, identity: Option<&Identity>) {
         self.lock().tls = identity.map(config);
+    }
+
+    /// From now on it offers REQUIRETLS over TLS (RFC 8689), or no longer.
+    pub fn promise_tls(&self, promises: bool) {
+        self.lock().promises_tls = promises;
     }
 
     /// The next conversations stand still at this moment, until [`Sink::go_on`].
@@ -173,14 +181,19 @@ impl Sink {
         stream: &mut BufReader<impl Read + Write>,
         (offers_tls, over_tls): (bool, bool),
     ) -> io::Result<bool> {
-        let mail_of = |from| Taken { from, to: Vec::new(), content: Vec::new(), over_tls };
+        let mail_of = |from| Taken { from, to: Vec::new(), content: Vec::new(), over_tls, required: false };
         let mut mail = mail_of(String::new());
         while let Some(line) = line(stream)? {
             let line = String::from_utf8_lossy(&line).into_owned();
             let path = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match line.split(' ').next().unwrap_or_default() {
                 "EHLO" => {
-                    let tls = if offers_tls { "250-STARTTLS\r\n" } else { "" };
+                    let promises = over_tls && self.lock().promises_tls;
+                    let tls = match (offers_tls, promises) {
+                        (true, _) => "250-STARTTLS\r\n",
+                        (false, true) => "250-REQUIRETLS\r\n",
+                        (false, false) => "",
+                    };
                     say(
                         stream,
                         &format!(
@@ -194,6 +207,7 @@ impl Sink {
                 }
                 "MAIL" => {
                     mail = mail_of(path());
+                    mail.required = line.split(' ').any(|word| word == "REQUIRETLS");
                     say(stream, "250 2.1.0 ok")?;
                 }
                 "RCPT" if path().starts_with("no") => say(stream, "550 5.1.1 no such user")?,

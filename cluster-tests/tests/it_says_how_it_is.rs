@@ -52,7 +52,19 @@ fn subjects(sink: &Sink) -> Vec<String> {
 }
 
 fn start() -> Option<Cluster> {
-    Cluster::start_with(|node| node.configure("metrics", &format!("address = \"{}\"", watched(node))))
+    Cluster::start_with(|node| {
+        node.configure("metrics", &format!("address = \"{}\"", watched(node)));
+        node.configure("log", "format = \"json\"");
+    })
+}
+
+/// What the node's log says of mails; panics at a line that is no object.
+fn mails_in_the_log(node: &Node) -> Vec<Value> {
+    let object = |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")) };
+    let (said, is_mail) = (node.said(), |line: &Value| line["target"] == "pollux::mail");
+    // The last line may be half written.
+    let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(object).filter(is_mail).collect()
 }
 
 #[test]
@@ -119,6 +131,20 @@ fn figures_count_what_is_done() {
     for (before, after) in before_growth.iter().zip(grows(one)) {
         assert!(after > *before, "{before_growth:?} {:?}", grows(one));
     }
+    let lines =
+        eventually("the log tells of both", || Some(mails_in_the_log(one)).filter(|lines| lines.len() >= 2));
+    let words = |line: &Value, keys: [&str; 4]| keys.map(|key| line[key].as_str().unwrap_or("-").to_owned());
+    assert_eq!(
+        words(&lines[0], ["node", "message", "to", "said"]),
+        ["node1", "refused", "nobody@example.test", "550 5.1.1 No such user here"]
+    );
+    assert_eq!(
+        words(&lines[1], ["message", "from", "to", "outcome"]),
+        ["received", "joe@far.test", "<alice@example.test>, <bob@example.test>", "taken"]
+    );
+    assert!(lines[1]["mail"].is_string() && lines[1]["bytes"].as_u64() > Some(0), "{}", lines[1]);
+    assert_eq!(mails_in_the_log(other), [Value::Null; 0], "it saw nothing of them");
+
     drop(smtp);
     eventually("the session is over", || {
         (figure(one, "pollux_sessions_open{protocol=\"smtp\"}") == 0.0).then_some(())

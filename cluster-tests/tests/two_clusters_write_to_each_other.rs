@@ -28,6 +28,9 @@ const LETTERS_EACH: usize = 24;
 const BEFORE_THE_KILL: usize = 24;
 /// One letter of so many is for nobody.
 const FOR_NOBODY: usize = 4;
+/// Those that may arrive twice in one direction, as each node has one connection to the other side: the last two of the killed
+/// sender's, and the one that was under way to the killed receiver from each node.
+const TWICE_MAX: usize = 4;
 /// The leases of two dead nodes end, and what waits is sent, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -79,6 +82,7 @@ impl Story {
                 ("dns.servers", dns.address().to_string().as_str()),
                 ("delivery.retry_seconds_min", "1"),
                 ("delivery.retry_seconds_max", "1"),
+                ("delivery.connections_per_destination_max", "1"),
             ] {
                 cluster.nodes[0].must(&["policy", "set", key, value], None);
             }
@@ -115,6 +119,16 @@ impl Story {
     fn traced(&self, side: usize, at: usize, token: &str) -> String {
         let id = format!("{token}@{}", SITES[side].domain);
         self.sides[side].nodes[at].must(&["trace", &id], None)
+    }
+
+    /// All that lies in mailboxes, the same on both nodes.
+    fn everything(&self, side: usize) -> Vec<String> {
+        let mut all = Vec::new();
+        for ((user, mailbox), contents) in agreed(&self.sides[side]) {
+            assert!(mailbox == "INBOX" || contents.messages.is_empty(), "{mailbox} of {user} holds some");
+            all.extend(contents.messages.iter().map(|it| String::from_utf8_lossy(&it.body).into_owned()));
+        }
+        all
     }
 
     fn queues_are_empty(&self) -> bool {
@@ -280,40 +294,40 @@ fn letters_arrive_though_a_node_of_each_is_killed(story: &mut Story) {
     }
     within(PATIENCE, "everything is sent", || story.queues_are_empty().then_some(()));
 
-    let shown = [0, 1].map(|side| agreed(&story.sides[side]));
-    let texts = [0, 1].map(|side: usize| -> Vec<String> {
-        let of = |((_, mailbox), contents): (&(String, String), &checker::Mailbox)| -> Vec<String> {
-            assert!(mailbox == "INBOX" || contents.messages.is_empty(), "{mailbox} holds some");
-            contents.messages.iter().map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect()
-        };
-        shown[side].iter().flat_map(of).collect()
-    });
+    let texts = [0, 1].map(|side| story.everything(side));
     let quiet: Vec<&str> = texts.iter().flatten().filter_map(|text| subject_of(text, "quiet-")).collect();
     let each: BTreeSet<&str> = quiet.iter().copied().collect();
     assert_eq!((quiet.len(), each.len()), (6, 6), "what had arrived before does not come again: {quiet:?}");
-    let mut twice = Vec::new();
-    for letter in &letters {
-        let copies = |side: usize, notices: bool| {
-            let of = |text: &&String| is_of(text, &letter.token) && is_notice(text) == notices;
-            texts[side].iter().filter(of).count()
-        };
-        let (arrived, told) = (copies(1 - letter.from, false), copies(letter.from, true));
-        let least = usize::from(letter.is_acknowledged);
-        if letter.is_for_nobody {
-            assert!(arrived == 0 && (least..=1).contains(&told), "{letter:?}: {arrived}, told {told} times");
-            continue;
-        }
-        assert!(told == 0 && (least..=2).contains(&arrived), "{letter:?}: {arrived}, told {told} times");
-        if arrived == 2 {
-            let sender = story.traced(letter.from, 0, &letter.token);
-            assert!(!letter.is_late || sender.contains(" deferred "), "{letter:?}: {sender}");
-            twice.push(&letter.token);
-        }
-    }
+    let twice: Vec<&Letter> = letters.iter().filter(|letter| arrived_twice(story, letter, &texts)).collect();
     eprintln!(
-        "{acknowledged} letters were acknowledged of {}, {late} of them after the kills; twice arrived {twice:?}",
+        "{acknowledged} of {} letters acknowledged, {late} late; twice arrived {twice:?}",
         letters.len()
     );
+    for from in [0, 1] {
+        // Those that the other side put off are not the kills'.
+        let by_the_kills = twice.iter().filter(|letter| letter.from == from && !letter.is_late).count();
+        assert!(by_the_kills <= TWICE_MAX, "{by_the_kills} letters of {} came twice", SITES[from].domain);
+    }
+}
+
+/// Panics unless the letter, or the notice that nobody is there, arrived as often as it may.
+fn arrived_twice(story: &Story, letter: &Letter, texts: &[Vec<String>; 2]) -> bool {
+    let copies = |side: usize, notices: bool| {
+        let of = |text: &&String| is_of(text, &letter.token) && is_notice(text) == notices;
+        texts[side].iter().filter(of).count()
+    };
+    let (arrived, told) = (copies(1 - letter.from, false), copies(letter.from, true));
+    let least = usize::from(letter.is_acknowledged);
+    if letter.is_for_nobody {
+        assert!(arrived == 0 && (least..=1).contains(&told), "{letter:?}: {arrived}, told {told} times");
+        return false;
+    }
+    assert!(told == 0 && (least..=2).contains(&arrived), "{letter:?}: {arrived}, told {told} times");
+    if letter.is_late && arrived == 2 {
+        let trace = story.traced(letter.from, 0, &letter.token);
+        assert!(trace.contains(" deferred "), "{letter:?}: {trace}");
+    }
+    arrived == 2
 }
 
 /// Each letter is handed in once, whatever is said to it.

@@ -27,6 +27,7 @@ use crate::state::metadata::{self, Annotation, Place, Wanted};
 use crate::state::news::SharedNews;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::prepare::prepare;
+use crate::state::queue::Acceptance;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, Quota, ReplicaRecord};
 use crate::state::rows::{Rows, RowsError};
@@ -166,6 +167,18 @@ impl ClusterHandle {
                     notice.body = bodies.place_again(&notice.body).await?;
                 }
             }
+            Command::AcceptWithTls(new) => {
+                let Acceptance { mail, notices, .. } = &mut new.acceptance;
+                mail.body = bodies.place_again(&mail.body).await?;
+                for notice in notices {
+                    notice.body = bodies.place_again(&notice.body).await?;
+                }
+            }
+            Command::ReportTls(report) => {
+                for mail in &mut report.mails {
+                    mail.body = bodies.place_again(&mail.body).await?;
+                }
+            }
             Command::ReportDelivery(report) => {
                 for notice in &mut report.notices {
                     notice.body = bodies.place_again(&notice.body).await?;
@@ -202,6 +215,8 @@ fn names_bodies(command: &Command) -> bool {
             | Command::Accept(_)
             | Command::RaiseAlarm(_)
             | Command::ClearAlarm(_)
+            | Command::AcceptWithTls(_)
+            | Command::ReportTls(_)
             | Command::AsGuest { command: GuestCommand::Append(_) | GuestCommand::Replace(_), .. }
     )
 }

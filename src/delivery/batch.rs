@@ -13,17 +13,20 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::client::login::Login;
-use super::client::{Addressee, Mail};
+use super::care::{self, Care};
+use super::client::{Addressee, Mail, Tls};
 use super::leases::{Held, Leases};
-use super::reply::Reply;
+use super::reply::{Class, Reply};
 use super::report::{Tried, Via, report};
 use super::routing::{Hop, Resolve, Way, route};
 use super::silence::{Reached, SilentHosts};
-use super::sts::{self, Policies};
+use super::sts::{self, Heard, Policies};
 use super::text::Needs;
+use super::tls_reports::session::Subject;
+use super::tls_reports::tally::Tally;
 use super::trust::Demand;
-use super::wire::{Broken, Call, Connection, Patience, Trouble, TroubleKind};
+use super::ways::{by_relay, usual_way, way_through};
+use super::wire::{Broken, Call, Connection, Patience, Trouble};
 use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::LeaseId;
 use crate::mail::leaving::{outgoing, with_crlf};
@@ -33,11 +36,12 @@ use crate::state::command::Command;
 use crate::state::directory::Directory;
 use crate::state::dkim::DkimKey;
 use crate::state::outcome::Outcome;
-use crate::state::queue::ParcelId;
 use crate::state::queue::reading::{self, Parcel};
-use crate::state::relays::{Relay, RelayTls, Relays};
+use crate::state::queue::{ParcelId, TlsWish};
 use crate::state::rows::Rows;
 use crate::state::stored::RecipientRow;
+use crate::state::sts::StsMode;
+use crate::state::tls_reports::{Day, TlsResult};
 
 /// KiB of messages that are held while they are sent, over all connections; further ones wait.
 const TEXT_KIB_MAX: u32 = 256 * 1024;
@@ -52,6 +56,7 @@ pub struct Shared<R, D> {
     pub resolver: D,
     pub leases: Leases,
     pub silent: SilentHosts,
+    pub tally: Tally,
     policies: Policies,
     log: MailLog,
     text_kib: Semaphore,
@@ -60,15 +65,8 @@ pub struct Shared<R, D> {
 impl<R, D> Shared<R, D> {
     pub fn new(replica: R, resolver: D, log: MailLog) -> Self {
         let text_kib = Semaphore::new(TEXT_KIB_MAX as usize);
-        Self {
-            replica,
-            resolver,
-            leases: Leases::default(),
-            silent: SilentHosts::default(),
-            policies: Policies::default(),
-            log,
-            text_kib,
-        }
+        let (leases, policies, tally) = (Leases::default(), Policies::default(), Tally::default());
+        Self { replica, resolver, leases, silent: SilentHosts::default(), tally, policies, log, text_kib }
     }
 }
 
@@ -112,33 +110,6 @@ pub fn dice<R: Replica>(replica: &R) -> u64 {
     u64::from_be_bytes(dice)
 }
 
-/// Of mail that no relay is named for.
-fn usual_way(directory: &Directory) -> Way {
-    let settings = directory.settings();
-    let relay = settings.relay_host();
-    let demand = relay.as_ref().map_or(Demand::Opportunistic, |_| demand(settings.relay_tls()));
-    Way { relay, demand, login: None, own_name: settings.hostname().to_owned() }
-}
-
-fn way_through(relay: &Relay, directory: &Directory) -> Way {
-    let login = relay.login.as_ref();
-    Way {
-        relay: Some((relay.host.clone(), relay.port)),
-        demand: demand(relay.tls),
-        login: login.map(|login| Login { user: login.user.clone(), password: login.password.clone() }),
-        own_name: directory.settings().hostname().to_owned(),
-    }
-}
-
-fn demand(tls: RelayTls) -> Demand {
-    match tls {
-        RelayTls::Off => Demand::Clear,
-        RelayTls::Opportunistic => Demand::Opportunistic,
-        RelayTls::Forced => Demand::Forced,
-        RelayTls::Verified => Demand::Verified,
-    }
-}
-
 fn patience(directory: &Directory) -> Patience {
     let answer_ms_max = directory.settings().delivery_answer_seconds_max() * 1_000;
     Patience { connect_ms_max: CONNECT_MS_MAX.min(answer_ms_max), answer_ms_max }
@@ -159,6 +130,8 @@ struct Servers {
     open: Option<(usize, Connection)>,
     /// What stood in the way last, and whose word it is.
     trouble: (Reply, Option<Via>),
+    /// Whose they are, where sessions with them are counted.
+    subject: Option<Subject>,
 }
 
 /// What came of a mail with one of them.
@@ -170,8 +143,8 @@ struct Sent {
     tells_of_success: bool,
 }
 
-/// By the name of the relay; without one as the settings and the DNS say.
-type Ways = BTreeMap<Option<String>, Servers>;
+/// By the name of the relay; without one as the settings and the DNS say. And by the care that is taken.
+type Ways = BTreeMap<(Option<String>, Care), Servers>;
 
 impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     async fn deliver(&self, destination: &str, parcels: Vec<Parcel>) -> Reached {
@@ -199,8 +172,11 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         for (_, connection) in ways.into_values().filter_map(|servers| servers.open) {
             connection.quit().await;
         }
-        if !unsent.is_empty() {
-            self.report(unsent).await;
+        // What is wanted of one mail of a report holds for the notices of all.
+        let (required, others): (Vec<Tried>, Vec<Tried>) =
+            unsent.into_iter().partition(|tried| tried.parcel.tls == TlsWish::Required);
+        for some in [required, others].into_iter().filter(|some| !some.is_empty()) {
+            self.report(some).await;
         }
         reached
     }
@@ -212,15 +188,15 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         let mut said = vec![nothing; parcel.recipients.len()];
         let mut tells_of_success = vec![false; parcel.recipients.len()];
         let (mut by, mut reached) = (Vec::new(), Reached::Nobody);
-        let stands_in = self.stands_in_for(destination);
+        let (stands_in, care) = (self.stands_in_for(destination), Care::of(&parcel));
         for (relay, places) in by_relay(&parcel, &directory.relays, stands_in) {
-            let name = relay.map(|relay| relay.name.clone());
+            let name = (relay.map(|relay| relay.name.clone()), care);
             if !ways.contains_key(&name) {
                 let way = match relay {
-                    Some(relay) => way_through(relay, &directory),
+                    Some(relay) => way_through(relay, &directory, care),
                     // The relay host is for mail of ours: it might well bring this one back.
-                    None if stands_in => Way { relay: None, ..usual_way(&directory) },
-                    None => usual_way(&directory),
+                    None if stands_in => Way { relay: None, ..usual_way(&directory, care) },
+                    None => usual_way(&directory, care),
                 };
                 ways.insert(name.clone(), self.servers(way, destination).await);
             }
@@ -249,7 +225,8 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
     }
 
     async fn servers(&self, way: Way, destination: &str) -> Servers {
-        let (hops, trouble) = match self.hops(&way, destination).await {
+        let mut subject = self.subject(&way, destination);
+        let (hops, trouble) = match self.hops(&way, destination, &mut subject).await {
             Ok(hops) => (hops, Reply::of_ours(451, (4, 4, 1), "no server was tried")),
             Err(reply) if reply.status() == LOOP && self.stands_in_for(destination) => {
                 let why = format!(
@@ -261,24 +238,57 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             }
             Err(reply) => (Vec::new(), reply),
         };
-        Servers { way, hops, dead: BTreeSet::new(), open: None, trouble: (trouble, None) }
+        Servers { way, hops, dead: BTreeSet::new(), open: None, trouble: (trouble, None), subject }
+    }
+
+    /// RFC 8460: sessions by the DNS alone, and as the domain itself wants them to be.
+    fn subject(&self, way: &Way, destination: &str) -> Option<Subject> {
+        let is_wanted = self.shared.replica.directory().settings().delivery_tls_reports();
+        let is_usual = way.relay.is_none() && way.care == Care::Usual && !destination.starts_with('[');
+        (is_wanted && is_usual).then(|| Subject { domain: destination.to_owned(), sts: None })
     }
 
     /// Where the mail goes, and what each server must prove.
-    async fn hops(&self, way: &Way, destination: &str) -> Result<Vec<Hop>, Reply> {
+    async fn hops(
+        &self,
+        way: &Way,
+        destination: &str,
+        subject: &mut Option<Subject>,
+    ) -> Result<Vec<Hop>, Reply> {
         let Shared { replica, resolver, policies, .. } = self.shared;
         let hops = route(way, destination, resolver, dice(replica)).await?;
         let by_dane = |hop: &Hop| matches!(hop.demand, Demand::Dane(_));
         // The operator's word holds for a relay, an address has no policy, and DANE needs none.
-        if way.relay.is_some() || destination.starts_with('[') || hops.iter().all(by_dane) {
+        let asks_nothing = way.relay.is_some() || destination.starts_with('[') || way.care == Care::Waived;
+        if asks_nothing || hops.iter().all(by_dane) {
             return Ok(hops);
         }
-        let policy = policies.of(destination, replica, resolver).await;
-        let policy = policy.map_err(|fault| {
+        let heard = policies.of(destination, replica, resolver).await;
+        let Heard { policy, missed } = heard.map_err(|fault| {
             let why = format!("what is demanded of {destination}'s servers cannot be read now: {fault}");
             Reply::of_ours(451, (4, 3, 0), why)
         })?;
-        sts::held_to(policy.as_ref(), destination, hops)
+        if let Some(subject) = subject {
+            subject.sts = policy.clone().filter(|policy| policy.mode != StsMode::None);
+            if let Some((result, why)) = &missed {
+                self.note_without_server(subject, (*result, why));
+            }
+        }
+        let hops = sts::held_to(policy.as_ref(), destination, hops).inspect_err(|refused| {
+            if let Some(subject) = subject {
+                self.note_without_server(subject, (TlsResult::ValidationFailure, &refused.text));
+            }
+        })?;
+        match way.care {
+            Care::Proven => care::proven(hops, policy.as_ref(), destination),
+            Care::Usual | Care::Waived => Ok(hops),
+        }
+    }
+
+    fn note_without_server(&self, subject: &Subject, why: (TlsResult, &str)) {
+        let (policy, failed) = subject.without_server(why);
+        let day = Day::of(self.shared.replica.clock().now());
+        self.shared.tally.note(day, &subject.domain, policy, Some(failed));
     }
 
     fn stands_in_for(&self, destination: &str) -> bool {
@@ -368,32 +378,53 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
             let hop = servers.hops[at].clone();
             let opened = match self.shared.silent.of(hop.address) {
                 Some(why) => Err(why),
-                None => self.open(&servers.way, &hop).await,
+                None => self.open(servers, &hop).await,
             };
             match opened {
                 Ok(connection) => return Some((at, connection)),
                 Err(reply) => {
+                    // A server that may do it later is not forgotten for one that never will.
+                    let (known, class) = (!servers.dead.is_empty(), servers.trouble.0.class());
+                    let waits = servers.way.care == Care::Proven && known && class == Class::Temporary;
                     servers.dead.insert(at);
-                    servers.trouble = (reply, Some(Via { host: hop.host, tls: None }));
+                    if !waits {
+                        servers.trouble = (reply, Some(Via { host: hop.host, tls: None }));
+                    }
                 }
             }
         }
         None
     }
 
-    async fn open(&self, way: &Way, hop: &Hop) -> Result<Connection, Reply> {
+    async fn open(&self, servers: &Servers, hop: &Hop) -> Result<Connection, Reply> {
+        let way = &servers.way;
         let directory = self.shared.replica.directory();
         let authorities = &directory.authorities;
         let call = Call { hop, way, demand: &hop.demand, authorities, patience: self.patience };
         let since = Instant::now();
-        match Connection::open(&call).await {
+        let opened = Connection::open(&call).await;
+        if let Some(trouble) = opened.as_ref().err().filter(|trouble| trouble.is_silence()) {
+            self.shared.silent.note(hop.address, since, trouble.reply.clone());
+        }
+        if let Some(subject) = &servers.subject
+            && let Some((policy, failed)) = subject.session(hop, &opened)
+        {
+            let day = Day::of(self.shared.replica.clock().now());
+            self.shared.tally.note(day, &subject.domain, policy, failed);
+        }
+        match opened {
+            Ok(connection) if way.care == Care::Proven && !connection.offers_require_tls() => {
+                connection.quit().await;
+                Err(care::no_promise(&hop.host))
+            }
             Ok(connection) => Ok(connection),
-            Err(Trouble { kind: TroubleKind::Silence, reply }) => {
-                self.shared.silent.note(hop.address, since, reply.clone());
-                Err(reply)
+            Err(Trouble { tls: Some(failure), reply, .. })
+                if way.care == Care::Proven && failure.is_lasting() =>
+            {
+                Err(care::unprotected(&reply.text))
             }
             // RFC 7435: broken encryption protects nobody better than none.
-            Err(Trouble { kind: TroubleKind::InTls, reply }) if hop.demand == Demand::Opportunistic => {
+            Err(Trouble { tls: Some(_), reply, .. }) if hop.demand.tls() == Tls::Opportunistic => {
                 info!("outbound: {} offers TLS and cannot do it ({reply}): sent in the clear", hop.host);
                 let call = Call { demand: &Demand::Clear, ..call };
                 Connection::open(&call).await.map_err(|trouble| trouble.reply)
@@ -422,26 +453,6 @@ async fn meanwhile<T>(work: impl Future<Output = T>, others: &mut FuturesUnorder
     }
 }
 
-/// The places of the recipients that each relay takes. `stands_in`: for a domain of others, which may have a relay of its own.
-fn by_relay<'a>(
-    parcel: &Parcel,
-    relays: &'a Relays,
-    stands_in: bool,
-) -> Vec<(Option<&'a Relay>, Vec<usize>)> {
-    let mut groups: Vec<(Option<&Relay>, Vec<usize>)> = Vec::new();
-    for (place, (_, recipient)) in parcel.recipients.iter().enumerate() {
-        let relay = match stands_in {
-            true => relays.of_recipient(&recipient.address),
-            false => relays.of(&parcel.mail.sender, &recipient.address),
-        };
-        match groups.iter_mut().find(|(known, _)| *known == relay) {
-            Some((_, places)) => places.push(place),
-            None => groups.push((relay, vec![place])),
-        }
-    }
-    groups
-}
-
 /// Local trouble is no word of any server's, and never for good.
 fn ours(fault: &Fault) -> Reply {
     Reply::of_ours(451, (4, 3, 0), format!("the message cannot be read now: {fault}"))
@@ -459,6 +470,7 @@ fn mail_of(parcel: &Parcel, text: Bytes) -> Mail {
         envid: parcel.mail.envid.clone(),
         ret: parcel.mail.ret,
         smtputf8: parcel.mail.smtputf8,
+        tls: parcel.tls,
         needs: Needs::of(&text),
         text,
     }

@@ -5,7 +5,9 @@
 //! a server took it and this node did not live to commit that (the time of one commit), or did not hear of it.
 
 mod batch;
+mod care;
 pub mod client;
+mod https;
 mod leases;
 mod names;
 pub mod reply;
@@ -18,8 +20,10 @@ pub mod sts;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod tls_reports;
 mod tlsa;
 pub mod trust;
+mod ways;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,6 +38,7 @@ use tracing::warn;
 use self::batch::Shared;
 use self::routing::Resolve;
 use self::silence::{Reached, SilentDestinations};
+use self::tls_reports::Asker;
 use crate::cluster::replica::Replica;
 use crate::maillog::MailLog;
 use crate::state::queue::reading::{self, DueThere, DueWork, Wanted};
@@ -59,6 +64,7 @@ pub struct Delivery {
     stop: watch::Sender<bool>,
     under_way: watch::Receiver<UnderWay>,
     task: JoinHandle<()>,
+    reports: Asker,
 }
 
 /// What this node has in hand.
@@ -74,18 +80,29 @@ impl Delivery {
     pub fn start<R: Replica, D: Resolve>(replica: R, resolver: D, log: MailLog) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (told, under_way) = watch::channel(UnderWay::default());
+        let shared = Arc::new(Shared::new(replica, resolver, log));
+        let (reports, asked) = Asker::new();
+        let reporting = tls_reports::keep(Arc::clone(&shared), asked, stopping.clone());
         let worker = Worker {
-            shared: Arc::new(Shared::new(replica, resolver, log)),
+            shared,
             running: JoinSet::new(),
             batches: HashMap::new(),
             silent: SilentDestinations::default(),
             told,
         };
-        Self { stop, under_way, task: tokio::spawn(worker.run(stopping)) }
+        let task = async move {
+            tokio::join!(worker.run(stopping), reporting);
+        };
+        Self { stop, under_way, task: tokio::spawn(task), reports }
     }
 
     pub fn under_way(&self) -> watch::Receiver<UnderWay> {
         self.under_way.clone()
+    }
+
+    /// Reports on TLS before their time.
+    pub fn reports(&self) -> Asker {
+        self.reports.clone()
     }
 
     /// Takes nothing more, lets what is under way end within the time given, and gives the rest back.

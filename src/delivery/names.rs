@@ -36,7 +36,8 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::delivery::routing::{Way, route};
+    use crate::delivery::care::Care;
+    use crate::delivery::routing::{Learnt, Way, route};
     use crate::delivery::trust::Demand;
     use crate::dns::Bounds;
     use crate::state::directory::Directory;
@@ -52,8 +53,8 @@ mod tests {
     }
 
     fn way() -> Way {
-        let demand = Demand::Opportunistic;
-        Way { relay: None, demand, login: None, own_name: "mx.own.test".into() }
+        let (demand, care) = (Demand::Opportunistic, Care::Usual);
+        Way { relay: None, demand, care, login: None, own_name: "mx.own.test".into() }
     }
 
     #[tokio::test]
@@ -155,6 +156,13 @@ mod tests {
             assert_eq!(demanded(&server, true, domain).await, demands, "{domain}");
         }
         assert_eq!(server.count("_25._tcp.mx.u.test", "TLSA"), 0, "of what is insecure nothing is asked");
+        let waived = Way { care: Care::Waived, ..way() };
+        let before = server.count("_25._tcp.mx.s.test", "TLSA");
+        let hops = route(&waived, "s.test", &resolver(&server, true), 0).await.unwrap();
+        assert_eq!((&hops[0].demand, hops[0].learnt), (&Demand::Opportunistic, Learnt::Securely));
+        assert_eq!(server.count("_25._tcp.mx.s.test", "TLSA"), before, "nobody asks for proof");
+        let hops = route(&way(), "u.test", &resolver(&server, true), 0).await.unwrap();
+        assert_eq!(hops[0].learnt, Learnt::Somehow);
         // By servers whose word is nothing nobody is held to anything, nor asked.
         let before = server.count("_25._tcp.mx.s.test", "TLSA");
         assert_eq!(demanded(&server, false, "s.test").await, "mx.s.test: opportunistic");

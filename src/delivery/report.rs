@@ -146,7 +146,7 @@ async fn make<R: Replica>(
     let about = About {
         sender: &mail.sender,
         envid: mail.envid.as_deref(),
-        ret: mail.ret,
+        ret: tried.parcel.tls.ret(mail.ret),
         smtputf8: mail.smtputf8,
         arrived: mail.queued_at,
         text: &text,

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
+use super::care::Care;
 use super::client::login::Login;
 use super::reply::Reply;
 use super::tlsa;
@@ -35,6 +36,15 @@ pub struct Hop {
     pub address: SocketAddr,
     /// What it must prove.
     pub demand: Demand,
+    pub learnt: Learnt,
+}
+
+/// How it is known that a server is the one that mail goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learnt {
+    /// By the operator's word, by the very name of the domain, or by a name server that vouches for it.
+    Securely,
+    Somehow,
 }
 
 /// How mail leaves, from the settings.
@@ -43,6 +53,7 @@ pub struct Way {
     /// Everything goes there (row 22).
     pub relay: Option<(String, u16)>,
     pub demand: Demand,
+    pub care: Care,
     /// What the relay lets us in by.
     pub login: Option<Login>,
     /// As others know this server.
@@ -65,7 +76,7 @@ pub async fn route(
         })?;
         let address = SocketAddr::new(address, SMTP_PORT);
         let demand = way.demand.clone();
-        return Ok(vec![Hop { host: address.ip().to_string(), address, demand }]);
+        return Ok(vec![Hop { host: address.ip().to_string(), address, demand, learnt: Learnt::Securely }]);
     }
     let servers = servers(way, destination, resolver, dice).await?;
     hops(way, destination, &servers, resolver).await
@@ -78,6 +89,7 @@ async fn relay((host, port): (&str, u16), way: &Way, resolver: &impl Resolve) ->
         host: host.to_owned(),
         address: SocketAddr::new(address, port),
         demand: way.demand.clone(),
+        learnt: Learnt::Securely,
     };
     if let Ok(address) = host.parse() {
         return Ok(vec![hop(address)]);
@@ -148,6 +160,7 @@ async fn hops(
     resolver: &impl Resolve,
 ) -> Result<Vec<Hop>, Reply> {
     let (mut hops, mut trouble, mut none_exists) = (Vec::new(), None, true);
+    let learnt = if servers.secure { Learnt::Securely } else { Learnt::Somehow };
     for host in &servers.hosts {
         if hops.len() >= HOPS_MAX {
             break;
@@ -155,8 +168,8 @@ async fn hops(
         match resolver.addresses(host).await {
             Ok(answer) => {
                 none_exists = none_exists && answer.found.is_empty();
-                // RFC 7672 2.2.1: where the MX is not secure, DANE proves nothing.
-                let dane = match servers.secure {
+                // RFC 7672 2.2.1: where the MX is not secure, DANE proves nothing. RFC 8689 4.2.2: nor where nobody asks for proof.
+                let dane = match servers.secure && way.care != Care::Waived {
                     true => tlsa::demand(host, &answer, domain, resolver).await,
                     false => Ok(None),
                 };
@@ -167,6 +180,7 @@ async fn hops(
                             host: host.clone(),
                             address: SocketAddr::new(address, SMTP_PORT),
                             demand: demand.clone(),
+                            learnt,
                         };
                         hops.extend(answer.found.into_iter().map(at));
                     }
@@ -266,7 +280,8 @@ mod tests {
 
     async fn routed(relay: Option<(&str, u16)>, destination: &str, zone: &Zone) -> String {
         let relay = relay.map(|(host, port)| (host.to_owned(), port));
-        let way = Way { relay, demand: Demand::Opportunistic, login: None, own_name: "mx.own.test".into() };
+        let (demand, care) = (Demand::Opportunistic, Care::Usual);
+        let way = Way { relay, demand, care, login: None, own_name: "mx.own.test".into() };
         match route(&way, destination, zone, 0).await {
             Ok(hops) => {
                 hops.iter().map(|hop| format!("{}={}", hop.host, hop.address)).collect::<Vec<_>>().join(" ")
@@ -336,7 +351,8 @@ mod tests {
         let mx: Vec<String> = (0..40).map(|n| format!("many.test MX 10 h{n}.test")).collect();
         let a: Vec<String> = (0..40).map(|n| format!("h{n}.test A 192.0.2.{n}")).collect();
         let zone = zone(&mx.iter().chain(&a).map(String::as_str).collect::<Vec<_>>());
-        let way = Way { relay: None, demand: Demand::Clear, login: None, own_name: "o".into() };
+        let (demand, care) = (Demand::Clear, Care::Usual);
+        let way = Way { relay: None, demand, care, login: None, own_name: "o".into() };
         let first = async |dice| route(&way, "many.test", &zone, dice).await.unwrap();
         assert_eq!(first(0).await.len(), HOPS_MAX);
         let mut firsts = std::collections::BTreeSet::new();

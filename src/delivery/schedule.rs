@@ -106,7 +106,7 @@ pub(super) mod tests {
     use super::*;
     use crate::mail::dsn::Notify;
     use crate::mail::ids::{BodyId, NodeId, QueueId};
-    use crate::state::queue::ParcelId;
+    use crate::state::queue::{ParcelId, TlsWish};
     use crate::state::stored::{ParcelRow, QueuedRow};
 
     pub const RULES: Rules =
@@ -134,6 +134,7 @@ pub(super) mod tests {
                 parcels: 1,
             },
             passed_on: false,
+            tls: TlsWish::Usual,
             row: ParcelRow {
                 destination: "x.test".into(),
                 near: NodeId(1),

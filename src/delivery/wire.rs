@@ -1,6 +1,7 @@
 //! A connection to another server: socket, TLS and time around the pure client. Every wait has a bound.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::client::{Client, INPUT_BYTES_MAX, Mail, Step};
 use super::reply::Reply;
 use super::routing::{Hop, Way};
+use super::trust::failure::TlsFailure;
 use super::trust::{self, Demand};
 use crate::state::authorities::Authorities;
 
@@ -33,16 +35,17 @@ const FAREWELL_MS_MAX: u64 = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     pub reply: Reply,
-    pub kind: TroubleKind,
+    /// It was TLS that came to nothing.
+    pub tls: Option<TlsFailure>,
+    /// The address of this node that the server saw, if it saw one.
+    pub from: Option<IpAddr>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TroubleKind {
+impl Trouble {
     /// Nobody took the connection.
-    Silence,
-    /// TLS was offered and came to nothing: without it there may be a way.
-    InTls,
-    Other,
+    pub fn is_silence(&self) -> bool {
+        self.from.is_none()
+    }
 }
 
 /// A mail was under way when the connection broke.
@@ -68,6 +71,8 @@ pub struct Connection {
     patience: Patience,
     /// How it is protected, for logs.
     protection: &'static str,
+    doubt: Option<(TlsFailure, String)>,
+    from: Option<IpAddr>,
 }
 
 /// Whom to call, and what is demanded of him.
@@ -91,6 +96,9 @@ impl Connection {
         };
         // Small commands follow one another; whether this works only costs time.
         let _ = socket.set_nodelay(true);
+        let from = socket.local_addr().ok().map(|own| own.ip());
+        let lost = |reply, tls| Trouble { reply, tls, from };
+        let broken = |why| lost(Reply::of_ours(451, (4, 4, 1), why), None);
         let mut connection = Self {
             wire: Wire::Clear(socket),
             client: Client::new(&way.own_name, demand.tls(), way.login.clone()),
@@ -98,17 +106,20 @@ impl Connection {
             out: BytesMut::new(),
             patience: *patience,
             protection: trust::CLEAR,
+            doubt: None,
+            from,
         };
         loop {
-            match connection.next(&|| true).await.map_err(|why| trouble(format!("{address}: {why}")))? {
+            match connection.next(&|| true).await.map_err(|why| broken(format!("{address}: {why}")))? {
                 Step::Ready => return Ok(connection),
-                Step::StartTls => connection.start_tls(call).await.map_err(|why| Trouble {
+                Step::StartTls => connection.start_tls(call).await.map_err(|(failure, why)| {
                     // RFC 3463 3.8: a cryptographic failure.
-                    reply: Reply::of_ours(451, (4, 7, 5), format!("{host} ({address}): TLS: {why}")),
-                    kind: TroubleKind::InTls,
+                    let why = format!("{host} ({address}): TLS: {why}");
+                    lost(Reply::of_ours(451, (4, 7, 5), why), Some(failure))
                 })?,
-                Step::Lost(reply) => return Err(Trouble { reply, kind: TroubleKind::Other }),
-                _ => return Err(trouble(format!("{address}: it closed"))),
+                Step::NoTls(reply) => return Err(lost(reply, Some(TlsFailure::NotOffered))),
+                Step::Lost(reply) => return Err(lost(reply, None)),
+                _ => return Err(broken(format!("{address}: it closed"))),
             }
         }
     }
@@ -116,6 +127,21 @@ impl Connection {
     /// How the server's TLS was judged: as [`Demand::word`].
     pub fn protection(&self) -> &'static str {
         self.protection
+    }
+
+    /// What speaks against the server, although it is believed.
+    pub fn doubt(&self) -> Option<&(TlsFailure, String)> {
+        self.doubt.as_ref()
+    }
+
+    /// The address of this node that the server sees.
+    pub fn from(&self) -> Option<IpAddr> {
+        self.from
+    }
+
+    /// Whether the server gives mail on as protected as it came.
+    pub fn offers_require_tls(&self) -> bool {
+        self.client.offers_require_tls()
     }
 
     /// Whether the server tells the sender of success itself.
@@ -206,34 +232,32 @@ impl Connection {
         }
     }
 
-    async fn start_tls(&mut self, call: &Call<'_>) -> Result<(), String> {
+    async fn start_tls(&mut self, call: &Call<'_>) -> Result<(), (TlsFailure, String)> {
+        let ours = |why: String| (TlsFailure::Ours, why);
         let Wire::Clear(socket) = std::mem::replace(&mut self.wire, Wire::Gone) else {
-            return Err("it is there already".to_owned());
+            return Err(ours("it is there already".to_owned()));
         };
         // Behind the 220 there is nothing: what came with it was put in by somebody else (RFC 3207 4.2).
         self.input.advance(self.input.len());
         let host = call.demand.name(&call.hop.host);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name for TLS"))?;
-        let trust = trust::trust(call.demand, host, call.authorities).await?;
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| ours(format!("{host} is no name for TLS")))?;
+        let trust = trust::trust(call.demand, host, call.authorities).await.map_err(ours)?;
         let handshake = TlsConnector::from(Arc::clone(&trust.config)).connect(name, socket);
         let within = Duration::from_millis(self.patience.answer_ms_max);
         let socket = match timeout(within, handshake).await {
-            Ok(socket) => socket.map_err(|error| error.to_string())?,
-            Err(_) => return Err("no handshake in time".to_owned()),
+            Ok(socket) => socket.map_err(|error| (TlsFailure::of(&error), error.to_string()))?,
+            Err(_) => return Err((TlsFailure::Handshake, "no handshake in time".to_owned())),
         };
         self.wire = Wire::Tls(Box::new(socket));
-        self.protection = trust.word();
+        (self.protection, self.doubt) = (trust.word(), trust.doubt());
         self.client.tls_started(&mut self.out);
         Ok(())
     }
 }
 
 fn silence(why: String) -> Trouble {
-    Trouble { kind: TroubleKind::Silence, ..trouble(why) }
-}
-
-fn trouble(why: String) -> Trouble {
-    Trouble { reply: Reply::of_ours(451, (4, 4, 1), why), kind: TroubleKind::Other }
+    Trouble { reply: Reply::of_ours(451, (4, 4, 1), why), tls: None, from: None }
 }
 
 fn lost(error: &io::Error) -> String {

@@ -22,7 +22,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -36,6 +36,7 @@ use crate::admin::control::server::{ControlSocket, Operator};
 use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
 use crate::delivery::Delivery;
+use crate::delivery::tls_reports::Asker;
 use crate::dns::{self, Resolver};
 use crate::firewall::Place;
 use crate::maillog::{self, MailLog};
@@ -140,9 +141,10 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         firewall: SharedFirewall::default(),
         place: firewall::place(config),
         up: Arc::new(watch::Sender::new(false)),
+        reports: SharedReports::default(),
     };
     let up = Arc::clone(&rooms.up);
-    let (firewall, place) = (rooms.firewall.clone(), rooms.place.clone());
+    let (firewall, place, reports) = (rooms.firewall.clone(), rooms.place.clone(), rooms.reports.clone());
     let deliveries = rooms.deliveries.clone();
     let operator = operator(rooms);
     let control = tokio::spawn(control.serve(replica.clone(), operator, stopping.clone()));
@@ -159,6 +161,7 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
             *services.lock() = Some(started);
             let started = Delivery::start(replica.clone(), dns, log.clone());
             deliveries.are(started.under_way());
+            reports.set(started.reports());
             *delivery.borrow_mut() = Some(started);
             // A port that is moved meanwhile stays unknown.
             let _ = tokio::time::timeout(Duration::from_millis(PORTS_SETTLE_MS_MAX), settled).await;
@@ -216,6 +219,22 @@ pub(crate) struct Rooms {
     pub place: Place,
     /// Turns true when the node does all that it can do for now.
     pub up: Arc<watch::Sender<bool>>,
+    pub reports: SharedReports,
+}
+
+/// Who sends reports on TLS, once mail is sent.
+#[derive(Clone, Default)]
+pub(crate) struct SharedReports(Arc<OnceLock<Asker>>);
+
+impl SharedReports {
+    /// Counts once.
+    fn set(&self, asker: Asker) {
+        let _ = self.0.set(asker);
+    }
+
+    pub fn asker(&self) -> Option<&Asker> {
+        self.0.get()
+    }
 }
 
 /// The mail services while they run; the status shows them.
@@ -255,7 +274,7 @@ impl SharedServices {
         let guard = self.lock();
         let Some(services) = guard.as_ref() else { return vec!["the mail services are not up".to_owned()] };
         let unready = services.services().into_iter().filter_map(|service| match service.state {
-            ServiceState::Failed(_) | ServiceState::Starting => {
+            ServiceState::Failed(_) | ServiceState::Starting | ServiceState::Shut => {
                 Some(format!("{}: {}", service.name.key(), service.state))
             }
             ServiceState::Listening | ServiceState::Off => None,

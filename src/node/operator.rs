@@ -5,6 +5,7 @@ use crate::admin::check::{Finding, Level};
 use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
+use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, State, rfc3339};
 use crate::cluster::handle::ClusterHandle;
@@ -129,9 +130,18 @@ impl Operator for Bound {
         self.rooms.services.hits(rule)
     }
 
+    async fn report_tls(&self) -> Option<Vec<Sent>> {
+        report_tls(&self.rooms).await
+    }
+
     fn shutdown(&self) {
         self.stop.send_replace(true);
     }
+}
+
+pub async fn report_tls(rooms: &Rooms) -> Option<Vec<Sent>> {
+    let sent = rooms.reports.asker()?.send_now().await?;
+    Some(sent.into_iter().map(|it| Sent { domain: it.domain, day: it.day, to: it.to }).collect())
 }
 
 /// What the checks of this node would make of a mail.

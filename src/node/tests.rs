@@ -9,6 +9,7 @@ use crate::admin::check::Finding;
 use crate::admin::control::client;
 use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
+use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Protection, Report};
 use crate::clock::Clock;
@@ -93,6 +94,10 @@ impl Operator for Alone {
 
     fn firewall_place(&self) -> Place {
         self.rooms.place.clone()
+    }
+
+    async fn report_tls(&self) -> Option<Vec<Sent>> {
+        operator::report_tls(&self.rooms).await
     }
 
     fn shutdown(&self) {

@@ -162,9 +162,9 @@ impl Services {
     /// Once it is known of each port whether it can be had, of those that the settings want now.
     pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
         let ports = self.ports.lock().expect("no holder of this lock panics");
-        let on_socket = self.local.iter().map(|door| door.status.clone());
+        let on_socket = ports.local.iter().map(|door| door.status.clone());
         let cells: Vec<StatusCell> =
-            ports.values().map(|port| port.status.clone()).chain(on_socket).collect();
+            ports.by_name.values().map(|port| port.status.clone()).chain(on_socket).collect();
         async move {
             for cell in cells {
                 cell.settled().await;

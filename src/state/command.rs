@@ -12,13 +12,14 @@ use super::firewall::NewFirewallRule;
 use super::greylist::GreyTry;
 use super::limits::TakeTokens;
 use super::lists::NewRule;
-use super::queue::{Acceptance, ParcelId, Report, Steering, Submit};
+use super::queue::{Acceptance, AcceptanceWithTls, ParcelId, Report, Steering, Submit};
 use super::relays::NewRelay;
 use super::scram_keys::NewScramKeys;
 use super::seats::TakeSeats;
 use super::sieve::VacationReply;
 use super::srs::NewSrsSecret;
 use super::sts::KeepStsPolicy;
+use super::tls_reports::{TlsReport, TlsTally};
 use crate::mail::flags::NamedFlags;
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -302,6 +303,11 @@ pub enum Command {
     UndrainNode {
         node: NodeId,
     },
+    /// As [`Command::Accept`].
+    AcceptWithTls(Box<AcceptanceWithTls>),
+    // Reports on TLS to other domains (RFC 8460).
+    TallyTls(Box<TlsTally>),
+    ReportTls(Box<TlsReport>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -10,6 +10,7 @@ use super::greylist::{ClientNet, TripletId};
 use super::limits::BudgetId;
 use super::queue::ParcelId;
 use super::sieve::ReplyId;
+use super::tls_reports::Day;
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
 };
@@ -60,6 +61,7 @@ pub const DUE: u8 = 0x74;
 pub const LEASE: u8 = 0x75;
 pub const LEASED: u8 = 0x76;
 pub const PASSED_ON: u8 = 0x77;
+pub const TLS_WISH: u8 = 0x78;
 pub const BUDGETS: u8 = 0x80;
 pub const BUDGET: u8 = 0x81;
 pub const BLOCKS: u8 = 0x82;
@@ -80,6 +82,10 @@ pub const REPLY_END: u8 = 0xa5;
 pub const STS_TALLY: u8 = 0xb0;
 pub const STS_POLICY: u8 = 0xb1;
 pub const STS_END: u8 = 0xb2;
+pub const TLS_DAYS: u8 = 0xb8;
+pub const TLS_DAY: u8 = 0xb9;
+pub const TLS_POLICY: u8 = 0xba;
+pub const TLS_FAILURE: u8 = 0xbb;
 pub const ALARM: u8 = 0xd0;
 
 /// `[from, to)` over all keys that begin with `prefix`.
@@ -425,6 +431,11 @@ pub fn passed_on(message: QueueId) -> Vec<u8> {
     key(PASSED_ON, &[&message.0.to_be_bytes()])
 }
 
+/// What its sender wants of TLS.
+pub fn tls_wish(message: QueueId) -> Vec<u8> {
+    key(TLS_WISH, &[&message.0.to_be_bytes()])
+}
+
 /// The mail within a [`queued`] key.
 pub fn queued_of(key: &[u8]) -> Option<QueueId> {
     Some(QueueId(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)))
@@ -702,6 +713,51 @@ pub fn reply_until_of(key: &[u8]) -> Option<Timestamp> {
 /// The reply within a [`reply_end`] key.
 pub fn reply_of(key: &[u8]) -> Option<ReplyId> {
     Some(ReplyId(key.get(17..33)?.try_into().ok()?))
+}
+
+/// How many counts of TLS sessions there are.
+pub fn tls_days() -> Vec<u8> {
+    vec![TLS_DAYS]
+}
+
+/// TLS sessions with a domain's servers on a day, by days, so that what is past stands in front.
+pub fn tls_day(day: Day, domain: &str) -> Vec<u8> {
+    key(TLS_DAY, &[&day.0.to_be_bytes(), domain.as_bytes()])
+}
+
+/// The first key of `day` and later ones.
+pub fn tls_days_from(day: Day) -> Vec<u8> {
+    key(TLS_DAY, &[&day.0.to_be_bytes()])
+}
+
+/// Day and domain within a [`tls_day`] key.
+pub fn tls_day_of(key: &[u8]) -> Option<(Day, &str)> {
+    let day = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
+    Some((Day(day), std::str::from_utf8(&key[5..]).ok()?))
+}
+
+/// Sessions under a policy, by its number. A domain has no NUL.
+pub fn tls_policy(day: Day, domain: &str, policy: u16) -> Vec<u8> {
+    key(TLS_POLICY, &[&day.0.to_be_bytes(), domain.as_bytes(), &[0], &policy.to_be_bytes()])
+}
+
+pub fn tls_policies(day: Day, domain: &str) -> Span {
+    under(key(TLS_POLICY, &[&day.0.to_be_bytes(), domain.as_bytes(), &[0]]))
+}
+
+/// Those of them that failed in one way, by its number.
+pub fn tls_failure(day: Day, domain: &str, policy: u16, failure: u16) -> Vec<u8> {
+    let numbers = [policy.to_be_bytes(), failure.to_be_bytes()].concat();
+    key(TLS_FAILURE, &[&day.0.to_be_bytes(), domain.as_bytes(), &[0], &numbers])
+}
+
+pub fn tls_failures(day: Day, domain: &str, policy: u16) -> Span {
+    under(key(TLS_FAILURE, &[&day.0.to_be_bytes(), domain.as_bytes(), &[0], &policy.to_be_bytes()]))
+}
+
+/// Under whatever policy.
+pub fn all_tls_failures(day: Day, domain: &str) -> Span {
+    under(key(TLS_FAILURE, &[&day.0.to_be_bytes(), domain.as_bytes(), &[0]]))
 }
 
 #[cfg(test)]

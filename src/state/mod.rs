@@ -40,4 +40,5 @@ pub mod sieve;
 pub mod srs;
 pub mod stored;
 pub mod sts;
+pub mod tls_reports;
 pub mod view;

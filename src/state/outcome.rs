@@ -131,6 +131,9 @@ pub enum Refusal {
     ScriptActive,
     #[error("no other data node that is in sync would serve without node {0}")]
     LastServing(NodeId),
+    /// It is not as the proposer read it.
+    #[error("it has changed meanwhile")]
+    Changed,
 }
 
 impl Refusal {
@@ -143,7 +146,8 @@ impl Refusal {
             | Refusal::Expired
             | Refusal::LastCopies(_)
             | Refusal::QueueFull
-            | Refusal::LastServing(_) => true,
+            | Refusal::LastServing(_)
+            | Refusal::Changed => true,
             Refusal::NotFound(_) | Refusal::Exists(_) | Refusal::Invalid(_) => false,
             Refusal::Limit(_) | Refusal::NotAllowed | Refusal::NotPermitted | Refusal::LeaseChanged => false,
             Refusal::ScriptActive => false,

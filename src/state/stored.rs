@@ -7,6 +7,7 @@ use super::command::{SpecialUse, UidSet};
 use super::dkim::DkimAlgorithm;
 use super::firewall::{FirewallAction, FirewallPort, Source};
 use super::lists::{RuleAction, RuleKind};
+use super::queue::TlsWish;
 use super::record::{MailboxRecord, MessageRecord, ReplicaRecord};
 use super::relays::{RelayFor, RelayLogin, RelayTls};
 use super::scram_keys::{KEY_BYTES, ScramKeys};
@@ -14,6 +15,7 @@ use super::seats::HeldSeats;
 use super::secret::Secret;
 use super::srs::SrsSecret;
 use super::sts::StsPolicy;
+use super::tls_reports::{FailedSession, TlsPolicy};
 use crate::mail::dsn::{Notify, Ret};
 use crate::mail::ids::{
     AccountId, BodyId, CommandId, LeaseId, LogIndex, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid,
@@ -345,6 +347,12 @@ pub struct RecipientRow {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct PassedOnRow {}
 
+/// What the sender of a mail in the queue wants of TLS, where that is something.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TlsWishRow {
+    pub wish: TlsWish,
+}
+
 /// A parcel that may be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct DueRow {
@@ -467,6 +475,43 @@ pub struct StsPolicyRow {
 /// That it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct StsEndRow {}
+
+/// Over all counts of TLS sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct TlsDaysRow {
+    /// Domains times days.
+    pub domains: u32,
+}
+
+/// That TLS sessions with a domain's servers were counted on a day.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TlsDayRow {
+    /// Of those before, a report has told.
+    pub since: Timestamp,
+    /// The node that counted last: it reports first.
+    pub near: NodeId,
+    /// How often the counts have changed.
+    pub changes: u64,
+    /// How often they were reported.
+    pub reports: u32,
+    /// Nothing is counted any longer.
+    pub over: bool,
+}
+
+/// Sessions under one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TlsPolicyRow {
+    pub policy: TlsPolicy,
+    pub successful: u64,
+    pub failed: u64,
+}
+
+/// Sessions that failed in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TlsFailureRow {
+    pub failure: FailedSession,
+    pub count: u64,
+}
 
 /// An account's scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]

@@ -15,6 +15,7 @@ use strike::Striker;
 
 use crate::checker::{self, Contents};
 use crate::clients::{Crowd, doors};
+use crate::clock::give_clock;
 use crate::cluster::Cluster;
 use crate::history::Recorder;
 use crate::lab::Lab;
@@ -29,8 +30,6 @@ const SMALL_MEBIBYTES: u32 = 512;
 const ACKED_MEANWHILE: usize = 25;
 /// And before the next fault.
 const ACKED_BETWEEN: usize = 40;
-/// Where Debian's libfaketime lies, behind the architecture's folder.
-const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
 /// Runs one plan on a fresh cluster. `None` where namespaces are not allowed.
 ///
@@ -80,7 +79,7 @@ fn equip(lab: &Lab, node: &mut Node) {
     if node.name == SMALL {
         lab.mount_small_disk(&node.dir, SMALL_MEBIBYTES);
     }
-    strike::give_clock(node);
+    give_clock(node);
     node.enable_disk_faults();
 }
 

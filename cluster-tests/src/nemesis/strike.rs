@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{ACKED_MEANWHILE, FAKETIME, Fault, Figures, SMALL, SlowLinks, Step, Target, hold, is_data};
+use super::{ACKED_MEANWHILE, Fault, Figures, SMALL, SlowLinks, Step, Target, hold, is_data};
 use crate::clients::Door;
+use crate::clock::set_clock;
 use crate::cluster::Cluster;
 use crate::disk::{Calls, DiskFault, EIO, Effect};
 use crate::history::Recorder;
-use crate::node::Node;
 use crate::wait::eventually;
 
 pub struct Striker<'a> {
@@ -149,7 +149,7 @@ impl<'a> Striker<'a> {
                 Cure::None
             }
             Fault::Clock { target, seconds } => {
-                set_clock(&self.cluster.nodes[at(target)].dir, seconds);
+                set_clock(&self.cluster.nodes[at(target)].dir, i64::from(seconds));
                 Cure::Clock(at(target))
             }
             Fault::SlowSync { target, delay_ms } => {
@@ -273,38 +273,4 @@ fn fill(path: &Path) {
     let block = vec![0x55; 64 * 1024];
     while file.write_all(&block).is_ok() {}
     while file.write_all(&block[..512]).is_ok() {}
-}
-
-/// A clock that [`Fault::Clock`] can move: libfaketime reads its offset from a file.
-pub fn give_clock(node: &mut Node) {
-    let Some(library) = faketime() else {
-        panic!("libfaketime is not there: run `make tools`");
-    };
-    set_clock(&node.dir, 0);
-    node.preload(&library);
-    let variables = [
-        ("FAKETIME_TIMESTAMP_FILE", clock_path(&node.dir).display().to_string()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
-        ("DONT_FAKE_MONOTONIC", "1".into()),
-        ("FAKETIME_CACHE_DURATION", "1".into()),
-    ];
-    node.environment.extend(variables.map(|(name, value)| (name.to_string(), value)));
-}
-
-fn faketime() -> Option<PathBuf> {
-    let libraries = fs::read_dir("/usr/lib").ok()?;
-    libraries.filter_map(|entry| Some(entry.ok()?.path().join(FAKETIME))).find(|path| path.exists())
-}
-
-/// Beside the node's folder, which may be full.
-fn clock_path(dir: &Path) -> PathBuf {
-    dir.with_extension("clock")
-}
-
-/// At one stroke, so that no half-written offset is read.
-fn set_clock(dir: &Path, seconds: i32) {
-    let path = clock_path(dir);
-    let new = dir.with_extension("clock-new");
-    fs::write(&new, format!("{seconds:+}s\n")).expect("the story's folder can be written");
-    fs::rename(&new, &path).expect("the story's folder can be written");
 }

@@ -527,6 +527,14 @@ pub enum Queue {
         #[arg(long)]
         json: bool,
     },
+    /// What was counted of TLS with other domains' servers, and not yet reported to them
+    TlsReports {
+        /// Report it now, to those that want reports
+        #[arg(long)]
+        send: bool,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

@@ -218,6 +218,7 @@ mod tests {
             "pollux queue release --host example.com",
             "pollux queue remove 7",
             "pollux queue sts --json",
+            "pollux queue tls-reports --send --json",
             "pollux dkim generate example.com --selector s1 --algorithm ed25519-sha256 --hold",
             "pollux dkim import example.com s1 key.pem",
             "pollux dkim list --json",

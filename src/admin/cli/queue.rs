@@ -33,6 +33,11 @@ pub fn run(socket: &Path, queue: Queue) -> Result<(), Problem> {
             let policies = portions("policies", usize::MAX, portion)?;
             print(&if json { format!("{:#}\n", Value::Array(policies)) } else { demands(&policies) });
         }
+        Queue::TlsReports { send, json } => {
+            let request = if send { Request::TlsReportSend } else { Request::TlsReportList };
+            let answer = ask(socket, request)?;
+            print(&if json { format!("{answer:#}\n") } else { reports(&answer) });
+        }
     }
     Ok(())
 }
@@ -131,6 +136,11 @@ fn shown(mail: &Value) -> String {
         mail["size"],
         text(mail, "queued_at")
     );
+    match mail["tls"].as_str() {
+        Some("required") => shown.push_str("  requires TLS all the way (REQUIRETLS)\n"),
+        Some("waived") => shown.push_str("  goes without TLS too (TLS-Required: No)\n"),
+        _ => {}
+    }
     for to in recipients(mail) {
         let tries = match to["attempts"].as_u64().unwrap_or(0) {
             0 => "not tried yet".to_owned(),
@@ -161,6 +171,24 @@ fn demands(policies: &[Value]) -> String {
         vec![text(policy, "domain").to_owned(), text(policy, "mode").to_owned(), until, mx.join(" ")]
     };
     columns(&policies.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// A line a domain: what was counted, or to whom it was reported.
+fn reports(answer: &Value) -> String {
+    let line = |it: &Value| {
+        let (day, domain) = (text(it, "day"), text(it, "domain"));
+        match it["to"].as_array() {
+            Some(to) => {
+                let to: Vec<&str> = to.iter().filter_map(Value::as_str).collect();
+                format!("{day}  {domain}  reported to {}\n", to.join(", "))
+            }
+            None => format!("{day}  {domain}  {} went well, {} failed\n", it["successful"], it["failed"]),
+        }
+    };
+    match answer.as_array().map(Vec::as_slice) {
+        None | Some([]) => "there is nothing to report\n".to_owned(),
+        Some(all) => all.iter().map(line).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +229,15 @@ mod tests {
             "a.test   enforce  until U  mx.a.test *.b.test\nbb.test  none     until U\n"
         );
         assert_eq!(demands(&[]), "");
+    }
+
+    #[test]
+    fn what_is_reported_has_a_line_a_domain() {
+        let counted = json!({ "day": "2026-11-26", "domain": "x.test", "successful": 5, "failed": 1 });
+        let sent = json!({ "day": "2026-11-26", "domain": "x.test", "to": ["a@x.test", "https://x.test/r"] });
+        assert_eq!(reports(&json!([counted])), "2026-11-26  x.test  5 went well, 1 failed\n");
+        assert_eq!(reports(&json!([sent])), "2026-11-26  x.test  reported to a@x.test, https://x.test/r\n");
+        assert_eq!(reports(&json!([])), "there is nothing to report\n");
     }
 
     #[test]

@@ -23,4 +23,5 @@ pub mod srs;
 pub mod sts;
 #[cfg(test)]
 mod tests;
+pub mod tls_reports;
 pub mod trace;

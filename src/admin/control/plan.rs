@@ -15,6 +15,7 @@ use super::request::{Failure, QueueSteering, Quota, Request};
 use super::rules;
 use super::sieve;
 use super::srs;
+use super::tls_reports;
 use super::trace;
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
@@ -51,6 +52,7 @@ pub enum Plan {
     StsPolicies {
         after: Option<String>,
     },
+    TlsReports(tls_reports::Wish),
     Blocks(blocks::Wish),
     Scripts(sieve::Wish),
     Firewall(firewall::Wish),
@@ -154,6 +156,8 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::QueueList { filter, after } => {
             Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))
         }
+        Request::TlsReportList => Ok(Plan::TlsReports(tls_reports::Wish::List)),
+        Request::TlsReportSend => Ok(Plan::TlsReports(tls_reports::Wish::Send)),
         Request::QueueShow { id } => Ok(Plan::Queue(Wish::Show(QueueId(id)))),
         Request::QueueSteer { ids, steering } => {
             let messages = ids.into_iter().map(QueueId).collect();

@@ -10,7 +10,7 @@ use crate::mail::ids::{QueueId, Timestamp};
 use crate::state::command::Command;
 use crate::state::outcome::Outcome;
 use crate::state::queue::reading::{self, Parcel};
-use crate::state::queue::{IDS_PER_COMMAND_MAX, Steering};
+use crate::state::queue::{IDS_PER_COMMAND_MAX, Steering, TlsWish};
 use crate::state::rows::{Rows, RowsError};
 use crate::state::stored::QueuedRow;
 
@@ -106,9 +106,18 @@ fn shown_mail(id: QueueId, mail: &QueuedRow, parcels: &[Parcel], now: Timestamp)
         "size": mail.size,
         "queued_at": rfc3339(mail.queued_at),
         "age_seconds": now.0.saturating_sub(mail.queued_at.0) / 1_000,
+        "tls": parcels.first().and_then(|parcel| shown_wish(parcel.tls)),
         "recipients": recipients,
         "more_recipients": parcels.len() < usize::from(mail.parcels),
     })
+}
+
+fn shown_wish(wish: TlsWish) -> Option<&'static str> {
+    match wish {
+        TlsWish::Usual => None,
+        TlsWish::Required => Some("required"),
+        TlsWish::Waived => Some("waived"),
+    }
 }
 
 fn shown_parcel(parcel: &Parcel, now: Timestamp) -> Vec<Value> {

@@ -253,6 +253,10 @@ pub enum Request {
     StsList {
         after: Option<String>,
     },
+    /// What is to be reported of TLS with other domains' servers.
+    TlsReportList,
+    /// The same, reported now.
+    TlsReportSend,
 }
 
 /// A mail of a stranger.

@@ -23,6 +23,7 @@ use super::request::{Answer, Asked, Failure, LINE_BYTES_MAX, PROTOCOL, Request};
 use super::rules;
 use super::sieve;
 use super::sts;
+use super::tls_reports;
 use super::trace::{self, Traced};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
@@ -67,6 +68,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn firewall_place(&self) -> Place;
     /// How often the rule was met on this node since it started.
     fn hits(&self, rule: &Rule) -> u64;
+    /// Reports what was counted of TLS so far. `None`: this node sends no mail.
+    fn report_tls(&self) -> impl Future<Output = Option<Vec<tls_reports::Sent>>> + Send;
     /// Begins the orderly stop and returns at once.
     fn shutdown(&self);
 }
@@ -219,6 +222,7 @@ async fn answer<R: Replica, O: Operator>(
         Plan::Rules { after } => Ok(rules::list(after, &replica.directory(), |rule| operator.hits(rule))),
         Plan::Queue(wish) => queue::answer(wish, replica).await,
         Plan::StsPolicies { after } => sts::list(after, replica).await,
+        Plan::TlsReports(wish) => tls_reports::answer(wish, replica, operator).await,
         Plan::Blocks(wish) => blocks::answer(wish, replica).await,
         Plan::Scripts(wish) => sieve::answer(wish, replica).await,
         Plan::Firewall(wish) => firewall::answer(wish, replica, operator).await,

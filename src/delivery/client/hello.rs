@@ -14,6 +14,8 @@ pub struct Offers {
     pub eight_bit: bool,
     pub smtputf8: bool,
     pub dsn: bool,
+    /// Over TLS: in the clear it means nothing.
+    pub require_tls: bool,
     pub auth: Ways,
     pub size: bool,
     /// Octets; 0 is no bound that it tells.
@@ -32,6 +34,7 @@ impl Offers {
                 "8BITMIME" => offers.eight_bit = true,
                 "SMTPUTF8" => offers.smtputf8 = true,
                 "DSN" => offers.dsn = true,
+                "REQUIRETLS" => offers.require_tls = true,
                 "AUTH" => offers.auth = Ways::of(words),
                 "SIZE" => {
                     offers.size = true;
@@ -78,7 +81,7 @@ impl Client {
             // In the clear anybody may say that: what is given up for good is not decided by it.
             Phase::AskedForTls if reply.class() == Class::Permanent => {
                 let why = format!("STARTTLS is demanded of this server, and it says {reply}");
-                return Some(Step::Lost(Reply::of_ours(451, (4, 7, 4), why)));
+                return Some(Step::NoTls(Reply::of_ours(451, (4, 7, 4), why)));
             }
             Phase::LoggingIn(_) => return self.on_login(&reply, out),
             _ => return Some(Step::Lost(reply)),
@@ -87,6 +90,7 @@ impl Client {
     }
 
     fn on_offers(&mut self, out: &mut BytesMut) -> Option<Step> {
+        self.offers.require_tls &= self.tls_up;
         let wanted = self.tls != Tls::Off && !self.tls_up;
         if wanted && self.offers.starttls {
             out.extend_from_slice(b"STARTTLS\r\n");
@@ -95,7 +99,7 @@ impl Client {
         }
         if wanted && self.tls == Tls::Forced {
             let why = "STARTTLS is demanded of this server, and it does not offer it";
-            return Some(Step::Lost(Reply::of_ours(451, (4, 7, 4), why)));
+            return Some(Step::NoTls(Reply::of_ours(451, (4, 7, 4), why)));
         }
         self.log_in(out)
     }

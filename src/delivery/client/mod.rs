@@ -1,6 +1,6 @@
 //! SMTP towards the next server (RFC 5321 3 and 4), as a pure machine: bytes in, bytes out, one mail after another.
 //!
-//! EHLO, else HELO; STARTTLS as wished; PIPELINING, SIZE, 8BITMIME, SMTPUTF8 and DSN where they are offered. What a
+//! EHLO, else HELO; STARTTLS as wished; PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN and REQUIRETLS where they are offered. What a
 //! mail needs and the server does not offer refuses the mail before a word of it is sent.
 
 mod hello;
@@ -17,6 +17,7 @@ use self::transaction::Transaction;
 use super::reply::{Heard, Reply, ReplyReader};
 use super::text::Needs;
 use crate::mail::dsn::{Notify, Ret};
+use crate::state::queue::TlsWish;
 
 /// Octets of replies that are held until they make a line: what the driver may gather before it calls `step`.
 pub const INPUT_BYTES_MAX: usize = 64 * 1024;
@@ -41,6 +42,7 @@ pub struct Mail {
     pub ret: Option<Ret>,
     /// The sender said so (RFC 6531). Without need it is not asked of the next server.
     pub smtputf8: bool,
+    pub tls: TlsWish,
     /// Lines end in CRLF.
     pub text: Bytes,
     pub needs: Needs,
@@ -67,6 +69,8 @@ pub enum Step {
     Settled(Vec<Reply>),
     /// Nothing more can be done with this server now. What was said of a mail under way: [`Client::abandon`].
     Lost(Reply),
+    /// The same, as it does not begin TLS.
+    NoTls(Reply),
     /// The farewell was heard.
     Closed,
 }
@@ -166,6 +170,11 @@ impl Client {
     pub fn send(&mut self, mail: Mail) {
         let reset = self.open_transaction;
         self.phase = Phase::Sending(Box::new(Transaction::new(mail, &self.offers, reset)));
+    }
+
+    /// RFC 8689: whether it gives mail on as protected as it came.
+    pub fn offers_require_tls(&self) -> bool {
+        self.offers.require_tls
     }
 
     /// Whether it tells the sender of success itself (RFC 3461 5.2.1).

@@ -18,6 +18,7 @@ fn mail(to: &[&str], text: &'static str) -> Mail {
         envid: None,
         ret: None,
         smtputf8: false,
+        tls: TlsWish::Usual,
         needs: Needs::of(&text),
         text,
     }
@@ -93,6 +94,7 @@ impl Player {
         match &self.step {
             Step::Settled(replies) => replies.iter().map(Reply::to_string).collect::<Vec<_>>().join(" | "),
             Step::Lost(reply) => format!("lost: {reply}"),
+            Step::NoTls(reply) => format!("no TLS: {reply}"),
             other => format!("{other:?}"),
         }
     }
@@ -129,10 +131,19 @@ fn recipients_are_told_apart_and_nothing_is_sent_for_nobody() {
 }
 
 #[test]
+fn a_mail_that_requires_tls_is_given_to_servers_that_promise_it() {
+    let required = || Mail { tls: TlsWish::Required, ..mail(&["a@x.test"], "x\r\n") };
+    let notice = || Mail { sender: String::new(), ..required() };
+    let unasked = Mail { tls: TlsWish::Waived, ..required() };
+    play(script!("requiretls"), Tls::Forced, &[required(), notice(), unasked]);
+    play(script!("requiretls_unoffered"), Tls::Opportunistic, &[required(), notice()]);
+}
+
+#[test]
 fn tls_forgets_what_was_said_before() {
     play(script!("starttls"), Tls::Forced, &[mail(&["a@x.test"], "x\r\n")]);
     play(
-        "S: 220 x\nC: EHLO mx.example.test\nS: 250 x\n= lost: 451 4.7.4 STARTTLS is demanded of this server, and it does not offer it\n",
+        "S: 220 x\nC: EHLO mx.example.test\nS: 250 x\n= no TLS: 451 4.7.4 STARTTLS is demanded of this server, and it does not offer it\n",
         Tls::Forced,
         &[],
     );
@@ -142,7 +153,7 @@ fn tls_forgets_what_was_said_before() {
     play(&format!("{refused}= Ready\n"), Tls::Opportunistic, &[]);
     // What anybody may say in the clear is not for good.
     let refused = refused.replace("454 4.7.0 not now", "502 5.5.1 what");
-    let lost = "= lost: 451 4.7.4 STARTTLS is demanded of this server, and it says 502 5.5.1 what\n";
+    let lost = "= no TLS: 451 4.7.4 STARTTLS is demanded of this server, and it says 502 5.5.1 what\n";
     play(&format!("{refused}{lost}"), Tls::Forced, &[]);
 }
 
@@ -301,7 +312,7 @@ proptest! {
                         prop_assert_eq!(replies.len(), 2);
                         player.out.clear();
                     }
-                    Step::Lost(_) | Step::Closed => return Ok(()),
+                    Step::Lost(_) | Step::NoTls(_) | Step::Closed => return Ok(()),
                 }
             }
         }

@@ -10,6 +10,7 @@ use super::{Addressee, Mail, Step};
 use crate::delivery::reply::{Class, Reply};
 use crate::delivery::text::{CHUNK_BYTES, Stuffing};
 use crate::mail::address::{Address, canonical_domain};
+use crate::state::queue::TlsWish;
 
 pub(super) struct Transaction {
     mail: Mail,
@@ -78,7 +79,15 @@ impl Transaction {
             let why = "the message needs 8BITMIME, which the server does not offer";
             return Some(Reply::of_ours(554, (5, 6, 3), why));
         }
+        if self.requires_tls() && !self.mail.sender.is_empty() && !offers.require_tls {
+            let why = "the message requires TLS all the way, and the server does not offer REQUIRETLS";
+            return Some(Reply::of_ours(550, (5, 7, 30), why));
+        }
         None
+    }
+
+    fn requires_tls(&self) -> bool {
+        self.mail.tls == TlsWish::Required
     }
 
     /// A domain beyond ASCII has its A-labels; what else is beyond ASCII has nothing.
@@ -102,6 +111,9 @@ impl Transaction {
         }
         if self.needs_utf8() {
             line.push_str(" SMTPUTF8");
+        }
+        if self.requires_tls() && offers.require_tls {
+            line.push_str(" REQUIRETLS");
         }
         if offers.dsn {
             if let Some(ret) = self.mail.ret {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::https::Unheard;
 use super::reply::Reply;
 use super::routing::{Hop, Resolve};
 use super::trust::Demand;
@@ -25,6 +26,7 @@ use crate::mail::ids::Timestamp;
 use crate::state::command::Command;
 use crate::state::outcome::Outcome;
 use crate::state::sts::{self, KeepStsPolicy, StsMode, StsPolicy};
+use crate::state::tls_reports::TlsResult;
 
 /// Octets of a policy.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -54,15 +56,15 @@ impl Policies {
         Self { failed: Mutex::default(), port }
     }
 
-    /// The policy that holds for a domain now. `Err`: whether one was kept cannot be read.
+    /// What holds for a domain now. `Err`: whether a policy was kept cannot be read.
     pub async fn of<R: Replica>(
         &self,
         domain: &str,
         replica: &R,
         resolver: &impl Resolve,
-    ) -> Result<Option<StsPolicy>, Fault> {
+    ) -> Result<Heard, Fault> {
         if !replica.directory().settings().delivery_mta_sts() {
-            return Ok(None);
+            return Ok(Heard::default());
         }
         let wanted = domain.to_owned();
         let now = replica.clock().now();
@@ -70,17 +72,17 @@ impl Policies {
         let kept = kept.filter(|kept| now < kept.until);
         // RFC 8461 5.1: while a policy holds, that its record is gone or cannot be had does not end it.
         let records = resolver.txt(&format!("_mta-sts.{domain}")).await.unwrap_or_default();
-        let Some(id) = policy::id(&records) else { return Ok(kept) };
+        let Some(id) = policy::id(&records) else { return Ok(Heard::of(kept)) };
         let fresh = |kept: &StsPolicy| kept.id == id && now.0 < kept.fetched.0.saturating_add(REFRESH_MS);
         if kept.as_ref().is_some_and(fresh) || self.failed_lately(domain, &id) {
-            return Ok(kept);
+            return Ok(Heard::of(kept));
         }
         match self.fetched((domain, &id), now, replica, resolver).await {
-            Ok(policy) => Ok(Some(policy).filter(|policy| now < policy.until)),
-            Err(why) => {
+            Ok(policy) => Ok(Heard::of(Some(policy).filter(|policy| now < policy.until))),
+            Err((result, why)) => {
                 info!("outbound: the MTA-STS policy of {domain} cannot be had: {why}");
                 self.note_failure(domain, id);
-                Ok(kept)
+                Ok(Heard { policy: kept, missed: Some((result, why)) })
             }
         }
     }
@@ -91,10 +93,15 @@ impl Policies {
         now: Timestamp,
         replica: &R,
         resolver: &impl Resolve,
-    ) -> Result<StsPolicy, String> {
+    ) -> Result<StsPolicy, (TlsResult, String)> {
         let authorities = replica.directory().authorities.clone();
-        let text = fetch::fetch(domain, self.port, resolver, &authorities).await?;
-        let policy::Read { mode, mx, age_seconds } = policy::read(&text)?;
+        let text = fetch::fetch(domain, self.port, resolver, &authorities).await;
+        let text = text.map_err(|unheard| match unheard {
+            Unheard::Unproven(why) => (TlsResult::StsWebpkiInvalid, why),
+            Unheard::Broken(why) => (TlsResult::StsPolicyFetchError, why),
+        })?;
+        let read = policy::read(&text).map_err(|why| (TlsResult::StsPolicyInvalid, why));
+        let policy::Read { mode, mx, age_seconds } = read?;
         let until = Timestamp(now.0.saturating_add(age_seconds.saturating_mul(1_000)));
         let policy = StsPolicy { id: id.to_owned(), mode, mx, fetched: now, until };
         let kept = KeepStsPolicy { domain: domain.to_owned(), policy: policy.clone() };
@@ -122,6 +129,20 @@ impl Policies {
     }
 }
 
+/// What was heard of a domain's policy.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub policy: Option<StsPolicy>,
+    /// One that is published and could not be had just now.
+    pub missed: Option<(TlsResult, String)>,
+}
+
+impl Heard {
+    fn of(policy: Option<StsPolicy>) -> Self {
+        Self { policy, missed: None }
+    }
+}
+
 /// The servers that a policy leaves, each with what it must prove. `Err`: it leaves none.
 pub fn held_to(policy: Option<&StsPolicy>, domain: &str, hops: Vec<Hop>) -> Result<Vec<Hop>, Reply> {
     let Some(policy) = policy else { return Ok(hops) };
@@ -134,7 +155,11 @@ pub fn held_to(policy: Option<&StsPolicy>, domain: &str, hops: Vec<Hop>) -> Resu
                     hop.host
                 );
             }
-            return Ok(hops);
+            let tested = |hop: Hop| match hop.demand {
+                Demand::Opportunistic => Hop { demand: Demand::StsTesting, ..hop },
+                _ => hop,
+            };
+            return Ok(hops.into_iter().map(tested).collect());
         }
         StsMode::Enforce => {}
     }

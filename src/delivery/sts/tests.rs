@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
+use crate::delivery::routing::Learnt;
 use crate::delivery::trust::dane::Dane;
 use crate::delivery::trust::tests::{Ca, Shown, ca};
 use crate::dns::{Bounds, Resolver, Tlsa};
@@ -99,7 +100,7 @@ impl Scene {
     /// Of a resolver that remembers nothing yet: the id and mode that hold.
     async fn holds(&self) -> Option<(String, StsMode)> {
         let resolver = Resolver::new(self.replica.watch_directory(), Bounds::default());
-        let policy = self.policies.of("a.test", &self.replica, &resolver).await.unwrap();
+        let policy = self.policies.of("a.test", &self.replica, &resolver).await.unwrap().policy;
         policy.map(|policy| (policy.id, policy.mode))
     }
 }
@@ -179,6 +180,7 @@ fn a_policy_leaves_the_servers_that_it_names_and_dane_comes_before_it() {
     let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
     let dane = Demand::Dane(Arc::new(Dane::of("mx.else.test", &[], vec![record]).unwrap()));
     let hop = |host: &str, demand: &Demand| Hop {
+        learnt: Learnt::Somehow,
         host: host.to_owned(),
         address: "192.0.2.1:25".parse().unwrap(),
         demand: demand.clone(),
@@ -209,7 +211,13 @@ fn a_policy_leaves_the_servers_that_it_names_and_dane_comes_before_it() {
     assert_eq!(held(Some(&policy(StsMode::Enforce)), &hops).unwrap(), by_policy);
     let refused = held(Some(&policy(StsMode::Enforce)), &hops[1..2]).unwrap_err().to_string();
     assert_eq!(refused, "451 4.7.1 no mail server of a.test is one that its MTA-STS policy names");
-    for policy in [None, Some(&policy(StsMode::None)), Some(&policy(StsMode::Testing))] {
+    for policy in [None, Some(&policy(StsMode::None))] {
         assert_eq!(held(policy, &hops).unwrap(), hops);
     }
+    let tested = |hop: &Hop| match hop.demand {
+        Demand::Opportunistic => Hop { demand: Demand::StsTesting, ..hop.clone() },
+        _ => hop.clone(),
+    };
+    let all_tested: Vec<Hop> = hops.iter().map(tested).collect();
+    assert_eq!(held(Some(&policy(StsMode::Testing)), &hops).unwrap(), all_tested, "none is left out");
 }

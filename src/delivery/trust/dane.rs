@@ -54,6 +54,17 @@ impl Dane {
     }
 }
 
+impl Dane {
+    /// The records that count, as zone files have them (RFC 6698 2.2).
+    pub fn lines(&self) -> Vec<String> {
+        let line = |it: &Tlsa| {
+            let data: String = it.data.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("{} {} {} {data}", it.usage, it.selector, it.matching)
+        };
+        self.records.iter().map(line).collect()
+    }
+}
+
 /// RFC 7672 3.1.3: the usages of the public CAs, 0 and 1, are none for mail.
 fn is_usable(record: &Tlsa) -> bool {
     let whole = match record.matching {

@@ -4,7 +4,9 @@
 //! sessions are resumed only between connections of one and the same demand.
 
 pub mod dane;
+pub mod failure;
 mod named;
+mod tested;
 #[cfg(test)]
 pub(super) mod tests;
 mod verifier;
@@ -16,7 +18,9 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 
 use self::dane::{ByTheDns, Dane};
+use self::failure::TlsFailure;
 use self::named::Named;
+use self::tested::Tested;
 use self::verifier::{Anyone, Judge, Verifier};
 use super::client::Tls;
 use crate::state::authorities::Authorities;
@@ -34,6 +38,8 @@ pub enum Demand {
     Verified,
     /// The same, as the domain itself demands by its policy (RFC 8461).
     Sts,
+    /// As opportunistic; what [`Demand::Sts`] would have come to is told (RFC 8461 5).
+    StsTesting,
     /// TLS with a certificate that the DNS names.
     Dane(Arc<Dane>),
     /// The DNS names one in a way that is not known here: TLS, and whoever answers is believed (RFC 7672 2.2).
@@ -45,7 +51,7 @@ impl Demand {
     pub fn tls(&self) -> Tls {
         match self {
             Self::Clear => Tls::Off,
-            Self::Opportunistic => Tls::Opportunistic,
+            Self::Opportunistic | Self::StsTesting => Tls::Opportunistic,
             Self::Forced | Self::Verified | Self::Sts | Self::Dane(_) | Self::DaneUnusable => Tls::Forced,
         }
     }
@@ -66,6 +72,7 @@ impl Demand {
             Self::Forced => "forced",
             Self::Verified => "verified",
             Self::Sts => "sts",
+            Self::StsTesting => "opportunistic",
             Self::Dane(_) => "dane",
             Self::DaneUnusable => "dane-unusable",
         }
@@ -80,6 +87,7 @@ pub struct Trust {
     pub config: Arc<ClientConfig>,
     word: &'static str,
     dane: Option<Arc<ByTheDns>>,
+    tested: Option<Arc<Tested>>,
 }
 
 impl Trust {
@@ -88,13 +96,18 @@ impl Trust {
     pub fn word(&self) -> &'static str {
         self.dane.as_ref().and_then(|dane| dane.believed()).unwrap_or(self.word)
     }
+
+    /// Why the server would not have been believed, once the handshake is over.
+    pub fn doubt(&self) -> Option<(TlsFailure, String)> {
+        self.tested.as_ref().and_then(|tested| tested.doubt())
+    }
 }
 
 /// For one connection to `host`.
 pub async fn trust(demand: &Demand, host: &str, authorities: &Authorities) -> Result<Trust, String> {
     static BELIEVING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     static BY_THE_SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    let mut by_the_dns = None;
+    let (mut by_the_dns, mut tested) = (None, None);
     let config = match demand {
         Demand::Clear | Demand::Opportunistic | Demand::Forced | Demand::DaneUnusable => {
             kept(&BELIEVING, Anyone)?
@@ -107,13 +120,21 @@ pub async fn trust(demand: &Demand, host: &str, authorities: &Authorities) -> Re
                 false => Arc::new(unresumed(made(Arc::new(named))?)),
             }
         }
+        Demand::StsTesting => match Named::new(host, authorities, &provider()).await {
+            Ok(named) => {
+                let judge = Arc::new(Tested::new(named));
+                tested = Some(Arc::clone(&judge));
+                Arc::new(unresumed(made(judge)?))
+            }
+            Err(_) => kept(&BELIEVING, Anyone)?,
+        },
         Demand::Dane(dane) => {
             let judge = Arc::new(ByTheDns::new(Arc::clone(dane), provider()));
             by_the_dns = Some(Arc::clone(&judge));
             Arc::new(unresumed(made(judge)?))
         }
     };
-    Ok(Trust { config, word: demand.word(), dane: by_the_dns })
+    Ok(Trust { config, word: demand.word(), dane: by_the_dns, tested })
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -137,6 +137,22 @@ async fn whoever_answers_is_believed_where_no_more_is_demanded() {
     }
 }
 
+#[tokio::test]
+async fn what_is_only_tested_is_believed_and_doubted() {
+    let own = ca("own");
+    let authorities = authorities(&own.der, None);
+    for (shown, doubt) in [
+        (own.leaf(&[HOST], 2100), None),
+        (own.leaf(&["mx.else.test"], 2100), Some(TlsFailure::OtherName)),
+        (own.leaf(&[HOST], 2010), Some(TlsFailure::Expired)),
+        (of_its_own(&[HOST], 2100), Some(TlsFailure::NotTrusted)),
+    ] {
+        let trust = trust(&Demand::StsTesting, HOST, &authorities).await.unwrap();
+        assert_eq!(handshake(Arc::clone(&trust.config), HOST, &shown).await, Ok(()));
+        assert_eq!((trust.doubt().map(|(failure, _)| failure), trust.word()), (doubt, "opportunistic"));
+    }
+}
+
 /// A session that was begun where everybody is believed would let the server off its proof.
 #[tokio::test]
 async fn only_connections_of_one_demand_resume_each_others_sessions() {

@@ -296,7 +296,7 @@ impl Reply {
             Refusal::Limit(what) => Self::no("LIMIT", format!("A limit is reached: {}", one_line(what))),
             Refusal::NotAllowed => Self::no("CANNOT", "This is not allowed for this mailbox"),
             Refusal::NotPermitted => Self::no("NOPERM", "You have no right to do this"),
-            // No command of IMAP's has to do with the outbound queue, or with scripts.
+            // No command of IMAP's has to do with the outbound queue, with scripts or reports.
             Refusal::NotPlaced
             | Refusal::StillBehind
             | Refusal::Expired
@@ -304,7 +304,8 @@ impl Reply {
             | Refusal::QueueFull
             | Refusal::LeaseChanged
             | Refusal::ScriptActive
-            | Refusal::LastServing(_) => Self::no("UNAVAILABLE", "Try again later"),
+            | Refusal::LastServing(_)
+            | Refusal::Changed => Self::no("UNAVAILABLE", "Try again later"),
         }
     }
 

@@ -136,6 +136,9 @@ impl Core {
             | Command::KeepSrsSecret(_)
             | Command::RaiseAlarm(_)
             | Command::ClearAlarm(_)
+            | Command::AcceptWithTls(_)
+            | Command::TallyTls(_)
+            | Command::ReportTls(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

@@ -97,8 +97,9 @@ pub struct TextCheck {
     hops: u64,
     /// Canonical addresses that pass this message on: where it passed one before, it goes round.
     passed_on: Vec<String>,
-    /// How the present header line begins, where that matters.
+    /// How the present header line begins.
     line: Vec<u8>,
+    waives_tls: bool,
     refused: Option<Reply>,
 }
 
@@ -111,6 +112,7 @@ enum FieldName {
 
 const RECEIVED: &[u8] = b"received:";
 const DELIVERED_TO: &[u8] = b"delivered-to";
+const TLS_REQUIRED: &[u8] = b"tls-required";
 /// Octets of a header line that are kept to be looked at: enough for that name and a path.
 const LINE_KEPT_BYTES_MAX: usize = DELIVERED_TO.len() + 2 + PATH_BYTES_MAX;
 
@@ -125,6 +127,7 @@ impl TextCheck {
             hops: 0,
             passed_on,
             line: Vec::new(),
+            waives_tls: false,
             refused: None,
         }
     }
@@ -132,6 +135,11 @@ impl TextCheck {
     /// Octets seen so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// RFC 8689 3: a field in its header says so.
+    pub fn waives_tls(&self) -> bool {
+        self.waives_tls
     }
 
     pub fn refused(&self) -> Option<&Reply> {
@@ -193,6 +201,7 @@ impl TextCheck {
                 let empty = self.line_bytes == 0;
                 self.header = self.header.filter(|_| !empty).map(|_| FieldName::Matching(0));
                 self.line_bytes = 0;
+                self.waives_tls |= self.says_no_to_tls();
                 if self.was_here() {
                     self.refuse(reply::LOOP);
                 }
@@ -207,8 +216,7 @@ impl TextCheck {
                 if self.line_bytes > TEXT_LINE_BYTES_MAX {
                     self.refuse(reply::TEXT_LINE_TOO_LONG);
                 }
-                let is_kept = !self.passed_on.is_empty() && self.line.len() < LINE_KEPT_BYTES_MAX;
-                if is_kept && self.header.is_some() {
+                if self.header.is_some() && self.line.len() < LINE_KEPT_BYTES_MAX {
                     self.line.push(byte);
                 }
                 if let Some(FieldName::Matching(matched)) = self.header {
@@ -219,15 +227,23 @@ impl TextCheck {
         self.last = byte;
     }
 
-    /// The line that has ended is one that we write when we pass a mail on.
-    fn was_here(&self) -> bool {
-        let Some(colon) = self.line.iter().position(|byte| *byte == b':') else { return false };
+    /// The value of the line that has ended, if it is this field's. RFC 5322 2.2: none stands before the colon but the name;
+    /// older mail has blanks there.
+    fn value_of(&self, field: &[u8]) -> Option<&str> {
+        let colon = self.line.iter().position(|byte| *byte == b':')?;
         let (name, value) = self.line.split_at(colon);
-        name.eq_ignore_ascii_case(DELIVERED_TO)
-            && std::str::from_utf8(&value[1..])
-                .ok()
-                .and_then(|value| Address::parse(value.trim()).ok())
-                .is_some_and(|address| self.passed_on.contains(&address.canonical()))
+        let is_named = name.trim_ascii_end().eq_ignore_ascii_case(field);
+        std::str::from_utf8(&value[1..]).ok().filter(|_| is_named).map(str::trim)
+    }
+
+    /// The line is one that we write when we pass a mail on.
+    fn was_here(&self) -> bool {
+        let address = self.value_of(DELIVERED_TO).and_then(|value| Address::parse(value).ok());
+        address.is_some_and(|address| self.passed_on.contains(&address.canonical()))
+    }
+
+    fn says_no_to_tls(&self) -> bool {
+        self.value_of(TLS_REQUIRED).is_some_and(|value| value.eq_ignore_ascii_case("No"))
     }
 
     fn match_field(&mut self, matched: usize, byte: u8) {

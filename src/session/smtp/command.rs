@@ -122,6 +122,7 @@ fn mail(rest: &str) -> Result<Command, Reply> {
             ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => params.eight_bit = false,
             ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => params.eight_bit = true,
             ("SMTPUTF8", None) => params.smtputf8 = true,
+            ("REQUIRETLS", None) => params.require_tls = true,
             ("RET", Some(value)) if value.eq_ignore_ascii_case("FULL") => params.ret = Some(Ret::Full),
             ("RET", Some(value)) if value.eq_ignore_ascii_case("HDRS") => params.ret = Some(Ret::Headers),
             ("ENVID", Some(value)) if value.len() <= ENVID_BYTES_MAX && is_printable_xtext(value) => {
@@ -129,7 +130,9 @@ fn mail(rest: &str) -> Result<Command, Reply> {
             }
             // RFC 4954 5: believed of nobody, as if it were AUTH=<>.
             ("AUTH", Some(value)) if is_xtext(value) => {}
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(reply::SYNTAX),
+            ("SIZE" | "BODY" | "SMTPUTF8" | "REQUIRETLS" | "RET" | "ENVID" | "AUTH", _) => {
+                return Err(reply::SYNTAX);
+            }
             _ => return Err(reply::BAD_PARAMETER),
         }
     }

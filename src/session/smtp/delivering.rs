@@ -19,7 +19,9 @@ use crate::sieve::Vacation;
 use crate::state::command::{Command, Deliver, DeliverTo, PlacedBody};
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::way_back::way_back;
-use crate::state::queue::{Acceptance, NewQueued, NewRecipient, Submit, destination, parcels};
+use crate::state::queue::{
+    Acceptance, AcceptanceWithTls, NewQueued, NewRecipient, Submit, TlsWish, destination, parcels,
+};
 use crate::state::routing::LocalTarget;
 use crate::state::sieve::{ReplyId, VacationReply};
 use crate::state::srs::TooLong;
@@ -86,10 +88,11 @@ impl<R: Replica> SmtpBackend<R> {
         }
         let body = placing.finish().await?;
         let successes = Box::pin(self.successes(&body, &bound, &sorted)).await?;
-        let results = self.keep(&body, &sorted, (bound.outgoing, by_stranger), successes).await?;
+        let how = How { by_stranger, tls: bound.names.tls };
+        let results = self.keep(&body, &sorted, (bound.outgoing, how), successes).await?;
         if results.iter().any(Result::is_ok) {
             for redirect in sorted.redirects {
-                self.redirect(&body, redirect, by_stranger).await?;
+                self.redirect(&body, redirect, how).await?;
             }
             self.answer_for_the_absent(sorted.replies).await;
         }
@@ -114,7 +117,7 @@ impl<R: Replica> SmtpBackend<R> {
         &mut self,
         body: &PlacedBody,
         sorted: &Sorted,
-        (outgoing, by_stranger): (Option<Outgoing>, bool),
+        (outgoing, how): (Option<Outgoing>, How),
         successes: Vec<Submit>,
     ) -> Result<Vec<Result<(), Reply>>, Fault> {
         let fan_out = FanOut::new(&sorted.places);
@@ -133,7 +136,7 @@ impl<R: Replica> SmtpBackend<R> {
         // One entry for all recipients, and for what is told of them: 250 means that all of it is kept.
         let as_one = queue.is_some() || !successes.is_empty();
         let command = match as_one {
-            true => submission(Submit { body, to, queue }, (by_stranger, successes)),
+            true => submission(Submit { body, to, queue }, (how, successes)),
             // Redirected, and nothing else.
             false if to.is_empty() => return Ok(of_filter(vec![Ok(()); recipients])),
             false => Command::Deliver(Deliver { body, to }),
@@ -156,12 +159,7 @@ impl<R: Replica> SmtpBackend<R> {
     }
 
     /// RFC 5228 4.2. Committed before the mail is acknowledged, as every copy of it.
-    async fn redirect(
-        &mut self,
-        body: &PlacedBody,
-        redirect: Redirect,
-        by_stranger: bool,
-    ) -> Result<(), Fault> {
+    async fn redirect(&mut self, body: &PlacedBody, redirect: Redirect, how: How) -> Result<(), Fault> {
         let Redirect { account, sender, to } = redirect;
         let smtputf8 = !sender.is_ascii() || to.iter().any(Address::is_utf8);
         let recipient = |address: &Address| {
@@ -178,7 +176,7 @@ impl<R: Replica> SmtpBackend<R> {
             parcels: parcels(to.iter().map(recipient)),
         };
         let submit = Submit { body: body.clone(), to: Vec::new(), queue: Some(queue) };
-        match self.replica.propose(submission(submit, (by_stranger, Vec::new()))).await? {
+        match self.replica.propose(submission(submit, (how, Vec::new()))).await? {
             Outcome::Submitted { queued, .. } => {
                 self.noted.queued(queued);
                 Ok(())
@@ -252,11 +250,23 @@ impl<R: Replica> SmtpBackend<R> {
     }
 }
 
+/// How a mail goes on, if it does.
+#[derive(Clone, Copy)]
+struct How {
+    by_stranger: bool,
+    tls: TlsWish,
+}
+
 /// What a stranger wrote is passed on as that.
-fn submission(mail: Submit, (by_stranger, notices): (bool, Vec<Submit>)) -> Command {
-    match by_stranger || !notices.is_empty() {
-        true => Command::Accept(Box::new(Acceptance { mail, passed_on: by_stranger, notices })),
-        false => Command::Submit(Box::new(mail)),
+fn submission(mail: Submit, (how, notices): (How, Vec<Submit>)) -> Command {
+    let is_plain = !how.by_stranger && notices.is_empty();
+    match how.tls {
+        TlsWish::Usual if is_plain => Command::Submit(Box::new(mail)),
+        TlsWish::Usual => Command::Accept(Box::new(Acceptance { mail, passed_on: how.by_stranger, notices })),
+        TlsWish::Required | TlsWish::Waived => {
+            let acceptance = Acceptance { mail, passed_on: how.by_stranger, notices };
+            Command::AcceptWithTls(Box::new(AcceptanceWithTls { acceptance, tls: how.tls }))
+        }
     }
 }
 

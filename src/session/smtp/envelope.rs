@@ -13,7 +13,7 @@ pub struct Envelope {
     pub trusted: bool,
 }
 
-/// Parameters of MAIL (RFC 1870, 6152, 6531, 3461, 4954).
+/// Parameters of MAIL (RFC 1870, 6152, 6531, 3461, 4954, 8689).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailParams {
     pub size: Option<u64>,
@@ -22,6 +22,8 @@ pub struct MailParams {
     pub ret: Option<Ret>,
     /// As xtext.
     pub envid: Option<String>,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use crate::sieve::{Action, Mail, Script, Vacation};
 use crate::state::command::{Command, DeliverTo};
 use crate::state::directory::Directory;
 use crate::state::outcome::Outcome;
+use crate::state::queue::TlsWish;
 use crate::state::record::MailboxRecord;
 use crate::state::routing::{LocalTarget, Route, is_own, route};
 
@@ -55,6 +56,7 @@ pub struct Names {
     pub to: Vec<Named>,
     /// It is neither by a user nor by a client that may send on.
     pub by_stranger: bool,
+    pub tls: TlsWish,
 }
 
 /// A recipient.
@@ -76,7 +78,7 @@ impl Names {
     #[cfg(test)]
     pub fn nobody() -> Box<Self> {
         let (from, params) = (ReversePath::Null, MailParams::default());
-        Box::new(Self { from, params, to: Vec::new(), by_stranger: false })
+        Box::new(Self { from, params, to: Vec::new(), by_stranger: false, tls: TlsWish::Usual })
     }
 }
 

@@ -1,7 +1,7 @@
 //! SMTP on ports 25, 465 and 587, and LMTP (RFC 5321, 6409, 2033), as one pure machine.
 //!
 //! What is accepted is answered with 250 only after it is committed and applied. Extensions: STARTTLS,
-//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING, DSN.
+//! AUTH, PIPELINING, 8BITMIME, SIZE, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING, DSN, REQUIRETLS.
 
 pub mod backend;
 pub mod body;

@@ -152,7 +152,8 @@ impl Reply {
             | Refusal::NotPermitted
             | Refusal::LeaseChanged
             | Refusal::ScriptActive
-            | Refusal::LastServing(_) => DELIVERY_REFUSED,
+            | Refusal::LastServing(_)
+            | Refusal::Changed => DELIVERY_REFUSED,
         }
     }
 }

@@ -55,7 +55,7 @@ impl<R: Replica> SmtpBackend<R> {
             let about = About {
                 sender: &sender.to_string(),
                 envid: params.envid.as_deref(),
-                ret: params.ret,
+                ret: bound.names.tls.ret(params.ret),
                 smtputf8: params.smtputf8,
                 arrived: now,
                 text: &text,

@@ -12,7 +12,7 @@ use crate::session::smtp::envelope::{MailParams, RcptParams};
 use crate::session::smtp::filtering::{ACCOUNTS_MAX, Named, Names, SEEN_BYTES_MAX};
 use crate::session::smtp::machine::{Answer, Question, Verdict};
 use crate::session::smtp::{Flavor, SmtpBackend};
-use crate::state::queue::reading;
+use crate::state::queue::{TlsWish, reading};
 use crate::state::routing::LocalTarget;
 
 const TEXT: &str = "From: joe@far.test\r\nTo: alice@example.test\r\nSubject: [list] news\r\nList-Id: <l.far.test>\r\n\r\nHi.\r\n";
@@ -62,7 +62,8 @@ async fn send(house: &House, flavor: Flavor, (from, to): (&str, &[&str]), text: 
     assert!(matches!(smtp.answer(Question::BodyChunk(first)).await, Answer::Chunk(Ok(()))));
     let named = |path| Named { path, params: RcptParams::default(), elsewhere: 0 };
     let to = taken.into_iter().map(named).collect();
-    let names = Box::new(Names { from, params: MailParams::default(), to, by_stranger: true });
+    let names =
+        Box::new(Names { from, params: MailParams::default(), to, by_stranger: true, tls: TlsWish::Usual });
     let question = Question::Deliver { last, to: targets, names, outgoing: None, authors: None, trace: None };
     let answer = smtp.answer(question).await;
     let Answer::Delivered(Ok(results)) = answer else { panic!("{answer:?}") };

@@ -16,6 +16,7 @@ use crate::session::smtp::machine::{Answer, NoReturn, Outgoing, Question, Verdic
 use crate::session::smtp::received::Trace;
 use crate::session::smtp::{Flavor, SmtpBackend};
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
+use crate::state::queue::TlsWish;
 use crate::state::queue::reading::{self, Parcel};
 use crate::state::queue::way_back::way_back;
 use crate::state::srs::{AGE_DAYS_MAX, is_return};
@@ -72,6 +73,10 @@ async fn asked(smtp: &mut SmtpBackend<MemoryReplica>, to: &str) -> Verdict {
 
 /// A stranger's mail, judged as it comes. Each recipient is taken.
 async fn send(house: &House, from: &str, to: &[&str], text: &str) -> Answer {
+    send_with(house, (from, TlsWish::Usual), to, text).await
+}
+
+async fn send_with(house: &House, (from, tls): (&str, TlsWish), to: &[&str], text: &str) -> Answer {
     let mut smtp = session(house);
     rcpt(&mut smtp, from, "alice@example.test").await;
     let (mut here, mut named, mut recipients) = (Vec::new(), Vec::new(), Vec::new());
@@ -93,7 +98,8 @@ async fn send(house: &House, from: &str, to: &[&str], text: &str) -> Answer {
         receiver: "mx.example.test".to_owned(),
     };
     assert!(matches!(smtp.answer(Question::BeginBody(Some(Box::new(arrival)))).await, Answer::Begun(Ok(_))));
-    let names = Names { from: path(from), params: MailParams::default(), to: named, by_stranger: true };
+    let (from_path, params) = (path(from), MailParams::default());
+    let names = Names { from: from_path, params, to: named, by_stranger: true, tls };
     let outgoing = (!recipients.is_empty()).then(|| Outgoing {
         sender: from.to_owned(),
         params: MailParams::default(),
@@ -131,6 +137,19 @@ async fn queue(house: &House) -> Vec<Parcel> {
 async fn inbox(house: &House) -> Vec<String> {
     let texts = texts(&house.replica, "alice", "INBOX").await;
     texts.into_iter().map(|text| String::from_utf8(text.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_passed_on_is_passed_on_as_its_sender_wants_it_protected() {
+    let house = passing();
+    for tls in [TlsWish::Required, TlsWish::Waived, TlsWish::Usual] {
+        let answer = send_with(&house, ("joe@good.test", tls), &["away@example.test"], TEXT).await;
+        assert!(matches!(answer, Answer::Delivered(Ok(_))), "{answer:?}");
+    }
+    let queue = queue(&house).await;
+    let wishes: Vec<_> = queue.iter().map(|parcel| parcel.tls).collect();
+    assert_eq!(wishes, [TlsWish::Required, TlsWish::Waived, TlsWish::Usual]);
+    assert!(queue.iter().all(|parcel| parcel.passed_on), "{queue:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::session::smtp::envelope::{MailParams, RcptParams};
 use crate::session::smtp::filtering::{Named, Names};
 use crate::session::smtp::machine::{Answer, Question, Verdict};
 use crate::session::smtp::{Flavor, SmtpBackend};
-use crate::state::queue::reading;
+use crate::state::queue::{TlsWish, reading};
 
 const SUCCESS: Option<Notify> = Some(Notify { success: true, failure: true, delay: false });
 const TEXT: &str = "From: joe@far.test\r\nSubject: hello\r\n\r\nHi.\r\n";
@@ -42,7 +42,7 @@ async fn send(house: &House, from: &str, to: &[(&str, Option<Notify>)]) -> Vec<b
     assert!(matches!(smtp.answer(Question::BeginBody(None)).await, Answer::Begun(Ok(_))));
     let params =
         MailParams { envid: Some("E+2B1".to_owned()), ret: Some(Ret::Full), ..MailParams::default() };
-    let names = Box::new(Names { from, params, to: named, by_stranger: true });
+    let names = Box::new(Names { from, params, to: named, by_stranger: true, tls: TlsWish::Usual });
     let last = Bytes::from_static(TEXT.as_bytes());
     let question = Question::Deliver { last, to: here, names, outgoing: None, authors: None, trace: None };
     match smtp.answer(question).await {

@@ -6,6 +6,7 @@ use super::transaction::{Stop, Transaction};
 use crate::state::alarms::{ALARMS_MAX, ClearAlarm, NOTE_BYTES_MAX, RaiseAlarm};
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::queue::TlsWish;
 use crate::state::stored::AlarmRow;
 
 pub fn raise(tx: &mut Transaction, raised: &RaiseAlarm) -> Result<Outcome, Stop> {
@@ -24,7 +25,7 @@ pub fn raise(tx: &mut Transaction, raised: &RaiseAlarm) -> Result<Outcome, Stop>
     let mut row =
         known.unwrap_or_else(|| AlarmRow { since: tx.at, by: *by, note: note.clone(), mailed: false });
     if let (Some(mail), false) = (mail, row.mailed) {
-        queue::notice(tx, mail)?;
+        queue::notice(tx, mail, TlsWish::Usual)?;
         row.mailed = true;
     }
     tx.put(key, &row)?;
@@ -35,7 +36,7 @@ pub fn clear(tx: &mut Transaction, cleared: &ClearAlarm) -> Result<Outcome, Stop
     let key = keys::alarm(cleared.alarm);
     let Some(row) = tx.get::<AlarmRow>(&key)? else { return Ok(Outcome::Done) };
     if let (Some(mail), true) = (&cleared.mail, row.mailed) {
-        queue::notice(tx, mail)?;
+        queue::notice(tx, mail, TlsWish::Usual)?;
     }
     tx.delete(key);
     Ok(Outcome::Done)

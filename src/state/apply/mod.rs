@@ -39,6 +39,7 @@ mod sieve;
 mod srs;
 mod sts;
 mod sweep;
+mod tls_reports;
 mod transaction;
 mod transfer;
 
@@ -172,6 +173,9 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::ClearAlarm(cleared) => alarms::clear(tx, cleared),
         Command::DrainNode { node } => drained::drain(tx, *node),
         Command::UndrainNode { node } => drained::undrain(tx, *node),
+        Command::AcceptWithTls(new) => queue::accept_with_tls(tx, new),
+        Command::TallyTls(tally) => tls_reports::tally(tx, tally),
+        Command::ReportTls(report) => tls_reports::report(tx, report),
     }
 }
 

@@ -12,36 +12,50 @@ use crate::state::command::PlacedBody;
 use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::{
-    ADDRESS_BYTES_MAX, Acceptance, DESTINATION_BYTES_MAX, ENVID_BYTES_MAX, MESSAGES_MAX, NewParcel,
-    NewQueued, NewRecipient, ORCPT_BYTES_MAX, ParcelId, RECIPIENTS_MAX, RECIPIENTS_PER_PARCEL_MAX, Submit,
+    ADDRESS_BYTES_MAX, Acceptance, AcceptanceWithTls, DESTINATION_BYTES_MAX, ENVID_BYTES_MAX, MESSAGES_MAX,
+    NewParcel, NewQueued, NewRecipient, ORCPT_BYTES_MAX, ParcelId, RECIPIENTS_MAX, RECIPIENTS_PER_PARCEL_MAX,
+    Submit, TlsWish,
 };
 use crate::state::rows::RowsError;
-use crate::state::stored::{DueRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow};
+use crate::state::stored::{DueRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow, TlsWishRow};
 
 /// All or nothing: one full mailbox here, and nobody elsewhere hears of the mail either.
 pub fn submit(tx: &mut Transaction, submit: &Submit) -> Result<Outcome, Stop> {
-    take_in(tx, submit, Room::Counted)
+    take_in(tx, submit, (Room::Counted, TlsWish::Usual))
 }
 
 /// The same, with what follows from it.
 pub fn accept(tx: &mut Transaction, acceptance: &Acceptance) -> Result<Outcome, Stop> {
+    accepted(tx, acceptance, TlsWish::Usual)
+}
+
+pub fn accept_with_tls(tx: &mut Transaction, new: &AcceptanceWithTls) -> Result<Outcome, Stop> {
+    accepted(tx, &new.acceptance, new.tls)
+}
+
+fn accepted(tx: &mut Transaction, acceptance: &Acceptance, tls: TlsWish) -> Result<Outcome, Stop> {
     let Acceptance { mail, passed_on, notices } = acceptance;
-    let outcome = take_in(tx, mail, Room::Counted)?;
+    let outcome = take_in(tx, mail, (Room::Counted, tls))?;
     if let Outcome::Submitted { queued: Some(message), .. } = &outcome
         && *passed_on
     {
         tx.put(keys::passed_on(*message), &PassedOnRow {})?;
     }
     for each in notices {
-        notice(tx, each)?;
+        notice(tx, each, tls)?;
     }
     Ok(outcome)
 }
 
 /// A notice of the server's own. What its recipient lost meanwhile (his mailbox, the queue's room) does not hold
-/// up the rest; a body that is not placed yet does.
-pub fn notice(tx: &mut Transaction, notice: &Submit) -> Result<(), Stop> {
-    match tx.attempt(|tx| take_in(tx, notice, Room::Exempt)) {
+/// up the rest; a body that is not placed yet does. `of` is what was wanted of the mail that it is about.
+pub fn notice(tx: &mut Transaction, notice: &Submit, of: TlsWish) -> Result<(), Stop> {
+    // RFC 8689 5: it tells much of a mail that is not to be seen. Whose mail anybody may see waives nothing for notices.
+    let tls = match of {
+        TlsWish::Required => TlsWish::Required,
+        TlsWish::Usual | TlsWish::Waived => TlsWish::Usual,
+    };
+    match tx.attempt(|tx| take_in(tx, notice, (Room::Exempt, tls))) {
         Ok(_) => Ok(()),
         Err(Stop::Refused(Refusal::NotPlaced)) => Err(Refusal::NotPlaced.into()),
         Err(Stop::Refused(_)) => Ok(()),
@@ -49,7 +63,8 @@ pub fn notice(tx: &mut Transaction, notice: &Submit) -> Result<(), Stop> {
     }
 }
 
-fn take_in(tx: &mut Transaction, submit: &Submit, room: Room) -> Result<Outcome, Stop> {
+/// `room`: whether quotas hold it up.
+pub fn take_in(tx: &mut Transaction, submit: &Submit, (room, tls): (Room, TlsWish)) -> Result<Outcome, Stop> {
     if submit.to.len() > messages::RECIPIENTS_MAX {
         return Err(Refusal::Limit(format!("{} recipients of one mail", messages::RECIPIENTS_MAX)).into());
     }
@@ -65,6 +80,9 @@ fn take_in(tx: &mut Transaction, submit: &Submit, room: Room) -> Result<Outcome,
         Some(new) => Some(enqueue(tx, &submit.body, new)?),
         None => None,
     };
+    if let Some(message) = queued.filter(|_| tls != TlsWish::Usual) {
+        tx.put(keys::tls_wish(message), &TlsWishRow { wish: tls })?;
+    }
     bodies::refer(tx, submit.body.id, delivered.len() as u64 + u64::from(queued.is_some()))?;
     Ok(Outcome::Submitted { delivered, queued })
 }
@@ -200,6 +218,9 @@ pub fn remove_parcel(tx: &mut Transaction, id: ParcelId, row: &ParcelRow) -> Res
     tx.delete(keys::queued(id.message));
     if tx.get::<PassedOnRow>(&keys::passed_on(id.message))?.is_some() {
         tx.delete(keys::passed_on(id.message));
+    }
+    if tx.get::<TlsWishRow>(&keys::tls_wish(id.message))?.is_some() {
+        tx.delete(keys::tls_wish(id.message));
     }
     let mut queue = load(tx)?;
     queue.messages = queue.messages.saturating_sub(1);

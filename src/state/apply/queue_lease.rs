@@ -9,10 +9,10 @@ use crate::state::keys;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::queue::{
     IDS_PER_COMMAND_MAX, LEASES_MAX, PARCELS_PER_LEASE_MAX, ParcelId, ParcelReport,
-    RECIPIENTS_PER_PARCEL_MAX, REPLY_BYTES_MAX, RecipientResult, Report,
+    RECIPIENTS_PER_PARCEL_MAX, REPLY_BYTES_MAX, RecipientResult, Report, TlsWish,
 };
 use crate::state::rows::RowsError;
-use crate::state::stored::{LeaseRow, LeasedRow, ParcelRow, RecipientRow};
+use crate::state::stored::{LeaseRow, LeasedRow, ParcelRow, RecipientRow, TlsWishRow};
 
 /// Takes those parcels that nobody holds and whose time has come by the proposer's clock.
 pub fn take(
@@ -91,6 +91,7 @@ pub fn report(tx: &mut Transaction, report: &Report) -> Result<Outcome, Stop> {
         return Err(Refusal::Limit(format!("{} notices in one report", PARCELS_PER_LEASE_MAX * 2)).into());
     }
     let lease: LeaseRow = tx.get(&keys::lease(report.lease))?.ok_or(Refusal::LeaseChanged)?;
+    let wish = wish(tx, report)?;
     for parcel in &report.parcels {
         // An operator may have removed it meanwhile.
         if let Some(row) = tx.get::<ParcelRow>(&keys::parcel(parcel.parcel))? {
@@ -102,10 +103,21 @@ pub fn report(tx: &mut Transaction, report: &Report) -> Result<Outcome, Stop> {
         }
     }
     for new in &report.notices {
-        notice(tx, new)?;
+        notice(tx, new, wish)?;
     }
     tx.changes.push(Change::Queue);
     Ok(Outcome::Done)
+}
+
+/// What is wanted of the mails that are reported: whatever is wanted of one holds for the notices of all.
+fn wish(tx: &Transaction, report: &Report) -> Result<TlsWish, RowsError> {
+    for parcel in &report.parcels {
+        let row = tx.get::<TlsWishRow>(&keys::tls_wish(parcel.parcel.message))?;
+        if let Some(TlsWishRow { wish: TlsWish::Required }) = row {
+            return Ok(TlsWish::Required);
+        }
+    }
+    Ok(TlsWish::Usual)
 }
 
 fn report_parcel(

@@ -22,8 +22,8 @@ use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
 use crate::state::queue::{
-    Acceptance, NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report,
-    Steering, Submit,
+    Acceptance, AcceptanceWithTls, NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport,
+    RecipientResult, Report, Steering, Submit, TlsWish,
 };
 use crate::state::record::{MessageRecord, ReplicaRecord};
 use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
@@ -34,6 +34,10 @@ use crate::state::settings::ListenerName;
 use crate::state::sieve::{ReplyId, VacationReply};
 use crate::state::srs::{NewSrsSecret, SrsSecret};
 use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
+use crate::state::tls_reports::{
+    Day, DomainTally, Extent, FailedSession, PolicyTally, TlsPolicy, TlsPolicyKind, TlsReport, TlsResult,
+    TlsTally,
+};
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
 /// adds those that are missing.
@@ -237,6 +241,22 @@ fn commands() -> Vec<Command> {
         })),
         Command::DrainNode { node: NodeId(2) },
         Command::UndrainNode { node: NodeId(2) },
+        Command::AcceptWithTls(Box::new(AcceptanceWithTls {
+            acceptance: Acceptance { mail: submit(), passed_on: false, notices: vec![submit()] },
+            tls: TlsWish::Waived,
+        })),
+        Command::TallyTls(Box::new(TlsTally {
+            node: NodeId(2),
+            day: Day(20_000),
+            domains: vec![DomainTally { domain: "a.test".into(), policies: vec![tls_tally()] }],
+        })),
+        Command::ReportTls(Box::new(TlsReport {
+            day: Day(20_000),
+            domain: "a.test".into(),
+            changes: 300,
+            extent: Extent::Whole,
+            mails: vec![submit()],
+        })),
     ]
 }
 
@@ -248,6 +268,19 @@ fn firewall_ports() -> Vec<FirewallPort> {
 fn sts_policy() -> StsPolicy {
     let (fetched, until) = (Timestamp(1 << 40), Timestamp(1 << 41));
     StsPolicy { id: "i1".into(), mode: StsMode::Enforce, mx: vec!["*.a.test".into()], fetched, until }
+}
+
+fn tls_tally() -> PolicyTally {
+    let failure = FailedSession {
+        result: TlsResult::StsWebpkiInvalid,
+        sending_ip: Some([192, 0, 2, 1].into()),
+        mx: Some("mx.a.test".into()),
+        receiving_ip: Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
+        reason: "r".into(),
+    };
+    let (kind, lines) = (TlsPolicyKind::Tlsa, vec!["3 1 1 00".into()]);
+    let policy = TlsPolicy { kind, domain: "mx.a.test".into(), lines };
+    PolicyTally { policy, successful: 300, failed: 2, failures: vec![(failure, 2)] }
 }
 
 fn parcel() -> ParcelId {
@@ -320,6 +353,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::LeaseChanged,
         Refusal::ScriptActive,
         Refusal::LastServing(NodeId(2)),
+        Refusal::Changed,
     ]
 }
 
@@ -541,6 +575,13 @@ fn add_queue_rows(golden: &mut Golden, written: &Golden) {
     };
     add(golden, written, "row.Queued", &queued);
     add(golden, written, "row.PassedOn", &PassedOnRow {});
+    let PolicyTally { policy, successful, failed, failures } = tls_tally();
+    add(golden, written, "row.TlsPolicy", &TlsPolicyRow { policy, successful, failed });
+    add(golden, written, "row.TlsFailure", &TlsFailureRow { failure: failures[0].0.clone(), count: 300 });
+    let (since, near) = (Timestamp(1 << 40), NodeId(2));
+    add(golden, written, "row.TlsDay", &TlsDayRow { since, near, changes: 300, reports: 1, over: true });
+    add(golden, written, "row.TlsDays", &TlsDaysRow { domains: 300 });
+    add(golden, written, "row.TlsWish", &TlsWishRow { wish: TlsWish::Waived });
     let parcel = ParcelRow {
         destination: "x.test".into(),
         near: NodeId(2),

@@ -57,6 +57,35 @@ pub struct Acceptance {
     pub notices: Vec<Submit>,
 }
 
+/// An [`Acceptance`] of a mail whose sender speaks of TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AcceptanceWithTls {
+    pub acceptance: Acceptance,
+    pub tls: TlsWish,
+}
+
+/// What a mail's sender wants of TLS on its way (RFC 8689 4.1). Append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub enum TlsWish {
+    /// Whatever the way demands.
+    #[default]
+    Usual,
+    /// REQUIRETLS: with servers that prove who they are and promise the same, or not at all.
+    Required,
+    /// `TLS-Required: No`: rather unprotected than late.
+    Waived,
+}
+
+impl TlsWish {
+    /// How much of a mail its notices bring back. RFC 8689 5: of one that is not to be seen the header at most.
+    pub fn ret(self, asked: Option<Ret>) -> Option<Ret> {
+        match self {
+            Self::Required => Some(Ret::Headers),
+            Self::Usual | Self::Waived => asked,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct NewQueued {
     /// Without its angle brackets; empty is the null sender.

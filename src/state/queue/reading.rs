@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::ParcelId;
+use super::{ParcelId, TlsWish};
 use crate::mail::ids::{LeaseId, NodeId, QueueId, Timestamp};
 use crate::state::codec;
 use crate::state::keys;
 use crate::state::reading::{get, visit};
 use crate::state::rows::{Rows, RowsError};
-use crate::state::stored::{DueRow, LeaseRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow};
+use crate::state::stored::{
+    DueRow, LeaseRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow, TlsWishRow,
+};
 
 /// A parcel with all that its delivery needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub struct Parcel {
     pub mail: QueuedRow,
     /// For others: it is not ours.
     pub passed_on: bool,
+    pub tls: TlsWish,
     pub row: ParcelRow,
     /// By their numbers.
     pub recipients: Vec<(u16, RecipientRow)>,
@@ -109,11 +112,12 @@ pub fn parcel(rows: &dyn Rows, id: ParcelId) -> Result<Option<Parcel>, RowsError
     let Some(mail) = get::<QueuedRow>(rows, &keys::queued(id.message))? else { return Ok(None) };
     let Some(row) = get::<ParcelRow>(rows, &keys::parcel(id))? else { return Ok(None) };
     let passed_on = get::<PassedOnRow>(rows, &keys::passed_on(id.message))?.is_some();
+    let tls = get::<TlsWishRow>(rows, &keys::tls_wish(id.message))?.map_or(TlsWish::Usual, |row| row.wish);
     let mut recipients = Vec::with_capacity(usize::from(row.recipients));
     visit::<RecipientRow>(rows, &keys::recipients(id), |key, row| {
         recipients.extend(keys::recipient_of(key).map(|number| (number, row)));
     })?;
-    Ok(Some(Parcel { id, mail, passed_on, row, recipients }))
+    Ok(Some(Parcel { id, mail, passed_on, tls, row, recipients }))
 }
 
 /// Ascending by lease.

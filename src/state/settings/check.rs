@@ -127,6 +127,11 @@ impl Setting {
                 let one_or_none = chars.next().is_none_or(|c| allowed.contains(c)) && chars.next().is_none();
                 one_or_none.then(|| value.to_owned()).ok_or_else(bounds)
             }
+            Kind::AddressOrNone if value.is_empty() => Ok(String::new()),
+            Kind::AddressOrNone => {
+                let address = Address::parse(value).ok().filter(|address| !address.is_utf8());
+                address.map(|address| address.to_string()).ok_or_else(bounds)
+            }
             Kind::Addresses { count_max } => addresses(value, count_max).ok_or_else(bounds),
             Kind::Networks { count_max } => list(value, count_max, network).ok_or_else(bounds),
             Kind::RelayNetworks { count_max } => list(value, count_max, relay_network).ok_or_else(bounds),
@@ -157,6 +162,7 @@ impl Setting {
             Kind::UriOrNone { bytes_max } => format!("empty or a URI of at most {bytes_max} characters"),
             Kind::Hostname => "a domain name".into(),
             Kind::CharacterOrNone(allowed) => format!("empty or one of {allowed}"),
+            Kind::AddressOrNone => "empty or an address".into(),
             Kind::Addresses { count_max } => {
                 format!("a list of at most {count_max} addresses or user names, parted by commas")
             }

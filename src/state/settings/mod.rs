@@ -247,6 +247,15 @@ impl<'a> Settings<'a> {
         self.flag("delivery.mta_sts")
     }
 
+    pub fn delivery_tls_reports(&self) -> bool {
+        self.flag("delivery.tls_reports")
+    }
+
+    /// Empty: none was set.
+    pub fn delivery_tls_reports_from(&self) -> &'a str {
+        self.get("delivery.tls_reports_from")
+    }
+
     pub fn delivery_answer_seconds_max(&self) -> u64 {
         self.number("delivery.answer_seconds_max")
     }

@@ -54,6 +54,8 @@ pub enum Kind {
     Hostname,
     /// One character of these, or nothing.
     CharacterOrNone(&'static str),
+    /// An address in printable ASCII, or nothing.
+    AddressOrNone,
     /// Addresses or user names, parted by commas; may be empty.
     Addresses {
         count_max: usize,
@@ -345,6 +347,17 @@ pub const TABLE: &[Setting] = &[
         "delivery.mta_sts",
         "true",
         "Whether other domains are asked what they demand of those who send them mail (MTA-STS, RFC 8461), and obeyed (docs/outbound.md).",
+    ),
+    flag(
+        "delivery.tls_reports",
+        "true",
+        "Whether domains that ask for it are told, once a day, how TLS with their servers went (TLSRPT, RFC 8460; docs/outbound.md).",
+    ),
+    setting(
+        "delivery.tls_reports_from",
+        Kind::AddressOrNone,
+        "",
+        "In whose name these reports are, and who can be asked about them. Empty: postmaster at the first domain.",
     ),
     setting(
         "trace.days",

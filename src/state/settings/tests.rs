@@ -162,6 +162,8 @@ fn values_are_bounded_and_made_canonical() {
             "1.a,2.a,3.a,4.a,5.a,6.a,7.a,8.a,9.a,10.a",
         ),
         ("client.hostname", "Defer", "defer"),
+        ("delivery.tls_reports_from", "tls@example.test", "tls@example.test"),
+        ("delivery.tls_reports_from", " ", ""),
     ] {
         assert_eq!(validate(key, value).as_deref(), Ok(canonical), "{key}");
     }
@@ -195,6 +197,8 @@ fn values_are_bounded_and_made_canonical() {
         ("dnsbl.zones", "1.a,2.a,3.a,4.a,5.a,6.a,7.a,8.a,9.a,10.a,11.a"),
         ("dnsbl.zones", "a.test b.test"),
         ("client.hostname", "junk"),
+        ("delivery.tls_reports_from", "postmaster"),
+        ("delivery.tls_reports_from", "d\u{fc}rst@example.test"),
         ("smtp.junk_commands_max", "1001"),
         ("dns.servers", "192.0.2.53:0"),
         ("dns.servers", "192.0.2.53:65536"),

@@ -141,7 +141,8 @@ fn refused(refusal: &Refusal, out: &mut BytesMut) {
         | Refusal::LastCopies(_)
         | Refusal::QueueFull
         | Refusal::LeaseChanged
-        | Refusal::LastServing(_) => no(Code::TryLater, UNAVAILABLE, out),
+        | Refusal::LastServing(_)
+        | Refusal::Changed => no(Code::TryLater, UNAVAILABLE, out),
     }
 }
 

@@ -23,6 +23,10 @@ impl Smtp {
         if !matches!(self.phase, Phase::Ready) {
             return self.bad(reply::NESTED_MAIL, out);
         }
+        // RFC 8689 2: what was not kept from others' eyes on its way here is not offered to be kept from them.
+        if params.require_tls && !self.peer.tls {
+            return self.bad(reply::BAD_PARAMETER, out);
+        }
         let envelope = Envelope { from: from.clone(), params, to: Vec::new(), trusted: false };
         let arrival = self.arrival(&envelope).map(Box::new);
         self.phase = Phase::Opening(Box::new(envelope));

@@ -15,6 +15,7 @@ use crate::session::smtp::envelope::{Envelope, Recipient};
 use crate::session::smtp::filtering::{Named, Names};
 use crate::session::smtp::received::{Hello, Stamp, trace_fields};
 use crate::session::smtp::reply::{self, Reply};
+use crate::state::queue::TlsWish;
 
 /// Text handed on at a time, bytes.
 const TEXT_CHUNK_BYTES: usize = 32 * 1024;
@@ -214,6 +215,12 @@ impl Smtp {
                     params: envelope.params.clone(),
                     to: envelope.to.iter().map(named).collect(),
                     by_stranger: self.login.is_none() && !envelope.trusted,
+                    // RFC 8689 4.1: the word in the envelope beats the one in the header.
+                    tls: match (envelope.params.require_tls, receiving.check.waives_tls()) {
+                        (true, _) => TlsWish::Required,
+                        (false, true) => TlsWish::Waived,
+                        (false, false) => TlsWish::Usual,
+                    },
                 });
                 let outgoing = Outgoing::of(&envelope);
                 let authors = receiving.edit.filter(|_| self.login.is_some()).map(HeaderEdit::authors);

@@ -32,6 +32,9 @@ impl Smtp {
         if self.policy.tls_offered && !self.peer.tls {
             lines.push("STARTTLS".to_owned());
         }
+        if self.peer.tls {
+            lines.push("REQUIRETLS".to_owned());
+        }
         if self.offers_auth() {
             let names: Vec<&str> = self.mechanisms().into_iter().map(Mechanism::name).collect();
             lines.push(format!("AUTH {}", names.join(" ")));

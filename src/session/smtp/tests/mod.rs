@@ -25,6 +25,7 @@ use crate::policy::{self, Arrival};
 use crate::session::login::{Authenticated, Claim, Keys, LoginRefused};
 use crate::session::machine::Peer;
 use crate::session::transcript::Player;
+use crate::state::queue::TlsWish;
 use crate::state::routing::LocalTarget;
 use crate::state::scram_keys::ScramKeys;
 
@@ -84,6 +85,8 @@ struct World {
     /// The host has sent as much as it may.
     too_many: bool,
     mails: Vec<Mail>,
+    /// Of each of them.
+    wishes: Vec<TlsWish>,
     outgoing: Vec<Outgoing>,
 }
 
@@ -129,7 +132,8 @@ impl World {
                 Answer::Begun(Ok(Stamp { at: Timestamp(0), id: "ID1".to_owned() }))
             }
             Question::BodyChunk(bytes) => Answer::Chunk(self.push(&bytes)),
-            Question::Deliver { last, to, outgoing, authors, trace, .. } => {
+            Question::Deliver { last, to, names, outgoing, authors, trace } => {
+                self.wishes.push(names.tls);
                 self.outgoing.extend(outgoing);
                 self.authors = authors;
                 if let Some(trace) = trace {

@@ -44,6 +44,16 @@ fn starttls_forgets_what_came_before() {
 }
 
 #[test]
+fn what_a_sender_wants_of_tls_is_heard_over_tls_alone() {
+    for pace in [Pace::Whole, Pace::ByteByByte] {
+        let (mut player, world) = player(policy(Flavor::Mx), true);
+        player.play(script!("requiretls"), pace);
+        use TlsWish::{Required, Usual, Waived};
+        assert_eq!(world.borrow().wishes, [Required, Waived, Required, Usual, Usual]);
+    }
+}
+
+#[test]
 fn submission_demands_a_login() {
     run(script!("submission"), policy(Flavor::Submission), true);
 }

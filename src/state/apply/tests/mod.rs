@@ -26,6 +26,7 @@ mod sieve;
 mod srs;
 mod sts;
 mod sweeping;
+mod tls_reports;
 mod transfer;
 
 use super::{Applied, Overlay, apply};

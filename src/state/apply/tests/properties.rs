@@ -22,8 +22,8 @@ use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::queue::{
-    Acceptance, NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport, RecipientResult, Report,
-    Steering, Submit,
+    Acceptance, AcceptanceWithTls, NewParcel, NewQueued, NewRecipient, ParcelId, ParcelReport,
+    RecipientResult, Report, Steering, Submit, TlsWish,
 };
 use crate::state::relays::{NewRelay, RelayFor, RelayTls};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
@@ -34,9 +34,10 @@ use crate::state::srs::{NewSrsSecret, SECRET_BYTES};
 use crate::state::stored::{
     AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
     MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, PassedOnRow, QueuedRow, RecipientRow,
-    RepliesRow, ReplyEndRow, ReplyRow, ScriptsRow,
+    RepliesRow, ReplyEndRow, ReplyRow, ScriptsRow, TlsWishRow,
 };
 use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
+use crate::state::tls_reports::{Day, Extent, TlsReport};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -281,6 +282,10 @@ fn submit() -> impl Strategy<Value = Submit> {
         .prop_map(|(body, to, queue)| Submit { body, to, queue })
 }
 
+fn tls_wish() -> impl Strategy<Value = TlsWish> {
+    prop::sample::select(vec![TlsWish::Usual, TlsWish::Required, TlsWish::Waived])
+}
+
 fn parcel_id() -> impl Strategy<Value = ParcelId> {
     (0u64..5, 0u16..4).prop_map(|(message, number)| ParcelId { message: QueueId(message), number })
 }
@@ -313,6 +318,20 @@ fn queue() -> impl Strategy<Value = Command> {
         4 => submit().prop_map(|submit| Command::Submit(Box::new(submit))),
         2 => (submit(), any::<bool>(), prop::collection::vec(submit(), 0..2)).prop_map(
             |(mail, passed_on, notices)| Command::Accept(Box::new(Acceptance { mail, passed_on, notices }))
+        ),
+        2 => (submit(), prop::collection::vec(submit(), 0..2), tls_wish()).prop_map(|(mail, notices, tls)| {
+            let acceptance = Acceptance { mail, passed_on: false, notices };
+            Command::AcceptWithTls(Box::new(AcceptanceWithTls { acceptance, tls }))
+        }),
+        2 => (0u32..3, 0u8..3, 0u8..12).prop_map(|(day, domain, ways)| {
+            super::tls_reports::tally(Day(day), &format!("{domain}.test"), ways)
+        }),
+        1 => (0u32..3, 0u8..3, 0u64..3, any::<bool>(), prop::collection::vec(submit(), 0..2)).prop_map(
+            |(day, domain, changes, whole, mails)| {
+                let extent = if whole { Extent::Whole } else { Extent::SoFar };
+                let domain = format!("{domain}.test");
+                Command::ReportTls(Box::new(TlsReport { day: Day(day), domain, changes, extent, mails }))
+            }
         ),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(mark, replaces)| {
             Command::KeepSrsSecret(Box::new(NewSrsSecret::of([mark; SECRET_BYTES], replaces)))
@@ -464,7 +483,7 @@ fn replay(mut rows: MemoryRows, log: &[Proposal], from: usize, batch: usize) -> 
     (rows, all)
 }
 
-fn all<R: crate::state::codec::Record>(rows: &MemoryRows, table: u8) -> Vec<(Vec<u8>, R)> {
+pub fn all<R: crate::state::codec::Record>(rows: &MemoryRows, table: u8) -> Vec<(Vec<u8>, R)> {
     let mut found = Vec::new();
     reading::visit(rows, &keys::table(table), |key, row| found.push((key.to_vec(), row))).unwrap();
     found
@@ -640,7 +659,8 @@ fn check_queue(rows: &MemoryRows) {
     let rows_of_leases = all::<LeaseRow>(rows, keys::LEASE).into_iter();
     let counted = rows_of_leases.map(|(key, row)| (keys::lease_of(&key).unwrap(), row.parcels));
     assert_eq!(leases, counted.collect());
-    for (key, _) in all::<PassedOnRow>(rows, keys::PASSED_ON) {
+    let passed_on = all::<PassedOnRow>(rows, keys::PASSED_ON).into_iter().map(|(key, _)| key);
+    for key in passed_on.chain(all::<TlsWishRow>(rows, keys::TLS_WISH).into_iter().map(|(key, _)| key)) {
         let message = QueueId(u64::from_be_bytes(key[1..].try_into().unwrap()));
         assert!(mails.contains_key(&message), "{message} is gone, and its mark is not");
     }
@@ -673,6 +693,7 @@ proptest! {
         check_scripts(&rows);
         check_queue(&rows);
         super::greylist::check(&rows);
+        super::tls_reports::check(&rows);
         for (key, value) in &rows.0 {
             prop_assert!(key.len() <= 1_024 && value.len() <= 6 << 10);
         }

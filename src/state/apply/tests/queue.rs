@@ -6,7 +6,7 @@ use super::*;
 use crate::mail::ids::{LeaseId, QueueId};
 use crate::state::queue::reading::{self as queue, DueThere, Wanted};
 use crate::state::queue::*;
-use crate::state::reading;
+use crate::state::{keys, reading};
 
 const NEAR: NodeId = NodeId(1);
 const FAR: NodeId = NodeId(2);
@@ -230,6 +230,38 @@ fn operators_hold_release_retry_and_remove() {
     );
     assert_eq!(reading::bodies(&world.rows, None, 9).unwrap(), []);
     assert_eq!(world.refusal(report(9, id(1, 0), 0, vec![])), Refusal::LeaseChanged);
+}
+
+#[test]
+fn what_a_sender_wants_of_tls_lasts_as_long_as_the_mail_and_holds_for_its_notices() {
+    let (mut world, alice) = World::with_alice();
+    let notice = |number| Submit { body: body(number, 10), to: vec![], queue: Some(queued(&["n@z.test"])) };
+    let accept = |tls| {
+        let Command::Submit(mail) = submit(&[alice], &["a@x.test"], body(1, 10)) else { unreachable!() };
+        let acceptance = Acceptance { mail: *mail, passed_on: false, notices: vec![notice(2)] };
+        Command::AcceptWithTls(Box::new(AcceptanceWithTls { acceptance, tls }))
+    };
+    let wish =
+        |world: &World, message| queue::parcel(&world.rows, id(message, 0)).unwrap().map(|parcel| parcel.tls);
+    // The mail and its notice, each time.
+    for (first, wanted, of_notice) in [
+        (1, TlsWish::Required, TlsWish::Required),
+        (3, TlsWish::Waived, TlsWish::Usual),
+        (5, TlsWish::Usual, TlsWish::Usual),
+    ] {
+        assert!(matches!(world.outcome(accept(wanted)), Outcome::Submitted { .. }));
+        assert_eq!((wish(&world, first), wish(&world, first + 1)), (Some(wanted), Some(of_notice)));
+    }
+    for (number, message, of_notice) in [(7, 1, TlsWish::Required), (8, 3, TlsWish::Usual)] {
+        world.run(lease(number, NEAR, &[id(message, 0)]));
+        let over = vec![(0, RecipientResult::Over)];
+        let parcels = vec![ParcelReport { parcel: id(message, 0), next_attempt: world.at, results: over }];
+        let report = Report { lease: LeaseId(number), parcels, notices: vec![notice(3)] };
+        world.done(Command::ReportDelivery(Box::new(report)));
+        assert_eq!((wish(&world, message), wish(&world, number)), (None, Some(of_notice)));
+    }
+    let left = world.rows.0.keys().filter(|key| key[0] == keys::TLS_WISH).count();
+    assert_eq!(left, 2, "of the notices");
 }
 
 #[test]
