@@ -26,7 +26,7 @@ mute.test            MX 10 mx.far.test
 const POLICY: &str = "version: STSv1\nmode: enforce\nmx: mx.far.test\nmax_age: 604800\n";
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
-/// Twice as long as a node lets its counts lie.
+/// Much longer than a node lets its counts lie.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn submit(node: &Node, to: &str) {

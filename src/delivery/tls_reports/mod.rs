@@ -39,7 +39,7 @@ use crate::state::tls_reports::{
 };
 
 /// Between two times at which counts are told and reports are sent that are due: what a node loses of its counts when it dies.
-const LOOK_EACH_MS: u64 = 60_000;
+const LOOK_EACH_MS: u64 = 10_000;
 /// Questions to the DNS at once.
 const QUESTIONS_MAX: usize = 16;
 /// Counts that are read at once.
