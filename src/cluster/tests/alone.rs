@@ -7,6 +7,7 @@ use crate::cluster::membership::{found, join};
 use crate::cluster::replica::{Placing, Replica};
 use crate::cluster::start::Cluster;
 use crate::mail::ids::BodyId;
+use crate::meters::METERS;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_proposed_is_there_at_once_and_after_a_restart() {
@@ -17,6 +18,18 @@ async fn what_is_proposed_is_there_at_once_and_after_a_restart() {
     node.start().await;
     assert!(node.has_domain("example.test"));
     node.add_domain("second.test").await;
+    node.stop().await;
+}
+
+/// The first may go alone; the others come while it is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_proposed_together_is_committed_in_few_rounds() {
+    let mut node = Node::founder("a", Retention::default()).await;
+    let before = METERS.log_syncs.seen().count();
+    node.add_domains(0, 200).await;
+    let syncs = METERS.log_syncs.seen().count() - before;
+    assert!((0..200).all(|at| node.has_domain(&format!("d{at}.test"))));
+    assert!(syncs < 100, "{syncs} syncs for 200 proposals");
     node.stop().await;
 }
 
