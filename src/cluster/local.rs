@@ -13,6 +13,7 @@ use super::feed::Feed;
 use super::machine::Watched;
 use super::network::{Raft, Roster, RosterEntry};
 use super::pki::ClusterId;
+use super::runtime::InOrder;
 use super::transport::{PeerAddress, Transport};
 use super::types::{Role, TypeConfig};
 use crate::clock::Clock;
@@ -113,28 +114,12 @@ impl Local {
 
     /// Waits until Raft's figures are so. False: Raft has ended.
     pub async fn until(&self, so: impl Fn(&Metrics) -> bool + Send) -> bool {
-        let mut metrics = self.raft.metrics();
-        loop {
-            if so(&metrics.borrow_and_update()) {
-                return true;
-            }
-            if metrics.changed().await.is_err() {
-                return false;
-            }
-        }
+        until(self.raft.metrics(), so).await
     }
 
     /// As [`Local::until`], for what leaders and members are: whoever waits is not woken by each entry.
     pub async fn until_server(&self, so: impl Fn(&ServerMetrics) -> bool + Send) -> bool {
-        let mut metrics = self.raft.server_metrics();
-        loop {
-            if so(&metrics.borrow_and_update()) {
-                return true;
-            }
-            if metrics.changed().await.is_err() {
-                return false;
-            }
-        }
+        until(self.raft.server_metrics(), so).await
     }
 
     /// The election time-out, for waits that are counted in it.
@@ -145,4 +130,18 @@ impl Local {
 
 pub fn peer_address(entry: &RosterEntry) -> PeerAddress {
     PeerAddress { control: entry.member.control.clone(), bulk: entry.member.bulk.clone() }
+}
+
+async fn until<T: Send + Sync + 'static>(
+    mut figures: impl WatchReceiver<InOrder, T>,
+    so: impl Fn(&T) -> bool + Send,
+) -> bool {
+    loop {
+        if so(&figures.borrow_and_update()) {
+            return true;
+        }
+        if figures.changed().await.is_err() {
+            return false;
+        }
+    }
 }
