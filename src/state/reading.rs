@@ -325,12 +325,38 @@ pub(crate) fn visit<R: Record>(
     span: &Span,
     mut look: impl FnMut(&[u8], R),
 ) -> Result<(), RowsError> {
+    visit_while(rows, span, |key, row| {
+        look(key, row);
+        ControlFlow::Continue(())
+    })
+}
+
+/// What `keep` makes of the rows of `span`, in key order, the first `limit` of it.
+pub(crate) fn first<R: Record, T>(
+    rows: &dyn Rows,
+    span: &Span,
+    limit: usize,
+    mut keep: impl FnMut(&[u8], R) -> Option<T>,
+) -> Result<Vec<T>, RowsError> {
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    visit_while(rows, span, |key, row| {
+        found.extend(keep(key, row));
+        if found.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
+}
+
+fn visit_while<R: Record>(
+    rows: &dyn Rows,
+    span: &Span,
+    mut look: impl FnMut(&[u8], R) -> ControlFlow<()>,
+) -> Result<(), RowsError> {
     let mut failed = None;
     rows.scan(&span.from, &span.to, &mut |key, bytes| match codec::decode_row(key, bytes) {
-        Ok(row) => {
-            look(key, row);
-            ControlFlow::Continue(())
-        }
+        Ok(row) => look(key, row),
         Err(error) => {
             failed = Some(error);
             ControlFlow::Break(())

@@ -1,14 +1,12 @@
 //! What other domains demand of those who send them mail (MTA-STS, RFC 8461): policies that were fetched, which all nodes
 //! obey until they end. Replicated; that a domain said so is the affair of whoever proposes it.
 
-use std::ops::ControlFlow;
-
 use bincode::{Decode, Encode};
 
-use super::reading::get;
+use super::keys;
+use super::reading::{first, get};
 use super::rows::{Rows, RowsError};
 use super::stored::StsPolicyRow;
-use super::{codec, keys};
 use crate::mail::ids::Timestamp;
 
 /// Of the whole cluster.
@@ -78,18 +76,9 @@ pub fn all_kept(
         span.from = keys::sts_policy(after);
         span.from.push(0);
     }
-    let (mut found, mut failed) = (Vec::new(), None);
-    rows.scan(&span.from, &span.to, &mut |key, value| {
-        if found.len() == count_max {
-            return ControlFlow::Break(());
-        }
-        match codec::decode_row::<StsPolicyRow>(key, value) {
-            Ok(row) => found.extend(keys::sts_domain_of(key).map(|domain| (domain.to_owned(), row.policy))),
-            Err(error) => failed = Some(error),
-        }
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(found), Err)
+    first::<StsPolicyRow, _>(rows, &span, count_max, |key, row| {
+        keys::sts_domain_of(key).map(|domain| (domain.to_owned(), row.policy))
+    })
 }
 
 #[cfg(test)]

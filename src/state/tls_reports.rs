@@ -4,14 +4,12 @@
 //! At each bound something is left out of a report, and nothing else happens.
 
 use core::net::IpAddr;
-use std::ops::ControlFlow;
 
 use bincode::{Decode, Encode};
 
-use super::codec;
-use super::keys;
+use super::keys::{self, Span};
 use super::queue::Submit;
-use super::reading::{get, visit};
+use super::reading::{first, get, visit};
 use super::rows::{Rows, RowsError};
 use super::stored::{TlsDayRow, TlsFailureRow, TlsPolicyRow};
 use crate::mail::ids::{NodeId, Timestamp};
@@ -157,31 +155,15 @@ pub fn open(
     after: Option<&DayCounts>,
     limit: usize,
 ) -> Result<Vec<DayCounts>, RowsError> {
-    let mut from = keys::table(keys::TLS_DAY).from;
+    let mut span = Span { from: keys::table(keys::TLS_DAY).from, to: keys::tls_days_from(before) };
     if let Some(after) = after {
-        from = keys::tls_day(after.day, &after.domain);
-        from.push(0);
+        span.from = keys::tls_day(after.day, &after.domain);
+        span.from.push(0);
     }
-    let (mut found, mut failed) = (Vec::new(), None);
-    rows.scan(&from, &keys::tls_days_from(before), &mut |key, value| {
-        if found.len() == limit {
-            return ControlFlow::Break(());
-        }
-        match codec::decode_row::<TlsDayRow>(key, value) {
-            Ok(row) if row.over => {}
-            Ok(row) => found.extend(keys::tls_day_of(key).map(|(day, domain)| DayCounts {
-                day,
-                domain: domain.to_owned(),
-                row,
-            })),
-            Err(error) => {
-                failed = Some(error);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    failed.map_or(Ok(found), Err)
+    first::<TlsDayRow, _>(rows, &span, limit, |key, row| {
+        let (day, domain) = keys::tls_day_of(key).filter(|_| !row.over)?;
+        Some(DayCounts { day, domain: domain.to_owned(), row })
+    })
 }
 
 /// `None`: nothing was counted.

@@ -7,7 +7,7 @@ use super::{ParcelId, TlsWish};
 use crate::mail::ids::{LeaseId, NodeId, QueueId, Timestamp};
 use crate::state::codec;
 use crate::state::keys;
-use crate::state::reading::{get, visit};
+use crate::state::reading::{first, get, visit};
 use crate::state::rows::{Rows, RowsError};
 use crate::state::stored::{
     DueRow, LeaseRow, ParcelRow, PassedOnRow, QueueRow, QueuedRow, RecipientRow, TlsWishRow,
@@ -145,21 +145,7 @@ pub fn mails(
         span.from = keys::queued(after);
         span.from.push(0);
     }
-    let (mut found, mut failed) = (Vec::new(), None);
-    rows.scan(&span.from, &span.to, &mut |key, value| {
-        if found.len() == limit {
-            return ControlFlow::Break(());
-        }
-        match codec::decode_row::<QueuedRow>(key, value) {
-            Ok(row) => found.extend(keys::queued_of(key).map(|id| (id, row))),
-            Err(error) => {
-                failed = Some(error);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    failed.map_or(Ok(found), Err)
+    first::<QueuedRow, _>(rows, &span, limit, |key, row| keys::queued_of(key).map(|id| (id, row)))
 }
 
 /// The first `limit` parcels of a mail.
