@@ -41,7 +41,7 @@ use crate::state::queue::{ParcelId, TlsWish};
 use crate::state::rows::Rows;
 use crate::state::stored::RecipientRow;
 use crate::state::sts::StsMode;
-use crate::state::tls_reports::{Day, TlsResult};
+use crate::state::tls_reports::{Day, FailedSession, TlsPolicy, TlsResult};
 
 /// KiB of messages that are held while they are sent, over all connections; further ones wait.
 const TEXT_KIB_MAX: u32 = 256 * 1024;
@@ -287,8 +287,12 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
 
     fn note_without_server(&self, subject: &Subject, why: (TlsResult, &str)) {
         let (policy, failed) = subject.without_server(why);
+        self.note_session(subject, policy, Some(failed));
+    }
+
+    fn note_session(&self, subject: &Subject, policy: TlsPolicy, failed: Option<FailedSession>) {
         let day = Day::of(self.shared.replica.clock().now());
-        self.shared.tally.note(day, &subject.domain, policy, Some(failed));
+        self.shared.tally.note(day, &subject.domain, policy, failed);
     }
 
     fn stands_in_for(&self, destination: &str) -> bool {
@@ -409,8 +413,7 @@ impl<R: Replica, D: Resolve> Batch<'_, R, D> {
         if let Some(subject) = &servers.subject
             && let Some((policy, failed)) = subject.session(hop, &opened)
         {
-            let day = Day::of(self.shared.replica.clock().now());
-            self.shared.tally.note(day, &subject.domain, policy, failed);
+            self.note_session(subject, policy, failed);
         }
         match opened {
             Ok(connection) if way.care == Care::Proven && !connection.offers_require_tls() => {

@@ -230,7 +230,7 @@ impl<R: Replica, D: Resolve> Worker<R, D> {
         if room == 0 {
             return Some([(false, DueWork::default()), (true, DueWork::default())]);
         }
-        let (mut none, silent) = (self.without_room(connections), self.silent.all());
+        let (mut none, silent) = (self.without_room(connections), self.silent.clone());
         let leave: BTreeSet<ParcelId> =
             self.batches.values().flat_map(|batch| batch.there.parcels.iter().copied()).collect();
         let (now, node) = (replica.clock().now(), replica.node());

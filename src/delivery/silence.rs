@@ -3,9 +3,9 @@
 //!
 //! Of this node alone and in memory: whoever starts tries everything. It must never put off what a server answered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -61,34 +61,30 @@ impl SilentHosts {
     }
 }
 
-/// Destinations whose last batch reached no server, and when the next may begin.
-#[derive(Default)]
-pub struct SilentDestinations(HashMap<String, Instant>);
+/// Destinations whose last batch reached no server, and when the next may begin. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct SilentDestinations(Arc<HashMap<String, Instant>>);
 
 impl SilentDestinations {
     /// What a batch came to that ends now.
     pub fn note(&mut self, destination: &str, reached: Reached) {
-        let now = Instant::now();
+        let (known, now) = (Arc::make_mut(&mut self.0), Instant::now());
         match reached {
-            Reached::Somebody => drop(self.0.remove(destination)),
+            Reached::Somebody => drop(known.remove(destination)),
             Reached::Nobody => {
-                if self.0.len() >= DESTINATIONS_MAX {
-                    self.0.retain(|_, from| now.saturating_duration_since(*from) < REMEMBERED_FOR);
+                if known.len() >= DESTINATIONS_MAX {
+                    known.retain(|_, from| now.saturating_duration_since(*from) < REMEMBERED_FOR);
                 }
-                if self.0.len() >= DESTINATIONS_MAX {
-                    self.0.clear();
+                if known.len() >= DESTINATIONS_MAX {
+                    known.clear();
                 }
-                self.0.insert(destination.to_owned(), now + DESTINATION_ALONE_FOR);
+                known.insert(destination.to_owned(), now + DESTINATION_ALONE_FOR);
             }
         }
     }
 
     pub fn contains(&self, destination: &str) -> bool {
         self.0.get(destination).is_some_and(|from| from.elapsed() < REMEMBERED_FOR)
-    }
-
-    pub fn all(&self) -> BTreeSet<String> {
-        self.0.keys().filter(|destination| self.contains(destination)).cloned().collect()
     }
 
     /// Those that nothing is begun for now.
@@ -104,7 +100,7 @@ impl SilentDestinations {
     }
 
     pub fn forget(&mut self) {
-        self.0.clear();
+        self.0 = Arc::default();
     }
 }
 
