@@ -199,6 +199,11 @@ impl Node {
         succeeded(arguments, &run(self.program(&binary()), arguments, (None, None)))
     }
 
+    /// Runs a command on the folder of this node, which is stopped.
+    pub fn offline(&self, arguments: &[&str]) -> Output {
+        run(self.program(&binary()), arguments, (Some(&self.dir.join("pollux.toml")), None))
+    }
+
     /// The same, with `input` on standard input; panics unless it exits 0. Returns what it printed.
     pub fn must(&self, arguments: &[&str], input: Option<&str>) -> String {
         let output = pollux(arguments, Some(&self.dir.join("pollux.toml")), input);

@@ -240,6 +240,7 @@ mod tests {
             log_alarm: false,
             services: Vec::new(),
             draining: None,
+            refused: None,
         }
     }
 

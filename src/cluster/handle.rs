@@ -111,6 +111,11 @@ impl ClusterHandle {
         self.local.remove(node, lost).await
     }
 
+    /// This node gives way to one that was told to go on alone: it stops, and does not start again. Refused where none was.
+    pub async fn quarantine(&self) -> Result<(), ClusterError> {
+        self.local.quarantine().await
+    }
+
     /// From now on the data node lets no clients in, until it is undrained. Refused unless another serves.
     pub async fn drain(&self, node: NodeId) -> Result<(), ClusterError> {
         self.local.drain(node).await

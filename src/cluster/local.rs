@@ -14,7 +14,7 @@ use super::machine::Watched;
 use super::network::{Raft, Roster, RosterEntry};
 use super::pki::ClusterId;
 use super::runtime::InOrder;
-use super::transport::{PeerAddress, Transport};
+use super::transport::{Lane, PeerAddress, Transport};
 use super::types::{Role, TypeConfig};
 use crate::clock::Clock;
 use crate::mail::ids::NodeId;
@@ -37,6 +37,7 @@ pub struct Local {
     pub roster: Roster,
     pub log: LogStore,
     pub book: Arc<super::marks::Book>,
+    pub lineage: Arc<super::lineage::Lineage>,
     pub watched: Watched,
     /// A data node's; a witness has none.
     pub data: Option<DataParts>,
@@ -75,6 +76,11 @@ impl Local {
 
     pub fn leads(&self) -> bool {
         self.look(|metrics| metrics.state == ServerState::Leader)
+    }
+
+    /// Whether its calls would reach `node` now; itself it always reaches.
+    pub fn reaches(&self, node: NodeId) -> bool {
+        node == self.id || self.transport.peer_state(node).connected[Lane::Control as usize]
     }
 
     pub fn is_stopping(&self) -> bool {

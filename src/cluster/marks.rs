@@ -14,7 +14,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bincode::{Decode, Encode};
 
-use super::transport::Handshake;
 use super::types::LogId;
 use super::wire;
 use crate::mail::ids::NodeId;
@@ -32,7 +31,7 @@ pub struct Mark {
 
 impl Mark {
     /// What a log that begins now shows: its vote and its last entry.
-    fn shown(log: LogState) -> Self {
+    pub fn shown(log: LogState) -> Self {
         let (log_term, log_next) = log.last.map_or((0, 0), |last| (last.term, last.index + 1));
         Self { vote_term: log.vote.map_or(0, |vote| vote.term), log_term, log_next }
     }
@@ -77,12 +76,6 @@ pub struct Word {
     pub mark: Mark,
 }
 
-/// What goes into the handshake. New meanings are new variants at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-enum History {
-    V1(Word),
-}
-
 /// What is remembered of one peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 struct Remembered {
@@ -123,7 +116,12 @@ impl Book {
 
     /// What may be told of this node now.
     pub fn own_promise(&self, applied: Option<LogId>) -> Word {
-        Word { start: self.own_start, mark: Mark::promised(self.log.durable_state(), applied) }
+        self.own_word(Mark::promised(self.log.durable_state(), applied))
+    }
+
+    /// This process says `mark` of its disk.
+    pub fn own_word(&self, mark: Mark) -> Word {
+        Word { start: self.own_start, mark }
     }
 
     /// A peer's word of its own disk. Words of a process that did not greet this one are not taken.
@@ -136,6 +134,13 @@ impl Book {
         known.mark.merge(word.mark);
         let changed = *known != before;
         pages.unwritten |= changed;
+    }
+
+    /// Who has told of the furthest committed entry.
+    pub fn furthest(&self) -> Option<(NodeId, Mark)> {
+        let pages = self.pages();
+        let marks = pages.peers.iter().map(|(peer, known)| (*peer, known.mark));
+        marks.max_by_key(|(_, mark)| (mark.log_term, mark.log_next))
     }
 
     /// A peer has this entry on its disk, it says to this leader.
@@ -166,7 +171,7 @@ impl Book {
     }
 
     /// Whether a process that starts with this word may be the node that made the promises kept here.
-    fn greeted(&self, peer: NodeId, word: Word) -> Result<(), String> {
+    pub fn greeted(&self, peer: NodeId, word: Word) -> Result<(), String> {
         let mut pages = self.pages();
         let known = pages.peers.get(&peer).copied();
         if known.is_some_and(|known| known.start == word.start) {
@@ -201,20 +206,6 @@ impl Book {
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Handshake for Book {
-    fn lineage(&self) -> Vec<u8> {
-        let word = Word { start: self.own_start, mark: Mark::shown(self.log.durable_state()) };
-        wire::encode(&History::V1(word)).expect("a few numbers are under every bound")
-    }
-
-    fn accept(&self, peer: NodeId, lineage: &[u8]) -> Result<(), String> {
-        let History::V1(word) = wire::decode(lineage).map_err(|_| {
-            format!("node {peer} tells of its history what this build cannot read: update this node")
-        })?;
-        self.greeted(peer, word)
     }
 }
 
@@ -275,7 +266,7 @@ mod tests {
     }
 
     fn greet(book: &Book, start: u64, mark: Mark) -> Result<(), String> {
-        book.accept(PEER, &wire::encode(&History::V1(Word { start, mark })).unwrap())
+        book.greeted(PEER, Word { start, mark })
     }
 
     #[test]
@@ -361,9 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_the_handshake_and_of_the_book_do_not_change() {
+    fn the_bytes_of_words_and_of_the_book_do_not_change() {
         let word = Word { start: 7, mark: mark(3, 2, 10) };
-        assert_eq!(wire::encode(&History::V1(word)).unwrap(), [0, 7, 3, 2, 10]);
+        assert_eq!(wire::encode(&word).unwrap(), [7, 3, 2, 10]);
         let peers = BTreeMap::from([(PEER, Remembered { start: 7, mark: mark(3, 2, 10) })]);
         let bytes = to_bytes(&peers).unwrap();
         assert_eq!(bytes[..bytes.len() - 4], [1, 2, 7, 3, 2, 10]);

@@ -18,13 +18,15 @@ use super::blocking::blocking;
 use super::bodies::{BodyBounds, BodyServer, BodyService, Degrade};
 use super::config::{ClusterConfig, StartError};
 use super::feed::{BodyNews, Feed};
+use super::greeting::Greeting;
 use super::handle::ClusterHandle;
 use super::keeper;
+use super::lineage::Lineage;
 use super::local::{DataParts, Local};
 use super::log::RaftLog;
 use super::machine::{Keeping, Machine, Progress, Watched, WitnessFile};
-use super::marks::{self, Book};
-use super::membership::{Admission, Files};
+use super::marks::Book;
+use super::membership::{Admission, Files, refuse_if_ended};
 use super::network::{self, Acks, Network, NodeCalls, Raft, Server, kinds, roster_of};
 use super::pki::ClusterId;
 use super::propose::PROPOSALS_MAX;
@@ -106,6 +108,7 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) opened: Opened,
     pub(super) book: Arc<Book>,
+    pub(super) lineage: Arc<Lineage>,
     pub(super) transport: Transport,
     /// What the transport hands questions to.
     pub(super) server: Arc<Server>,
@@ -119,11 +122,11 @@ impl Cluster {
         let identity = files.read_identity()?;
         let (node, cluster) = identity.name().map_err(StartError::new)?;
         let (opening, ticking) = (config.clone(), clock.clone());
-        let (lock, book, opened) =
+        let (lock, book, lineage, opened) =
             blocking(move || open(&opening, &ticking)).await.map_err(StartError::new)??;
         let runtime = RaftRuntime(Some(raft_runtime(config.role)?));
 
-        let book = Arc::new(book);
+        let (book, lineage) = (Arc::new(book), Arc::new(lineage));
         let admission = Arc::new(Admission::default());
         let tables = opened.data.as_ref().map(|(tables, ..)| tables.clone());
         let server = Server::new(node, config.role, tables);
@@ -133,7 +136,7 @@ impl Cluster {
                 control: config.control_listen,
                 bulk: config.bulk_listen,
                 versions: versions(),
-                handshake: book.clone(),
+                handshake: Arc::new(Greeting::new(node, opened.log.clone(), book.clone(), lineage.clone())),
                 join: (config.role == Role::Data).then(|| admission.clone() as _),
                 clock: clock.clone(),
                 control_runtime: Some(runtime.handle().clone()),
@@ -143,7 +146,8 @@ impl Cluster {
         .await
         .map_err(StartError::new)?;
 
-        let parts = Parts { node, cluster, config, clock, opened, book, transport, server, admission };
+        let parts =
+            Parts { node, cluster, config, clock, opened, book, lineage, transport, server, admission };
         let (local, tasks) = assemble(parts, runtime.handle()).await?;
         let handle = ClusterHandle { local: local.clone() };
         Ok((Cluster { local, tasks, _runtime: runtime, _lock: lock }, handle))
@@ -199,7 +203,7 @@ pub(super) async fn assemble(
     parts: Parts,
     runtime: &Handle,
 ) -> Result<(Arc<Local>, Vec<JoinHandle<()>>), StartError> {
-    let Parts { node, cluster, config, clock, opened, book, transport, server, admission } = parts;
+    let Parts { node, cluster, config, clock, opened, book, lineage, transport, server, admission } = parts;
     let roster = Arc::new(ArcSwap::from_pointee(Vec::new()));
     let network = Network {
         node,
@@ -246,6 +250,7 @@ pub(super) async fn assemble(
         roster,
         log: opened.log,
         book,
+        lineage,
         watched: opened.watched,
         data,
         rounds: Rounds::start(runtime, raft.clone()),
@@ -272,12 +277,11 @@ pub(super) async fn assemble(
 }
 
 /// Opens everything on this disk. Blocks.
-fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Opened), StartError> {
+fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Lineage, Opened), StartError> {
     let dir = &config.dir;
     let lock = DirLock::acquire(dir).map_err(StartError::new)?;
-    if let Ok(why) = std::fs::read_to_string(marks::forgetful(dir)) {
-        return Err(StartError::new(why));
-    }
+    refuse_if_ended(dir)?;
+    let lineage = Lineage::open(dir).map_err(StartError::new)?;
     let within = |name: &str| -> Result<std::path::PathBuf, StartError> {
         let path = dir.join(name);
         create_dir_durably(&path).map_err(|error| StartError::new(format!("{}: {error}", path.display())))?;
@@ -316,7 +320,7 @@ fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Opened)
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    Ok((lock, book, Opened { log, keeping, watched, data, news }))
+    Ok((lock, book, lineage, Opened { log, keeping, watched, data, news }))
 }
 
 /// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log
@@ -435,6 +439,8 @@ fn spawn_tasks(
         runtime.spawn(keeper::hear_of_members(local.clone())),
         runtime.spawn(keeper::notice_removal(local.clone())),
         runtime.spawn(keeper::notice_forgetting(local.clone())),
+        runtime.spawn(keeper::follow_takeover(local.clone())),
+        runtime.spawn(keeper::give_way(local.clone())),
         runtime.spawn(keeper::keep_marks(local.clone())),
         runtime.spawn(keeper::renew_identity(local.clone())),
     ];

@@ -85,6 +85,8 @@ pub struct NodeStatus {
     pub services: Vec<String>,
     /// `None`: it serves clients.
     pub draining: Option<Draining>,
+    /// Why there is no connection with it, where one of the two refuses the other.
+    pub refused: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +189,8 @@ impl Local {
                 let in_sync = entry.member.role == Role::Witness
                     || replicas.iter().any(|replica| replica.node.0 == entry.id && replica.in_sync);
                 let draining = self.is_drained(NodeId(entry.id)).then(Draining::unasked);
-                NodeStatus { draining, ..node_status(entry, report, end, in_sync) }
+                let refused = self.transport.peer_state(NodeId(entry.id)).refused_because;
+                NodeStatus { draining, refused, ..node_status(entry, report, end, in_sync) }
             })
             .collect();
         let settled = self.look(|metrics| {
@@ -331,6 +334,7 @@ fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_syn
         log_alarm: report.log_alarm,
         services: Vec::new(),
         draining: None,
+        refused: None,
     }
 }
 
@@ -384,7 +388,10 @@ fn weakness(
         let votes = roster.iter().any(|entry| entry.id == node.id.0 && entry.voter);
         let name = &node.name;
         if node.state == NodeState::Unreachable {
-            return Some(format!("{name} does not answer"));
+            return Some(match &node.refused {
+                Some(why) => format!("no connection with {name}: {why}"),
+                None => format!("{name} does not answer"),
+            });
         }
         if !votes || node.state == NodeState::Learner {
             return Some(format!("{name} does not vote yet"));

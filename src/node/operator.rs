@@ -104,6 +104,10 @@ impl Operator for Bound {
         self.cluster.remove(node, lost).await.map_err(failure)
     }
 
+    async fn quarantine(&self) -> Result<(), Failure> {
+        self.cluster.quarantine().await.map_err(failure)
+    }
+
     async fn trace(&self, query: Query) -> Traced {
         trace::trace(&self.cluster, &self.rooms.log, query).await
     }
@@ -228,6 +232,7 @@ fn shown(node: NodeStatus) -> Node {
             safe_to_switch_off: draining.waits_for.is_none(),
             waits_for: draining.waits_for,
         }),
+        refused: node.refused,
     }
 }
 
@@ -249,8 +254,12 @@ fn cluster_role(role: Role) -> ClusterRole {
 pub fn findings(report: &Report, directory: Option<&Directory>, services: &SharedServices) -> Vec<Finding> {
     let mut findings = vec![of_cluster(report)];
     for node in report.nodes.iter().filter(|node| node.state == State::Down) {
-        let text =
-            format!("{} does not answer at {}; start it, or remove it for good", node.name, node.address);
+        let text = match &node.refused {
+            Some(why) => format!("no connection with {}: {why}", node.name),
+            None => {
+                format!("{} does not answer at {}; start it, or remove it for good", node.name, node.address)
+            }
+        };
         findings.push(Finding::new(Level::Warn, "nodes", text));
     }
     if let Some(directory) = directory {

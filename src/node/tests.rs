@@ -62,6 +62,10 @@ impl Operator for Alone {
         Err(Failure::refused("no others here"))
     }
 
+    async fn quarantine(&self) -> Result<(), Failure> {
+        unimplemented!("not asked of it here")
+    }
+
     async fn undrain(&self, _node: NodeId) -> Result<(), Failure> {
         Err(Failure::refused("no others here"))
     }

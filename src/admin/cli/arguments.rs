@@ -190,6 +190,17 @@ pub enum Cluster {
     },
     /// Serve clients on NODE again
     Undrain { node: String },
+    /// Have this node, while it is stopped, go on alone: the others are off, and no majority is left
+    Takeover {
+        /// All other nodes are switched off or cut off for good; without this word nothing is done
+        #[arg(long, required = true)]
+        fenced: bool,
+        /// Give up what another node has and this one lacks
+        #[arg(long)]
+        lost: bool,
+    },
+    /// Have this node give way to one that was told to go on alone: it stops for good, its mail stays on its disk
+    Quarantine,
     /// Take NODE out of the cluster for good
     Remove {
         node: String,

@@ -73,6 +73,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Cluster(Cluster::Transfer { node }) => (Request::Transfer { node }, Form::Done),
         Command::Cluster(Cluster::Drain { node, .. }) => (Request::Drain { node }, Form::Done),
         Command::Cluster(Cluster::Undrain { node }) => (Request::Undrain { node }, Form::Done),
+        Command::Cluster(Cluster::Quarantine) => (Request::Quarantine, Form::Done),
         Command::Cluster(Cluster::Remove { node, lost }) => (Request::Remove { node, lost }, Form::Done),
         Command::Domain(Domain::Add { name }) => (Request::DomainAdd { name }, Form::Done),
         Command::Domain(Domain::List { json }) => (Request::DomainList, form(json, Form::Domains)),
@@ -92,6 +93,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Ca(_)
         | Command::Srs(_)
         | Command::Sieve(_)
+        | Command::Cluster(Cluster::Takeover { .. })
         | Command::Trace { .. }
         | Command::Block(_)
         | Command::Demo(_) => {

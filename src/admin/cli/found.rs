@@ -1,5 +1,5 @@
-//! `init` and `join`: a new node's directory, made beside its place and moved there whole. Whatever
-//! fails, nothing half-done is left.
+//! What is done to a node's directory while it does not run. `init` and `join` make a new one beside its place and move it
+//! there whole: whatever fails, nothing half-done is left.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -41,9 +41,8 @@ pub fn join(join: &Join) -> Result<(), Problem> {
     };
     let staging = Staging::begin(&join.node.dir)?;
     let config = lay_down(&staging, &join.node, role, &[])?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let joined = runtime.block_on(membership::join(&cluster_config(&config), &join.token, &Clock::system()));
+    let joined =
+        runtime()?.block_on(membership::join(&cluster_config(&config), &join.token, &Clock::system()));
     let node = joined.map_err(|error| error.to_string())?;
     staging.finish(&join.node.dir)?;
     let (name, dir) = (&config.name, join.node.dir.display());
@@ -51,6 +50,26 @@ pub fn join(join: &Join) -> Result<(), Problem> {
         "{name} is member {node} of the cluster. Start it:\n  pollux serve --config {dir}/pollux.toml\n"
     ));
     Ok(())
+}
+
+/// The node of `config` is off, and so are all others, as its operator says.
+pub fn take_over(config: &Config, lost: bool) -> Result<(), Problem> {
+    let taken = runtime()?.block_on(membership::take_over(&cluster_config(config), lost, &Clock::system()));
+    let taken = taken.map_err(|error| error.to_string())?;
+    let others: Vec<String> = taken.others.iter().map(ToString::to_string).collect();
+    print(&format!(
+        "{} goes on alone. Start it:\n  pollux serve --config {}/pollux.toml\nThose that come back (nodes {}) follow \
+         by themselves, unless they have gone on apart: those stop, and say so.\n",
+        config.name,
+        config.dir.display(),
+        others.join(", ")
+    ));
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("no runtime: {error}"))
 }
 
 fn first_steps(name: &str, dir: &Path) -> String {

@@ -61,6 +61,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Join(join) => found::join(&join)?,
         Command::Serve => node::serve(load(&place)?)?,
         Command::Demo(arguments) => return Ok(demo::run(arguments)),
+        Command::Cluster(Cluster::Takeover { fenced: _, lost }) => found::take_over(&load(&place)?, lost)?,
         Command::Cluster(Cluster::Drain { node, wait: Some(seconds) }) => {
             drain::run(&socket(&place)?, node, Duration::from_secs(seconds))?;
         }
@@ -186,6 +187,8 @@ mod tests {
             "pollux cluster transfer node2",
             "pollux cluster remove 3",
             "pollux cluster remove node2 --lost",
+            "pollux --config D/pollux.toml cluster takeover --fenced --lost",
+            "pollux cluster quarantine",
             "pollux domain add example.com",
             "pollux domain list --json",
             "pollux user add bob --password-stdin --quota 5G",
@@ -273,6 +276,7 @@ mod tests {
             ("pollux user set bob --enable --disable", "cannot be used with"),
             ("pollux policy rule add x cook a.test allow", "invalid value 'cook'"),
             ("pollux policy rule move x", "--before <RULE>"),
+            ("pollux cluster takeover --lost", "--fenced"),
             ("pollux block clear", "<ADDRESS|--all>"),
             ("pollux block clear 192.0.2.1 --all", "cannot be used with"),
             ("pollux init --dir D --role cook", "invalid value 'cook'"),

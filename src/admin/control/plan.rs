@@ -73,6 +73,7 @@ pub enum Operation {
     Drain { node: String },
     Undrain { node: String },
     Remove { node: String, lost: bool },
+    Quarantine,
     Trace(Query),
     DnsCheck { domain: String },
     Rehearse(Rehearsal),
@@ -89,6 +90,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Drain { node } => Ok(Plan::Operate(Operation::Drain { node })),
         Request::Undrain { node } => Ok(Plan::Operate(Operation::Undrain { node })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
+        Request::Quarantine => Ok(Plan::Operate(Operation::Quarantine)),
         Request::Trace { about, since_ms } => {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))
         }
@@ -178,10 +180,10 @@ fn steer(steering: QueueSteering) -> Steering {
 
 /// True when the request needs the directory, which a witness does not keep.
 pub fn needs_directory(request: &Request) -> bool {
-    use Request::{Check, Drain, JoinToken, Remove, Shutdown, Status, Trace, Transfer, Undrain};
+    use Request::{Check, Drain, JoinToken, Quarantine, Remove, Shutdown, Status, Trace, Transfer, Undrain};
     let of_nodes =
         matches!(request, JoinToken { .. } | Transfer { .. } | Drain { .. } | Undrain { .. } | Remove { .. });
-    !of_nodes && !matches!(request, Status | Check | Trace { .. } | Shutdown)
+    !of_nodes && !matches!(request, Status | Check | Quarantine | Trace { .. } | Shutdown)
 }
 
 fn join_token(role: Role, ttl_seconds: u64) -> Result<Plan, Failure> {

@@ -56,6 +56,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn drain(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
     fn undrain(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// This node gives way to one that was told to go on alone.
+    fn quarantine(&self) -> impl Future<Output = Result<(), Failure>> + Send;
     /// What the logs of all nodes have.
     fn trace(&self, query: Query) -> impl Future<Output = Traced> + Send;
     /// What would be made of that mail.
@@ -279,6 +281,10 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             let (id, name) = find_node(&node, &operator.status().await)?;
             operator.remove(id, lost).await?;
             Ok(json!({ "done": format!("{name} is removed; its certificate no longer opens anything") }))
+        }
+        Operation::Quarantine => {
+            operator.quarantine().await?;
+            Ok(json!({ "done": "this node stops, and does not start again; its mail stays on its disk" }))
         }
         Operation::Rehearse(asked) => {
             let recipients = asked.recipients.clone();

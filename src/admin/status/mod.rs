@@ -85,6 +85,9 @@ pub struct Node {
     /// Null while the node serves clients.
     #[serde(default)]
     pub drain: Option<Drain>,
+    /// Why there is no connection with it, where one of the two refuses the other; else null.
+    #[serde(default)]
+    pub refused: Option<String>,
 }
 
 /// A node that is drained for work on its box.

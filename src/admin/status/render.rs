@@ -169,10 +169,12 @@ fn remark_on(node: &Node) -> Option<String> {
     let name = &node.name;
     match node.state {
         State::Down => {
-            return Some(format!(
-                "{name} does not answer: is it running, and can {} be reached?",
-                node.address
-            ));
+            return Some(match &node.refused {
+                Some(why) => format!("No connection with {name}: {why}."),
+                None => {
+                    format!("{name} does not answer: is it running, and can {} be reached?", node.address)
+                }
+            });
         }
         State::Learner => return Some(format!("{name} is catching up; it does not vote yet.")),
         State::Leader | State::Follower | State::Candidate => {}

@@ -23,6 +23,7 @@ fn node(id: u64, name: &str, role: Role, state: State) -> Node {
         firewall_in_sync: None,
         services: vec![],
         drain: None,
+        refused: None,
     }
 }
 
@@ -82,6 +83,15 @@ witness  witness  follower  -                       10.0.0.3:7401  0.1.0
 node2 does not answer: is it running, and can 10.0.0.2:7401 be reached?
 ";
     assert_eq!(render(&report, after(42_000)), golden);
+}
+
+#[test]
+fn why_two_nodes_do_not_speak_is_told() {
+    let mut report = healthy();
+    report.nodes[1].state = State::Down;
+    report.nodes[1].refused = Some("it has gone on apart".to_owned());
+    let said = render(&report, after(42_000));
+    assert!(said.ends_with("\nNo connection with node2: it has gone on apart.\n"), "{said}");
 }
 
 #[test]

@@ -95,6 +95,10 @@ impl Handshake for NoHistory {
         Vec::new()
     }
 
+    fn apart(&self, _peer: NodeId, _lineage: &[u8]) -> Option<String> {
+        None
+    }
+
     fn accept(&self, _peer: NodeId, _lineage: &[u8]) -> Result<(), String> {
         Ok(())
     }

@@ -115,16 +115,12 @@ pub async fn hear_of_members(local: Arc<Local>) {
 }
 
 /// A leader of the past is remembered for as long as no other is heard of.
-fn is_led(local: &Local) -> bool {
-    local.leader().is_some_and(|leader| leader == local.id || is_linked(local, leader))
-}
-
-fn is_linked(local: &Local, node: NodeId) -> bool {
-    local.transport.peer_state(node).connected[Lane::Control as usize]
+pub(super) fn is_led(local: &Local) -> bool {
+    local.leader().is_some_and(|leader| local.reaches(leader))
 }
 
 async fn ask(local: &Local) {
-    let linked = local.transport.peers().into_iter().filter(|node| is_linked(local, *node));
+    let linked = local.transport.peers().into_iter().filter(|node| local.reaches(*node));
     let calls = linked.map(async |node| {
         // A build that does not know the question refuses it: it says nothing, then.
         let answer = local.transport.call(node, Lane::Control, kinds::ROSTER, Bytes::new(), ASK_EACH).await;

@@ -3,9 +3,11 @@
 mod files;
 mod join;
 mod stand_down;
+mod takeover;
 
 pub use self::files::{Files, found};
 pub use self::join::{Admission, join};
+pub use self::takeover::{TakenOver, refuse_if_ended, take_over};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -9,7 +9,6 @@ use openraft::ChangeMembers;
 
 use super::{MembershipCall, Tried};
 use crate::cluster::local::Local;
-use crate::cluster::transport::Lane;
 use crate::mail::ids::NodeId;
 
 impl Local {
@@ -48,11 +47,8 @@ impl Local {
     /// Whether the voters that can be reached are no majority without `node`, and would be one if it did not vote.
     fn is_freed_by(&self, node: NodeId) -> bool {
         let roster = self.roster.load();
-        let here = |id: u64| {
-            id == self.id.0 || self.transport.peer_state(NodeId(id)).connected[Lane::Control as usize]
-        };
         let voters: Vec<u64> = roster.iter().filter(|entry| entry.voter).map(|entry| entry.id).collect();
-        let others = voters.iter().filter(|id| **id != node.0 && here(**id)).count();
+        let others = voters.iter().filter(|id| **id != node.0 && self.reaches(NodeId(**id))).count();
         voters.contains(&node.0) && frees(voters.len(), others)
     }
 }

@@ -16,6 +16,7 @@ pub trait Carrier: Send + Sync + 'static {
     fn peers(&self) -> Vec<NodeId>;
     fn revoke(&self, nodes: BTreeSet<NodeId>);
     fn was_removed(&self, node: NodeId) -> bool;
+    fn greet_anew(&self);
     fn told_removed(&self) -> watch::Receiver<Option<NodeId>>;
     fn call(
         &self,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use quinn::{Connection, ConnectionError};
 
 use super::hello::{self, Answer, HELLO_BYTES_MAX, PeerHello};
-use super::peer::{CLOSE_REFUSED, LinkState, Peer};
+use super::peer::{CLOSE_REFUSED, CLOSE_REPLACED, LinkState, Peer};
 use super::{Lane, Shared};
 use crate::cluster::pki;
 
@@ -35,9 +35,10 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane
     let link = peer.link(lane);
     let mut failures = 0;
     loop {
+        let greetings = shared.greetings();
         let backoff_ms = match attempt(&shared, &peer, lane).await {
             Ok(connection) => {
-                let sound = hold(&shared, &peer, lane, connection).await;
+                let sound = hold(&shared, &peer, lane, (connection, greetings)).await;
                 link.state.send_replace(LinkState::Dialling);
                 if sound {
                     failures = 0;
@@ -61,10 +62,13 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane
 }
 
 /// Keeps the connection in use until it ends. Whether it held for long enough.
-async fn hold(shared: &Shared, peer: &Peer, lane: Lane, connection: Connection) -> bool {
+async fn hold(shared: &Shared, peer: &Peer, lane: Lane, (connection, greetings): (Connection, u64)) -> bool {
     let since = Instant::now();
     tracing::debug!(node = peer.node.0, ?lane, "connected to node {}", peer.node);
     peer.link(lane).state.send_replace(LinkState::Up(connection.clone()));
+    if shared.greetings() != greetings {
+        connection.close(CLOSE_REPLACED, b"this node's history changed meanwhile");
+    }
     let why = connection.closed().await;
     shared.closed(peer.node, &why);
     tracing::info!(node = peer.node.0, ?lane, "lost the connection to node {}: {why}", peer.node);

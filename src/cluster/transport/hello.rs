@@ -85,6 +85,9 @@ pub struct PeerHello {
 pub trait Handshake: Send + Sync + 'static {
     /// What this node says of its history, read anew for each connection.
     fn lineage(&self) -> Vec<u8>;
+    /// Why the peer is of another history than this node, if it is: asked first, and also of who is no member. What this
+    /// node says of such a peer's membership is not for it.
+    fn apart(&self, peer: NodeId, lineage: &[u8]) -> Option<String>;
     /// `Err` is the reason, one line, shown to both sides.
     fn accept(&self, peer: NodeId, lineage: &[u8]) -> Result<(), String>;
 }

@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -209,6 +209,18 @@ impl Transport {
         }
     }
 
+    /// What this node says of its history has changed: all connections end, and begin anew with the first words.
+    pub fn greet_anew(&self) {
+        let shared = match &self.carried {
+            Carried::Quic(shared, _) => shared,
+            Carried::Elsewhere(carrier) => return carrier.greet_anew(),
+        };
+        shared.greetings.fetch_add(1, Ordering::SeqCst);
+        for peer in shared.peers.read().unwrap_or_else(PoisonError::into_inner).values() {
+            peer.greet_anew();
+        }
+    }
+
     /// Which peer, whose certificate was checked, said that this node was removed for ever.
     pub fn told_removed(&self) -> watch::Receiver<Option<NodeId>> {
         match &self.carried {
@@ -370,6 +382,8 @@ struct Shared {
     /// Ids are never given twice, so what is in here stays true.
     removed: Mutex<BTreeSet<NodeId>>,
     told_removed: watch::Sender<Option<NodeId>>,
+    /// Counts how often all had to greet anew: who was met before the last time has to be met again.
+    greetings: AtomicU64,
     strangers: serve::Strangers,
 }
 
@@ -412,6 +426,7 @@ impl Shared {
             peers: RwLock::new(BTreeMap::new()),
             removed: Mutex::default(),
             told_removed: watch::Sender::new(None),
+            greetings: AtomicU64::new(0),
             strangers: serve::Strangers::default(),
         })
     }
@@ -455,6 +470,11 @@ impl Shared {
 
     fn was_removed(&self, node: NodeId) -> bool {
         locked(&self.removed).contains(&node)
+    }
+
+    /// To be asked before the first words, and again once the connection can be found by [`Transport::greet_anew`].
+    fn greetings(&self) -> u64 {
+        self.greetings.load(Ordering::SeqCst)
     }
 
     /// `by` ended a connection.

@@ -99,6 +99,15 @@ impl Peer {
         }
     }
 
+    /// Ends all connections both ways, to dial anew.
+    pub(super) fn greet_anew(&self) {
+        let why = "its history changed";
+        for connection in locked(&self.incoming).iter_mut().filter_map(Option::take) {
+            connection.close(CLOSE_REPLACED, why.as_bytes());
+        }
+        self.redial(why);
+    }
+
     pub(super) fn set_task(&self, lane: Lane, task: AbortHandle) {
         *locked(&self.link(lane).task) = Some(task);
     }

@@ -113,17 +113,22 @@ async fn greet(
 ) -> Result<Arc<Peer>, String> {
     let (mut send, mut recv) = connection.accept_bi().await.map_err(|why| why.to_string())?;
     let words = recv.read_to_end(HELLO_BYTES_MAX).await.map_err(|why| why.to_string())?;
+    let greetings = shared.greetings();
     let verdict = judge(shared, certified, &words);
     let answer = match &verdict {
         Ok(_) => Answer::Accepted(shared.hello()),
-        Err(why) if shared.was_removed(certified.0) => Answer::Removed(why.clone()),
-        Err(why) => Answer::Refused(why.clone()),
+        Err(Verdict::Stranger(why)) if shared.was_removed(certified.0) => Answer::Removed(why.clone()),
+        Err(Verdict::Stranger(why) | Verdict::Refused(why)) => Answer::Refused(why.clone()),
     };
     let bytes = hello::encode(&answer).map_err(|why| why.to_string())?;
     // Taken into the books before the peer hears yes: from then on it may call.
-    let taken = verdict.and_then(|theirs| {
+    let taken = verdict.map_err(Verdict::words).and_then(|theirs| {
         let told = PeerHello { versions: theirs.versions, incarnation: theirs.incarnation };
-        shared.take_in(theirs.node, lane, connection.clone(), told)
+        let peer = shared.take_in(theirs.node, lane, connection.clone(), told)?;
+        match shared.greetings() == greetings {
+            true => Ok(peer),
+            false => Err("this node's history changed meanwhile".to_owned()),
+        }
     });
     send.write_all(&bytes).await.map_err(|why| why.to_string())?;
     send.finish().map_err(|why| why.to_string())?;
@@ -134,15 +139,33 @@ async fn greet(
     taken
 }
 
-fn judge(shared: &Shared, certified: (NodeId, ClusterId), words: &[u8]) -> Result<Hello, String> {
-    let theirs: Hello = hello::decode(words)?;
-    hello::judge(&shared.hello(), certified, &theirs)?;
+/// Why a connection is refused.
+enum Verdict {
+    Refused(String),
+    /// It is no member; it may have been one.
+    Stranger(String),
+}
+
+impl Verdict {
+    fn words(self) -> String {
+        match self {
+            Self::Refused(why) | Self::Stranger(why) => why,
+        }
+    }
+}
+
+fn judge(shared: &Shared, certified: (NodeId, ClusterId), words: &[u8]) -> Result<Hello, Verdict> {
+    let theirs: Hello = hello::decode(words).map_err(Verdict::Refused)?;
+    hello::judge(&shared.hello(), certified, &theirs).map_err(Verdict::Refused)?;
+    if let Some(why) = shared.handshake.apart(theirs.node, &theirs.lineage) {
+        return Err(Verdict::Refused(why));
+    }
     if shared.peer(theirs.node).is_none() {
         let removed = shared.was_removed(theirs.node);
         shared.strangers.knocked.fetch_or(!removed, Ordering::Relaxed);
-        return Err(hello::not_a_member(theirs.node));
+        return Err(Verdict::Stranger(hello::not_a_member(theirs.node)));
     }
-    shared.handshake.accept(theirs.node, &theirs.lineage)?;
+    shared.handshake.accept(theirs.node, &theirs.lineage).map_err(Verdict::Refused)?;
     Ok(theirs)
 }
 

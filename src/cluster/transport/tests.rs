@@ -65,6 +65,10 @@ impl Handshake for Lineages {
         vec![self.own]
     }
 
+    fn apart(&self, _peer: NodeId, _lineage: &[u8]) -> Option<String> {
+        None
+    }
+
     fn accept(&self, peer: NodeId, lineage: &[u8]) -> Result<(), String> {
         match self.refuses {
             Some(refused) if lineage == [refused] => Err(format!("node {peer} has another history")),

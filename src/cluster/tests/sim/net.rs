@@ -167,15 +167,19 @@ impl Net {
     }
 
     fn break_all(&self, node: u64) {
-        let keys: Vec<_> = self.shared.lock().lines.keys().copied().collect();
-        for key in keys.into_iter().filter(|(a, b, _)| *a == node || *b == node) {
-            self.shared.end(key);
-        }
-        self.shared.look();
+        self.shared.break_all(node);
     }
 }
 
 impl Shared {
+    fn break_all(self: &Arc<Self>, node: u64) {
+        let keys: Vec<_> = self.lock().lines.keys().copied().collect();
+        for key in keys.into_iter().filter(|(a, b, _)| *a == node || *b == node) {
+            self.end(key);
+        }
+        self.look();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -431,6 +435,12 @@ impl Carrier for Wire {
 
     fn was_removed(&self, node: NodeId) -> bool {
         self.shared.lock().nodes.get(&self.node.0).is_some_and(|port| port.removed.contains(&node.0))
+    }
+
+    fn greet_anew(&self) {
+        if self.lives() {
+            self.shared.break_all(self.node.0);
+        }
     }
 
     fn told_removed(&self) -> tokio::sync::watch::Receiver<Option<NodeId>> {

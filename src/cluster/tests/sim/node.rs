@@ -19,7 +19,9 @@ use super::trace::Trace;
 use crate::clock::Clock;
 use crate::cluster::config::{ClusterConfig, Retention, Timing, Upkeep};
 use crate::cluster::feed::Feed;
+use crate::cluster::greeting::Greeting;
 use crate::cluster::handle::ClusterHandle;
+use crate::cluster::lineage::Lineage;
 use crate::cluster::local::{Local, peer_address};
 use crate::cluster::machine::{Keeping, Watched, WitnessFile};
 use crate::cluster::marks::Book;
@@ -149,7 +151,9 @@ impl Node {
         let mut start = [0; 8];
         self.clock.fill(&mut start);
         let book = Arc::new(Book::open(&self.config.dir, log.clone(), u64::from_le_bytes(start)));
-        let wire = self.world.net.attach(self.id, server.clone(), book.clone());
+        let lineage = Arc::new(Lineage::open(&self.config.dir).expect("nobody damages it here"));
+        let greeting = Greeting::new(self.id, log.clone(), book.clone(), lineage.clone());
+        let wire = self.world.net.attach(self.id, server.clone(), Arc::new(greeting));
         let parts = Parts {
             node: self.id,
             cluster: ClusterId([7; 16]),
@@ -157,6 +161,7 @@ impl Node {
             clock: self.clock.clone(),
             opened: Opened { log, keeping, watched: Watched::default(), data, news },
             book,
+            lineage,
             transport: Transport::over(wire),
             server,
             admission: Arc::new(Admission::default()),
