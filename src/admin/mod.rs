@@ -6,4 +6,5 @@ pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod metrics;
+pub mod migration;
 pub mod status;

@@ -17,3 +17,4 @@ pub mod notice;
 pub mod preview;
 pub mod rights;
 pub mod subject;
+pub mod utf7;

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -262,6 +263,13 @@ impl SharedServices {
     /// `None`: they are not up.
     pub fn checks(&self) -> Option<Checks> {
         self.lock().as_ref().map(Services::checks)
+    }
+
+    /// IMAP for the operator. Where the services are not up, the connection just ends.
+    pub fn attend(&self, stream: UnixStream) {
+        if let Some(services) = self.lock().as_ref() {
+            services.attend(stream);
+        }
     }
 
     /// How often the rule was met here.

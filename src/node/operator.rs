@@ -1,5 +1,7 @@
 //! What the control socket asks of the cluster, bound to this node.
 
+use tokio::net::UnixStream;
+
 use super::{Rooms, SharedServices, Stop, draining, firewall, inquiry, naming, trace};
 use crate::admin::check::{Finding, Level};
 use crate::admin::control::firewall::NodeFirewall;
@@ -136,6 +138,10 @@ impl Operator for Bound {
 
     async fn report_tls(&self) -> Option<Vec<Sent>> {
         report_tls(&self.rooms).await
+    }
+
+    fn imap(&self, stream: UnixStream) {
+        self.rooms.services.attend(stream);
     }
 
     fn shutdown(&self) {

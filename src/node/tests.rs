@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use tokio::net::UnixStream;
+
 use super::*;
 use crate::admin::check::Finding;
 use crate::admin::control::client;
@@ -102,6 +104,10 @@ impl Operator for Alone {
 
     async fn report_tls(&self) -> Option<Vec<Sent>> {
         operator::report_tls(&self.rooms).await
+    }
+
+    fn imap(&self, stream: UnixStream) {
+        self.rooms.services.attend(stream);
     }
 
     fn shutdown(&self) {

@@ -1,11 +1,11 @@
 //! One SASL exchange (RFC 4422), for IMAP, POP3, SMTP and ManageSieve alike: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and
-//! SCRAM-SHA-256-PLUS (RFC 7677). Pure: the protocol carries the messages and asks the questions.
+//! SCRAM-SHA-256-PLUS (RFC 7677), and for the operator alone EXTERNAL. Pure: the protocol carries the messages and asks the questions.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::channel::ChannelBindings;
-use super::login::{Claim, Credentials, Keys};
+use super::login::{CREDENTIAL_BYTES_MAX, Claim, Credentials, Keys};
 use super::scram::{Challenge, ClientFirst, Failed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +14,12 @@ pub enum Mechanism {
     ScramSha256,
     Plain,
     Login,
+    /// RFC 4422 A: who it is was settled by other means. Offered where that is so, and nowhere else.
+    External,
 }
 
 impl Mechanism {
-    /// The strongest first.
+    /// Those for everybody, the strongest first.
     pub const ALL: [Mechanism; 4] =
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
 
@@ -27,6 +29,7 @@ impl Mechanism {
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
+            Mechanism::External => "EXTERNAL",
         }
     }
 }
@@ -38,6 +41,7 @@ pub fn offered(scram: bool, bindings: &ChannelBindings) -> Vec<Mechanism> {
         Mechanism::ScramSha256Plus => scram && bindings.any(),
         Mechanism::ScramSha256 => scram,
         Mechanism::Plain | Mechanism::Login => true,
+        Mechanism::External => false,
     });
     offered
 }
@@ -52,6 +56,7 @@ enum Waits {
     Plain,
     LoginName,
     LoginPassword(Vec<u8>),
+    External,
     ScramFirst {
         plus: bool,
     },
@@ -98,6 +103,7 @@ impl Exchange {
         let (waits, prompt): (_, &[u8]) = match mechanism {
             Mechanism::Plain => (Waits::Plain, b""),
             Mechanism::Login => (Waits::LoginName, b"Username:"),
+            Mechanism::External => (Waits::External, b""),
             Mechanism::ScramSha256 => (Waits::ScramFirst { plus: false }, b""),
             Mechanism::ScramSha256Plus => (Waits::ScramFirst { plus: true }, b""),
         };
@@ -127,6 +133,14 @@ impl Exchange {
                 Next::Challenge(b"Password:".to_vec())
             }
             Waits::LoginPassword(name) => self.claim(Credentials::new(&name, &message)),
+            // Whom to act for must be said: the operator has no mailbox of his own.
+            Waits::External => match external(message) {
+                Some(name) => {
+                    self.waits = Waits::Verdict(None);
+                    Next::Login(Claim::External(name))
+                }
+                None => Next::Failed(Why::Malformed),
+            },
             Waits::ScramFirst { plus } => match ClientFirst::parse(&message, plus, &self.bindings) {
                 Ok(first) => {
                     let login = first.login.clone();
@@ -190,6 +204,11 @@ impl Exchange {
             _ => None,
         }
     }
+}
+
+fn external(authzid: Vec<u8>) -> Option<String> {
+    let name = String::from_utf8(authzid).ok()?;
+    (!name.is_empty() && name.len() <= CREDENTIAL_BYTES_MAX && !name.contains('\0')).then_some(name)
 }
 
 impl From<Failed> for Why {

@@ -79,6 +79,8 @@ pub struct Services {
     follower: AbortHandle,
     /// Follows whether the node is drained.
     draining: AbortHandle,
+    /// Gives a connection of the operator an IMAP session.
+    attend: Box<dyn Fn(UnixStream) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -139,8 +141,10 @@ impl Services {
         // Before anything waits: `services()` is complete from the start.
         reconcile(&mut ports.lock().expect("no holder of this lock panics"), &house);
         let draining = tokio::spawn(porter.clone().follow(house.replica.clone())).abort_handle();
+        let attending = Arc::clone(&house);
+        let attend = Box::new(move |stream| attend(&attending, stream));
         let follower = tokio::spawn(follow(Arc::clone(&ports), house)).abort_handle();
-        Self { ports, hits, checks, porter, follower, draining }
+        Self { ports, hits, checks, porter, follower, draining, attend }
     }
 
     /// Every service, its place and state, in the settings' order; the unix socket last.
@@ -180,6 +184,11 @@ impl Services {
     /// How often this rule was met here since the services started.
     pub fn hits(&self, rule: &Rule) -> u64 {
         self.hits.of(rule)
+    }
+
+    /// IMAP for the operator, who names the user by AUTHENTICATE EXTERNAL. `stream` came in where nobody else can come.
+    pub fn attend(&self, stream: UnixStream) {
+        (self.attend)(stream);
     }
 
     /// Connections open now.
@@ -389,6 +398,37 @@ fn take<R: Replica>(
     }
 }
 
+/// As [`take`], for the operator.
+fn attend<R: Replica>(house: &Arc<House<R>>, socket: UnixStream) {
+    let (name, directory) = (ListenerName::Imap, house.replica.directory());
+    if *house.welcome.borrow() != Welcome::Open {
+        return turn_away(name, TlsMode::Off, ("4.3.2", "this node takes no clients"), socket);
+    }
+    match house.doors.enter(None, door_limits(directory.settings())) {
+        Ok(seat) => {
+            let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
+            sessions.spawn(serve_operator(Arc::clone(house), socket, seat));
+        }
+        Err(full) => turn_away(name, TlsMode::Off, ("4.7.0", full), socket),
+    }
+}
+
+async fn serve_operator<R: Replica>(house: Arc<House<R>>, socket: UnixStream, _seat: Seat) {
+    let (replica, logins) = (house.replica.clone(), Arc::clone(&house.logins));
+    let directory = replica.directory();
+    let listener = directory.settings().listener(ListenerName::Imap);
+    let terms = imap::Terms {
+        external: true,
+        message_limit: None,
+        ..imap_terms((&directory, replica.watch_directory()), &listener, false)
+    };
+    let machine = imap::Session::new(Peer { address: None, tls: false }, terms, replica.clock().clone());
+    let shared = (Arc::clone(&house.summaries), Arc::clone(&house.reading));
+    let backend = ImapBackend::new(replica, logins, shared);
+    let limits = (house.config.bounds, house.welcome.clone());
+    serve_connection(Metered::new(socket, Protocol::Imap), machine, backend, Security::Plain, limits).await;
+}
+
 fn door_limits(settings: Settings<'_>) -> DoorLimits {
     DoorLimits {
         connections_max: settings.session_connections_max(),
@@ -557,6 +597,7 @@ fn imap_terms(
         starttls,
         plaintext_without_tls: settings.auth_plaintext_without_tls() && !forced,
         scram: settings.auth_scram(),
+        external: false,
         message_bytes_max: Arc::new(move || now.borrow().settings().smtp_message_bytes_max()),
         message_limit: settings.imap_message_limit().then_some(imap::limits::MESSAGE_LIMIT),
         login_seconds_max: settings.login_seconds_max(),

@@ -69,6 +69,7 @@ fn session(house: &House, tls: bool) -> Driven<Session, Answering> {
         banner: "ready".into(),
         starttls: !tls,
         plaintext_without_tls: false,
+        external: false,
         scram: true,
         message_bytes_max: Arc::new(|| MESSAGE_BYTES_MAX),
         login_seconds_max: 180,

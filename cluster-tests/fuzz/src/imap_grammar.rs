@@ -1,8 +1,8 @@
 //! The IMAP command parser and what it takes apart: total, and its sets mean the same however they are asked.
 
+use pollux::mail::utf7::{decode_utf7, encode_utf7};
 use pollux::session::imap::grammar::{
-    MessageUrl, NameCoding, Place, append_head, decode_utf7, encode_utf7, literal_at_end, literal_flows,
-    parse, tag_of,
+    MessageUrl, NameCoding, Place, append_head, literal_at_end, literal_flows, parse, tag_of,
 };
 use pollux::session::imap::sequence_set::{SequenceSet, covers};
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::words;
 use crate::admin::control::request::Quota;
 use crate::admin::demo::DemoArgs;
+use crate::admin::migration::Security;
 use crate::config::Role;
 
 #[derive(Debug, Parser)]
@@ -91,6 +92,9 @@ pub enum Command {
     /// The filters of users (Sieve scripts)
     #[command(subcommand)]
     Sieve(SieveCommand),
+    /// Whole mailboxes, in from other servers and files, and out into files
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// What became of a mail, on all nodes
     Trace {
         /// A Message-ID, the id of a Received field, or an address
@@ -478,6 +482,72 @@ pub enum DkimCommand {
         domain: String,
         selector: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MailCommand {
+    /// Take what the user's mailboxes lack, with flags, dates and folders; run again it goes on where it was
+    Import {
+        /// Whose mailboxes it goes to
+        #[arg(long)]
+        user: String,
+        /// A folder below which all of it goes
+        #[arg(long, default_value = "", hide_default_value = true)]
+        into: String,
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        from: ImportFrom,
+    },
+    /// Write the user's mailboxes to a folder; run again a Maildir goes on where it was
+    Export {
+        #[arg(long)]
+        user: String,
+        #[arg(long)]
+        json: bool,
+        #[arg(value_enum)]
+        format: ExportFormat,
+        /// Made if it is missing
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImportFrom {
+    /// A Maildir with its folders, of Maildir++ (.Folder.Sub) or in each other (Folder/Sub)
+    Maildir { path: PathBuf },
+    /// One mbox file
+    Mbox {
+        path: PathBuf,
+        /// Where its messages go
+        #[arg(long, default_value = "INBOX")]
+        folder: String,
+    },
+    /// An account on another server; nothing is changed there
+    Imap {
+        host: String,
+        #[arg(long)]
+        port: Option<u16>,
+        #[arg(long, value_enum, default_value = "tls")]
+        security: Security,
+        /// The name to log in with there
+        #[arg(long)]
+        login: String,
+        /// Read the password as one line from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// A PEM file with certificates that are believed, instead of those that the system trusts
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportFormat {
+    /// Maildir++, as Dovecot and Courier read it
+    Maildir,
+    /// A file for each folder
+    Mbox,
 }
 
 #[derive(Debug, Subcommand)]

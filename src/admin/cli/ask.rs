@@ -93,6 +93,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Ca(_)
         | Command::Srs(_)
         | Command::Sieve(_)
+        | Command::Mail(_)
         | Command::Cluster(Cluster::Takeover { .. })
         | Command::Trace { .. }
         | Command::Block(_)
@@ -169,20 +170,34 @@ pub fn read_bounded(file: &Path) -> Result<String, Problem> {
 /// What the operator types, twice, or the one line on standard input.
 pub fn clear_password(name: &str, from_stdin: bool) -> Result<String, Problem> {
     if from_stdin {
-        let mut line = String::new();
-        let limit = words::PASSWORD_BYTES_MAX as u64 + 3;
-        let read = std::io::stdin().lock().take(limit).read_to_string(&mut line);
-        read.map_err(|error| format!("standard input cannot be read as text: {error}"))?;
-        words::password(&line)
-    } else {
-        let no_terminal = |_| "there is no terminal to ask for the password; use --password-stdin".to_owned();
-        let first = rpassword::prompt_password(format!("Password for {name}: ")).map_err(no_terminal)?;
-        let again = rpassword::prompt_password("Again: ").map_err(no_terminal)?;
-        if first != again {
-            return Err("the two passwords differ; try again".to_owned());
-        }
-        words::password(&first)
+        return from_one_line();
     }
+    let first = prompted(&format!("Password for {name}: "))?;
+    if first != prompted("Again: ")? {
+        return Err("the two passwords differ; try again".to_owned());
+    }
+    words::password(&first)
+}
+
+/// One that is set already, elsewhere.
+pub fn existing_password(name: &str, from_stdin: bool) -> Result<String, Problem> {
+    match from_stdin {
+        true => from_one_line(),
+        false => words::password(&prompted(&format!("Password of {name}: "))?),
+    }
+}
+
+fn from_one_line() -> Result<String, Problem> {
+    let mut line = String::new();
+    let limit = words::PASSWORD_BYTES_MAX as u64 + 3;
+    let read = std::io::stdin().lock().take(limit).read_to_string(&mut line);
+    read.map_err(|error| format!("standard input cannot be read as text: {error}"))?;
+    words::password(&line)
+}
+
+fn prompted(prompt: &str) -> Result<String, Problem> {
+    let no_terminal = |_| "there is no terminal to ask for the password; use --password-stdin".to_owned();
+    rpassword::prompt_password(prompt).map_err(no_terminal)
 }
 
 /// The PHC string and SCRAM keys of it.

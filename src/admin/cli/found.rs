@@ -67,7 +67,7 @@ pub fn take_over(config: &Config, lost: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+pub fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| format!("no runtime: {error}"))
 }

@@ -10,6 +10,8 @@ mod drain;
 mod firewall;
 pub mod found;
 pub mod identity;
+mod mail;
+pub mod progress;
 mod queue;
 mod rehearsal;
 mod relays;
@@ -77,6 +79,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Srs(wanted) => srs::run(&socket(&place)?, wanted)?,
         Command::Sieve(wanted) => sieve::run(&place, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
+        Command::Mail(wanted) => return mail::run(&socket(&place)?, wanted),
         Command::Trace { about, since, json } => trace::run(&socket(&place)?, about, (since, json))?,
         other => ask::ask(&place, other)?,
     }
@@ -249,6 +252,12 @@ mod tests {
             "pollux ca remove corp",
             "pollux srs show --json",
             "pollux srs rotate",
+            "pollux mail import --user bob maildir /home/bob/Maildir",
+            "pollux mail import --user bob --into Old --json mbox sent.mbox --folder Sent",
+            "pollux mail import --user bob imap mail.example.com --login bob@example.com --password-stdin",
+            "pollux mail import --user bob imap 10.0.0.9 --port 1143 --security off --login bob",
+            "pollux mail export --user bob maildir /srv/out",
+            "pollux mail export --user bob --json mbox /srv/out",
             "pollux sieve list bob --json",
             "pollux sieve show bob",
             "pollux sieve show bob main",
@@ -278,6 +287,8 @@ mod tests {
             ("pollux policy rule move x", "--before <RULE>"),
             ("pollux cluster takeover --lost", "--fenced"),
             ("pollux block clear", "<ADDRESS|--all>"),
+            ("pollux mail import maildir x", "--user <USER>"),
+            ("pollux mail export --user bob tar x", "invalid value 'tar'"),
             ("pollux block clear 192.0.2.1 --all", "cannot be used with"),
             ("pollux init --dir D --role cook", "invalid value 'cook'"),
         ] {

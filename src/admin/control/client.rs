@@ -29,15 +29,27 @@ pub fn ask(socket: &Path, request: Request) -> Result<Value, Failure> {
     }
 }
 
-fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Answer> {
-    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    let mut line = serde_json::to_vec(&Asked { v: PROTOCOL, request })?;
-    line.push(b'\n');
-    if line.len() > LINE_BYTES_MAX {
-        return Err(io::Error::other(format!("the request is longer than {LINE_BYTES_MAX} bytes")));
+/// The connection once the node speaks IMAP on it; its greeting is the first that comes.
+pub fn open_imap(socket: &Path) -> Result<UnixStream, Failure> {
+    let mut stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))?;
+    let broke_off = |error: io::Error| Failure::unavailable(format!("the node broke off: {error}"));
+    write(&mut stream, Request::Imap).map_err(broke_off)?;
+    let mut line = Vec::new();
+    // Octet by octet: what follows the line is not ours to read.
+    for octet in Read::by_ref(&mut stream).take(LINE_BYTES_MAX as u64).bytes() {
+        line.push(octet.map_err(broke_off)?);
+        if line.ends_with(b"\n") {
+            break;
+        }
     }
-    stream.write_all(&line)?;
+    match serde_json::from_slice(&line).map_err(|error| broke_off(error.into()))? {
+        Answer::Done(_) => Ok(stream),
+        Answer::Failed(failure) => Err(failure),
+    }
+}
+
+fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Answer> {
+    write(&mut stream, request)?;
     let mut answer = Vec::new();
     // An answer is a listing and may be longer than a request; still it is bounded.
     BufReader::new(stream).take(64 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut answer)?;
@@ -45,6 +57,17 @@ fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Answer> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     serde_json::from_slice(&answer).map_err(io::Error::other)
+}
+
+fn write(stream: &mut UnixStream, request: Request) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    let mut line = serde_json::to_vec(&Asked { v: PROTOCOL, request })?;
+    line.push(b'\n');
+    if line.len() > LINE_BYTES_MAX {
+        return Err(io::Error::other(format!("the request is longer than {LINE_BYTES_MAX} bytes")));
+    }
+    stream.write_all(&line)
 }
 
 fn unreachable(socket: &Path, error: &io::Error) -> Failure {

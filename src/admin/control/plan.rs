@@ -90,6 +90,8 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Drain { node } => Ok(Plan::Operate(Operation::Drain { node })),
         Request::Undrain { node } => Ok(Plan::Operate(Operation::Undrain { node })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
+        // The session itself follows the answer.
+        Request::Imap => Ok(Plan::Show(json!({ "done": "IMAP" }))),
         Request::Quarantine => Ok(Plan::Operate(Operation::Quarantine)),
         Request::Trace { about, since_ms } => {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))

@@ -52,6 +52,8 @@ pub enum Request {
         node: String,
         lost: bool,
     },
+    /// What follows on this connection is IMAP; AUTHENTICATE EXTERNAL names the user.
+    Imap,
     /// This node gives way to one that was told to go on alone.
     Quarantine,
     /// A Message-ID, the id of a Received field, or an address; nothing older than `since_ms` since 1970.

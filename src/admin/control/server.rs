@@ -72,6 +72,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn hits(&self, rule: &Rule) -> u64;
     /// Reports what was counted of TLS so far. `None`: this node sends no mail.
     fn report_tls(&self) -> impl Future<Output = Option<Vec<tls_reports::Sent>>> + Send;
+    /// IMAP for the operator, from here on.
+    fn imap(&self, stream: UnixStream);
     /// Begins the orderly stop and returns at once.
     fn shutdown(&self);
 }
@@ -146,14 +148,24 @@ async fn converse<R: Replica, O: Operator>(stream: UnixStream, replica: &R, oper
             return Ok(());
         }
         let whole = line.len() <= LINE_BYTES_MAX && line.ends_with(b"\n");
-        let answer = match whole {
-            true => answer_line(&line, replica, operator).await,
-            false => {
-                Answer::Failed(Failure::malformed(format!("a request has at most {LINE_BYTES_MAX} bytes")))
-            }
+        let request = match whole {
+            true => parse(&line),
+            false => Err(Failure::malformed(format!("a request has at most {LINE_BYTES_MAX} bytes"))),
         };
-        let bytes = answer_bytes(&answer);
+        let becomes_imap = request == Ok(Request::Imap);
+        let answered = match request {
+            Ok(request) => answer(request, replica, operator).await,
+            Err(failure) => Err(failure),
+        };
+        let becomes_imap = becomes_imap && answered.is_ok();
+        let bytes = answer_bytes(&answered.map_or_else(Answer::Failed, Answer::Done));
         timeout(Duration::from_millis(WRITE_MS_MAX), write.write_all(&bytes)).await??;
+        if becomes_imap {
+            // Whoever speaks before he has heard the answer is not heard.
+            let stream = read.into_inner().reunite(write).map_err(io::Error::other)?;
+            operator.imap(stream);
+            return Ok(());
+        }
         if !whole {
             // Where the next request begins is not known.
             return Ok(());
@@ -165,18 +177,6 @@ fn answer_bytes(answer: &Answer) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(answer).unwrap_or_default();
     bytes.push(b'\n');
     bytes
-}
-
-/// One request line to its answer.
-async fn answer_line<R: Replica, O: Operator>(line: &[u8], replica: &R, operator: &O) -> Answer {
-    let answered = match parse(line) {
-        Ok(request) => answer(request, replica, operator).await,
-        Err(failure) => Err(failure),
-    };
-    match answered {
-        Ok(value) => Answer::Done(value),
-        Err(failure) => Answer::Failed(failure),
-    }
 }
 
 fn parse(line: &[u8]) -> Result<Request, Failure> {

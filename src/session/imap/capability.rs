@@ -40,7 +40,7 @@ pub fn capabilities(stage: Stage) -> String {
         Stage::Greeting { starttls, mechanisms } => {
             // RFC 3501 6.2.3: LOGINDISABLED while passwords would go in the clear.
             let starttls = if starttls { " STARTTLS" } else { "" };
-            let disabled = if mechanisms.is_empty() { " LOGINDISABLED" } else { "" };
+            let disabled = if mechanisms.contains(&Mechanism::Plain) { "" } else { " LOGINDISABLED" };
             let login: String = mechanisms.iter().map(|one| format!(" AUTH={}", one.name())).collect();
             format!("{ALWAYS}{starttls}{disabled}{login}")
         }

@@ -35,6 +35,8 @@ pub struct Terms {
     pub plaintext_without_tls: bool,
     /// The setting auth.scram.
     pub scram: bool,
+    /// Who speaks here is the operator: he says for whom, and nobody's password is taken.
+    pub external: bool,
     /// Octets of an APPENDed message, as the setting is now: it may change while a session lasts.
     pub message_bytes_max: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The setting imap.message_limit: messages that one command takes, as the session was told.

@@ -404,6 +404,9 @@ impl Core {
 
     /// None where passwords may not be sent. The same for SCRAM: what would follow it in the clear is no less secret.
     pub fn mechanisms(&self) -> Vec<sasl::Mechanism> {
+        if self.terms.external {
+            return vec![sasl::Mechanism::External];
+        }
         match self.may_send_password() {
             true => sasl::offered(self.terms.scram, &self.bindings),
             false => Vec::new(),
@@ -411,6 +414,6 @@ impl Core {
     }
 
     pub fn may_send_password(&self) -> bool {
-        self.peer.tls || self.terms.plaintext_without_tls
+        !self.terms.external && (self.peer.tls || self.terms.plaintext_without_tls)
     }
 }

@@ -23,7 +23,7 @@ pub use append::{
 pub use command::{ListRequest, Request, StatusItem, name_of, parse, tag_of};
 pub use cursor::{Cursor, Parsed, Syntax, literal_at_end};
 pub use fetch::FetchRequest;
-pub use mailbox_name::{MailboxName, NameCoding, decode_utf7, encode_utf7, is_creatable};
+pub use mailbox_name::{MailboxName, NameCoding, is_creatable};
 pub use metadata::{GetMetadata, SetMetadata};
 #[cfg(test)]
 pub use notify::EVENTS_MAX;

@@ -63,12 +63,22 @@ impl House {
     }
 
     pub fn session(&self, tls: bool) -> Driven {
+        self.begin(tls, false)
+    }
+
+    /// The operator's, on the control socket.
+    pub fn operators_session(&self) -> Driven {
+        self.begin(false, true)
+    }
+
+    fn begin(&self, tls: bool, external: bool) -> Driven {
         let directory = self.replica.watch_directory();
         let terms = Terms {
             banner: "Pollux ready".into(),
-            starttls: !tls,
+            starttls: !tls && !external,
             plaintext_without_tls: false,
             scram: true,
+            external,
             message_bytes_max: Arc::new(move || directory.borrow().settings().smtp_message_bytes_max()),
             message_limit: self.message_limit,
             login_seconds_max: 180,

@@ -1,6 +1,7 @@
 //! The machine and its backend over a replica in memory: transcripts, garbage, bounds.
 
 mod bounds;
+mod external;
 mod garbage;
 mod guest;
 mod harness;

@@ -47,6 +47,7 @@ fn answer(question: Question, deleted: &mut Vec<Vec<u32>>) -> Answer {
             true => Ok(alice()),
             false => Err(NoEntry::Refused(LoginRefused::Wrong)),
         }),
+        Question::Login(Claim::External(_)) => unreachable!("it is not offered here"),
         Question::Login(Claim::Password(claim)) => {
             Answer::Login(match (&claim.login[..], &claim.password[..]) {
                 ("alice", b"secret with blanks" | b"secret") => Ok(alice()),

@@ -100,6 +100,7 @@ impl World {
                 true => Ok(Authenticated::unchecked(AccountId(1), "alice")),
                 false => Err(LoginRefused::Wrong),
             }),
+            Question::Login(Claim::External(_)) => unreachable!("it is not offered here"),
             Question::Login(Claim::Password(claim)) => {
                 Answer::Login(match (&claim.login[..], &claim.password[..]) {
                     ("alice" | "alice@example.test", b"secret") => {

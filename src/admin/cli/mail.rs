@@ -1,0 +1,84 @@
+//! `pollux mail import` and `export`: whole mailboxes, from where they were and to where they are wanted.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::arguments::{ExportFormat, ImportFrom, MailCommand};
+use super::progress::Progress;
+use super::{Problem, ask, found, print};
+use crate::admin::migration::{self, Account, Format, Report, Source};
+
+pub fn run(socket: &Path, command: MailCommand) -> Result<ExitCode, Problem> {
+    match command {
+        MailCommand::Import { user, into, json, from } => {
+            let report = found::runtime()?.block_on(import(socket, &user, &into, from))?;
+            print(&if json { format!("{:#}\n", serde_json::json!(report)) } else { told(&report) });
+            // What was left behind is to be seen by scripts too.
+            Ok(if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        }
+        MailCommand::Export { user, json, format, dir } => {
+            let format = match format {
+                ExportFormat::Maildir => Format::Maildir,
+                ExportFormat::Mbox => Format::Mbox,
+            };
+            let mut progress = Progress::new();
+            let exporting = migration::export(format, &dir, (socket, &user), &mut progress);
+            let done = found::runtime()?.block_on(exporting)?;
+            print(&match json {
+                true => format!("{:#}\n", serde_json::json!(done)),
+                false => format!(
+                    "{} folders: {} messages written, {} were there{}\n",
+                    done.folders,
+                    done.messages,
+                    done.there,
+                    match done.keywords_left_out {
+                        0 => String::new(),
+                        left => format!("; {left} keywords left out, for a Maildir has room for 26"),
+                    }
+                ),
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Result<Report, Problem> {
+    let mut source = match from {
+        ImportFrom::Maildir { path } => Source::maildir(path),
+        ImportFrom::Mbox { path, folder } => Source::mbox(path, folder),
+        ImportFrom::Imap { host, port, security, login, password_stdin, ca } => {
+            let password = ask::existing_password(&format!("{login} at {host}"), password_stdin)?;
+            let port = port.unwrap_or(security.port());
+            Source::imap(Account { host, port, security, login, password, ca }).await?
+        }
+    };
+    let mut progress = Progress::new();
+    migration::import(&mut source, (socket, user), into, &mut progress).await
+}
+
+fn told(report: &Report) -> String {
+    let Report { folders, imported, there, gone, refused, refusals } = report;
+    let mut text = format!("{folders} folders: {imported} messages imported, {there} were there");
+    if *gone > 0 {
+        text.push_str(&format!(", {gone} vanished meanwhile"));
+    }
+    if *refused > 0 {
+        text.push_str(&format!(", {refused} refused:\n  {}", refusals.join("\n  ")));
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_told_by_name() {
+        let mut report = Report { folders: 2, imported: 3, there: 4, ..Report::default() };
+        assert_eq!(told(&report), "2 folders: 3 messages imported, 4 were there\n");
+        report.refused = 1;
+        report.refusals.push("INBOX: <1@a.test>: too large".to_owned());
+        assert!(told(&report).ends_with(", 1 refused:\n  INBOX: <1@a.test>: too large\n"));
+    }
+}

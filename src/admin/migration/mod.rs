@@ -1,0 +1,73 @@
+//! Mailboxes on their way in and out: from Maildir, mbox and other IMAP servers, into Maildir and mbox.
+//!
+//! Our side is always IMAP, over the control socket: what comes in is placed, committed and acknowledged like any mail, within
+//! the user's quota and every other bound, and what goes out is what a client would see. So a run that broke off is simply
+//! run again: what is there already is not taken twice.
+
+mod export;
+mod import;
+mod item;
+mod maildir;
+mod mbox;
+mod ours;
+mod remote;
+
+pub use self::export::{Format, export};
+pub use self::import::{Report, import};
+pub use self::maildir::Maildir;
+pub use self::mbox::Mbox;
+pub use self::remote::{Account, Security};
+
+use std::path::PathBuf;
+
+use self::item::{Item, Problem};
+use self::remote::Remote;
+
+/// Where mail comes from.
+pub enum Source {
+    Maildir(Maildir),
+    Mbox(Mbox),
+    Imap(Box<Remote>),
+}
+
+impl Source {
+    pub fn maildir(path: PathBuf) -> Self {
+        Self::Maildir(Maildir::new(path))
+    }
+
+    /// `into`: the folder that the file's messages go to.
+    pub fn mbox(path: PathBuf, into: String) -> Self {
+        Self::Mbox(Mbox::new(path, into))
+    }
+
+    pub async fn imap(account: Account) -> Result<Self, Problem> {
+        Ok(Self::Imap(Box::new(Remote::open(account).await?)))
+    }
+
+    /// In UTF-8, with `/` between levels, INBOX first.
+    async fn folders(&mut self) -> Result<Vec<String>, Problem> {
+        match self {
+            Self::Maildir(maildir) => maildir.folders(),
+            Self::Mbox(mbox) => Ok(vec![mbox.folder().to_owned()]),
+            Self::Imap(remote) => remote.folders().await,
+        }
+    }
+
+    /// What is in it, in the order in which it is to be appended.
+    async fn list(&mut self, folder: &str) -> Result<Vec<Item>, Problem> {
+        match self {
+            Self::Maildir(maildir) => maildir.list(folder),
+            Self::Mbox(mbox) => mbox.list(),
+            Self::Imap(remote) => remote.list(folder).await,
+        }
+    }
+
+    /// With CRLF at the ends of lines. `None`: it is gone meanwhile.
+    async fn content(&mut self, item: &Item) -> Result<Option<Vec<u8>>, Problem> {
+        match self {
+            Self::Maildir(maildir) => maildir.content(item),
+            Self::Mbox(mbox) => mbox.content(item).map(Some),
+            Self::Imap(remote) => remote.content(item).await,
+        }
+    }
+}
