@@ -87,6 +87,8 @@ pub const TLS_DAY: u8 = 0xb9;
 pub const TLS_POLICY: u8 = 0xba;
 pub const TLS_FAILURE: u8 = 0xbb;
 pub const ALARM: u8 = 0xd0;
+/// What [`digest`](super::digest) keeps of all other tables.
+pub const DIGEST: u8 = 0xe0;
 
 /// `[from, to)` over all keys that begin with `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ pub mod blocks;
 pub mod change;
 pub mod codec;
 pub mod command;
+pub mod digest;
 pub mod directory;
 pub mod dkim;
 pub mod firewall;

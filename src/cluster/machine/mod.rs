@@ -2,6 +2,7 @@
 //!
 //! A data node applies commands to its tables. A witness has none: it only remembers how far it heard.
 
+mod exact;
 mod rows;
 mod snapshot;
 mod witness;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 
+pub use self::exact::{AwaitedViews, ExactView};
 pub use self::rows::Progress;
 pub use self::snapshot::{Marker, SnapshotData};
 pub use self::witness::WitnessFile;
@@ -23,6 +25,7 @@ use crate::mail::ids::LogIndex;
 use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
 use crate::state::codec::decode_proposal;
+use crate::state::digest;
 use crate::state::outcome::Outcome;
 use crate::state::rows::{Rows, RowsError};
 use crate::store::tables::{Tables, TablesError};
@@ -31,6 +34,9 @@ use crate::store::tables::{Tables, TablesError};
 const BATCH_ENTRIES_MAX: usize = 512;
 /// Bytes of one batch's commands.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Digests that are written in one batch, when all are counted.
+const DIGESTS_AT_ONCE_MAX: usize = 1_000;
 
 /// What the machine keeps its state in.
 #[derive(Clone)]
@@ -48,11 +54,18 @@ pub struct Watched {
     pub floor_next: Arc<AtomicU64>,
     /// Index up to which the state is durable without the log, plus one.
     pub durable_next: Arc<AtomicU64>,
+    /// Views that are to be opened right behind entries to come.
+    pub awaited: Arc<AwaitedViews>,
 }
 
 impl Default for Watched {
     fn default() -> Self {
-        Self { applied_next: watch::Sender::new(0), floor_next: Arc::default(), durable_next: Arc::default() }
+        Self {
+            applied_next: watch::Sender::new(0),
+            floor_next: Arc::default(),
+            durable_next: Arc::default(),
+            awaited: Arc::default(),
+        }
     }
 }
 
@@ -73,7 +86,9 @@ impl Machine {
                 // What is read after a crash must be durable before the log may be purged behind it.
                 tables.sync().map_err(tables_error)?;
                 feed.resync(tables).map_err(rows_error)?;
-                Progress::read(tables).map_err(rows_error)?
+                let progress = Progress::read(tables).map_err(rows_error)?;
+                keep_digests(tables, &progress)?;
+                progress
             }
             Keeping::Witness(file) => file.read()?,
         };
@@ -97,19 +112,12 @@ impl Machine {
         let last = last.log_id;
         self.watched.floor_next.store(last.index + 1, Ordering::Release);
         let (entries, responders): (Vec<Entry>, Vec<_>) = entries.into_iter().unzip();
-        let memberships = entries.iter().rev().find_map(|entry| match &entry.payload {
-            Payload::Membership(membership) => Some((entry.log_id, membership.clone())),
-            Payload::Blank | Payload::Normal(_) => None,
-        });
-        let membership_changed = memberships.is_some();
-        if let Some((at, membership)) = memberships {
-            self.progress.membership = StoredMembership::new(Some(at), membership);
-        }
-        self.progress.last_applied = Some(last);
+        let before = self.progress.clone();
+        self.progress.pass(&entries);
         let answers = match &self.keeping {
             Keeping::Data { tables, feed } => {
-                let (tables, feed, progress) = (tables.clone(), feed.clone(), self.progress.clone());
-                blocking(move || write_batch(&tables, &feed, &progress, membership_changed, &entries)).await?
+                let (tables, feed, awaited) = (tables.clone(), feed.clone(), self.watched.awaited.clone());
+                blocking(move || write_batch((&tables, &feed), &awaited, before, &entries)).await?
             }
             Keeping::Witness(_) => vec![Answer::default(); entries.len()],
         };
@@ -165,29 +173,64 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 }
 
+/// Writes the entries as few batches: one, but where a view is awaited behind an entry, there it is opened before the next
+/// is applied.
+fn write_batch(
+    (tables, feed): (&Tables, &Feed),
+    awaited: &AwaitedViews,
+    mut progress: Progress,
+    mut entries: &[Entry],
+) -> io::Result<Vec<Answer>> {
+    let mut answers = Vec::with_capacity(entries.len());
+    while !entries.is_empty() {
+        let (portion, rest) = entries.split_at(awaited.portion(entries));
+        progress.pass(portion);
+        write_portion((tables, feed), &progress, portion, &mut answers)?;
+        awaited.open_behind(portion, tables);
+        entries = rest;
+    }
+    Ok(answers)
+}
+
 /// Applies the entries into one overlay, writes it with the machine's own rows, then tells the feed, so that
 /// whoever hears the answer finds the change in every view.
-fn write_batch(
-    tables: &Tables,
-    feed: &Feed,
+fn write_portion(
+    (tables, feed): (&Tables, &Feed),
     progress: &Progress,
-    membership_changed: bool,
     entries: &[Entry],
-) -> io::Result<Vec<Answer>> {
+    answers: &mut Vec<Answer>,
+) -> io::Result<()> {
     let mut overlay = Overlay::new();
     let mut changes: Vec<Change> = Vec::new();
-    let mut answers = Vec::with_capacity(entries.len());
     for entry in entries {
         answers.push(Answer(apply_entry(tables, &mut overlay, entry, &mut changes)?));
     }
     let mut batch = overlay.into_batch();
+    if let Some(applied) = progress.last_applied {
+        digest::keep(tables, &mut batch, LogIndex(applied.index)).map_err(rows_error)?;
+    }
     progress.write_applied(&mut batch);
-    if membership_changed {
+    if entries.iter().any(|entry| matches!(entry.payload, Payload::Membership(_))) {
         progress.write_membership(&mut batch);
     }
     tables.write(batch).map_err(tables_error)?;
-    feed.publish(tables, changes).map_err(rows_error)?;
-    Ok(answers)
+    feed.publish(tables, changes).map_err(rows_error)
+}
+
+/// Rows that an older build wrote have no digests, or such as were left behind: they are counted once. Blocks.
+fn keep_digests(tables: &Tables, progress: &Progress) -> io::Result<()> {
+    let applied = progress.last_applied.map(|last| LogIndex(last.index));
+    if digest::are_kept(tables, applied).map_err(rows_error)? {
+        return Ok(());
+    }
+    tracing::info!("the digests of all rows are counted: another build wrote them");
+    let counted = digest::count_anew(tables, applied).map_err(rows_error)?;
+    // In the order of the keys: what says that they are kept comes last, so that a crash in between has them counted again.
+    let mut rows = counted.into_iter().peekable();
+    while rows.peek().is_some() {
+        tables.write(rows.by_ref().take(DIGESTS_AT_ONCE_MAX).collect()).map_err(tables_error)?;
+    }
+    Ok(())
 }
 
 fn apply_entry(

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::cluster::codec::{
     CodecError, finish, put_log_id_option, put_stored_membership, take_log_id_option, take_stored_membership,
 };
-use crate::cluster::types::{LogId, StoredMembership};
+use crate::cluster::types::{Entry, LogId, Payload, StoredMembership};
 use crate::state::rows::{Batch, Rows, RowsError};
 
 /// `state::keys` leaves the tables from 0xf0 upwards to this room.
@@ -44,6 +44,16 @@ impl Progress {
             finish(&bytes).map_err(damaged)?;
         }
         Ok(progress)
+    }
+
+    /// What is to be remembered once these entries are applied.
+    pub fn pass(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.last_applied = Some(entry.log_id);
+            if let Payload::Membership(membership) = &entry.payload {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+            }
+        }
     }
 
     /// Into the same batch as the data, so that no crash parts them.

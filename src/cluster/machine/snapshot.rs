@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
 
-use super::{Keeping, Machine, Progress, blocking, rows_error, tables_error};
+use super::{Keeping, Machine, Progress, blocking, keep_digests, rows_error, tables_error};
 use crate::cluster::types::{CommittedLeaderId, Member, SnapshotMeta, TypeConfig};
 use crate::state::rows::Batch;
 use crate::store::tables::{Installer, Tables, View};
@@ -86,6 +86,7 @@ impl Machine {
                 written.write_applied(&mut batch);
                 written.write_membership(&mut batch);
                 tables.write(batch).map_err(tables_error)?;
+                keep_digests(&tables, &written)?;
                 tables.sync().map_err(tables_error)?;
                 feed.resync(&tables).map_err(rows_error)
             }

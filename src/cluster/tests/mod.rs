@@ -3,6 +3,7 @@
 mod alone;
 mod barrier;
 mod bodies;
+mod digests;
 mod pair;
 mod replaced;
 mod scene;

@@ -15,6 +15,7 @@ use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
+use crate::state::digest::{self, Tally};
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
 use crate::state::firewall::{FirewallAction, FirewallPort, NewFirewallRule, Protocol, Source};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
@@ -474,11 +475,14 @@ fn replay(mut rows: MemoryRows, log: &[Proposal], from: usize, batch: usize) -> 
     let mut all = Vec::new();
     for (at, entries) in log[from..].chunks(batch).enumerate() {
         let mut overlay = Overlay::new();
+        let mut index = LogIndex(0);
         for (place, proposal) in entries.iter().enumerate() {
-            let index = LogIndex((from + at * batch + place + 1) as u64);
+            index = LogIndex((from + at * batch + place + 1) as u64);
             all.push(apply(&rows, &mut overlay, index, proposal).unwrap());
         }
-        rows.write(overlay.into_batch());
+        let mut batch = overlay.into_batch();
+        digest::keep(&rows, &mut batch, index).unwrap();
+        rows.write(batch);
     }
     (rows, all)
 }
@@ -487,6 +491,16 @@ pub fn all<R: crate::state::codec::Record>(rows: &MemoryRows, table: u8) -> Vec<
     let mut found = Vec::new();
     reading::visit(rows, &keys::table(table), |key, row| found.push((key.to_vec(), row))).unwrap();
     found
+}
+
+/// The rows add up to the digests that were kept of them, and so they would if all were counted now.
+fn check_digests(rows: &MemoryRows, applied: LogIndex) {
+    let mut tally = Tally::default();
+    rows.0.iter().for_each(|(key, value)| tally.add(key, value));
+    assert_eq!(tally.hold().1, []);
+    let mut anew = rows.clone();
+    anew.write(digest::count_anew(rows, Some(applied)).unwrap());
+    assert_eq!(&anew, rows);
 }
 
 /// Recounts the annotations of what is there.
@@ -687,6 +701,7 @@ proptest! {
         let (snapshot, _) = replay(MemoryRows::default(), &log[..cut], 0, batch);
         let (with_tail, _) = replay(snapshot, &log, cut, batch);
         prop_assert_eq!(&rows, &with_tail);
+        check_digests(&rows, LogIndex(log.len() as u64));
         check_counts(&rows);
         check_grants(&rows);
         check_annotations(&rows);
