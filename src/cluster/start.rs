@@ -123,7 +123,7 @@ impl Cluster {
         let (node, cluster) = identity.name().map_err(StartError::new)?;
         let (opening, ticking) = (config.clone(), clock.clone());
         let (lock, book, lineage, opened) =
-            blocking(move || open(&opening, &ticking)).await.map_err(StartError::new)??;
+            blocking(move || open(node, &opening, &ticking)).await.map_err(StartError::new)??;
         let runtime = RaftRuntime(Some(raft_runtime(config.role)?));
 
         let (book, lineage) = (Arc::new(book), Arc::new(lineage));
@@ -277,7 +277,11 @@ pub(super) async fn assemble(
 }
 
 /// Opens everything on this disk. Blocks.
-fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Lineage, Opened), StartError> {
+fn open(
+    node: NodeId,
+    config: &ClusterConfig,
+    clock: &Clock,
+) -> Result<(DirLock, Book, Lineage, Opened), StartError> {
     let dir = &config.dir;
     let lock = DirLock::acquire(dir).map_err(StartError::new)?;
     refuse_if_ended(dir)?;
@@ -311,7 +315,8 @@ fn open(config: &ClusterConfig, clock: &Clock) -> Result<(DirLock, Book, Lineage
     let (feed, news) = Feed::new(sealer);
     let (keeping, data) = match config.role {
         Role::Data => {
-            let tables = open_tables(&within("tables")?)?;
+            let others = Files::new(dir).read_peers().keys().any(|peer| *peer != node);
+            let tables = open_tables(&within("tables")?, others)?;
             let limits = BodyLimits { grace: config.upkeep.grace(), ..BodyLimits::default() };
             let bodies = Bodies::open(&within("bodies")?, limits)
                 .map_err(|error| StartError::new(format!("{}: {error}", dir.join("bodies").display())))?;
@@ -362,10 +367,21 @@ async fn rebuild_if_behind(
     )))
 }
 
-/// Damaged rows are set aside: the log, or a peer's snapshot, brings them back.
-fn open_tables(dir: &Path) -> Result<Tables, StartError> {
+/// Damaged rows are set aside: the log, or a peer's snapshot, brings them back. Those in which damage was found while the
+/// node ran, or that a verification found to be wrong, are as well, where there are `others` to have them from.
+fn open_tables(dir: &Path, others: bool) -> Result<Tables, StartError> {
     let explain = |error: TablesError| StartError::new(format!("{}: {error}", dir.display()));
-    match Tables::open(dir) {
+    let opened = match Tables::condemned(dir) {
+        Some(why) if others => Err(TablesError::Damaged(why)),
+        Some(why) => {
+            tracing::error!(
+                "the rows are damaged ({why}), and no other data node is known that could give its own"
+            );
+            Tables::open(dir)
+        }
+        None => Tables::open(dir),
+    };
+    match opened {
         Err(TablesError::Damaged(why)) => {
             let aside = Tables::set_aside(dir).map_err(explain)?;
             tracing::error!(

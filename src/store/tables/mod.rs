@@ -31,6 +31,8 @@ use crate::state::rows::{Batch, Rows, RowsError, scan_under};
 
 /// Names the generation of rows that counts; replaced as a whole by an installation.
 const CURRENT_NAME: &str = "CURRENT";
+/// Says that the rows beside it are not to be used again, and why.
+const CONDEMNED_NAME: &str = "CONDEMNED";
 /// Rows a view hands out in one turn, at most.
 const VIEW_ROWS_MAX: usize = 500;
 /// Rows an installer writes at once.
@@ -194,6 +196,20 @@ impl Tables {
         Ok(Installer { build })
     }
 
+    /// Notes durably that these rows are wrong, so that the next start does not go on with them. Rows that are found to be
+    /// damaged are condemned without that. Blocks.
+    pub fn condemn(&self, why: &str) -> Result<(), TablesError> {
+        match &self.kept {
+            Kept::Files(handle) => condemn(&handle.core.dir, why),
+            Kept::Elsewhere(_) => Ok(()),
+        }
+    }
+
+    /// Why the rows in `dir` are not to be used again; `None`: nothing is known against them.
+    pub fn condemned(dir: &Path) -> Option<String> {
+        fs::read(dir.join(CONDEMNED_NAME)).ok().map(|why| String::from_utf8_lossy(&why).into_owned())
+    }
+
     /// What was damaged, once something was found to be.
     pub fn damage(&self) -> Option<String> {
         match &self.kept {
@@ -269,6 +285,10 @@ impl Rows for Tables {
             Kept::Elsewhere(disk) => disk.scan(from, to, visit),
         }
     }
+}
+
+fn condemn(dir: &Path, why: &str) -> Result<(), TablesError> {
+    files::write_atomically(&dir.join(CONDEMNED_NAME), why.as_bytes()).map_err(io_error)
 }
 
 fn rows_error(error: TablesError) -> RowsError {

@@ -295,3 +295,28 @@ fn concurrent_writers_all_get_their_rows_in() {
     });
     assert_eq!(all(&tables).len(), 400);
 }
+
+#[test]
+fn rows_that_are_found_damaged_or_said_to_be_wrong_are_condemned_until_others_take_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tables");
+    let tables = Tables::open(&path).unwrap();
+    tables.write(put([(1, 1)])).unwrap();
+    assert_eq!(Tables::condemned(&path), None);
+    tables.condemn("they do not add up").unwrap();
+    assert_eq!(Tables::condemned(&path).as_deref(), Some("they do not add up"));
+    tables.begin_install().unwrap().finish().unwrap();
+    assert_eq!(Tables::condemned(&path), None, "the new rows are others");
+
+    drop(tables);
+    let rotten = sled::open(path.join("rows-2")).unwrap();
+    rotten.insert(key_of(1), b"neither a version nor a checksum").unwrap();
+    rotten.flush().unwrap();
+    drop(rotten);
+    let tables = Tables::open(&path).unwrap();
+    assert!(tables.get(&key_of(1)).is_err() && tables.damage().is_some());
+    drop(tables);
+    assert!(Tables::condemned(&path).is_some_and(|why| why.contains("checksum")));
+    Tables::set_aside(&path).unwrap();
+    assert_eq!(Tables::condemned(&path), None);
+}

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::engine::{Engine, Row, io_error};
 use super::overlay::Overlay;
 use super::recent::Recent;
-use super::{CURRENT_NAME, TablesError, TablesLimits, generation_name};
+use super::{CONDEMNED_NAME, CURRENT_NAME, TablesError, TablesLimits, condemn, generation_name};
 use crate::state::rows::Batch;
 use crate::store::files;
 
@@ -69,6 +69,9 @@ impl Core {
             if damage.is_none() {
                 tracing::error!(dir = %self.dir.display(), %what, "the tables are damaged");
                 *damage = Some(what.clone());
+                if let Err(error) = condemn(&self.dir, what) {
+                    tracing::error!(%error, "that they are could not be noted for the next start");
+                }
             }
         }
         result
@@ -235,6 +238,9 @@ impl Writer {
         }
         self.views.clear();
         self.core.recent.begin_anew();
+        // What was wrong with the old rows is not wrong with these.
+        *self.core.damage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = fs::remove_file(self.core.dir.join(CONDEMNED_NAME));
         drop(self.core.engine.swap(Arc::new(engine)));
         let old = self.core.dir.join(generation_name(std::mem::replace(&mut self.generation, generation)));
         if let Err(error) = fs::remove_dir_all(&old) {
