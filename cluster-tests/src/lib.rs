@@ -35,6 +35,7 @@ pub mod steps;
 pub mod tls;
 pub mod traffic;
 pub mod verdict;
+pub mod verify;
 pub mod visitors;
 pub mod wait;
 pub mod web;

@@ -8,3 +8,4 @@ pub mod demo;
 pub mod metrics;
 pub mod migration;
 pub mod status;
+pub mod verify;

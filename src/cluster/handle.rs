@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use super::bodies::PlacingBody;
+use super::bodies::{Depth, PlacingBody};
 use super::drain::Working;
 use super::figures::ClusterFigures;
 use super::inquiries::{Answerer, Told};
@@ -16,6 +16,7 @@ use super::membership::ClusterError;
 use super::replica::{Fault, QueueTicks, Replica};
 use super::status::{ClusterStatus, Offers};
 use super::types::Role;
+use super::verify::Verification;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
@@ -123,6 +124,16 @@ impl ClusterHandle {
 
     pub async fn undrain(&self, node: NodeId) -> Result<(), ClusterError> {
         self.local.undrain(node).await
+    }
+
+    /// Has all data nodes look at what they hold, and mends what can be mended.
+    pub async fn verify(&self, depth: Depth) -> Result<Verification, ClusterError> {
+        self.local.verify(depth).await
+    }
+
+    /// What is wrong on this node's disk and could not be mended, as the last look at it found.
+    pub fn damage(&self) -> Option<String> {
+        self.local.verifying.trouble()
     }
 
     /// A token that lets one node in, through this node, within `ttl_ms`.

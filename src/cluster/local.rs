@@ -53,6 +53,7 @@ pub struct Local {
     pub answerer: std::sync::OnceLock<super::inquiries::Answerer>,
     /// Members that a peer spoke of, of use while the log lacks them.
     pub heard: watch::Sender<Arc<super::keeper::Heard>>,
+    pub verifying: super::verify::Desk,
     /// Held by the leader while it changes the membership.
     pub changing: tokio::sync::Mutex<()>,
     /// True from the first word of a shutdown.

@@ -35,6 +35,7 @@ mod tests;
 pub mod token;
 pub mod transport;
 pub mod types;
+pub mod verify;
 mod watch;
 pub mod wire;
 pub mod witness;

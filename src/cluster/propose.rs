@@ -12,7 +12,7 @@ use super::network::kinds;
 use super::replica::Fault;
 use super::transport::{CallError, Lane};
 use super::types::{Encoded, Payload, Role};
-use crate::mail::ids::{LogIndex, NodeId};
+use crate::mail::ids::{CommandId, LogIndex, NodeId};
 use crate::meters::{METERS, Proposed};
 use crate::state::codec::{decode_outcome, encode_outcome, encode_proposal};
 use crate::state::command::{Command, Proposal};
@@ -46,8 +46,13 @@ pub struct Committed {
 impl Local {
     /// See [`Replica::propose`](super::replica::Replica::propose).
     pub async fn propose(self: &Arc<Self>, command: Command) -> Result<Outcome, Fault> {
+        self.propose_as(self.clock.command_id(), command).await
+    }
+
+    /// The same under an id that others were told beforehand.
+    pub async fn propose_as(self: &Arc<Self>, id: CommandId, command: Command) -> Result<Outcome, Fault> {
         let began = Instant::now();
-        let proposed = self.propose_uncounted(command).await;
+        let proposed = self.propose_uncounted(id, command).await;
         let counted = match &proposed {
             Ok(Outcome::Refused(_)) => Proposed::Refused,
             Ok(_) => Proposed::Applied,
@@ -60,12 +65,17 @@ impl Local {
         proposed
     }
 
-    async fn propose_uncounted(self: &Arc<Self>, command: Command) -> Result<Outcome, Fault> {
+    /// A command that changes nothing: its answer means that all that was committed before it is applied here.
+    pub fn barrier_command() -> Command {
+        Command::RenewLeases { leases: Vec::new() }
+    }
+
+    async fn propose_uncounted(self: &Arc<Self>, id: CommandId, command: Command) -> Result<Outcome, Fault> {
         let Ok(_permit) = self.in_flight.clone().try_acquire_owned() else {
             return Err(Fault::Busy(format!("{PROPOSALS_MAX} proposals under way")));
         };
         let base = LogIndex(self.watched.applied_next.borrow().saturating_sub(1));
-        let proposal = Proposal { id: self.clock.command_id(), base, at: self.clock.now(), command };
+        let proposal = Proposal { id, base, at: self.clock.now(), command };
         let bytes = encode_proposal(&proposal).map_err(|error| Fault::Busy(error.to_string()))?;
         let encoded = normal_payload(&bytes);
         let until = Instant::now() + PROPOSE_MAX;

@@ -261,6 +261,7 @@ pub(super) async fn assemble(
         working: Default::default(),
         answerer: Default::default(),
         heard: watch::Sender::new(Arc::new(files.read_heard())),
+        verifying: Default::default(),
         changing: Default::default(),
         stopping: watch::Sender::new(false),
         failure: watch::Sender::new(None),
@@ -519,12 +520,18 @@ impl NodeCalls for Calls {
             kinds::INQUIRY => Some(Box::pin(async move { local.answer_inquiry(body).await })),
             kinds::READ_INDEX => Some(Box::pin(async move { local.read_index_for_peer().await })),
             kinds::ROSTER => Some(Box::pin(async move { local.tell_members() })),
+            kinds::REBUILD => Some(Box::pin(async move { local.rebuild_for_peer(&body) })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,
         }
     }
 
     fn stream(&self, from: NodeId, kind: u16, stream: FramedStream) -> BoxFuture<'static, ()> {
+        if kind == kinds::VERIFY
+            && let Some(local) = self.local.upgrade()
+        {
+            return Box::pin(async move { local.look_for_peer(from, stream).await });
+        }
         match &self.bodies {
             Some(bodies) if super::bodies::is_body_kind(kind) => bodies.stream(from, kind, stream),
             _ => Box::pin(async {}),

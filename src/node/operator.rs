@@ -10,6 +10,8 @@ use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, State, rfc3339};
+use crate::admin::verify;
+use crate::cluster::bodies::Depth;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
 use crate::cluster::replica::Replica;
@@ -100,6 +102,11 @@ impl Operator for Bound {
 
     async fn undrain(&self, node: NodeId) -> Result<(), Failure> {
         self.cluster.undrain(node).await.map_err(failure)
+    }
+
+    async fn verify(&self, bodies: bool) -> Result<verify::Report, Failure> {
+        let depth = if bodies { Depth::Read } else { Depth::Present };
+        self.cluster.verify(depth).await.map(verify::Report::from).map_err(failure)
     }
 
     async fn remove(&self, node: NodeId, lost: bool) -> Result<(), Failure> {

@@ -70,6 +70,7 @@ impl Sight for NodeSight {
             disk,
             sync_ms,
             certificate_ends: self.vitals.certificate_ends(),
+            damaged: self.cluster.damage(),
             whole,
         }
     }

@@ -14,6 +14,7 @@ use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Protection, Report};
+use crate::admin::verify;
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::mail::ids::NodeId;
@@ -69,6 +70,10 @@ impl Operator for Alone {
     }
 
     async fn undrain(&self, _node: NodeId) -> Result<(), Failure> {
+        Err(Failure::refused("no others here"))
+    }
+
+    async fn verify(&self, _bodies: bool) -> Result<verify::Report, Failure> {
         Err(Failure::refused("no others here"))
     }
 

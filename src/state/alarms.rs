@@ -30,10 +30,12 @@ pub enum AlarmKind {
     CertificateEnds,
     QueueLarge,
     QueueOld,
+    /// What lies on the node's disk is not what should, and nobody could mend it.
+    Damaged,
 }
 
 impl AlarmKind {
-    pub const ALL: [AlarmKind; 8] = [
+    pub const ALL: [AlarmKind; 9] = [
         Self::Degraded,
         Self::WitnessAway,
         Self::DiskNearlyFull,
@@ -42,6 +44,7 @@ impl AlarmKind {
         Self::CertificateEnds,
         Self::QueueLarge,
         Self::QueueOld,
+        Self::Damaged,
     ];
 
     pub fn word(self) -> &'static str {
@@ -54,6 +57,7 @@ impl AlarmKind {
             Self::CertificateEnds => "certificate-ends",
             Self::QueueLarge => "queue-large",
             Self::QueueOld => "queue-old",
+            Self::Damaged => "damaged",
         }
     }
 

@@ -372,6 +372,11 @@ pub fn messages(account: AccountId, mailbox: MailboxId) -> Span {
     under(key(MESSAGES, &[&account.0.to_be_bytes(), &mailbox.0.to_be_bytes()]))
 }
 
+/// The mailbox within a [`messages_of`] key.
+pub fn mailbox_of_messages(key: &[u8]) -> Option<MailboxId> {
+    id_at(key, 9).map(MailboxId)
+}
+
 /// The rows that hold the UIDs `first..=last`.
 pub fn messages_between(account: AccountId, mailbox: MailboxId, first: Uid, last: Uid) -> Span {
     let from = messages_of(account, mailbox, first);

@@ -23,6 +23,7 @@ pub mod lists;
 pub mod messages;
 pub mod metadata;
 pub mod namespace;
+pub mod naming;
 pub mod news;
 pub mod outcome;
 pub mod password;

@@ -53,6 +53,8 @@ pub struct Seen {
     /// What a sync took of late, in the mean; `None`: there was none.
     pub sync_ms: Option<u64>,
     pub certificate_ends: Option<Timestamp>,
+    /// What is wrong on its disk, and could not be mended.
+    pub damaged: Option<String>,
     /// `None`: another node leads, and looks after the rest.
     pub whole: Option<Whole>,
 }
@@ -94,7 +96,9 @@ impl Seen {
 
 fn is_of_own_box(kind: AlarmKind) -> bool {
     match kind {
-        AlarmKind::DiskNearlyFull | AlarmKind::SyncSlow | AlarmKind::CertificateEnds => true,
+        AlarmKind::DiskNearlyFull | AlarmKind::SyncSlow | AlarmKind::CertificateEnds | AlarmKind::Damaged => {
+            true
+        }
         AlarmKind::Degraded
         | AlarmKind::WitnessAway
         | AlarmKind::ClockSkew
@@ -117,6 +121,7 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
     note(AlarmKind::DiskNearlyFull, own, disk);
     note(AlarmKind::SyncSlow, own, sync(seen, terms, is_raised(AlarmKind::SyncSlow, own)));
     note(AlarmKind::CertificateEnds, own, certificate(seen, terms));
+    note(AlarmKind::Damaged, own, seen.damaged.clone());
     let Some(whole) = &seen.whole else { return wrong };
     for node in &whole.nodes {
         let about = Some(node.id);
@@ -247,6 +252,7 @@ mod tests {
             disk: Some(Space { total: 1_000, free: 500 }),
             sync_ms: Some(3),
             certificate_ends: Some(Timestamp(NOW.0 + 90 * DAY_MS)),
+            damaged: None,
             whole: Some(Whole { nodes, queue }),
         }
     }
@@ -289,6 +295,14 @@ mod tests {
         assert_eq!(with(130), NOTHING);
         assert_eq!(kinds(&Seen { disk: None, ..seen() }), eased(AlarmKind::DiskNearlyFull, 1), "as it was");
         assert_eq!(with(0), both(AlarmKind::DiskNearlyFull, 1));
+    }
+
+    #[test]
+    fn damage_that_nobody_could_mend() {
+        let damaged = Seen { damaged: Some("2 bodies".into()), ..seen() };
+        assert_eq!(kinds(&damaged), both(AlarmKind::Damaged, 1));
+        let follows = Seen { whole: None, ..damaged };
+        assert_eq!(kinds(&follows), both(AlarmKind::Damaged, 1), "each node tells of its own disk");
     }
 
     #[test]

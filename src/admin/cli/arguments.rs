@@ -205,6 +205,14 @@ pub enum Cluster {
     },
     /// Have this node give way to one that was told to go on alone: it stops for good, its mail stays on its disk
     Quarantine,
+    /// Do all data nodes hold the same, and each what it should? What is wrong is named and mended; exit 1 if something was
+    Verify {
+        /// Read each message body too; takes as long as the disks need for all mail
+        #[arg(long)]
+        bodies: bool,
+        #[arg(long)]
+        json: bool,
+    },
     /// Take NODE out of the cluster for good
     Remove {
         node: String,

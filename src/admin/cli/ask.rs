@@ -84,6 +84,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Init(_)
         | Command::Serve
         | Command::Join(_)
+        | Command::Cluster(Cluster::Verify { .. })
         | Command::Check { .. }
         | Command::Queue(_)
         | Command::Dkim(_)

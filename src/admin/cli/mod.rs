@@ -20,6 +20,7 @@ mod show;
 mod sieve;
 mod srs;
 mod trace;
+mod verify;
 pub mod words;
 
 use std::ffi::OsString;
@@ -66,6 +67,9 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Cluster(Cluster::Takeover { fenced: _, lost }) => found::take_over(&load(&place)?, lost)?,
         Command::Cluster(Cluster::Drain { node, wait: Some(seconds) }) => {
             drain::run(&socket(&place)?, node, Duration::from_secs(seconds))?;
+        }
+        Command::Cluster(Cluster::Verify { bodies, json }) => {
+            return verify::run(&socket(&place)?, bodies, json);
         }
         Command::Check { json } => return ask::check(&place, json),
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
@@ -185,6 +189,8 @@ mod tests {
             "pollux cluster drain node1 --wait",
             "pollux cluster drain --wait=30m 1",
             "pollux cluster undrain node1",
+            "pollux cluster verify",
+            "pollux cluster verify --bodies --json",
             "pollux cluster status --json --socket D/control.sock",
             "pollux cluster members --json",
             "pollux cluster transfer node2",

@@ -14,13 +14,18 @@ const ANSWER_SECONDS_MAX: u64 = 90;
 
 /// Asks the node behind `socket`.
 pub fn ask(socket: &Path, request: Request) -> Result<Value, Failure> {
+    ask_patiently(socket, request, Duration::from_secs(ANSWER_SECONDS_MAX))
+}
+
+/// The same, where the answer may take `within`.
+pub fn ask_patiently(socket: &Path, request: Request, within: Duration) -> Result<Value, Failure> {
     let stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))?;
-    match exchange(stream, request) {
+    match exchange(stream, request, within) {
         Ok(Answer::Done(value)) => Ok(value),
         Ok(Answer::Failed(failure)) => Err(failure),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             let problem =
-                format!("the node did not answer in {ANSWER_SECONDS_MAX} s; what was asked may still happen");
+                format!("the node did not answer in {} s; what was asked may still happen", within.as_secs());
             Err(Failure::unavailable(format!("{problem}: look with 'pollux cluster status'")))
         }
         Err(error) => Err(Failure::unavailable(format!(
@@ -33,14 +38,13 @@ pub fn ask(socket: &Path, request: Request) -> Result<Value, Failure> {
 pub fn open_imap(socket: &Path) -> Result<UnixStream, Failure> {
     let mut stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, &error))?;
     let broke_off = |error: io::Error| Failure::unavailable(format!("the node broke off: {error}"));
-    write(&mut stream, Request::Imap).map_err(broke_off)?;
+    write(&mut stream, Request::Imap, Duration::from_secs(ANSWER_SECONDS_MAX)).map_err(broke_off)?;
     let mut line = Vec::new();
     // Octet by octet: what follows the line is not ours to read.
-    for octet in Read::by_ref(&mut stream).take(LINE_BYTES_MAX as u64).bytes() {
-        line.push(octet.map_err(broke_off)?);
-        if line.ends_with(b"\n") {
-            break;
-        }
+    while !line.ends_with(b"\n") && line.len() < LINE_BYTES_MAX {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).map_err(broke_off)?;
+        line.extend(octet);
     }
     match serde_json::from_slice(&line).map_err(|error| broke_off(error.into()))? {
         Answer::Done(_) => Ok(stream),
@@ -48,8 +52,8 @@ pub fn open_imap(socket: &Path) -> Result<UnixStream, Failure> {
     }
 }
 
-fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Answer> {
-    write(&mut stream, request)?;
+fn exchange(mut stream: UnixStream, request: Request, within: Duration) -> io::Result<Answer> {
+    write(&mut stream, request, within)?;
     let mut answer = Vec::new();
     // An answer is a listing and may be longer than a request; still it is bounded.
     BufReader::new(stream).take(64 * LINE_BYTES_MAX as u64).read_until(b'\n', &mut answer)?;
@@ -59,8 +63,9 @@ fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Answer> {
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
-fn write(stream: &mut UnixStream, request: Request) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_SECONDS_MAX)))?;
+/// `within`: how long its answer may take.
+fn write(stream: &mut UnixStream, request: Request, within: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     let mut line = serde_json::to_vec(&Asked { v: PROTOCOL, request })?;
     line.push(b'\n');

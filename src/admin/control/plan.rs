@@ -72,6 +72,7 @@ pub enum Operation {
     Transfer { node: String },
     Drain { node: String },
     Undrain { node: String },
+    Verify { bodies: bool },
     Remove { node: String, lost: bool },
     Quarantine,
     Trace(Query),
@@ -89,6 +90,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Transfer { node } => Ok(Plan::Operate(Operation::Transfer { node })),
         Request::Drain { node } => Ok(Plan::Operate(Operation::Drain { node })),
         Request::Undrain { node } => Ok(Plan::Operate(Operation::Undrain { node })),
+        Request::Verify { bodies } => Ok(Plan::Operate(Operation::Verify { bodies })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
         // The session itself follows the answer.
         Request::Imap => Ok(Plan::Show(json!({ "done": "IMAP" }))),
@@ -182,10 +184,12 @@ fn steer(steering: QueueSteering) -> Steering {
 
 /// True when the request needs the directory, which a witness does not keep.
 pub fn needs_directory(request: &Request) -> bool {
-    use Request::{Check, Drain, JoinToken, Quarantine, Remove, Shutdown, Status, Trace, Transfer, Undrain};
+    use Request::{
+        Check, Drain, JoinToken, Quarantine, Remove, Shutdown, Status, Trace, Transfer, Undrain, Verify,
+    };
     let of_nodes =
         matches!(request, JoinToken { .. } | Transfer { .. } | Drain { .. } | Undrain { .. } | Remove { .. });
-    !of_nodes && !matches!(request, Status | Check | Quarantine | Trace { .. } | Shutdown)
+    !of_nodes && !matches!(request, Status | Check | Verify { .. } | Quarantine | Trace { .. } | Shutdown)
 }
 
 fn join_token(role: Role, ttl_seconds: u64) -> Result<Plan, Failure> {

@@ -47,6 +47,10 @@ pub enum Request {
     Undrain {
         node: String,
     },
+    /// Whether all data nodes hold the same; `bodies`: each body is read, not only looked up.
+    Verify {
+        bodies: bool,
+    },
     /// `lost`: its disk is, and what only that node has is given up.
     Remove {
         node: String,

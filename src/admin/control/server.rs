@@ -27,6 +27,7 @@ use super::tls_reports;
 use super::trace::{self, Traced};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
+use crate::admin::verify;
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::firewall::Place;
@@ -55,6 +56,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// Lets no clients in there until it is undrained.
     fn drain(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
     fn undrain(&self, node: NodeId) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Has all data nodes look at what they hold; `bodies`: read each, too.
+    fn verify(&self, bodies: bool) -> impl Future<Output = Result<verify::Report, Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
     /// This node gives way to one that was told to go on alone.
     fn quarantine(&self) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -277,6 +280,7 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             operator.undrain(id).await?;
             Ok(json!({ "done": format!("{name} serves clients again") }))
         }
+        Operation::Verify { bodies } => Ok(json!(operator.verify(bodies).await?)),
         Operation::Remove { node, lost } => {
             let (id, name) = find_node(&node, &operator.status().await)?;
             operator.remove(id, lost).await?;

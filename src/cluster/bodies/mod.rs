@@ -2,6 +2,7 @@
 //! lacks, catching up, scrubbing, forgetting. Proposes nothing itself: who is behind is told to a hook.
 
 mod fetch;
+mod inspect;
 mod missing;
 mod placing;
 mod pool;
@@ -23,6 +24,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+pub use self::inspect::{Depth, Inspected, Trouble, WrongBody};
 use self::missing::Missing;
 pub use self::placing::PlacingBody;
 use self::pool::Pool;

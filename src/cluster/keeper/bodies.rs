@@ -18,7 +18,7 @@ use crate::cluster::bodies::CaughtUp;
 use crate::cluster::config::Upkeep;
 use crate::cluster::local::{DataParts, Local};
 use crate::cluster::replica::Fault;
-use crate::mail::ids::{BodyId, LogIndex, Timestamp};
+use crate::mail::ids::{BodyId, Timestamp};
 use crate::state::command::Command;
 use crate::state::reading;
 use crate::store::segments::ScrubProgress;
@@ -180,8 +180,8 @@ impl Unnamed {
 /// Forgets those that still nothing names. Returns those that the store holds to be too young.
 async fn forget(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) -> Result<Vec<BodyId>, Fault> {
     // Its answer means that all that was committed before it is applied here: a proposal that names one of
-    // these was made within seconds of its placing, and stands before. It changes nothing: always refused.
-    local.propose(Command::MarkInSync { node: local.id, complete_to: LogIndex(0) }).await?;
+    // these was made within seconds of its placing, and stands before.
+    local.propose(Local::barrier_command()).await?;
     let unnamed = named_so_often(data, ids, |times| times == 0).await?;
     match unnamed.is_empty() {
         true => Ok(Vec::new()),

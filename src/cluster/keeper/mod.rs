@@ -19,6 +19,7 @@ pub use self::lineage::{follow_takeover, give_way};
 pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};
 pub use self::roster::{Heard, hear_of_members};
+pub(in crate::cluster) use self::sync::named_bodies;
 pub use self::sync::{drop_strangers, stay_in_sync};
 
 use std::collections::BTreeSet;

@@ -119,7 +119,7 @@ async fn catch_up(local: &Arc<Local>, data: &DataParts) -> Result<Caught, Fault>
 
 /// Every body that messages refer to, ascending, read in bounded stretches. Rows that cannot be read end it with
 /// the fault: a scan that ended early must never pass for a whole one.
-pub(super) fn named_bodies<R>(rows: R) -> impl Stream<Item = Result<BodyId, Fault>> + Send
+pub(in crate::cluster) fn named_bodies<R>(rows: R) -> impl Stream<Item = Result<BodyId, Fault>> + Send
 where
     R: Rows + Clone + Send + 'static,
 {

@@ -9,7 +9,7 @@ mod snapshot;
 
 pub use self::client::{Network, PeerClient};
 pub use self::gate::{Acks, PeerLag, Verdict, decide};
-pub use self::serve::{NodeCalls, REFUSED, Server};
+pub use self::serve::{NodeCalls, REFUSED, Server, refused};
 pub use self::snapshot::fetch;
 
 use std::sync::Arc;
@@ -56,6 +56,10 @@ pub mod kinds {
     pub const CLOCK: u16 = 0x20;
     /// What the node has in hand for clients; one that is too old to know says that it does not.
     pub const WORK: u16 = 0x11;
+    /// Stream, bulk lane: what a data node holds, right behind one entry; one that is too old to know ends it.
+    pub const VERIFY: u16 = 0x21;
+    /// That the node's rows are to be built anew, as it found itself that they are wrong.
+    pub const REBUILD: u16 = 0x22;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -10,3 +10,4 @@ mod scene;
 mod sim;
 mod suite;
 mod three;
+mod verify;

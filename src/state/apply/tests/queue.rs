@@ -303,3 +303,15 @@ fn each_bound_holds_at_its_last() {
     assert_eq!(kept.reply.map(|reply| reply.len()), Some(REPLY_BYTES_MAX));
     assert!(kept.delay_told);
 }
+
+/// What waits for an entry behind all that was committed proposes this (`Local::barrier_command`).
+#[test]
+fn to_renew_no_lease_changes_nothing() {
+    let (mut world, _) = World::with_alice();
+    let before = world.visible();
+    assert_eq!(
+        world.outcome(Command::RenewLeases { leases: Vec::new() }),
+        Outcome::Renewed { leases: Vec::new() }
+    );
+    assert_eq!(world.visible(), before);
+}
