@@ -21,6 +21,7 @@ use crate::history::Recorder;
 use crate::lab::Lab;
 use crate::node::{Node, Role};
 use crate::verdict::{self, Violation};
+use crate::verify;
 use crate::wait::eventually;
 
 /// The data node with a small disk.
@@ -55,6 +56,7 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     let calls = recorder.calls();
     let (mut wrong, tally) = verdict::judge(&calls, &shown);
     counts_agree(&cluster, &shown, &mut wrong);
+    nodes_verify(&cluster, &mut wrong);
     nobody_panicked(&cluster, &mut wrong);
     figures.take(&calls, tally);
     if !wrong.is_empty() {
@@ -108,6 +110,14 @@ fn counts_agree(cluster: &Cluster, shown: &[(String, Contents)], wrong: &mut Vec
             shown["used_bytes"].as_u64().expect("a user's space is counted")
         });
     }
+}
+
+/// Every row of every data node, and every body, by the product's own word.
+fn nodes_verify(cluster: &Cluster, wrong: &mut Vec<Violation>) {
+    let found = verify::findings(&verify::verify(&cluster.nodes[0]));
+    wrong.extend(
+        found.into_iter().map(|what| Violation::new(verdict::Rule::Nodes, format!("verify: {what}"))),
+    );
 }
 
 /// A panic that a task swallowed is still a bug.

@@ -121,7 +121,7 @@ impl Tally {
 }
 
 impl Violation {
-    fn new(rule: Rule, what: String) -> Violation {
+    pub fn new(rule: Rule, what: String) -> Violation {
         Violation { rule, what }
     }
 
