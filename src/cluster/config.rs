@@ -114,15 +114,11 @@ pub struct Upkeep {
     pub grace_ms: u64,
     /// How often all bodies are compared with what is named.
     pub sweep_each_ms: u64,
-    /// How often all bodies are read again.
-    pub scrub_each_ms: u64,
-    pub scrub_bytes_per_s_max: u64,
+    /// What the days of `scrub.interval_days` are counted in.
+    pub scrub_day_ms: u64,
 }
 
 impl Upkeep {
-    /// A small store is not worth a slower pass.
-    pub const SCRUB_BYTES_PER_S_MIN: u64 = 64 << 10;
-
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
     }
@@ -130,20 +126,11 @@ impl Upkeep {
     pub fn sweep_each(&self) -> Duration {
         Duration::from_millis(self.sweep_each_ms)
     }
-
-    pub fn scrub_each(&self) -> Duration {
-        Duration::from_millis(self.scrub_each_ms)
-    }
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self {
-            grace_ms: 600_000,
-            sweep_each_ms: 86_400_000,
-            scrub_each_ms: 7 * 86_400_000,
-            scrub_bytes_per_s_max: 8 << 20,
-        }
+        Self { grace_ms: 600_000, sweep_each_ms: 86_400_000, scrub_day_ms: 86_400_000 }
     }
 }
 

@@ -241,6 +241,7 @@ mod tests {
             services: Vec::new(),
             draining: None,
             refused: None,
+            scrubbed: None,
         }
     }
 

@@ -472,7 +472,7 @@ fn spawn_tasks(
             tokio::spawn(keeper::drop_strangers(local.clone(), data.clone())),
             tokio::spawn(keeper::check_named(local.clone(), data.clone(), news.named)),
             tokio::spawn(keeper::forget_bodies(local.clone(), data.clone(), news.dropped)),
-            tokio::spawn(keeper::scrub_bodies(local.clone(), data.clone())),
+            tokio::spawn(keeper::scrub(local.clone(), data.clone())),
             tokio::spawn(keeper::recount_missing(local.clone(), data.clone())),
         ]),
         None => tasks.extend([
@@ -520,6 +520,10 @@ impl NodeCalls for Calls {
             kinds::INQUIRY => Some(Box::pin(async move { local.answer_inquiry(body).await })),
             kinds::READ_INDEX => Some(Box::pin(async move { local.read_index_for_peer().await })),
             kinds::ROSTER => Some(Box::pin(async move { local.tell_members() })),
+            kinds::SCRUBBED => Some(Box::pin(async move {
+                let scrubbed = wire::encode(&local.scrubbed().await);
+                scrubbed.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+            })),
             kinds::REBUILD => Some(Box::pin(async move { local.rebuild_for_peer(&body) })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,

@@ -10,6 +10,7 @@ use openraft::ServerState;
 use tokio::time::Instant;
 
 use super::drain::{self, Draining, Sight};
+use super::keeper::Scrubbed;
 use super::local::Local;
 use super::network::{RosterEntry, kinds};
 use super::transport::Lane;
@@ -87,6 +88,8 @@ pub struct NodeStatus {
     pub draining: Option<Draining>,
     /// Why there is no connection with it, where one of the two refuses the other.
     pub refused: Option<String>,
+    /// Only where they were asked, and of a data node that said.
+    pub scrubbed: Option<Scrubbed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +219,12 @@ impl Local {
         let roster = self.roster.load_full();
         let asked = roster.iter().map(|entry| self.services_of(NodeId(entry.id)));
         let services = futures_util::future::join_all(asked);
-        let (mut status, services, works) = tokio::join!(self.status(), services, self.work_of_all());
+        let (mut status, services, works, scrubbed) =
+            tokio::join!(self.status(), services, self.work_of_all(), self.scrubbed_of_all());
+        for (id, scrubbed) in scrubbed {
+            let node = status.nodes.iter_mut().find(|node| node.id == id);
+            node.into_iter().for_each(|node| node.scrubbed.clone_from(&scrubbed));
+        }
         for (entry, services) in roster.iter().zip(services) {
             let node = status.nodes.iter_mut().find(|node| node.id.0 == entry.id);
             node.into_iter().for_each(|node| node.services.clone_from(&services));
@@ -335,6 +343,7 @@ fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_syn
         services: Vec::new(),
         draining: None,
         refused: None,
+        scrubbed: None,
     }
 }
 

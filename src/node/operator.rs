@@ -9,7 +9,7 @@ use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
-use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, State, rfc3339};
+use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, Scrub, State, rfc3339};
 use crate::admin::verify;
 use crate::cluster::bodies::Depth;
 use crate::cluster::handle::ClusterHandle;
@@ -239,6 +239,13 @@ fn shown(node: NodeStatus) -> Node {
         log_alarm: node.log_alarm,
         firewall_in_sync: None,
         services: node.services,
+        scrub: node.scrubbed.map(|scrubbed| Scrub {
+            began: scrubbed.began.map(rfc3339),
+            done: scrubbed.done,
+            found: scrubbed.found,
+            mended: scrubbed.mended,
+            trouble: scrubbed.trouble,
+        }),
         drain: node.draining.map(|draining| Drain {
             sessions: draining.work.map(|work| work.sessions),
             deliveries: draining.work.map(|work| work.deliveries),

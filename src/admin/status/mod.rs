@@ -88,6 +88,24 @@ pub struct Node {
     /// Why there is no connection with it, where one of the two refuses the other; else null.
     #[serde(default)]
     pub refused: Option<String>,
+    /// Null of a witness, and of a node that does not say.
+    #[serde(default)]
+    pub scrub: Option<Scrub>,
+}
+
+/// How far a data node has come with reading its disk through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {
+    /// The last pass, in RFC 3339; null before the first.
+    pub began: Option<String>,
+    /// That pass came to its end.
+    pub done: bool,
+    /// Bodies found damaged since the node was started, by a pass, a verification or a reader, and of them those that were
+    /// mended.
+    pub found: u64,
+    pub mended: u64,
+    /// What is wrong and could not be mended.
+    pub trouble: Option<String>,
 }
 
 /// A node that is drained for work on its box.

@@ -14,7 +14,7 @@ pub fn render(report: &Report, now: Timestamp) -> String {
     text.push('\n');
     text.push_str(&table(&rows(report)));
     text.push('\n');
-    for line in remarks(report).into_iter().chain(alarms(report, now)) {
+    for line in remarks(report).into_iter().chain(scrubs(report, now)).chain(alarms(report, now)) {
         text.push_str(&line);
         text.push('\n');
     }
@@ -33,6 +33,21 @@ fn headline(report: &Report, now: Timestamp) -> String {
         None => format!("no leader (term {})", report.term),
     };
     format!("{word} since {}{}, {leader}\n", report.since, age(&report.since, now))
+}
+
+/// When each disk was last read through, and what came of it.
+fn scrubs(report: &Report, now: Timestamp) -> Vec<String> {
+    let told = report.nodes.iter().filter_map(|node| Some((node, node.scrub.as_ref()?)));
+    told.filter_map(|(node, scrub)| {
+        let began = scrub.began.as_ref()?;
+        let way = if scrub.done { "" } else { ", under way" };
+        let found = match (scrub.found, scrub.mended) {
+            (0, _) => "nothing found".to_owned(),
+            (found, mended) => format!("{found} damaged bodies found since its start, {mended} mended"),
+        };
+        Some(format!("Scrub of {}: began {began}{}{way}, {found}.", node.name, age(began, now)))
+    })
+    .collect()
 }
 
 fn alarms(report: &Report, now: Timestamp) -> Vec<String> {

@@ -24,6 +24,7 @@ fn node(id: u64, name: &str, role: Role, state: State) -> Node {
         services: vec![],
         drain: None,
         refused: None,
+        scrub: None,
     }
 }
 
@@ -134,6 +135,31 @@ fn alarms_stand_below_with_who_raised_them_and_since_when() {
     );
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["alarms"].is_null() && json.get("alarms").is_some(), "not known is not none");
+}
+
+#[test]
+fn disks_were_read_through() {
+    let mut report = healthy();
+    let scrub = |began: Option<&str>, done, found, mended| {
+        let began = began.map(str::to_owned);
+        Some(Scrub { began, done, found, mended, trouble: None })
+    };
+    report.nodes[0].scrub = scrub(Some("2026-11-21T18:00:00Z"), true, 0, 0);
+    report.nodes[1].scrub = scrub(Some("2026-11-21T19:00:00Z"), false, 3, 2);
+    let shown = render(&report, after(60_000));
+    let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("Scrub of")).collect();
+    let [one, other] = lines[..] else { panic!("{shown}") };
+    assert!(
+        one.starts_with("Scrub of node1: began 2026-11-21T18:00:00Z") && one.ends_with("), nothing found."),
+        "{one}"
+    );
+    assert!(other.ends_with("under way, 3 damaged bodies found since its start, 2 mended."), "{other}");
+    report.nodes[0].scrub = scrub(None, false, 0, 0);
+    assert_eq!(
+        render(&report, after(60_000)).matches("Scrub of").count(),
+        1,
+        "before the first pass nothing is said"
+    );
 }
 
 #[test]

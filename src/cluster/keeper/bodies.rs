@@ -15,13 +15,11 @@ use tokio::time::{Instant, sleep};
 use super::sync::{IDS_MAX, disk, named_bodies};
 use super::ticking;
 use crate::cluster::bodies::CaughtUp;
-use crate::cluster::config::Upkeep;
 use crate::cluster::local::{DataParts, Local};
 use crate::cluster::replica::Fault;
-use crate::mail::ids::{BodyId, Timestamp};
+use crate::mail::ids::BodyId;
 use crate::state::command::Command;
 use crate::state::reading;
-use crate::store::segments::ScrubProgress;
 
 /// Unnamed bodies waiting for their grace to end; those beyond are found by the next sweep.
 const UNNAMED_IDS_MAX: usize = 100_000;
@@ -66,7 +64,7 @@ pub async fn look_for(local: &Arc<Local>, data: &DataParts, ids: Vec<BodyId>) ->
 }
 
 /// The same for all that are named.
-async fn verify(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
+pub(super) async fn verify(local: &Arc<Local>, data: &DataParts) -> Result<(), Fault> {
     if !data.feed.replica_set().borrow().in_sync.contains(&local.id) {
         return Ok(());
     }
@@ -222,70 +220,6 @@ async fn sweep(data: &DataParts, unnamed: &mut Unnamed) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Looks for every named body, then re-reads all that are here and heals what is corrupt; over and over, slowly. A
-/// restart goes on where the last note was made, and begins no pass before its time.
-pub async fn scrub_bodies(local: Arc<Local>, data: DataParts) {
-    let upkeep = local.config.upkeep;
-    // A node that starts has better things to do.
-    sleep(upkeep.grace()).await;
-    loop {
-        let waits = match next_pass(&local, &data).await {
-            Ok(Pass::Now(progress)) => match scrub_once(&local, &data, progress).await {
-                Ok(()) => Duration::ZERO,
-                Err(Fault::ShuttingDown) => return,
-                Err(fault) => {
-                    tracing::warn!("the bodies of node {} could not be checked: {fault}", local.id);
-                    upkeep.grace()
-                }
-            },
-            Ok(Pass::In(waits)) => waits,
-            Err(_) => return,
-        };
-        sleep(waits).await;
-    }
-}
-
-enum Pass {
-    Now(ScrubProgress),
-    In(Duration),
-}
-
-/// The pass that was cut short, or the next one when it is due.
-async fn next_pass(local: &Local, data: &DataParts) -> Result<Pass, Fault> {
-    let last = data.bodies.scrub_progress().await?;
-    Ok(pass_after(last, local.clock.now(), local.config.upkeep.scrub_each_ms))
-}
-
-fn pass_after(last: Option<ScrubProgress>, now: Timestamp, each_ms: u64) -> Pass {
-    match last {
-        Some(unfinished) if !unfinished.done => Pass::Now(unfinished),
-        // A clock that was set back must not put the next pass off for longer than usual.
-        Some(last) if last.began <= now && now.0 - last.began.0 < each_ms => {
-            Pass::In(Duration::from_millis(each_ms - (now.0 - last.began.0)))
-        }
-        _ => Pass::Now(ScrubProgress { began: now, after: None, done: false }),
-    }
-}
-
-async fn scrub_once(local: &Arc<Local>, data: &DataParts, progress: ScrubProgress) -> Result<(), Fault> {
-    verify(local, data).await?;
-    let bytes_per_s = pace(data.bodies.bytes_live(), &local.config.upkeep);
-    let report = data.bodies.scrub(progress, bytes_per_s).await?;
-    let lost = report.corrupt - report.healed;
-    if lost > 0 {
-        tracing::error!("{lost} bodies on node {} are corrupt and no peer has replaced them", local.id);
-        return verify(local, data).await;
-    }
-    tracing::info!("{} bodies were read again, {} healed", report.checked, report.healed);
-    Ok(())
-}
-
-/// Half the time between two passes, within the bounds.
-fn pace(bytes: u64, upkeep: &Upkeep) -> u64 {
-    let seconds = (upkeep.scrub_each_ms / 2_000).max(1);
-    (bytes / seconds).clamp(Upkeep::SCRUB_BYTES_PER_S_MIN, upkeep.scrub_bytes_per_s_max)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,32 +238,5 @@ mod tests {
         }
         assert_eq!(unnamed.waiting.len(), UNNAMED_IDS_MAX);
         assert_eq!(unnamed.take_due(start + grace).len(), IDS_MAX, "in stretches");
-    }
-
-    #[test]
-    fn a_pass_that_was_cut_short_goes_on_and_the_next_one_comes_in_its_time() {
-        let now = Timestamp(10_000);
-        let at = |began, after, done| Some(ScrubProgress { began: Timestamp(began), after, done });
-        let began = |last| match pass_after(last, now, 1_000) {
-            Pass::Now(progress) => Ok(progress),
-            Pass::In(waits) => Err(waits.as_millis()),
-        };
-        let fresh = Ok(ScrubProgress { began: now, after: None, done: false });
-        assert_eq!(began(None), fresh);
-        let half_way = at(3, Some(BodyId([9; 32])), false);
-        assert_eq!(began(half_way).ok(), half_way);
-        assert_eq!(began(at(9_001, None, true)), Err(1));
-        assert_eq!(began(at(10_000, None, true)), Err(1_000));
-        assert_eq!(began(at(9_000, None, true)), fresh);
-        assert_eq!(began(at(10_001, None, true)), fresh, "the clock was set back");
-    }
-
-    #[test]
-    fn a_pass_is_spread_over_its_time_within_the_bounds() {
-        let upkeep = Upkeep::default();
-        assert_eq!(pace(0, &upkeep), Upkeep::SCRUB_BYTES_PER_S_MIN);
-        assert_eq!(pace(1 << 50, &upkeep), upkeep.scrub_bytes_per_s_max);
-        let between = pace(604_800 << 19, &upkeep);
-        assert_eq!(between, 1 << 20, "2^19 bytes for each second of a week");
     }
 }

@@ -8,17 +8,19 @@ mod lineage;
 mod marks;
 mod members;
 mod roster;
+mod scrub;
 mod sync;
 
 #[cfg(test)]
 pub use self::bodies::look_for;
-pub use self::bodies::{check_named, forget_bodies, recount_missing, scrub_bodies};
+pub use self::bodies::{check_named, forget_bodies, recount_missing};
 pub use self::drained::step_aside;
 pub use self::identity::renew_identity;
 pub use self::lineage::{follow_takeover, give_way};
 pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};
 pub use self::roster::{Heard, hear_of_members};
+pub use self::scrub::{Scrubbed, scrub};
 pub(in crate::cluster) use self::sync::named_bodies;
 pub use self::sync::{drop_strangers, stay_in_sync};
 

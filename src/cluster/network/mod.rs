@@ -60,6 +60,8 @@ pub mod kinds {
     pub const VERIFY: u16 = 0x21;
     /// That the node's rows are to be built anew, as it found itself that they are wrong.
     pub const REBUILD: u16 = 0x22;
+    /// How far the node's scrub has come; one that is too old to know says that it does not.
+    pub const SCRUBBED: u16 = 0x23;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

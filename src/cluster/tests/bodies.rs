@@ -155,8 +155,7 @@ async fn two_nodes_that_are_both_behind_bring_each_other_what_they_lack() {
 }
 
 /// Times short enough for a test; each is still as long as several looks.
-const HASTY: Upkeep =
-    Upkeep { grace_ms: 400, sweep_each_ms: 500, scrub_each_ms: 300, scrub_bytes_per_s_max: 1 << 30 };
+const HASTY: Upkeep = Upkeep { grace_ms: 400, sweep_each_ms: 500, scrub_day_ms: 43 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_nothing_names_go_from_every_node_and_those_named_stay() {

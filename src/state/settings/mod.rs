@@ -292,6 +292,14 @@ impl<'a> Settings<'a> {
         self.number("alarm.queue_age_seconds")
     }
 
+    pub fn scrub_interval_days(&self) -> u64 {
+        self.number("scrub.interval_days")
+    }
+
+    pub fn scrub_mib_per_second(&self) -> u64 {
+        self.number("scrub.mib_per_second")
+    }
+
     pub fn smtp_idle_seconds_max(&self) -> u64 {
         self.number("smtp.idle_seconds_max")
     }

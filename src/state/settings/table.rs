@@ -407,6 +407,19 @@ pub const TABLE: &[Setting] = &[
         "86400",
         "How long one may.",
     ),
+    // The scrub.
+    setting(
+        "scrub.interval_days",
+        Kind::Number { unit: "days", min: 0, max: 365 },
+        "7",
+        "How often each data node has all rows verified and reads all message bodies again; what is wrong comes from another node. 0: no further pass is begun.",
+    ),
+    setting(
+        "scrub.mib_per_second",
+        Kind::Number { unit: "MiB a second", min: 1, max: 1_000 },
+        "4",
+        "How fast bodies are read at the most. A pass takes half of its interval, or as long as that needs.",
+    ),
     // IMAP and POP3.
     setting(
         "imap.banner",
