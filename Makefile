@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 CI_TOOLS := cluster-tests/setup.sh
 
-.PHONY: demo test simulate check fix bench soak sabotage fuzz deny build tools
+.PHONY: demo test simulate check fix bench soak sabotage fuzz deny build tools package static
 
 # A pair and a witness on this machine, ready to send and read mail.
 demo: ## ports: base + (n-1)*1000 + standard port, base 10000
@@ -13,6 +13,14 @@ demo: ## ports: base + (n-1)*1000 + standard port, base 10000
 
 build:
 	$(CARGO) build --release
+
+# target/debian/pollux_*.deb, for this kind of machine.
+package:
+	sh deploy/package.sh
+
+# One static binary for each kind of machine that NAS boxes are; what else it needs is said by deploy/static.sh.
+static:
+	sh deploy/static.sh
 
 # Installs what the tests need beside Rust, gcc and Python (nftables, iproute2, cargo-nextest).
 tools:

@@ -112,6 +112,13 @@ pub enum Command {
     },
     /// Start a pair and a witness on this machine and show what they do
     Demo(DemoArgs),
+    /// Print what has a shell complete these commands
+    Completions { shell: clap_complete::Shell },
+    /// Write a manual page for each command
+    Manual {
+        /// Made if it is missing
+        dir: PathBuf,
+    },
 }
 
 /// Where a new node lives and listens.

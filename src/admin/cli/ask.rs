@@ -95,6 +95,8 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Srs(_)
         | Command::Sieve(_)
         | Command::Mail(_)
+        | Command::Completions { .. }
+        | Command::Manual { .. }
         | Command::Cluster(Cluster::Takeover { .. })
         | Command::Trace { .. }
         | Command::Block(_)

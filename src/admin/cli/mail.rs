@@ -21,7 +21,7 @@ pub fn run(socket: &Path, command: MailCommand) -> Result<ExitCode, Problem> {
                 ExportFormat::Maildir => Format::Maildir,
                 ExportFormat::Mbox => Format::Mbox,
             };
-            let mut progress = Progress::new();
+            let mut progress = Progress::default();
             let exporting = migration::export(format, &dir, (socket, &user), &mut progress);
             let done = found::runtime()?.block_on(exporting)?;
             print(&match json {
@@ -52,7 +52,7 @@ async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Resu
             Source::imap(Account { host, port, security, login, password, ca }).await?
         }
     };
-    let mut progress = Progress::new();
+    let mut progress = Progress::default();
     migration::import(&mut source, (socket, user), into, &mut progress).await
 }
 

@@ -11,6 +11,7 @@ mod firewall;
 pub mod found;
 pub mod identity;
 mod mail;
+mod manual;
 pub mod progress;
 mod queue;
 mod rehearsal;
@@ -63,6 +64,8 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Init(init) => found::init(&init)?,
         Command::Join(join) => found::join(&join)?,
         Command::Serve => node::serve(load(&place)?)?,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Manual { dir } => manual::pages(&dir)?,
         Command::Demo(arguments) => return Ok(demo::run(arguments)),
         Command::Cluster(Cluster::Takeover { fenced: _, lost }) => found::take_over(&load(&place)?, lost)?,
         Command::Cluster(Cluster::Drain { node, wait: Some(seconds) }) => {
@@ -273,6 +276,8 @@ mod tests {
             "pollux sieve deactivate bob",
             "pollux sieve check filter.sieve",
             "pollux trace <1@example.test> --since 2d --json",
+            "pollux completions bash",
+            "pollux manual target/man",
             "pollux demo --nodes 2 --base-port 10000 --no-witness --users 3 --no-tour --keep",
         ] {
             if let Err(error) = parse(line) {

@@ -7,11 +7,13 @@ pub struct Progress {
     bar: ProgressBar,
 }
 
-impl Progress {
-    pub fn new() -> Self {
+impl Default for Progress {
+    fn default() -> Self {
         Self { bar: ProgressBar::hidden() }
     }
+}
 
+impl Progress {
     pub fn begin(&mut self, part: &str, steps: u64) {
         self.end();
         let style = ProgressStyle::with_template("{msg:30!} {bar:30} {pos}/{len}  {per_sec}  {eta} left");
