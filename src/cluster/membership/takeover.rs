@@ -96,6 +96,11 @@ impl Disk {
                     "{why}; what is acknowledged may be lost with it: take over on another data node"
                 ))
             })?;
+        if let Some(why) = Tables::condemned(&within("tables")) {
+            return Err(StartError::new(format!(
+                "the rows of this node are damaged ({why}), and only another data node can give them: start one first"
+            )));
+        }
         let tables = Tables::open(&within("tables")).map_err(|why| {
             StartError::new(format!(
                 "{}: {why}; without its rows this node cannot go on alone",
