@@ -13,6 +13,7 @@
 //! | [`session`] | clients: one driver feeding pure machines: SMTP, LMTP, IMAP, POP3 |
 //! | [`delivery`] | mail to other servers: due mail, routing, the SMTP client, notices |
 //! | [`policy`] | verdicts: gather asks, judge is pure; mail-auth ends here |
+//! | [`backup`] | exact copies of everything in a folder, and the way back |
 //! | [`firewall`] | who may connect where, kept in this box's nftables |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`maillog`] | what became of each mail on this node, for operators |
@@ -28,6 +29,7 @@
 //! Modules that are public and hidden from these docs are open to the fuzzer (`cluster-tests/fuzz`) alone.
 
 pub mod admin;
+pub mod backup;
 pub mod clock;
 pub mod cluster;
 pub mod config;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["node"],
     &["admin", "session", "delivery"],
-    &["policy", "firewall"],
+    &["policy", "firewall", "backup"],
     &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],

@@ -113,6 +113,24 @@ impl Cluster {
         eventually("the first node leads", || node.status()?.get("leader")?.as_u64());
     }
 
+    /// All boxes are lost, with their disks. `nodes[0]` becomes the first of a new cluster by the command, the others join it.
+    /// Returns what the command printed.
+    pub fn lose_and_found_anew(&mut self, arguments: &[&str]) -> String {
+        for node in &mut self.nodes {
+            node.kill();
+            std::fs::remove_dir_all(&node.dir).expect("the node's folder is ours");
+        }
+        let node = &mut self.nodes[0];
+        let said = node.must_inside(&with_place(arguments, node));
+        node.start();
+        eventually("the first node leads", || node.status()?.get("leader")?.as_u64());
+        for at in 1..self.nodes.len() {
+            self.join(at, &|_| {});
+        }
+        self.wait_until_caught_up();
+        said
+    }
+
     /// Makes `nodes[at]` a member through a one-time token, and starts it.
     pub fn join(&mut self, at: usize, prepare: &impl Fn(&Node)) {
         self.join_through(0, at, prepare);

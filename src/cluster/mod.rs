@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod clocks;
 pub mod codec;
 pub mod config;
+pub mod copied;
 pub mod drain;
 pub mod feed;
 pub mod figures;

@@ -10,12 +10,16 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 
 use super::pki::ClusterCa;
 use crate::clock::Clock;
+use crate::state::codec::{Record, decode_row, encode_row};
 use crate::state::command::Command;
 use crate::state::directory::Directory;
 use crate::state::dkim::{DkimKey, DkimKeys};
+use crate::state::keys;
 use crate::state::relays::{Relay, Relays};
 use crate::state::secret::{SEALED_PREFIX, Secret};
 use crate::state::srs::{SrsSecret, SrsSecrets};
+use crate::state::stored::{DkimKeyRow, RelayRow, SrsRow};
+use crate::store::tables::Row;
 
 /// Separates this key from others that may be made of the CA's (BLAKE3's key derivation).
 const PURPOSE: &str = "pollux 2026-11-27 secrets of the replicated state";
@@ -68,6 +72,38 @@ impl Sealer {
         });
     }
 
+    /// A row of the state, with what `from` sealed in it sealed by this key instead. `Err` holds the row as it was: it was sealed
+    /// by neither.
+    pub fn sealed_anew(&self, from: &Sealer, row: Row, clock: &Clock) -> Result<Row, Row> {
+        let anew = |secret: &mut Secret, about: &str| {
+            let clear = match secret.0.strip_prefix(SEALED_PREFIX) {
+                Some(sealed) => from.clear(sealed, about)?,
+                None => secret.clone(),
+            };
+            *secret = self.sealed(&clear, about, clock);
+            Some(())
+        };
+        let (key, value) = &row;
+        let changed = match key.first() {
+            Some(&keys::RELAY) => changed::<RelayRow>(key, value, |relay| match &mut relay.login {
+                Some(login) => anew(&mut login.password, RELAY),
+                None => Some(()),
+            }),
+            Some(&keys::DKIM_KEY) => {
+                changed::<DkimKeyRow>(key, value, |known| anew(&mut known.private, DKIM))
+            }
+            Some(&keys::SRS) => changed::<SrsRow>(key, value, |known| {
+                anew(&mut known.current.secret, SRS)?;
+                known.previous.as_mut().map_or(Some(()), |previous| anew(&mut previous.secret, SRS))
+            }),
+            _ => return Ok(row),
+        };
+        match changed {
+            Some(value) => Ok((row.0, value)),
+            None => Err(row),
+        }
+    }
+
     fn sealed(&self, secret: &Secret, about: &str, clock: &Clock) -> Secret {
         let mut nonce = [0; NONCE_LEN];
         clock.fill(&mut nonce);
@@ -99,12 +135,24 @@ impl Sealer {
     }
 }
 
+/// The row's bytes once `change` was made to it; `None`: it cannot be made.
+fn changed<R: Record>(
+    key: &[u8],
+    value: &[u8],
+    change: impl FnOnce(&mut R) -> Option<()>,
+) -> Option<Vec<u8>> {
+    let mut row = decode_row::<R>(key, value).ok()?;
+    change(&mut row)?;
+    encode_row(key, &row).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::pki::ClusterId;
     use crate::mail::ids::Timestamp;
     use crate::state::dkim::{DkimAlgorithm, NewDkimKey, PRIVATE_BYTES_MAX};
+    use crate::state::relays::{RelayFor, RelayLogin, RelayTls};
 
     fn ca(cluster: u8) -> ClusterCa {
         ClusterCa::create(ClusterId([cluster; 16]), Timestamp(1_800_000_000_000)).unwrap()
@@ -152,6 +200,59 @@ mod tests {
         assert_eq!(sealer.opened(&Secret("plain".to_owned()), DKIM).0, "plain");
         let odd = format!("{SEALED_PREFIX}x");
         assert_eq!(sealer.opened(&private(sealer.seal(key(&odd), &clock)), DKIM).0, odd);
+    }
+
+    #[test]
+    fn a_row_is_sealed_anew_for_another_cluster() {
+        let (old, new, clock) = (Sealer::new(&ca(1)), Sealer::new(&ca(2)), Clock::system());
+        let name = keys::dkim_key("a.test", "s");
+        let row = |private: Secret| {
+            let row = DkimKeyRow {
+                algorithm: DkimAlgorithm::RsaSha256,
+                private,
+                signs: true,
+                created: Timestamp(1),
+            };
+            (name.clone(), encode_row(&name, &row).unwrap())
+        };
+        let private = |row: &Row| decode_row::<DkimKeyRow>(&row.0, &row.1).unwrap().private;
+        for kept in [old.sealed(&Secret("pem".to_owned()), DKIM, &clock), Secret("pem".to_owned())] {
+            let anew = new.sealed_anew(&old, row(kept), &clock).unwrap();
+            assert_eq!(new.opened(&private(&anew), DKIM).0, "pem");
+        }
+        let name = keys::srs();
+        let made = |text: &str| SrsSecret {
+            secret: old.sealed(&Secret(text.to_owned()), SRS, &clock),
+            made: Timestamp(1),
+        };
+        let srs = SrsRow { current: made("now"), previous: Some(made("before")) };
+        let (_, value) =
+            new.sealed_anew(&old, (name.clone(), encode_row(&name, &srs).unwrap()), &clock).unwrap();
+        let SrsRow { current, previous } = decode_row(&name, &value).unwrap();
+        let opened = [current.secret, previous.unwrap().secret].map(|it| new.opened(&it, SRS).0);
+        assert_eq!(opened, ["now", "before"]);
+        let name = keys::relay("r");
+        let login = RelayLogin {
+            user: "me".to_owned(),
+            password: old.sealed(&Secret("pw".to_owned()), RELAY, &clock),
+        };
+        let relay = RelayRow {
+            applies: RelayFor::All,
+            host: "relay.test".to_owned(),
+            port: 25,
+            tls: RelayTls::Off,
+            login: Some(login),
+            created: Timestamp(1),
+        };
+        let (_, value) =
+            new.sealed_anew(&old, (name.clone(), encode_row(&name, &relay).unwrap()), &clock).unwrap();
+        let login = decode_row::<RelayRow>(&name, &value).unwrap().login.unwrap();
+        assert_eq!((login.user.as_str(), new.opened(&login.password, RELAY).0.as_str()), ("me", "pw"));
+
+        let strange = row(new.sealed(&Secret("pem".to_owned()), DKIM, &clock));
+        assert_eq!(new.sealed_anew(&old, strange.clone(), &clock), Err(strange));
+        let other = (keys::meta(), vec![1, 2]);
+        assert_eq!(new.sealed_anew(&old, other.clone(), &clock), Ok(other));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms bottom-up, stops them top-down; alone knows everyone.
 
 mod arenas;
+mod backup;
 mod descriptors;
 mod draining;
 mod firewall;

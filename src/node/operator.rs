@@ -1,9 +1,13 @@
 //! What the control socket asks of the cluster, bound to this node.
 
+use std::path::PathBuf;
+
 use tokio::net::UnixStream;
 
+use super::backup::Backups;
 use super::{Rooms, SharedServices, Stop, draining, firewall, inquiry, naming, trace};
 use crate::admin::check::{Finding, Level};
+use crate::admin::control::backup::Job;
 use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
@@ -33,6 +37,7 @@ use crate::state::lists::Rule;
 pub struct Bound {
     cluster: ClusterHandle,
     rooms: Rooms,
+    backups: Backups,
     stop: Stop,
 }
 
@@ -44,7 +49,7 @@ impl Bound {
         cluster.answer_inquiries(Box::new(answer));
         let in_hand = rooms.clone();
         cluster.tell_work(Box::new(move || draining::work(&in_hand)));
-        Self { cluster, rooms, stop }
+        Self { cluster, rooms, backups: Backups::default(), stop }
     }
 
     /// Of a witness, which knows no rules, nothing; so of a cluster that has none.
@@ -149,6 +154,14 @@ impl Operator for Bound {
 
     fn imap(&self, stream: UnixStream) {
         self.rooms.services.attend(stream);
+    }
+
+    fn back_up(&self, dir: PathBuf) -> Result<u64, Failure> {
+        self.backups.begin(self.cluster.clone(), self.cluster.clock().clone(), dir)
+    }
+
+    fn backup(&self) -> (u64, Job) {
+        self.backups.job()
     }
 
     fn shutdown(&self) {

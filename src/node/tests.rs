@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 
 use super::*;
 use crate::admin::check::Finding;
+use crate::admin::control::backup::Job;
 use crate::admin::control::client;
 use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
@@ -113,6 +114,14 @@ impl Operator for Alone {
 
     fn imap(&self, stream: UnixStream) {
         self.rooms.services.attend(stream);
+    }
+
+    fn back_up(&self, _dir: PathBuf) -> Result<u64, Failure> {
+        Err(Failure::refused("there is no cluster"))
+    }
+
+    fn backup(&self) -> (u64, Job) {
+        (0, Job::None)
     }
 
     fn shutdown(&self) {

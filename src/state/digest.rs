@@ -346,7 +346,9 @@ mod tests {
         for key in [vec![], vec![0, 1], vec![0xf0, 0], KEPT.to_vec(), key_of(Group::Mailbox(mailbox))] {
             assert_eq!(group_of(&key), None, "{key:02x?}");
         }
-        for (table, first) in [(keys::COMMAND, keys::META), (keys::DUE, keys::QUEUE), (keys::DOMAIN, keys::DOMAIN)] {
+        for (table, first) in
+            [(keys::COMMAND, keys::META), (keys::DUE, keys::QUEUE), (keys::DOMAIN, keys::DOMAIN)]
+        {
             assert_eq!(group_of(&[table, 1]), Some(Group::Table(first)));
         }
         for group in [Group::Mailbox(mailbox), Group::Account(account), Group::Table(7), ALWAYS_CHANGED] {

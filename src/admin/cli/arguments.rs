@@ -9,6 +9,7 @@ use crate::admin::control::request::Quota;
 use crate::admin::demo::DemoArgs;
 use crate::admin::migration::Security;
 use crate::config::Role;
+use crate::mail::ids::Timestamp;
 
 #[derive(Debug, Parser)]
 #[command(name = "pollux", version, about = "A mail server for two boxes that behave as one")]
@@ -105,6 +106,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copies of everything in a folder, and the way back
+    #[command(subcommand)]
+    Backup(Backup),
     /// Look for what is wrong, on this box and in the cluster
     Check {
         #[arg(long)]
@@ -170,6 +174,53 @@ pub struct Join {
     /// What 'pollux join-token' printed
     #[arg(long)]
     pub token: String,
+    #[command(flatten)]
+    pub node: NewNode,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Backup {
+    /// Make one, through the running node; what the folder has already is not copied again
+    Create {
+        /// A folder on the node's box, empty or of backups; it holds keys and password hashes
+        dir: PathBuf,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The backups in a folder
+    List {
+        dir: PathBuf,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read all of a folder and name what is damaged
+    Verify {
+        dir: PathBuf,
+        /// Of this backup alone; all packs are read
+        #[arg(long, value_name = "ID")]
+        backup: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a backup the first node of a new cluster; the old nodes must never be started again
+    Restore(Restore),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Restore {
+    /// The folder of backups
+    pub from: PathBuf,
+    /// That backup; the last otherwise
+    #[arg(long, value_name = "ID")]
+    pub backup: Option<String>,
+    /// The last at or before, such as 2026-11-27T13:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "backup", value_parser = words::moment)]
+    pub at: Option<Timestamp>,
+    /// Go on without messages that are missing or damaged
+    #[arg(long)]
+    pub partial: bool,
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub node: NewNode,
 }

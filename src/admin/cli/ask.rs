@@ -85,6 +85,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Serve
         | Command::Join(_)
         | Command::Cluster(Cluster::Verify { .. })
+        | Command::Backup(_)
         | Command::Check { .. }
         | Command::Queue(_)
         | Command::Dkim(_)

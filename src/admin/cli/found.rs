@@ -92,13 +92,13 @@ const UNFINISHED: &str = ".unfinished";
 
 /// A directory beside the final one, or within it where it exists already (it may be a disk's mount point);
 /// gone again unless it is finished.
-struct Staging {
+pub(super) struct Staging {
     path: PathBuf,
     finished: bool,
 }
 
 impl Staging {
-    fn begin(dir: &Path) -> Result<Self, Problem> {
+    pub(super) fn begin(dir: &Path) -> Result<Self, Problem> {
         refuse_unless_empty(dir)?;
         let path = if dir.is_dir() { dir.join(UNFINISHED) } else { beside(dir)? };
         let fault = |error: std::io::Error| {
@@ -114,7 +114,7 @@ impl Staging {
         Ok(staging)
     }
 
-    fn finish(mut self, dir: &Path) -> Result<(), Problem> {
+    pub(super) fn finish(mut self, dir: &Path) -> Result<(), Problem> {
         let placed = if self.path.starts_with(dir) {
             self.move_up(dir)
         } else {
@@ -184,7 +184,12 @@ fn refuse_unless_empty(dir: &Path) -> Result<(), Problem> {
 }
 
 /// Certificate and pollux.toml; gives the configuration as `serve` will read it.
-fn lay_down(staging: &Staging, node: &NewNode, role: Role, names: &[String]) -> Result<Config, Problem> {
+pub(super) fn lay_down(
+    staging: &Staging,
+    node: &NewNode,
+    role: Role,
+    names: &[String],
+) -> Result<Config, Problem> {
     let text = config_text(node, role)?;
     let config = Config::parse(&text, &staging.path.join(CONFIG_FILE)).map_err(|error| error.to_string())?;
     if role == Role::Data && node.tls_cert.is_none() {

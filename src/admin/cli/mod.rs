@@ -3,6 +3,7 @@
 pub mod arguments;
 mod ask;
 mod authorities;
+mod backup;
 mod blocks;
 mod dkim;
 mod dns;
@@ -34,7 +35,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
-use self::arguments::{Arguments, Cluster, Command, Place, Policy};
+use self::arguments::{Arguments, Backup, Cluster, Command, Place, Policy};
 use crate::admin::demo;
 use crate::config::Config;
 use crate::node;
@@ -74,6 +75,8 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Cluster(Cluster::Verify { bodies, json }) => {
             return verify::run(&socket(&place)?, bodies, json);
         }
+        Command::Backup(Backup::Create { dir, json }) => backup::create(&socket(&place)?, &dir, json)?,
+        Command::Backup(wanted) => backup::run(wanted)?,
         Command::Check { json } => return ask::check(&place, json),
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,
         Command::Policy(Policy::Test(wanted)) => rehearsal::run(&socket(&place)?, wanted)?,
@@ -225,6 +228,11 @@ mod tests {
             "pollux block add 2001:db8::1",
             "pollux block clear 192.0.2.1",
             "pollux block clear --all",
+            "pollux backup create /mnt/backups --json",
+            "pollux backup list /mnt/backups --json",
+            "pollux backup verify /mnt/backups --backup 20261127T133742.123Z --json",
+            "pollux backup restore /mnt/backups --dir D --at 2026-11-27T13:00:00Z --name node1",
+            "pollux backup restore /mnt/backups --dir D --backup 20261127T133742.123Z --partial --json",
             "pollux check --json",
             "pollux queue list --sender alice --recipient bob --host example.com --older-than 2h --limit 5 --json",
             "pollux queue show 7 --json",

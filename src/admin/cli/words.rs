@@ -1,6 +1,7 @@
 //! Words of the command line that are not plain strings: durations, sizes, passwords, policy files. Pure.
 
 use crate::admin::control::request::Quota;
+use crate::mail::ids::Timestamp;
 
 /// Characters of a password; a longer one is no safer.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
@@ -18,6 +19,13 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     };
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     count.checked_mul(factor).ok_or_else(wrong)
+}
+
+/// A moment as RFC 3339 writes it.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    let moment = chrono::DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "write a moment such as 2026-11-27T13:00:00Z or 2026-11-27T14:00:00+01:00".to_owned())?;
+    u64::try_from(moment.timestamp_millis()).map(Timestamp).map_err(|_| "that was before 1970".to_owned())
 }
 
 /// `default`, or bytes with K, M, G or T (powers of 1024).
@@ -102,6 +110,14 @@ mod tests {
             ["", "h", "1", "1w", "-1h", "1.5h", "99999999999999999999d", "18446744073709551615d", "1é"]
         {
             assert!(seconds(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        assert_eq!(moment("1970-01-01T01:00:01+01:00"), Ok(Timestamp(1_000)));
+        for wrong in ["", "yesterday", "2026-11-27", "1969-12-31T23:59:59Z"] {
+            assert!(moment(wrong).is_err(), "{wrong:?}");
         }
     }
 

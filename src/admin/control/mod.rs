@@ -5,6 +5,7 @@
 //! [`client`] own the socket. Whoever can open the socket is the operator: it never asks for a password.
 
 pub mod authorities;
+pub mod backup;
 pub mod blocks;
 pub mod client;
 pub mod dkim;

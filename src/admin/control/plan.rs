@@ -1,5 +1,7 @@
 //! From a request to what must be done for it. Pure: the directory goes in, commands or an answer come out.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::authorities;
@@ -79,6 +81,8 @@ pub enum Operation {
     DnsCheck { domain: String },
     Rehearse(Rehearsal),
     Shutdown,
+    BackupCreate(PathBuf),
+    BackupState,
 }
 
 /// Decides. `Err` is what the operator hears at once; the state may still refuse what passes here.
@@ -99,6 +103,13 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))
         }
         Request::Shutdown => Ok(Plan::Operate(Operation::Shutdown)),
+        Request::BackupCreate { dir } => match dir.is_absolute() {
+            true => Ok(Plan::Operate(Operation::BackupCreate(dir))),
+            false => {
+                Err(Failure::refused("name the folder of backups from the root on, such as /mnt/backups"))
+            }
+        },
+        Request::BackupState => Ok(Plan::Operate(Operation::BackupState)),
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
             domain(request, directory)
         }

@@ -1,6 +1,7 @@
 //! What travels over the control socket.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,6 +67,12 @@ pub enum Request {
         since_ms: Option<u64>,
     },
     Shutdown,
+    /// Begins a backup in the folder, on this node's box.
+    BackupCreate {
+        dir: PathBuf,
+    },
+    /// How the last one that was begun stands.
+    BackupState,
 
     DomainAdd {
         name: String,

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::backup::{self, Job};
 use super::blocks;
 use super::firewall::{self, NodeFirewall};
 use super::plan::{Operation, Plan, needs_directory, plan};
@@ -77,6 +78,10 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn report_tls(&self) -> impl Future<Output = Option<Vec<tls_reports::Sent>>> + Send;
     /// IMAP for the operator, from here on.
     fn imap(&self, stream: UnixStream);
+    /// Begins a backup; gives its number.
+    fn back_up(&self, dir: PathBuf) -> Result<u64, Failure>;
+    /// The last that was begun, and how it stands.
+    fn backup(&self) -> (u64, Job);
     /// Begins the orderly stop and returns at once.
     fn shutdown(&self);
 }
@@ -296,6 +301,11 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
         }
         Operation::DnsCheck { domain } => Ok(json!(operator.dns_check(domain).await?)),
         Operation::Trace(query) => Ok(trace::shown(operator.trace(query).await)),
+        Operation::BackupCreate(dir) => Ok(json!({ "job": operator.back_up(dir)? })),
+        Operation::BackupState => {
+            let (number, job) = operator.backup();
+            Ok(backup::shown(number, &job))
+        }
         Operation::Shutdown => {
             operator.shutdown();
             Ok(json!({ "done": "stopping" }))

@@ -30,6 +30,7 @@ pub use self::placing::PlacingBody;
 use self::pool::Pool;
 pub use self::server::BodyServer;
 pub use self::upkeep::{CaughtUp, ScrubReport};
+use super::copied::{Held, Holds};
 use super::replica::Fault;
 use super::transport::{BACKGROUND, Transport};
 use crate::mail::ids::{BodyId, NodeId};
@@ -149,6 +150,8 @@ struct Inner {
     /// Peers that catch up and did not take a body in time, and when.
     slow: Mutex<BTreeMap<NodeId, Instant>>,
     counters: Counters,
+    /// While there are any, nothing is forgotten.
+    holds: Holds,
 }
 
 type Report = Shared<BoxFuture<'static, Result<(), Fault>>>;
@@ -174,6 +177,7 @@ impl BodyService {
             transfers: Semaphore::new(bounds.fetches_max),
             slow: Mutex::default(),
             counters: Counters::default(),
+            holds: Holds::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -182,6 +186,11 @@ impl BodyService {
     pub fn place(&self) -> Result<PlacingBody, Fault> {
         self.inner.check_degraded(&self.inner.replicas.borrow())?;
         Ok(PlacingBody::new(self.inner.clone()))
+    }
+
+    /// Nothing is forgotten on this node until what is returned is dropped.
+    pub fn hold(&self) -> Held {
+        self.inner.holds.hold()
     }
 
     pub fn counts(&self) -> BodyCounts {

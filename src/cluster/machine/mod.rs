@@ -15,8 +15,8 @@ use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 
 pub use self::exact::{AwaitedViews, ExactView};
-pub use self::rows::Progress;
-pub use self::snapshot::{Marker, SnapshotData};
+pub use self::rows::{Progress, position_in};
+pub use self::snapshot::{Marker, SnapshotData, VIEW_ROWS_MAX};
 pub use self::witness::WitnessFile;
 use super::feed::Feed;
 use super::types::{Answer, Entry, LogId, Payload, SnapshotMeta, StoredMembership, TypeConfig};

@@ -98,6 +98,18 @@ impl Progress {
     }
 }
 
+/// What is applied, where that is the row that says so.
+pub fn position_in((key, value): &(Vec<u8>, Vec<u8>)) -> Result<Option<LogId>, RowsError> {
+    if key.as_slice() != APPLIED {
+        return Ok(None);
+    }
+    let damaged = |error: CodecError| RowsError(error.to_string());
+    let mut bytes = Bytes::copy_from_slice(value);
+    let position = take_log_id_option(&mut bytes).map_err(damaged)?;
+    finish(&bytes).map_err(damaged)?;
+    Ok(position)
+}
+
 fn part_key(part: u8) -> Vec<u8> {
     [&MEMBERSHIP[..], &[part]].concat()
 }

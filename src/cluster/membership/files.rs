@@ -179,6 +179,24 @@ fn turn() -> MutexGuard<'static, ()> {
 
 /// Makes this directory the first node of a new cluster. Blocks; [`super::super::start`] does the rest.
 pub fn found(config: &ClusterConfig, clock: &Clock) -> Result<(ClusterId, NodeId), StartError> {
+    let ca = found_beginning(config, clock, Beginning::Empty)?;
+    Ok((ca.cluster(), NodeId(1)))
+}
+
+/// What a new cluster begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// The founder makes the first entry of its log.
+    Empty,
+    /// Rows that are laid down, and a log that begins behind them.
+    Rows,
+}
+
+pub fn found_beginning(
+    config: &ClusterConfig,
+    clock: &Clock,
+    beginning: Beginning,
+) -> Result<ClusterCa, StartError> {
     if config.role != Role::Data {
         return Err(StartError::new("the first node of a cluster is a data node: a witness joins later"));
     }
@@ -197,11 +215,13 @@ pub fn found(config: &ClusterConfig, clock: &Clock) -> Result<(ClusterId, NodeId
     let write = || -> io::Result<()> {
         files.create()?;
         files.write_ca(ca.certificate_pem(), &ca.key_pem())?;
-        files.write_founder()?;
+        if beginning == Beginning::Empty {
+            files.write_founder()?;
+        }
         files.write_identity(&identity)
     };
     write().map_err(|error| StartError::new(format!("{}: {error}", config.dir.display())))?;
-    Ok((cluster, node))
+    Ok(ca)
 }
 
 #[cfg(test)]

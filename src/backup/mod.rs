@@ -1,0 +1,56 @@
+//! Backups: an exact copy of everything in a folder, and the way back from there. A backup is there whole or not at all,
+//! and one that is there is never changed.
+//!
+//! [`repository`] is the folder, [`pack`], [`rows`] and [`manifest`] what lies in it; [`create`], [`verify`] and [`restore`]
+//! are what is done with it. [`renew`] (pure) says what becomes of rows in another cluster.
+
+pub mod create;
+pub mod manifest;
+mod pack;
+pub mod progress;
+pub mod renew;
+pub mod repository;
+pub mod restore;
+mod rows;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+
+use std::io;
+use std::path::Path;
+
+/// Why it was not done; one line that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// As it was asked it cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// A disk or the cluster does not take part now; later they may.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What was written once is not what it was.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl BackupError {
+    fn at(path: &Path, error: &io::Error) -> Self {
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Unavailable(format!(
+                "{path}: the disk is full; free space there or choose another folder (the backups before are whole)"
+            )),
+            io::ErrorKind::UnexpectedEof => Self::Damaged(format!("{path}: it is cut short")),
+            _ => Self::Unavailable(format!("{path}: {error}")),
+        }
+    }
+
+    fn damaged(path: &Path, what: impl std::fmt::Display) -> Self {
+        Self::Damaged(format!("{}: {what}", path.display()))
+    }
+}
+
+/// So many hexadecimal digits say what a file is.
+fn hex(digest: &blake3::Hash) -> String {
+    digest.to_hex().to_string()
+}

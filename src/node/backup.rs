@@ -1,0 +1,74 @@
+//! The backup that this node makes: one at a time, whether or not whoever asked for it still waits.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::{info, warn};
+
+use crate::admin::control::backup::Job;
+use crate::admin::control::request::Failure;
+use crate::backup::BackupError;
+use crate::backup::create::create;
+use crate::backup::manifest::Manifest;
+use crate::backup::progress::Progress;
+use crate::clock::Clock;
+use crate::cluster::handle::ClusterHandle;
+
+#[derive(Clone, Default)]
+pub struct Backups(Arc<Mutex<Last>>);
+
+#[derive(Default)]
+struct Last {
+    number: u64,
+    state: State,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    None,
+    Running(Progress),
+    Ended(Box<Result<Manifest, BackupError>>),
+}
+
+impl Backups {
+    /// Begins one; gives its number.
+    pub fn begin(&self, cluster: ClusterHandle, clock: Clock, dir: PathBuf) -> Result<u64, Failure> {
+        let progress = Progress::default();
+        let number = {
+            let mut last = self.last();
+            if matches!(last.state, State::Running(_)) {
+                return Err(Failure::unavailable(
+                    "this node is making a backup already; wait until it is done",
+                ));
+            }
+            last.number += 1;
+            last.state = State::Running(progress.clone());
+            last.number
+        };
+        let backups = self.clone();
+        tokio::spawn(async move {
+            let made = create(&cluster, &dir, &clock, &progress).await;
+            match &made {
+                Ok(manifest) => info!("backup {} is made in {}", manifest.id, dir.display()),
+                Err(error) => warn!("no backup was made in {}: {error}", dir.display()),
+            }
+            backups.last().state = State::Ended(Box::new(made));
+        });
+        Ok(number)
+    }
+
+    pub fn job(&self) -> (u64, Job) {
+        let last = self.last();
+        let job = match &last.state {
+            State::None => Job::None,
+            State::Running(progress) => Job::Running(progress.step()),
+            State::Ended(made) => Job::Ended(made.clone()),
+        };
+        (last.number, job)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
