@@ -313,7 +313,8 @@ mod tests {
             mended,
             named_by: vec!["UID 5 in INBOX of alice".to_owned()],
         };
-        let spoilt: [(fn(&mut Report), &str); 5] = [
+        type Spoil = fn(&mut Report);
+        let spoilt: [(Spoil, &str); 5] = [
             (|it| it.disputed.push(inbox()), "choose one, 'pollux cluster remove' the other"),
             (|it| it.nodes[0].unasked = Some("it does not answer".to_owned()), "node1 was not looked at"),
             (|it| it.nodes[0].damaged = Some("a row".to_owned()), "No data node that is in sync"),

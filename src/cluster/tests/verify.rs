@@ -7,8 +7,10 @@ use super::three::pair_and_witness;
 use crate::cluster::bodies::Depth;
 use crate::cluster::config::Retention;
 use crate::cluster::membership::ClusterError;
+use crate::cluster::replica::Replica;
 use crate::cluster::verify::Verification;
 use crate::mail::ids::NodeId;
+use crate::state::command::{Command, NewUser};
 use crate::state::digest::Group;
 use crate::state::keys;
 use crate::state::rows::{Batch, Rows};
@@ -58,9 +60,8 @@ async fn a_row_that_nobody_applied_is_found_and_the_node_has_its_rows_anew() {
     let [a, mut b, _w] = pair_and_witness(Retention::default()).await;
     a.add_domain("x.test").await;
     let user =
-        crate::state::command::NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
-    use crate::cluster::replica::Replica;
-    a.handle().propose(crate::state::command::Command::AddUser(user)).await.unwrap();
+        NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
+    a.handle().propose(Command::AddUser(user)).await.unwrap();
     b.until_domain("x.test").await;
     assert!(verify(&a).await.is_equal());
     let (tables, b_id) = (b.data().tables.clone(), b.handle().node());
@@ -79,4 +80,32 @@ async fn a_row_that_nobody_applied_is_found_and_the_node_has_its_rows_anew() {
     b.until_domain("x.test").await;
     let healed = verify(&a).await;
     assert!(healed.is_equal(), "{healed:?}");
+}
+
+/// As rows are that a build without digests wrote, or went on with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_an_older_build_have_their_digests_counted_at_the_start() {
+    let mut node = Node::founder("a", Retention::default()).await;
+    node.add_domains(0, 20).await;
+    for older in [|_: &[u8]| true, |key: &[u8]| key.len() > 2] {
+        node.stop().await;
+        let tables = Tables::open(&node.config.dir.join("tables")).unwrap();
+        let span = keys::table(keys::DIGEST);
+        let mut changes = Batch::new();
+        let all = &mut |key: &[u8], value: &[u8]| {
+            // It knows nothing of the digests, and goes on to later entries.
+            changes.insert(key.to_vec(), (!older(key)).then(|| [&value[..value.len() - 8], &[0; 8]].concat()));
+            ControlFlow::Continue(())
+        };
+        tables.scan(&span.from, &span.to, all).unwrap();
+        assert!(!changes.is_empty());
+        tables.write(changes).unwrap();
+        tables.sync().unwrap();
+        drop(tables);
+        node.start().await;
+        node.add_domain("later.test").await;
+        let verification = verify(&node).await;
+        assert!(verification.is_equal(), "{verification:?}");
+        node.handle().propose(Command::RemoveDomain { name: "later.test".into() }).await.unwrap();
+    }
 }
