@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the Debian package of this machine's kind: package.sh [BINARY]. Without a BINARY it builds one of the profile dist.
-# The package is left in target/debian, and its name is the last line printed.
+# The package is left in target/debian, and its name is the last line printed. FAST=1 makes a larger one sooner.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -23,4 +23,4 @@ done
 gzip -9n "$staged"/man/*.1
 # A package has its files in /usr and its data in /var/lib.
 sed -e 's:/usr/local/bin/:/usr/bin/:' -e 's:/srv/pollux:/var/lib/pollux:g' deploy/pollux.service >"$staged/pollux.service"
-cargo deb --no-build --no-strip --output target/debian/
+cargo deb --no-build --no-strip ${FAST:+--fast} --output target/debian/
