@@ -1,7 +1,7 @@
 //! Backups: an exact copy of everything in a folder, and the way back from there. A backup is there whole or not at all,
 //! and one that is there is never changed.
 //!
-//! [`repository`] is the folder, [`pack`], [`rows`] and [`manifest`] what lies in it; [`create`], [`verify`] and [`restore`]
+//! [`repository`] is the folder, `pack`, `rows` and [`manifest`] what lies in it; [`create`], [`verify`] and [`restore`]
 //! are what is done with it. [`renew`] (pure) says what becomes of rows in another cluster.
 
 pub mod create;

@@ -59,8 +59,7 @@ fn tamper(tables: &Tables) {
 async fn a_row_that_nobody_applied_is_found_and_the_node_has_its_rows_anew() {
     let [a, mut b, _w] = pair_and_witness(Retention::default()).await;
     a.add_domain("x.test").await;
-    let user =
-        NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
+    let user = NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
     a.handle().propose(Command::AddUser(user)).await.unwrap();
     b.until_domain("x.test").await;
     assert!(verify(&a).await.is_equal());
@@ -94,7 +93,8 @@ async fn rows_of_an_older_build_have_their_digests_counted_at_the_start() {
         let mut changes = Batch::new();
         let all = &mut |key: &[u8], value: &[u8]| {
             // It knows nothing of the digests, and goes on to later entries.
-            changes.insert(key.to_vec(), (!older(key)).then(|| [&value[..value.len() - 8], &[0; 8]].concat()));
+            changes
+                .insert(key.to_vec(), (!older(key)).then(|| [&value[..value.len() - 8], &[0; 8]].concat()));
             ControlFlow::Continue(())
         };
         tables.scan(&span.from, &span.to, all).unwrap();
