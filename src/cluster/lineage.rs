@@ -8,7 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bincode::{Decode, Encode};
@@ -119,7 +119,6 @@ pub struct Lineage {
     forks: ArcSwap<Forks>,
     /// What a peer has that this node can follow; see `keeper::follow_takeover`.
     ahead: watch::Sender<Option<Arc<Forks>>>,
-    turn: Mutex<()>,
 }
 
 impl Lineage {
@@ -132,12 +131,7 @@ impl Lineage {
                 path.display()
             )
         })?;
-        Ok(Self {
-            path,
-            forks: ArcSwap::from_pointee(forks),
-            ahead: watch::Sender::new(None),
-            turn: Mutex::default(),
-        })
+        Ok(Self { path, forks: ArcSwap::from_pointee(forks), ahead: watch::Sender::new(None) })
     }
 
     pub fn forks(&self) -> Arc<Forks> {
@@ -155,14 +149,9 @@ impl Lineage {
 
     /// Durable before it is shown to anybody. Blocks.
     pub fn take_on(&self, forks: &Forks) -> io::Result<()> {
-        let _turn = self.turn();
         write_file(&self.path, forks)?;
         self.forks.store(Arc::new(forks.clone()));
         Ok(())
-    }
-
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! This node while it runs: what its handle, its tasks and its answers to peers share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Semaphore, watch};
 
+use super::blocking::blocking;
 use super::bodies::BodyService;
 use super::config::ClusterConfig;
 use super::feed::Feed;
@@ -18,6 +20,7 @@ use super::transport::{Lane, PeerAddress, Transport};
 use super::types::{Role, TypeConfig};
 use crate::clock::Clock;
 use crate::mail::ids::NodeId;
+use crate::store::files::write_atomically;
 use crate::store::log::LogStore;
 use crate::store::tables::Tables;
 
@@ -108,6 +111,21 @@ impl Local {
             failure.get_or_insert(why);
             first
         });
+    }
+
+    /// The same, for ever: what lies at `end` keeps the node from being started again.
+    pub async fn fail_for_good(&self, end: PathBuf, why: String) {
+        let written = why.clone();
+        if let Ok(Err(error)) = blocking(move || write_atomically(&end, written.as_bytes())).await {
+            tracing::error!("it could not be written down that this node must not start again: {error}");
+        }
+        self.fail(why);
+    }
+
+    /// Why a peer and this node do not speak, if it is such a reason. Not by the roster: a disk that was wiped knows of none.
+    pub fn refusal(&self, such: impl Fn(&str) -> bool) -> Option<String> {
+        let refused = |peer| self.transport.peer_state(peer).refused_because;
+        self.transport.peers().into_iter().filter_map(refused).find(|why| such(why))
     }
 
     /// Looks at Raft's own figures, for a moment.

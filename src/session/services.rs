@@ -377,40 +377,47 @@ fn take<R: Replica>(
 ) {
     let directory = house.replica.directory();
     let settings = directory.settings();
-    if *house.welcome.borrow() != Welcome::Open {
-        return turn_away(name, settings.listener(name).tls, ("4.3.2", "this node takes no clients"), socket);
-    }
+    let listener = settings.listener(name);
     let balancer = peer.filter(|peer| settings.is_proxy(peer.ip()));
     let client = if balancer.is_some() { None } else { peer };
-    match house.doors.enter(client.map(|client| client.ip()), door_limits(settings)) {
-        Ok(seat) => {
-            let listener = settings.listener(name);
-            let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
-            while sessions.try_join_next().is_some() {}
-            match balancer {
-                Some(balancer) => {
-                    sessions.spawn(serve_proxied(Arc::clone(house), listener, socket, (balancer, seat)))
-                }
-                None => sessions.spawn(serve(Arc::clone(house), listener, socket, (client, seat))),
-            };
-        }
-        Err(full) => turn_away(name, settings.listener(name).tls, ("4.7.0", full), socket),
+    let address = client.map(|client| client.ip());
+    let Some((socket, seat)) = admit(house, (name, listener.tls), address, socket) else { return };
+    match balancer {
+        Some(balancer) => begin(house, serve_proxied(Arc::clone(house), listener, socket, (balancer, seat))),
+        None => begin(house, serve(Arc::clone(house), listener, socket, (client, seat))),
     }
 }
 
 /// As [`take`], for the operator.
 fn attend<R: Replica>(house: &Arc<House<R>>, socket: UnixStream) {
-    let (name, directory) = (ListenerName::Imap, house.replica.directory());
+    let Some((socket, seat)) = admit(house, (ListenerName::Imap, TlsMode::Off), None, socket) else { return };
+    begin(house, serve_operator(Arc::clone(house), socket, seat));
+}
+
+/// A seat, or a word why there is none.
+fn admit<R: Replica, S: Socket>(
+    house: &House<R>,
+    (name, tls): (ListenerName, TlsMode),
+    client: Option<IpAddr>,
+    socket: S,
+) -> Option<(S, Seat)> {
     if *house.welcome.borrow() != Welcome::Open {
-        return turn_away(name, TlsMode::Off, ("4.3.2", "this node takes no clients"), socket);
+        turn_away(name, tls, ("4.3.2", "this node takes no clients"), socket);
+        return None;
     }
-    match house.doors.enter(None, door_limits(directory.settings())) {
-        Ok(seat) => {
-            let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
-            sessions.spawn(serve_operator(Arc::clone(house), socket, seat));
+    match house.doors.enter(client, door_limits(house.replica.directory().settings())) {
+        Ok(seat) => Some((socket, seat)),
+        Err(full) => {
+            turn_away(name, tls, ("4.7.0", full), socket);
+            None
         }
-        Err(full) => turn_away(name, TlsMode::Off, ("4.7.0", full), socket),
     }
+}
+
+fn begin<R>(house: &House<R>, session: impl Future<Output = ()> + Send + 'static) {
+    let mut sessions = house.sessions.lock().expect("no holder of this lock panics");
+    while sessions.try_join_next().is_some() {}
+    sessions.spawn(session);
 }
 
 async fn serve_operator<R: Replica>(house: Arc<House<R>>, socket: UnixStream, _seat: Seat) {

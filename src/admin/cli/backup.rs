@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::arguments::{Backup, Restore};
-use super::found::{Staging, lay_down};
+use super::found::{Staging, lay_down, runtime};
 use super::identity::cluster_config;
 use super::{Problem, print};
 use crate::admin::control::backup;
@@ -156,11 +156,9 @@ fn restore_all(wanted: &Restore) -> Result<(), Problem> {
     let staging = Staging::begin(&wanted.node.dir)?;
     let config = lay_down(&staging, &wanted.node, Role::Data, &[])?;
     let lacking = if wanted.partial { Lacking::GoOn } else { Lacking::Refuse };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let (clock, progress) = (Clock::system(), Progress::default());
     let done = restore(&repository, &manifest, cluster_config(&config), &clock, (lacking, &progress));
-    let restored = runtime.block_on(done).map_err(text)?;
+    let restored = runtime()?.block_on(done).map_err(text)?;
     staging.finish(&wanted.node.dir)?;
     match wanted.json {
         true => print(&format!("{}\n", shown(&manifest, &restored))),

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::item::Problem;
+use super::item::{Problem, at};
 use super::ours::Ours;
 use super::{maildir, mbox};
 use crate::admin::cli::progress::Progress;
@@ -33,7 +33,7 @@ pub async fn export(
     (socket, user): (&Path, &str),
     progress: &mut Progress,
 ) -> Result<Exported, Problem> {
-    files::create_dir_durably(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    files::create_dir_durably(dir).map_err(|error| at(dir, &error))?;
     let mut ours = Ours::open(socket, user).await?;
     let mut done = Exported::default();
     for folder in ours.folders().await? {

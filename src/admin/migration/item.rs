@@ -1,12 +1,18 @@
 //! One message on its way, and how it is known again. Pure.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::mail::date::{DateTime, parse_rfc5322};
 use crate::mail::header::{find, unfold};
 
 /// One line: what is wrong, and what to do.
 pub type Problem = String;
+
+/// What a disk said of a file.
+pub fn at(path: &Path, error: &io::Error) -> Problem {
+    format!("{}: {error}", path.display())
+}
 
 /// A message as its source lists it; its content is read when it is its turn.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::item::{At, Item, Key, Problem, is_keyword, with_crlf, written_date};
+use super::item::{At, Item, Key, Problem, at, is_keyword, with_crlf, written_date};
 use super::ours::Message;
 use crate::mail::date::DateTime;
 use crate::mail::utf7::{decode_utf7, encode_utf7};
@@ -307,10 +307,6 @@ pub fn without_cr(content: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-fn at(path: &Path, error: &io::Error) -> Problem {
-    format!("{}: {error}", path.display())
 }
 
 #[cfg(test)]

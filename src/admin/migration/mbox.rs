@@ -3,9 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::item::{At, Item, Key, Problem, header_value, is_keyword, with_crlf, written_date};
+use super::item::{At, Item, Key, Problem, at, header_value, is_keyword, with_crlf, written_date};
 use super::maildir::without_cr;
 use super::ours::Message;
 use crate::mail::date::{DateTime, format_imap_date_time, month_name, parse_rfc5322};
@@ -70,7 +70,7 @@ impl Mbox {
     }
 
     fn at(&self, error: &io::Error) -> Problem {
-        format!("{}: {error}", self.path.display())
+        at(&self.path, error)
     }
 }
 
@@ -247,10 +247,6 @@ fn flag_fields(flags: &[String]) -> String {
         }
     }
     fields
-}
-
-fn at(path: &Path, error: &io::Error) -> Problem {
-    format!("{}: {error}", path.display())
 }
 
 #[cfg(test)]

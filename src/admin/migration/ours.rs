@@ -99,7 +99,7 @@ impl Ours {
     }
 
     /// How many messages it has. Nothing is marked as read.
-    pub async fn examine(&mut self, folder: &str) -> Result<u32, Problem> {
+    async fn examine(&mut self, folder: &str) -> Result<u32, Problem> {
         Ok(bounded(self.session.examine(encode_utf7(folder))).await?.exists)
     }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::item::{At, Item, Problem, is_keyword};
+use super::item::{At, Item, Problem};
 use super::ours::{flags_of, from_chrono, key_of};
 use crate::mail::utf7::decode_utf7;
 
@@ -123,10 +123,8 @@ impl Remote {
         let fetched = answered(&self.host, fetching).await?;
         let item = |fetch: &async_imap::types::Fetch| {
             let at = At::Uid(fetch.uid?);
-            let flags =
-                flags_of(fetch.flags()).into_iter().filter(|flag| flag.starts_with('\\') || is_keyword(flag));
             let date = fetch.internal_date().map(|date| from_chrono(&date));
-            Some(Item { key: key_of(fetch), date, flags: flags.collect(), at })
+            Some(Item { key: key_of(fetch), date, flags: flags_of(fetch.flags()), at })
         };
         Ok(fetched.iter().filter_map(item).collect())
     }

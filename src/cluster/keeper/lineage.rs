@@ -1,6 +1,7 @@
 //! What a node does about a takeover elsewhere: it follows if it can, and gives way if it went on apart and leads nobody.
 //! A node that serves is never stopped by a peer's word: there the operator decides.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use crate::cluster::lineage::{End, Forks, advice, parted, quarantine, strayed};
 use crate::cluster::local::Local;
 use crate::cluster::membership::ClusterError;
 use crate::mail::ids::NodeId;
-use crate::store::files::write_atomically;
 
 /// For how long a node must be alone with its history before it gives way.
 const ALONE_FOR: Duration = Duration::from_secs(5);
@@ -38,12 +38,12 @@ pub async fn follow_takeover(local: Arc<Local>) {
 async fn follow(local: &Arc<Local>, forks: Arc<Forks>) {
     let writing = local.clone();
     let node = forks.0.last().map_or(local.id, |fork| fork.node);
-    match blocking(move || writing.lineage.take_on(&forks)).await {
-        Ok(Ok(())) => {
+    let written = blocking(move || writing.lineage.take_on(&forks)).await;
+    match written.map_err(io::Error::other).and_then(|written| written) {
+        Ok(()) => {
             tracing::warn!("node {node} was told to go on alone: this node follows it");
             local.transport.greet_anew();
         }
-        Ok(Err(error)) => tracing::warn!("node {node} cannot be followed yet: {error}"),
         Err(error) => tracing::warn!("node {node} cannot be followed yet: {error}"),
     }
 }
@@ -96,22 +96,8 @@ impl Local {
     }
 
     async fn go_into_quarantine(&self, why: &str) {
-        let advice = advice(self.id, &self.config.dir, why);
-        let (path, written) = (quarantine(&self.config.dir), advice.clone());
-        if let Ok(Err(error)) = blocking(move || write_atomically(&path, written.as_bytes())).await {
-            tracing::error!("it could not be written down that this node gives way: {error}");
-        }
-        self.fail(advice);
-    }
-
-    /// Why a peer and this node do not speak, if it is such a reason.
-    fn refusal(&self, such: impl Fn(&str) -> bool) -> Option<String> {
-        let refusals = self
-            .transport
-            .peers()
-            .into_iter()
-            .filter_map(|peer| self.transport.peer_state(peer).refused_because);
-        refusals.into_iter().find(|why| such(why))
+        let dir = &self.config.dir;
+        self.fail_for_good(quarantine(dir), advice(self.id, dir, why)).await;
     }
 
     /// Whether the voters in reach, itself among them, are one.

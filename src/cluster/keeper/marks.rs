@@ -14,7 +14,6 @@ use crate::cluster::network::kinds;
 use crate::cluster::transport::{CallError, Lane};
 use crate::cluster::wire;
 use crate::mail::ids::NodeId;
-use crate::store::files::write_atomically;
 
 /// How far the marks lag behind: what a disk lost of its last second only a leader that lives can tell.
 const TELL_EACH: Duration = Duration::from_secs(1);
@@ -77,19 +76,10 @@ pub async fn notice_forgetting(local: Arc<Local>) {
     let words = forgot(local.id);
     let why = loop {
         ticks.tick().await;
-        // Not the roster: a disk that was wiped knows of no membership.
-        let others = local.transport.peers().into_iter();
-        let mut refusals = others.filter_map(|peer| local.transport.peer_state(peer).refused_because);
-        if let Some(why) = refusals.find(|why| why.contains(&words)) {
+        if let Some(why) = local.refusal(|why| why.contains(&words)) {
             break why;
         }
     };
-    let path = forgetful(&local.config.dir);
-    let advice = advice(local.id, &local.config.dir, &why);
-    let written = advice.clone();
-    let done = blocking(move || write_atomically(&path, written.as_bytes())).await;
-    if let Ok(Err(error)) = done {
-        tracing::error!("it could not be written down that this node has forgotten: {error}");
-    }
-    local.fail(advice);
+    let dir = &local.config.dir;
+    local.fail_for_good(forgetful(dir), advice(local.id, dir, &why)).await;
 }

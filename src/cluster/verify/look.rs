@@ -15,7 +15,7 @@ use crate::cluster::blocking::blocking;
 use crate::cluster::bodies::{Depth, Inspected};
 use crate::cluster::keeper;
 use crate::cluster::local::{DataParts, Local};
-use crate::cluster::machine::ExactView;
+use crate::cluster::machine::{ExactView, VIEW_ROWS_MAX};
 use crate::cluster::transport::{CallError, FramedStream};
 use crate::cluster::wire;
 use crate::mail::ids::{BodyId, CommandId, LogIndex, NodeId};
@@ -27,8 +27,6 @@ use crate::store::tables::{TablesError, View};
 const ENTRY_MAX: Duration = Duration::from_secs(30);
 /// How often a node that is still looking says so.
 const GOING_EACH: Duration = Duration::from_secs(2);
-/// Rows of one turn of a view.
-const VIEW_ROWS_MAX: usize = 500;
 /// Digests of one frame: some 60 octets each.
 const DIGESTS_MAX: usize = 50_000;
 /// What names a wrong body, at most.
