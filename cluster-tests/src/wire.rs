@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 /// A client waits this long for any one answer: longer than the server's own bound for a write (10 s).
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -19,10 +19,10 @@ impl Wire {
         Self::over(TcpStream::connect_timeout(&address, Duration::from_secs(2))?)
     }
 
-    /// From this address of our own.
+    /// From this address of our own. No process that is started later shares the socket: it would keep it open.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Wire> {
         let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
         rustix::net::connect(&socket, &address)?;
         Self::over(TcpStream::from(socket))

@@ -131,8 +131,7 @@ impl Operator for Bound {
     }
 
     async fn dns_check(&self, domain: String) -> Result<Vec<Finding>, Failure> {
-        let down = || Failure::unavailable("the mail services are not up; try again");
-        let checks = self.rooms.services.checks().ok_or_else(down)?;
+        let checks = self.rooms.services.checks().ok_or_else(Failure::not_serving)?;
         Ok(naming::of_domain(&checks.dns, &self.cluster.directory(), &domain).await)
     }
 
@@ -150,6 +149,10 @@ impl Operator for Bound {
 
     async fn report_tls(&self) -> Option<Vec<Sent>> {
         report_tls(&self.rooms).await
+    }
+
+    fn is_serving(&self) -> bool {
+        self.rooms.services.checks().is_some()
     }
 
     fn imap(&self, stream: UnixStream) {
@@ -180,7 +183,7 @@ pub async fn rehearse<R: Replica>(
     checks: Option<Checks>,
     asked: Rehearsal,
 ) -> Result<Told, Failure> {
-    let checks = checks.ok_or_else(|| Failure::unavailable("the mail services are not up; try again"))?;
+    let checks = checks.ok_or_else(Failure::not_serving)?;
     rehearsal::rehearse(replica, checks, asked).await.map_err(Failure::refused)?.map_err(fault)
 }
 

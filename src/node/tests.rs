@@ -112,6 +112,10 @@ impl Operator for Alone {
         operator::report_tls(&self.rooms).await
     }
 
+    fn is_serving(&self) -> bool {
+        self.rooms.services.checks().is_some()
+    }
+
     fn imap(&self, stream: UnixStream) {
         self.rooms.services.attend(stream);
     }

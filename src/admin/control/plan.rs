@@ -77,6 +77,7 @@ pub enum Operation {
     Verify { bodies: bool },
     Remove { node: String, lost: bool },
     Quarantine,
+    Imap,
     Trace(Query),
     DnsCheck { domain: String },
     Rehearse(Rehearsal),
@@ -96,8 +97,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Undrain { node } => Ok(Plan::Operate(Operation::Undrain { node })),
         Request::Verify { bodies } => Ok(Plan::Operate(Operation::Verify { bodies })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
-        // The session itself follows the answer.
-        Request::Imap => Ok(Plan::Show(json!({ "done": "IMAP" }))),
+        Request::Imap => Ok(Plan::Operate(Operation::Imap)),
         Request::Quarantine => Ok(Plan::Operate(Operation::Quarantine)),
         Request::Trace { about, since_ms } => {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))

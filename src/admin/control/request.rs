@@ -362,6 +362,11 @@ impl Failure {
         Self { kind: FailureKind::Unavailable, message: message.into() }
     }
 
+    /// What needs the mail services of the node, and they are not up.
+    pub fn not_serving() -> Self {
+        Self::unavailable("the mail services are not up; try again")
+    }
+
     pub fn malformed(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Malformed, message: message.into() }
     }

@@ -76,6 +76,8 @@ pub trait Operator: Clone + Send + Sync + 'static {
     fn hits(&self, rule: &Rule) -> u64;
     /// Reports what was counted of TLS so far. `None`: this node sends no mail.
     fn report_tls(&self) -> impl Future<Output = Option<Vec<tls_reports::Sent>>> + Send;
+    /// Whether the mail services are up.
+    fn is_serving(&self) -> bool;
     /// IMAP for the operator, from here on.
     fn imap(&self, stream: UnixStream);
     /// Begins a backup; gives its number.
@@ -295,6 +297,11 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             operator.quarantine().await?;
             Ok(json!({ "done": "this node stops, and does not start again; its mail stays on its disk" }))
         }
+        // The session itself follows the answer.
+        Operation::Imap => match operator.is_serving() {
+            true => Ok(json!({ "done": "IMAP" })),
+            false => Err(Failure::not_serving()),
+        },
         Operation::Rehearse(asked) => {
             let recipients = asked.recipients.clone();
             Ok(rehearsal::shown(&operator.rehearse(asked).await?, &recipients))

@@ -27,7 +27,9 @@ use crate::cluster::start::versions;
 use crate::cluster::token::Role;
 use crate::cluster::transport::{Lane, Transport, TransportConfig};
 use crate::cluster::types::{Membership, Payload};
-use crate::mail::ids::NodeId;
+use crate::mail::ids::{LogIndex, NodeId};
+use crate::state::apply::{Overlay, apply};
+use crate::state::codec::decode_proposal;
 use crate::state::reading;
 use crate::store::files::DirLock;
 use crate::store::log::{LogLimits, LogPosition, LogStore, LogVote};
@@ -51,7 +53,7 @@ pub struct TakenOver {
 pub async fn take_over(config: &ClusterConfig, lost: bool, clock: &Clock) -> Result<TakenOver, StartError> {
     let (opening, ticking) = (config.clone(), clock.clone());
     let disk = blocking(move || Disk::open(&opening, &ticking)).await.map_err(StartError::new)??;
-    let membership = disk.membership().await?;
+    let Standing { membership, in_sync } = disk.standing().await?;
     let others = may_go_alone(disk.node, &membership).map_err(StartError::new)?;
     if let Some(lives) = disk.who_answers(config, &others, clock).await? {
         return Err(StartError::new(format!(
@@ -59,10 +61,17 @@ pub async fn take_over(config: &ClusterConfig, lost: bool, clock: &Clock) -> Res
         )));
     }
     if !lost {
-        disk.lacks_nothing()?;
+        disk.lacks_nothing(in_sync)?;
     }
     disk.go_alone(&membership, clock).await?;
     Ok(TakenOver { node: disk.node, others })
+}
+
+/// What the node goes on with: what its rows and the log behind them come to, committed or not.
+struct Standing {
+    membership: Membership,
+    /// It has all bodies.
+    in_sync: bool,
 }
 
 /// The node's disk, held so that no process of it runs.
@@ -114,8 +123,9 @@ impl Disk {
         Ok(Self { node, files, log, tables, book, lineage, _lock: lock })
     }
 
-    /// The last one in the log, whether it was committed or not: Raft counts votes by it.
-    async fn membership(&self) -> Result<Membership, StartError> {
+    /// The last membership in the log counts, whether it was committed or not: so does Raft count votes. A process that was
+    /// killed leaves rows that are behind the log, by some seconds of work at the most.
+    async fn standing(&self) -> Result<Standing, StartError> {
         let tables = self.tables.clone();
         let progress = blocking(move || Progress::read(&tables)).await.map_err(StartError::new)?;
         let progress = progress.map_err(StartError::new)?;
@@ -126,18 +136,27 @@ impl Disk {
                 "the rows of this node are lost or damaged, and only another data node can give them: start one first",
             ));
         }
-        let mut found = progress.membership.membership().clone();
+        let mut membership = progress.membership.membership().clone();
+        let mut overlay = Overlay::new();
         while from < end {
             let read = self.log.read(from..end, READ_BYTES_MAX).await.map_err(StartError::new)?;
             let Some((last, _)) = read.last() else { break };
             from = last.index + 1;
-            for (_, payload) in read {
-                if let Payload::Membership(newer) = payload_from(payload).map_err(StartError::new)? {
-                    found = newer;
+            for (at, payload) in read {
+                match payload_from(payload).map_err(StartError::new)? {
+                    Payload::Membership(newer) => membership = newer,
+                    Payload::Normal(encoded) => {
+                        let proposal = decode_proposal(encoded.proposal()).map_err(StartError::new)?;
+                        apply(&self.tables, &mut overlay, LogIndex(at.index), &proposal)
+                            .map_err(StartError::new)?;
+                    }
+                    Payload::Blank => {}
                 }
             }
         }
-        Ok(found)
+        let replicas = reading::replicas(&overlay.over(&self.tables)).map_err(StartError::new)?;
+        let in_sync = replicas.iter().any(|replica| replica.node == self.node && replica.in_sync);
+        Ok(Standing { membership, in_sync })
     }
 
     /// The first of `others` that gives a sign of life, be it a refusal.
@@ -182,7 +201,7 @@ impl Disk {
     }
 
     /// As far as this disk can tell.
-    fn lacks_nothing(&self) -> Result<(), StartError> {
+    fn lacks_nothing(&self, in_sync: bool) -> Result<(), StartError> {
         let own = End::of(self.log.state());
         if let Some((peer, promised)) =
             self.book.furthest().filter(|(_, mark)| (mark.log_term, mark.log_next) > (own.term, own.next))
@@ -193,8 +212,7 @@ impl Disk {
                 own.next.saturating_sub(1)
             )));
         }
-        let replicas = reading::replicas(&self.tables).map_err(StartError::new)?;
-        if !replicas.iter().any(|replica| replica.node == self.node && replica.in_sync) {
+        if !in_sync {
             return Err(StartError::new(
                 "this node is not in sync: it lacks mail that another data node has; start that one instead, or give up \
                  what only it has with --lost",

@@ -48,6 +48,11 @@ impl Overlay {
         scan_under(&self.pending, (from, to), visit, |visit| rows.scan(from, to, visit))
     }
 
+    /// The rows as they will stand once this overlay is written over `rows`.
+    pub fn over<'a>(&'a self, rows: &'a dyn Rows) -> impl Rows + 'a {
+        Overlaid { overlay: self, rows }
+    }
+
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.write(key, Some(value));
     }
@@ -78,6 +83,21 @@ impl Overlay {
                 None => return,
             };
         }
+    }
+}
+
+struct Overlaid<'a> {
+    overlay: &'a Overlay,
+    rows: &'a dyn Rows,
+}
+
+impl Rows for Overlaid<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+        self.overlay.get(self.rows, key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), RowsError> {
+        self.overlay.scan(self.rows, from, to, visit)
     }
 }
 
