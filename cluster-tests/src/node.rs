@@ -29,6 +29,8 @@ pub struct Node {
     process: Option<Child>,
     /// Variables for the process (a shim's, a preset's).
     pub environment: Vec<(String, String)>,
+    /// The product: [`binary`], unless its story says otherwise.
+    pub build: PathBuf,
     /// What the process is started by: a program and its arguments, which becomes the process given behind them.
     pub inside: Vec<String>,
     disk: Option<Disk>,
@@ -45,6 +47,7 @@ impl Node {
             dir,
             process: None,
             environment: Vec::new(),
+            build: binary(),
             inside: Vec::new(),
             disk: None,
         }
@@ -105,7 +108,7 @@ impl Node {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log opens");
         let child = self
-            .program(&binary())
+            .program(&self.build)
             .arg("serve")
             .arg("--config")
             .arg(self.dir.join("pollux.toml"))
@@ -191,23 +194,26 @@ impl Node {
 
     /// Runs `pollux ARGUMENTS` against this node's control socket.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        pollux(arguments, Some(&self.dir.join("pollux.toml")), None)
+        self.told(arguments, None)
+    }
+
+    fn told(&self, arguments: &[&str], input: Option<&str>) -> Output {
+        run(Command::new(&self.build), arguments, (Some(&self.dir.join("pollux.toml")), input))
     }
 
     /// Runs a command that asks other nodes, where this one lives; panics unless it exits 0. Returns what it printed.
     pub fn must_inside(&self, arguments: &[&str]) -> String {
-        succeeded(arguments, &run(self.program(&binary()), arguments, (None, None)))
+        succeeded(arguments, &run(self.program(&self.build), arguments, (None, None)))
     }
 
     /// Runs a command on the folder of this node, which is stopped.
     pub fn offline(&self, arguments: &[&str]) -> Output {
-        run(self.program(&binary()), arguments, (Some(&self.dir.join("pollux.toml")), None))
+        run(self.program(&self.build), arguments, (Some(&self.dir.join("pollux.toml")), None))
     }
 
     /// The same, with `input` on standard input; panics unless it exits 0. Returns what it printed.
     pub fn must(&self, arguments: &[&str], input: Option<&str>) -> String {
-        let output = pollux(arguments, Some(&self.dir.join("pollux.toml")), input);
-        succeeded(arguments, &output)
+        succeeded(arguments, &self.told(arguments, input))
     }
 
     /// `cluster status --json` as this node sees it, or `None` while it does not answer.

@@ -8,4 +8,5 @@ pub mod demo;
 pub mod metrics;
 pub mod migration;
 pub mod status;
+pub mod upgrade;
 pub mod verify;

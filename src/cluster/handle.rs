@@ -16,6 +16,7 @@ use super::membership::ClusterError;
 use super::replica::{Fault, QueueTicks, Replica};
 use super::status::{ClusterStatus, Offers};
 use super::types::Role;
+use super::upgrade::Upgrade;
 use super::verify::Verification;
 use crate::clock::Clock;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
@@ -115,6 +116,16 @@ impl ClusterHandle {
     /// This node gives way to one that was told to go on alone: it stops, and does not start again. Refused where none was.
     pub async fn quarantine(&self) -> Result<(), ClusterError> {
         self.local.quarantine().await
+    }
+
+    /// Which builds the nodes run, and whether the cluster may go on to the next version.
+    pub async fn upgrade(&self) -> Upgrade {
+        self.local.upgrade().await
+    }
+
+    /// Raises the cluster version as far as all nodes know it; gives it. From then on no node can go back.
+    pub async fn finalize(&self) -> Result<u32, ClusterError> {
+        self.local.finalize().await
     }
 
     /// From now on the data node lets no clients in, until it is undrained. Refused unless another serves.

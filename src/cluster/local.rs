@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Semaphore, watch};
@@ -16,7 +17,7 @@ use super::machine::Watched;
 use super::network::{Raft, Roster, RosterEntry};
 use super::pki::ClusterId;
 use super::runtime::InOrder;
-use super::transport::{Lane, PeerAddress, Transport};
+use super::transport::{Lane, PeerAddress, Transport, Versions};
 use super::types::{Role, TypeConfig};
 use crate::clock::Clock;
 use crate::mail::ids::NodeId;
@@ -37,6 +38,8 @@ pub struct Local {
     pub clock: Clock,
     pub raft: Raft,
     pub transport: Transport,
+    /// What it greets others with.
+    pub versions: Arc<ArcSwap<Versions>>,
     pub roster: Roster,
     pub log: LogStore,
     pub book: Arc<super::marks::Book>,

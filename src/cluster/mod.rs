@@ -36,6 +36,7 @@ mod tests;
 pub mod token;
 pub mod transport;
 pub mod types;
+pub mod upgrade;
 pub mod verify;
 mod watch;
 pub mod wire;

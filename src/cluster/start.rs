@@ -41,6 +41,7 @@ use crate::clock::Clock;
 use crate::mail::ids::NodeId;
 use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
+use crate::state::versions::{NEWEST, OLDEST};
 use crate::store::files::{DirLock, create_dir_durably};
 use crate::store::log::{LogLimits, LogStore};
 use crate::store::segments::{Bodies, BodyLimits};
@@ -57,10 +58,11 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 const REBUILD_MAX: Duration = Duration::from_secs(60);
 const REBUILD_PAUSE: Duration = Duration::from_millis(500);
 
-/// What this build speaks (design 7).
+/// What this build speaks (design 7); `command` are the cluster versions that it can run at.
 pub fn versions() -> Versions {
     let only = Range { min: 1, max: 1 };
-    Versions { build: env!("CARGO_PKG_VERSION").to_owned(), protocol: only, command: only, snapshot: only }
+    let command = Range { min: OLDEST as u16, max: NEWEST as u16 };
+    Versions { build: env!("CARGO_PKG_VERSION").to_owned(), protocol: only, command, snapshot: only }
 }
 
 /// A node's replication, running. Dropping it stops it without a hand-over; see [`Cluster::shutdown`].
@@ -110,6 +112,8 @@ pub(super) struct Parts {
     pub(super) book: Arc<Book>,
     pub(super) lineage: Arc<Lineage>,
     pub(super) transport: Transport,
+    /// What it greets others with.
+    pub(super) versions: Arc<ArcSwap<Versions>>,
     /// What the transport hands questions to.
     pub(super) server: Arc<Server>,
     pub(super) admission: Arc<Admission>,
@@ -130,12 +134,13 @@ impl Cluster {
         let admission = Arc::new(Admission::default());
         let tables = opened.data.as_ref().map(|(tables, ..)| tables.clone());
         let server = Server::new(node, config.role, tables);
+        let versions = Arc::new(ArcSwap::from_pointee(versions()));
         let transport = Transport::start(
             TransportConfig {
                 identity,
                 control: config.control_listen,
                 bulk: config.bulk_listen,
-                versions: versions(),
+                versions: versions.clone(),
                 handshake: Arc::new(Greeting::new(node, opened.log.clone(), book.clone(), lineage.clone())),
                 join: (config.role == Role::Data).then(|| admission.clone() as _),
                 clock: clock.clone(),
@@ -146,8 +151,19 @@ impl Cluster {
         .await
         .map_err(StartError::new)?;
 
-        let parts =
-            Parts { node, cluster, config, clock, opened, book, lineage, transport, server, admission };
+        let parts = Parts {
+            node,
+            cluster,
+            config,
+            clock,
+            opened,
+            book,
+            lineage,
+            transport,
+            versions,
+            server,
+            admission,
+        };
         let (local, tasks) = assemble(parts, runtime.handle()).await?;
         let handle = ClusterHandle { local: local.clone() };
         Ok((Cluster { local, tasks, _runtime: runtime, _lock: lock }, handle))
@@ -203,7 +219,8 @@ pub(super) async fn assemble(
     parts: Parts,
     runtime: &Handle,
 ) -> Result<(Arc<Local>, Vec<JoinHandle<()>>), StartError> {
-    let Parts { node, cluster, config, clock, opened, book, lineage, transport, server, admission } = parts;
+    let Parts { node, cluster, config, clock, opened, book, lineage, transport, versions, server, admission } =
+        parts;
     let roster = Arc::new(ArcSwap::from_pointee(Vec::new()));
     let network = Network {
         node,
@@ -247,6 +264,7 @@ pub(super) async fn assemble(
         clock,
         raft: raft.clone(),
         transport,
+        versions,
         roster,
         log: opened.log,
         book,
@@ -467,6 +485,7 @@ fn spawn_tasks(
             runtime.spawn(keeper::bound_log(local.clone())),
             runtime.spawn(keeper::note_standing(local.clone())),
             runtime.spawn(keeper::step_aside(local.clone())),
+            runtime.spawn(keeper::keep_version(local.clone(), data.clone())),
             // Bodies are not Raft's business: they stay off its threads.
             tokio::spawn(keeper::stay_in_sync(local.clone(), data.clone())),
             tokio::spawn(keeper::drop_strangers(local.clone(), data.clone())),

@@ -290,7 +290,8 @@ impl Local {
         }
     }
 
-    async fn cluster_version(&self) -> u32 {
+    /// As the rows say it; 0 of a cluster that has yet to say it, and on a witness, which has no rows.
+    pub(super) async fn cluster_version(&self) -> u32 {
         let Some(tables) = self.data.as_ref().map(|data| data.tables.clone()) else { return 0 };
         let read = super::blocking::blocking(move || reading::cluster_version(&tables)).await;
         read.ok().and_then(Result::ok).unwrap_or(0)

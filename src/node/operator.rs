@@ -14,7 +14,7 @@ use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, Scrub, State, rfc3339};
-use crate::admin::verify;
+use crate::admin::{upgrade, verify};
 use crate::cluster::bodies::Depth;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
@@ -90,6 +90,9 @@ impl Operator for Bound {
         if let (Some(directory), Some(checks)) = (directory, self.rooms.services.checks()) {
             findings.push(naming::look_up(&checks.dns, directory.settings().hostname()).await);
         }
+        if self.role() == Role::Data {
+            findings.extend(of_upgrade(&self.upgrade().await));
+        }
         findings
     }
 
@@ -116,6 +119,14 @@ impl Operator for Bound {
 
     async fn remove(&self, node: NodeId, lost: bool) -> Result<(), Failure> {
         self.cluster.remove(node, lost).await.map_err(failure)
+    }
+
+    async fn upgrade(&self) -> upgrade::Report {
+        upgrade::Report::new(self.cluster.upgrade().await, |node| role(node.role))
+    }
+
+    async fn finalize(&self) -> Result<u32, Failure> {
+        self.cluster.finalize().await.map_err(failure)
     }
 
     async fn quarantine(&self) -> Result<(), Failure> {
@@ -310,6 +321,12 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     }
     findings.extend(failing.into_iter().map(|text| Finding::new(Level::Fail, "ports", text)));
     findings
+}
+
+/// Nothing where none is under way.
+fn of_upgrade(report: &upgrade::Report) -> Option<Finding> {
+    let under_way = report.finalize_to.is_some() || report.waits_for.is_some();
+    under_way.then(|| Finding::new(Level::Warn, "upgrade", report.advice()))
 }
 
 /// Nothing where there are no rules.

@@ -15,7 +15,7 @@ use crate::admin::control::request::{Failure, FailureKind, Quota, Request};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Protection, Report};
-use crate::admin::verify;
+use crate::admin::{upgrade, verify};
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::mail::ids::NodeId;
@@ -64,6 +64,14 @@ impl Operator for Alone {
 
     async fn drain(&self, _node: NodeId) -> Result<(), Failure> {
         Err(Failure::refused("no others here"))
+    }
+
+    async fn upgrade(&self) -> upgrade::Report {
+        upgrade::Report { cluster_version: 1, finalize_to: None, waits_for: None, nodes: Vec::new() }
+    }
+
+    async fn finalize(&self) -> Result<u32, Failure> {
+        Err(Failure::refused("there is no cluster"))
     }
 
     async fn quarantine(&self) -> Result<(), Failure> {

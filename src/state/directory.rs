@@ -15,6 +15,8 @@ use crate::mail::ids::AccountId;
 /// Everything a session needs to know to route an address or check a login.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
+    /// What all nodes have agreed to write ([`versions`](super::versions)); 0: the cluster has yet to say it.
+    pub cluster_version: u32,
     pub domains: BTreeSet<String>,
     /// By login name.
     pub users: BTreeMap<String, Arc<User>>,

@@ -43,4 +43,5 @@ pub mod srs;
 pub mod stored;
 pub mod sts;
 pub mod tls_reports;
+pub mod versions;
 pub mod view;

@@ -199,7 +199,7 @@ pub fn body_references(rows: &dyn Rows, body: BodyId) -> Result<u64, RowsError> 
 impl Directory {
     /// Reads the whole directory: tens of milliseconds for a hundred thousand users.
     pub fn load(rows: &dyn Rows) -> Result<Self, RowsError> {
-        let mut directory = Self::default();
+        let mut directory = Self { cluster_version: cluster_version(rows)?, ..Self::default() };
         let domains = keys::table(keys::DOMAIN);
         rows.scan(&domains.from, &domains.to, &mut |key, _| {
             directory.domains.insert(text(key));

@@ -271,6 +271,9 @@ pub enum Cluster {
         #[arg(long)]
         json: bool,
     },
+    /// From one build to the next, node by node
+    #[command(subcommand)]
+    Upgrade(Upgrade),
     /// Take NODE out of the cluster for good
     Remove {
         node: String,
@@ -278,6 +281,17 @@ pub enum Cluster {
         #[arg(long)]
         lost: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Upgrade {
+    /// Which build each node runs, and what is to be done next
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on to the newest version that all nodes know; from then on no node can go back to an older build
+    Finalize,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{Alias, Cluster, Command, Domain, Place, Policy, User};
+use super::arguments::{Alias, Cluster, Command, Domain, Place, Policy, Upgrade, User};
 use super::{Problem, load, print, show, socket, words};
 use crate::admin::check::{self, Finding, Level};
 use crate::admin::control::client;
@@ -25,6 +26,7 @@ pub enum Form {
     Token,
     Status,
     Members,
+    Upgrade,
     Domains,
     Users,
     User,
@@ -73,6 +75,12 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Cluster(Cluster::Transfer { node }) => (Request::Transfer { node }, Form::Done),
         Command::Cluster(Cluster::Drain { node, .. }) => (Request::Drain { node }, Form::Done),
         Command::Cluster(Cluster::Undrain { node }) => (Request::Undrain { node }, Form::Done),
+        Command::Cluster(Cluster::Upgrade(Upgrade::Status { json })) => {
+            (Request::Upgrade { finalize: false }, form(json, Form::Upgrade))
+        }
+        Command::Cluster(Cluster::Upgrade(Upgrade::Finalize)) => {
+            (Request::Upgrade { finalize: true }, Form::Done)
+        }
         Command::Cluster(Cluster::Quarantine) => (Request::Quarantine, Form::Done),
         Command::Cluster(Cluster::Remove { node, lost }) => (Request::Remove { node, lost }, Form::Done),
         Command::Domain(Domain::Add { name }) => (Request::DomainAdd { name }, Form::Done),
@@ -255,9 +263,14 @@ fn findings(place: &Place) -> Vec<Finding> {
     findings
 }
 
-/// The status out of an answer; the shape differs only if the node is of another build.
+/// The status out of an answer.
 pub fn report(answer: &Value) -> Result<Report, Problem> {
-    serde_json::from_value(answer.clone()).map_err(|error| {
+    understood(answer.clone())
+}
+
+/// The shape differs only if the node is of another build.
+pub fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, Problem> {
+    serde_json::from_value(answer).map_err(|error| {
         format!("the node's answer is not understood ({error}); use the pollux command of its build")
     })
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::ask::{Form, report, status_text};
+use super::ask::{Form, report, status_text, understood};
 use super::{Problem, words};
+use crate::admin::upgrade;
 use crate::clock::Clock;
 
 /// The answer as it goes to stdout, ending in a line feed.
@@ -14,6 +15,7 @@ pub fn answer(form: Form, answer: &Value, clock: &Clock) -> Result<String, Probl
         Form::Token => format!("{}\n", text(answer, "token")),
         Form::Status => status_text(answer, clock)?,
         Form::Members => members(answer)?,
+        Form::Upgrade => upgrade_status(answer)?,
         Form::Domains => lines(answer, |domain| vec![text(domain, "name")]),
         Form::Users => lines(answer, |user| vec![text(user, "name"), enabled(user), quota(user)]),
         Form::User => user(answer),
@@ -65,6 +67,10 @@ fn members(answer: &Value) -> Result<String, Problem> {
     Ok(lines(&serde_json::json!(report.nodes), |node| {
         ["id", "name", "role", "address", "state"].map(|key| text(node, key)).to_vec()
     }))
+}
+
+fn upgrade_status(answer: &Value) -> Result<String, Problem> {
+    Ok(upgrade::render(&understood(answer.clone())?, columns))
 }
 
 fn enabled(user: &Value) -> String {

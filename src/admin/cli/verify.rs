@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::ask::understood;
 use super::{Problem, print};
 use crate::admin::control::client;
 use crate::admin::control::request::Request;
@@ -15,9 +16,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(3 * 86_400);
 pub fn run(socket: &Path, bodies: bool, json: bool) -> Result<ExitCode, Problem> {
     let answer = client::ask_patiently(socket, Request::Verify { bodies }, ANSWER_MAX)
         .map_err(|failure| failure.to_string())?;
-    let report: Report = serde_json::from_value(answer).map_err(|error| {
-        format!("the node's answer is not understood ({error}); use the pollux command of its build")
-    })?;
+    let report: Report = understood(answer)?;
     match json {
         true => print(&format!("{}\n", serde_json::json!(report))),
         false => print(&render(&report)),

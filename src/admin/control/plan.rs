@@ -78,6 +78,7 @@ pub enum Operation {
     Remove { node: String, lost: bool },
     Quarantine,
     Imap,
+    Upgrade { finalize: bool },
     Trace(Query),
     DnsCheck { domain: String },
     Rehearse(Rehearsal),
@@ -98,6 +99,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Verify { bodies } => Ok(Plan::Operate(Operation::Verify { bodies })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
         Request::Imap => Ok(Plan::Operate(Operation::Imap)),
+        Request::Upgrade { finalize } => Ok(Plan::Operate(Operation::Upgrade { finalize })),
         Request::Quarantine => Ok(Plan::Operate(Operation::Quarantine)),
         Request::Trace { about, since_ms } => {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))

@@ -59,6 +59,10 @@ pub enum Request {
     },
     /// What follows on this connection is IMAP; AUTHENTICATE EXTERNAL names the user.
     Imap,
+    /// Which builds the nodes run; `finalize`: go on to the newest version that all know.
+    Upgrade {
+        finalize: bool,
+    },
     /// This node gives way to one that was told to go on alone.
     Quarantine,
     /// A Message-ID, the id of a Received field, or an address; nothing older than `since_ms` since 1970.

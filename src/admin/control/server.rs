@@ -28,7 +28,7 @@ use super::tls_reports;
 use super::trace::{self, Traced};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
-use crate::admin::verify;
+use crate::admin::{upgrade, verify};
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::firewall::Place;
@@ -60,6 +60,9 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// Has all data nodes look at what they hold; `bodies`: read each, too.
     fn verify(&self, bodies: bool) -> impl Future<Output = Result<verify::Report, Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn upgrade(&self) -> impl Future<Output = upgrade::Report> + Send;
+    /// The cluster goes on to the newest version that all nodes know; gives it.
+    fn finalize(&self) -> impl Future<Output = Result<u32, Failure>> + Send;
     /// This node gives way to one that was told to go on alone.
     fn quarantine(&self) -> impl Future<Output = Result<(), Failure>> + Send;
     /// What the logs of all nodes have.
@@ -292,6 +295,11 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             let (id, name) = find_node(&node, &operator.status().await)?;
             operator.remove(id, lost).await?;
             Ok(json!({ "done": format!("{name} is removed; its certificate no longer opens anything") }))
+        }
+        Operation::Upgrade { finalize: false } => Ok(json!(operator.upgrade().await)),
+        Operation::Upgrade { finalize: true } => {
+            let version = operator.finalize().await?;
+            Ok(json!({ "cluster_version": version, "done": format!("the cluster's version is {version}") }))
         }
         Operation::Quarantine => {
             operator.quarantine().await?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use futures_util::stream;
 use tempfile::TempDir;
@@ -12,8 +13,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::cluster::pki::{ClusterCa, ClusterId};
 use crate::cluster::replica::Placing;
+use crate::cluster::start::versions;
 use crate::cluster::transport::{
-    CallError, FramedStream, Handler, Handshake, Lane, PeerAddress, Range, TransportConfig, Versions,
+    CallError, FramedStream, Handler, Handshake, Lane, PeerAddress, TransportConfig,
 };
 use crate::mail::ids::Timestamp;
 use crate::state::command::PlacedBody;
@@ -117,12 +119,11 @@ async fn node(ca: &ClusterCa, id: u64, manner: Manner, bounds: BodyBounds) -> No
     let dir = tempfile::tempdir().unwrap();
     let store =
         Bodies::open(dir.path(), BodyLimits { grace: Duration::ZERO, ..BodyLimits::default() }).unwrap();
-    let range = Range { min: 1, max: 1 };
     let config = TransportConfig {
         identity: ca.issue(NodeId(id), Clock::system().now()).unwrap(),
         control: ([127, 0, 0, 1], 0).into(),
         bulk: ([127, 0, 0, 1], 0).into(),
-        versions: Versions { build: "test".to_owned(), protocol: range, command: range, snapshot: range },
+        versions: Arc::new(ArcSwap::from_pointee(versions())),
         handshake: Arc::new(NoHistory),
         join: None,
         clock: Clock::system(),

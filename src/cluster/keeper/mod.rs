@@ -10,6 +10,7 @@ mod members;
 mod roster;
 mod scrub;
 mod sync;
+mod version;
 
 #[cfg(test)]
 pub use self::bodies::look_for;
@@ -23,6 +24,7 @@ pub use self::roster::{Heard, hear_of_members};
 pub use self::scrub::{Scrubbed, scrub};
 pub(in crate::cluster) use self::sync::named_bodies;
 pub use self::sync::{drop_strangers, stay_in_sync};
+pub use self::version::keep_version;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

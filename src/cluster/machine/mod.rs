@@ -25,9 +25,11 @@ use crate::mail::ids::LogIndex;
 use crate::state::apply::{Overlay, apply};
 use crate::state::change::Change;
 use crate::state::codec::decode_proposal;
+use crate::state::command::Command;
 use crate::state::digest;
 use crate::state::outcome::Outcome;
 use crate::state::rows::{Rows, RowsError};
+use crate::state::{reading, versions};
 use crate::store::tables::{Tables, TablesError};
 
 /// Entries of one batch. Bounds what a crash may leave to be applied again, and the batch's memory.
@@ -85,6 +87,7 @@ impl Machine {
             Keeping::Data { tables, feed } => {
                 // What is read after a crash must be durable before the log may be purged behind it.
                 tables.sync().map_err(tables_error)?;
+                refuse_other_versions(tables)?;
                 feed.resync(tables).map_err(rows_error)?;
                 let progress = Progress::read(tables).map_err(rows_error)?;
                 keep_digests(tables, &progress)?;
@@ -217,6 +220,12 @@ fn write_portion(
     feed.publish(tables, changes).map_err(rows_error)
 }
 
+/// Rows at a version that this build does not know are not for it to read.
+fn refuse_other_versions(rows: &dyn Rows) -> io::Result<()> {
+    let version = reading::cluster_version(rows).map_err(rows_error)?;
+    versions::why_not(version).map_or(Ok(()), |why| Err(io::Error::other(why)))
+}
+
 /// Rows that an older build wrote have no digests, or such as were left behind: they are counted once. Blocks.
 fn keep_digests(tables: &Tables, progress: &Progress) -> io::Result<()> {
     let applied = progress.last_applied.map(|last| LogIndex(last.index));
@@ -243,6 +252,11 @@ fn apply_entry(
     // Skipping what cannot be read would part the replicas: the node stops, and says why.
     let proposal = decode_proposal(encoded.proposal())
         .map_err(|error| io::Error::other(format!("entry {}: {error}", entry.log_id.index)))?;
+    if let Command::SetClusterVersion { version } = &proposal.command
+        && let Some(why) = versions::why_not(*version)
+    {
+        return Err(io::Error::other(why));
+    }
     let applied = apply(rows, overlay, LogIndex(entry.log_id.index), &proposal).map_err(rows_error)?;
     changes.extend(applied.changes);
     Ok(Some(applied.outcome))

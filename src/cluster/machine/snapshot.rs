@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
 
-use super::{Keeping, Machine, Progress, blocking, keep_digests, rows_error, tables_error};
+use super::{
+    Keeping, Machine, Progress, blocking, keep_digests, refuse_other_versions, rows_error, tables_error,
+};
 use crate::cluster::types::{CommittedLeaderId, Member, SnapshotMeta, TypeConfig};
 use crate::state::rows::Batch;
 use crate::store::tables::{Installer, Tables, View};
@@ -81,6 +83,7 @@ impl Machine {
         blocking(move || match keeping {
             Keeping::Data { tables, feed } => {
                 put_in_place(&tables, snapshot)?;
+                refuse_other_versions(&tables)?;
                 // The rows of the sender hold the same; writing ours makes sure of it.
                 let mut batch = Batch::new();
                 written.write_applied(&mut batch);

@@ -59,7 +59,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    fn refused(why: impl std::fmt::Display) -> Self {
+    pub(super) fn refused(why: impl std::fmt::Display) -> Self {
         Self::Refused(why.to_string())
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::files::Files;
@@ -172,7 +173,7 @@ impl Disk {
                 identity: self.files.read_identity()?,
                 control: config.control_listen,
                 bulk: config.bulk_listen,
-                versions: versions(),
+                versions: Arc::new(ArcSwap::from_pointee(versions())),
                 handshake: Arc::new(handshake),
                 join: None,
                 clock: clock.clone(),

@@ -11,3 +11,4 @@ mod sim;
 mod suite;
 mod three;
 mod verify;
+mod versions;

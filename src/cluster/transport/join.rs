@@ -120,7 +120,7 @@ pub(super) async fn serve(shared: &Shared, connection: Connection) {
 }
 
 fn check(shared: &Shared, request: JoinRequest) -> Result<JoinRequest, String> {
-    shared.versions.check(&request.versions)?;
+    shared.versions.load().check(&request.versions)?;
     if request.name.is_empty() || request.name.len() > NAME_BYTES_MAX {
         return Err(format!("a node's name has 1 to {NAME_BYTES_MAX} octets"));
     }

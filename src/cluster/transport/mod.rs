@@ -80,7 +80,8 @@ pub struct TransportConfig {
     pub identity: NodeIdentity,
     pub control: SocketAddr,
     pub bulk: SocketAddr,
-    pub versions: Versions,
+    /// Read anew for each connection.
+    pub versions: Arc<ArcSwap<Versions>>,
     /// Compares lineages before anything else is said.
     pub handshake: Arc<dyn Handshake>,
     /// Lets new nodes in; `None`: this node answers no joins.
@@ -371,7 +372,7 @@ struct Shared {
     node: NodeId,
     cluster: ClusterId,
     incarnation: u64,
-    versions: Versions,
+    versions: Arc<ArcSwap<Versions>>,
     handshake: Arc<dyn Handshake>,
     handler: Arc<dyn Handler>,
     join: Option<Arc<dyn JoinHandler>>,
@@ -455,7 +456,7 @@ impl Shared {
             cluster: self.cluster,
             node: self.node,
             incarnation: self.incarnation,
-            versions: self.versions.clone(),
+            versions: Versions::clone(&self.versions.load()),
             lineage: self.handshake.lineage(),
         }
     }

@@ -88,7 +88,7 @@ fn config(identity: NodeIdentity) -> TransportConfig {
         identity,
         control: any,
         bulk: any,
-        versions: versions(),
+        versions: Arc::new(ArcSwap::from_pointee(versions())),
         handshake: Arc::new(Lineages::default()),
         join: None,
         clock: Clock::system(),
@@ -408,12 +408,31 @@ async fn versions_without_overlap_are_told_to_both() {
     let ca = ca();
     let (a, _) = start(config(identity(&ca, 1))).await;
     let newer = Versions { protocol: Range { min: 2, max: 3 }, build: "newer".to_owned(), ..versions() };
+    let newer = Arc::new(ArcSwap::from_pointee(newer));
     let (b, _) = start(TransportConfig { versions: newer, ..config(identity(&ca, 2)) }).await;
     introduce(&[&a, &b]);
     let told = refusal(&a, 2).await;
     assert!(told.contains("protocol versions") && told.contains("upgrade the older"), "{told}");
     assert!(refusal(&b, 1).await.contains("protocol versions"));
     assert!(echo(&a, 2, Lane::Control, "x").await.is_err());
+}
+
+#[tokio::test]
+async fn a_build_that_the_cluster_has_left_behind_is_refused_from_then_on() {
+    let ca = ca();
+    let range = |min, max| Range { min, max };
+    let speaks = |command| Arc::new(ArcSwap::from_pointee(Versions { command, ..versions() }));
+    let newer = speaks(range(1, 2));
+    let (a, _) = start(TransportConfig { versions: newer.clone(), ..config(identity(&ca, 1)) }).await;
+    let older = || TransportConfig { versions: speaks(range(1, 1)), ..config(identity(&ca, 2)) };
+    let (b, _) = start(older()).await;
+    introduce(&[&a, &b]);
+    assert!(echo(&a, 2, Lane::Control, "x").await.is_ok());
+    b.shutdown().await;
+    newer.store(Arc::new(Versions { command: range(2, 2), ..versions() }));
+    let (b, _) = start(older()).await;
+    introduce(&[&a, &b]);
+    assert!(refusal(&b, 1).await.contains("command versions 2-2"));
 }
 
 #[tokio::test]

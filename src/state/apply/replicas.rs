@@ -1,5 +1,6 @@
 //! The in-sync set: which data nodes hold every body that was ever acknowledged (design 3).
 
+use super::accounts::directory_changed;
 use super::drained;
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{LogIndex, NodeId};
@@ -142,6 +143,9 @@ pub fn set_cluster_version(tx: &mut Transaction, version: u32) -> Result<Outcome
     if version < tx.meta.cluster_version {
         return Err(Refusal::Invalid(format!("cluster version {version}: it never goes down")).into());
     }
-    tx.meta.cluster_version = version;
+    if version > tx.meta.cluster_version {
+        tx.meta.cluster_version = version;
+        directory_changed(tx)?;
+    }
     Ok(Outcome::Done)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use openraft::ServerState;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -28,7 +29,7 @@ use crate::cluster::marks::Book;
 use crate::cluster::membership::{Admission, Files};
 use crate::cluster::network::{RosterEntry, Server};
 use crate::cluster::pki::ClusterId;
-use crate::cluster::start::{Opened, Parts, assemble};
+use crate::cluster::start::{Opened, Parts, assemble, versions};
 use crate::cluster::transport::Transport;
 use crate::cluster::types::{Member, Role};
 use crate::mail::ids::{NodeId, Timestamp};
@@ -163,6 +164,7 @@ impl Node {
             book,
             lineage,
             transport: Transport::over(wire),
+            versions: Arc::new(ArcSwap::from_pointee(versions())),
             server,
             admission: Arc::new(Admission::default()),
         };
