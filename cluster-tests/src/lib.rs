@@ -28,6 +28,7 @@ pub mod node;
 pub mod office;
 pub mod pop3;
 pub mod postfix;
+pub mod released;
 pub mod sink;
 pub mod smtp;
 pub mod smtps;

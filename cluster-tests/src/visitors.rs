@@ -12,8 +12,12 @@ use crate::cluster::{Cluster, DOMAIN, USERS, password};
 use crate::imap::Imap;
 use crate::ledger::{Fate, Ledger, Message, message};
 use crate::node::Node;
+use crate::pop3::Pop3;
 use crate::smtp::{Sent, Smtp};
 use crate::wait::eventually;
+
+/// How a server of SMTP, IMAP or POP3 ends a connection that it must end.
+const FAREWELLS: [&str; 3] = ["421 4.3.2", "* BYE", "-ERR [SYS/TEMP]"];
 
 /// How a connection ended, and on which node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +61,12 @@ struct Door {
     node: String,
     smtp: SocketAddr,
     imap: SocketAddr,
+    pop3: SocketAddr,
 }
 
 impl Door {
     fn of(node: &Node) -> Self {
-        Self { node: node.name.clone(), smtp: node.smtp(), imap: node.imap() }
+        Self { node: node.name.clone(), smtp: node.smtp(), imap: node.imap(), pop3: node.pop3() }
     }
 }
 
@@ -75,24 +80,42 @@ impl Visitors {
         eprintln!("visitors: seed {seed}");
         let mut visitors = Self { ledger, ends: Arc::default(), stop: Arc::default(), threads: Vec::new() };
         for first in 0..nodes.len() {
-            let doors: Vec<Door> =
-                (0..nodes.len()).map(|at| Door::of(&nodes[(first + at) % nodes.len()])).collect();
             for number in 0..2 {
-                let begin = |kind: &str, dice: u64| Visitor {
-                    name: format!("s{seed}{kind}{first}{number}"),
-                    doors: doors.clone(),
-                    ledger: visitors.ledger.clone(),
-                    ends: visitors.ends.clone(),
-                    stop: visitors.stop.clone(),
-                    dice: fastrand::Rng::with_seed(seed ^ (dice + number * 16 + first as u64)),
-                    sent: 0,
-                };
-                let (smtp, imap) = (begin("smtp", 0), begin("imap", 1 << 20));
-                visitors.threads.push(std::thread::spawn(move || smtp.visit(Visitor::by_smtp)));
-                visitors.threads.push(std::thread::spawn(move || imap.visit(Visitor::by_imap)));
+                let seed = (seed, number * 16 + first as u64);
+                visitors.begin(nodes, (first, "smtp"), seed, Visitor::by_smtp);
+                visitors.begin(nodes, (first, "imap"), (seed.0, seed.1 + (1 << 20)), Visitor::by_imap);
             }
         }
         visitors
+    }
+
+    /// And one of POP3 that prefers each data node, and reads what came last.
+    pub fn with_pop3(mut self, cluster: &Cluster) -> Self {
+        let nodes = cluster.data_nodes();
+        for first in 0..nodes.len() {
+            self.begin(nodes, (first, "pop3"), (0, first as u64), Visitor::by_pop3);
+        }
+        self
+    }
+
+    /// One that works by `stay` at the door of `nodes[first]`, or else at the next.
+    fn begin(
+        &mut self,
+        nodes: &[Node],
+        (first, kind): (usize, &str),
+        (seed, number): (u64, u64),
+        stay: fn(&mut Visitor, &Door) -> How,
+    ) {
+        let visitor = Visitor {
+            name: format!("s{seed}{kind}{number}"),
+            doors: (0..nodes.len()).map(|at| Door::of(&nodes[(first + at) % nodes.len()])).collect(),
+            ledger: self.ledger.clone(),
+            ends: self.ends.clone(),
+            stop: self.stop.clone(),
+            dice: fastrand::Rng::with_seed(seed ^ number),
+            sent: 0,
+        };
+        self.threads.push(std::thread::spawn(move || visitor.visit(stay)));
     }
 
     /// Waits until `count` further messages have been acknowledged.
@@ -220,6 +243,16 @@ impl Visitor {
         How::Told("left".to_owned())
     }
 
+    fn by_pop3(&mut self, door: &Door) -> How {
+        while self.goes_on() {
+            let user = USERS[self.dice.usize(..USERS.len())];
+            if let Err(error) = read_last(door.pop3, user) {
+                return how(&error);
+            }
+        }
+        How::Told("left".to_owned())
+    }
+
     /// Whole, with a literal that need not be asked for, so that each command gets one answer.
     fn ask(&self, imap: &mut Imap, command: &[u8]) -> Result<(), How> {
         let sent = imap.raw(command);
@@ -241,11 +274,22 @@ impl Visitor {
     }
 }
 
+/// A session: how many there are, and the last of them.
+fn read_last(at: SocketAddr, user: &str) -> io::Result<()> {
+    let mut pop3 = Pop3::login(at, user, &password(user))?;
+    let said = pop3.command("STAT")?;
+    let count = said.split(' ').nth(1).unwrap_or("0");
+    if count != "0" {
+        pop3.listing(&format!("RETR {count}"))?;
+    }
+    pop3.command("QUIT").map(drop)
+}
+
 fn how(error: &io::Error) -> How {
     let text = error.to_string();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => How::Shut,
-        io::ErrorKind::PermissionDenied if text.starts_with("421 4.3.2") || text.starts_with("* BYE") => {
+        io::ErrorKind::PermissionDenied if FAREWELLS.iter().any(|word| text.starts_with(word)) => {
             How::Told(text)
         }
         io::ErrorKind::PermissionDenied => How::Refused(text),

@@ -13,6 +13,11 @@ use crate::backup::manifest::Manifest;
 use crate::backup::progress::Progress;
 use crate::clock::Clock;
 use crate::cluster::handle::ClusterHandle;
+use crate::cluster::replica::Replica;
+use crate::mail::ids::Timestamp;
+use crate::state::backups::NoteBackup;
+use crate::state::command::Command;
+use crate::state::outcome::Outcome;
 
 #[derive(Clone, Default)]
 pub struct Backups(Arc<Mutex<Last>>);
@@ -50,7 +55,10 @@ impl Backups {
         tokio::spawn(async move {
             let made = create(&cluster, &dir, &clock, &progress).await;
             match &made {
-                Ok(manifest) => info!("backup {} is made in {}", manifest.id, dir.display()),
+                Ok(manifest) => {
+                    info!("backup {} is made in {}", manifest.id, dir.display());
+                    note(&cluster, manifest).await;
+                }
                 Err(error) => warn!("no backup was made in {}: {error}", dir.display()),
             }
             backups.last().state = State::Ended(Box::new(made));
@@ -70,5 +78,15 @@ impl Backups {
 
     fn last(&self) -> MutexGuard<'_, Last> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// It is made all the same where that fails.
+async fn note(cluster: &ClusterHandle, manifest: &Manifest) {
+    let made = NoteBackup { of: Timestamp(manifest.at_ms), by: cluster.node(), id: manifest.id.clone() };
+    match cluster.propose(Command::NoteBackup(made)).await {
+        Ok(Outcome::Refused(refusal)) => info!("the backup is not noted: {refusal}"),
+        Ok(_) => {}
+        Err(fault) => warn!("the backup is not noted: {fault}"),
     }
 }

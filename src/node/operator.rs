@@ -13,7 +13,9 @@ use crate::admin::control::request::Failure;
 use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
-use crate::admin::status::{Alarm as ShownAlarm, Drain, Node, Protection, Report, Scrub, State, rfc3339};
+use crate::admin::status::{
+    Alarm as ShownAlarm, Drain, LastBackup, Node, Protection, Report, Scrub, State, rfc3339,
+};
 use crate::admin::{upgrade, verify};
 use crate::cluster::bodies::Depth;
 use crate::cluster::handle::ClusterHandle;
@@ -29,6 +31,7 @@ use crate::policy::rehearsal::{Rehearsal, Told};
 use crate::session::smtp::checked::Checks;
 use crate::session::smtp::rehearsal;
 use crate::state::alarms::{Alarm, alarms};
+use crate::state::backups::{NoteBackup, last_backup};
 use crate::state::directory::Directory;
 use crate::state::lists::Rule;
 
@@ -69,9 +72,18 @@ impl Operator for Bound {
     }
 
     async fn status(&self) -> Report {
-        let (status, firewalls, raised) =
-            tokio::join!(self.cluster.status(), self.firewalls_with_rules(), self.cluster.read_queue(alarms));
+        let (status, firewalls, raised, backup) = tokio::join!(
+            self.cluster.status(),
+            self.firewalls_with_rules(),
+            self.cluster.read_queue(alarms),
+            self.cluster.read_queue(last_backup)
+        );
         let mut report = report(status);
+        report.last_backup = backup.ok().flatten().map(|NoteBackup { of, by, id }| LastBackup {
+            id,
+            of: rfc3339(of),
+            by: name_of(by, &report.nodes),
+        });
         // A witness has no rows, and so does not know.
         report.alarms = raised.ok().map(|raised| shown_alarms(raised, &report.nodes));
         for firewall in firewalls {
@@ -223,15 +235,19 @@ fn report(status: ClusterStatus) -> Report {
         since: rfc3339(status.since),
         because: status.because,
         alarms: None,
+        last_backup: None,
         nodes: status.nodes.into_iter().map(shown).collect(),
     }
 }
 
+/// Also of one that was removed.
+fn name_of(id: NodeId, nodes: &[Node]) -> String {
+    let node = nodes.iter().find(|node| node.id == id.0);
+    node.map_or_else(|| format!("node {id}"), |node| node.name.clone())
+}
+
 fn shown_alarms(raised: Vec<Alarm>, nodes: &[Node]) -> Vec<ShownAlarm> {
-    let name = |id: NodeId| {
-        let node = nodes.iter().find(|node| node.id == id.0);
-        node.map_or_else(|| format!("node {id}"), |node| node.name.clone())
-    };
+    let name = |id| name_of(id, nodes);
     let shown = |alarm: Alarm| ShownAlarm {
         kind: alarm.id.kind.word().to_owned(),
         node: alarm.id.about.map(name),
@@ -311,6 +327,7 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     }
     if let Some(directory) = directory {
         findings.extend(of_directory(directory));
+        findings.push(of_backup(report));
     }
     let alarms = report.alarms.iter().flatten();
     findings.extend(alarms.map(|alarm| Finding::new(Level::Warn, "alarms", alarm.note.clone())));
@@ -321,6 +338,17 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     }
     findings.extend(failing.into_iter().map(|text| Finding::new(Level::Fail, "ports", text)));
     findings
+}
+
+/// How old the last one may be is the alarm's affair.
+fn of_backup(report: &Report) -> Finding {
+    match &report.last_backup {
+        Some(last) => Finding::new(Level::Ok, "backup", format!("the last is of {}", last.of)),
+        None => {
+            let text = "no backup of this cluster is known; make one with 'pollux backup create'";
+            Finding::new(Level::Warn, "backup", text)
+        }
+    }
 }
 
 /// Nothing where none is under way.

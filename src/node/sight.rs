@@ -7,8 +7,10 @@ use super::vitals::NodeVitals;
 use crate::admin::alarms::{NodeSeen, Seen, Sight, Whole};
 use crate::admin::metrics::Vitals;
 use crate::cluster::handle::ClusterHandle;
+use crate::cluster::replica::Replica;
 use crate::cluster::status::NodeState;
 use crate::meters::{METERS, TimesSeen};
+use crate::state::backups::last_backup;
 
 /// Looks over which the mean of syncs is taken: a minute.
 const SYNC_LOOKS: usize = 30;
@@ -37,11 +39,14 @@ impl NodeSight {
     }
 
     async fn whole(&self) -> Whole {
-        let (status, clocks, queue) = tokio::join!(
+        let (status, clocks, queue, backup) = tokio::join!(
             self.cluster.status_without_services(),
             self.cluster.clocks_off(),
-            self.vitals.queue()
+            self.vitals.queue(),
+            self.cluster.read_queue(last_backup)
         );
+        // Rows that cannot be read are told of elsewhere.
+        let backup_of = backup.ok().flatten().map(|backup| backup.of);
         let nodes = status.nodes.into_iter().map(|node| NodeSeen {
             id: node.id,
             clock_off_ms: clocks.iter().find(|(id, _)| *id == node.id).map(|(_, off)| *off),
@@ -51,7 +56,7 @@ impl NodeSight {
             bodies_missing: node.bodies_missing,
             name: node.name,
         });
-        Whole { nodes: nodes.collect(), queue }
+        Whole { nodes: nodes.collect(), queue, backup_of }
     }
 }
 

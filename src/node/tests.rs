@@ -46,6 +46,7 @@ impl Operator for Alone {
             since: "2026-11-21T20:00:00Z".to_owned(),
             because: None,
             alarms: None,
+            last_backup: None,
             nodes: Vec::new(),
         }
     }

@@ -32,10 +32,12 @@ pub enum AlarmKind {
     QueueOld,
     /// What lies on the node's disk is not what should, and nobody could mend it.
     Damaged,
+    /// From cluster version 2 on.
+    BackupOld,
 }
 
 impl AlarmKind {
-    pub const ALL: [AlarmKind; 9] = [
+    pub const ALL: [AlarmKind; 10] = [
         Self::Degraded,
         Self::WitnessAway,
         Self::DiskNearlyFull,
@@ -45,6 +47,7 @@ impl AlarmKind {
         Self::QueueLarge,
         Self::QueueOld,
         Self::Damaged,
+        Self::BackupOld,
     ];
 
     pub fn word(self) -> &'static str {
@@ -58,6 +61,7 @@ impl AlarmKind {
             Self::QueueLarge => "queue-large",
             Self::QueueOld => "queue-old",
             Self::Damaged => "damaged",
+            Self::BackupOld => "backup-old",
         }
     }
 

@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 use super::acl::RightsChange;
 use super::alarms::{ClearAlarm, RaiseAlarm};
 use super::authorities::NewAuthority;
+use super::backups::NoteBackup;
 use super::blocks::{Host, NewBlock, NoteOffense};
 use super::dkim::NewDkimKey;
 use super::firewall::NewFirewallRule;
@@ -308,6 +309,9 @@ pub enum Command {
     // Reports on TLS to other domains (RFC 8460).
     TallyTls(Box<TlsTally>),
     ReportTls(Box<TlsReport>),
+
+    // From here on cluster version 2 (`versions`).
+    NoteBackup(NoteBackup),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

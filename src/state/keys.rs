@@ -24,6 +24,7 @@ pub const NODE_IDS: u8 = 0x03;
 pub const STAND_IN: u8 = 0x04;
 pub const RETIRED: u8 = 0x05;
 pub const DRAINED: u8 = 0x06;
+pub const LAST_BACKUP: u8 = 0x07;
 pub const DOMAIN: u8 = 0x10;
 pub const USER: u8 = 0x11;
 pub const ACCOUNT: u8 = 0x12;
@@ -138,6 +139,10 @@ pub fn retired() -> Vec<u8> {
 
 pub fn drained() -> Vec<u8> {
     vec![DRAINED]
+}
+
+pub fn last_backup() -> Vec<u8> {
+    vec![LAST_BACKUP]
 }
 
 pub fn stand_in() -> Vec<u8> {

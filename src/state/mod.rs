@@ -8,6 +8,7 @@ pub mod acl;
 pub mod alarms;
 pub mod apply;
 pub mod authorities;
+pub mod backups;
 pub mod blocks;
 pub mod change;
 pub mod codec;

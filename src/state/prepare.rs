@@ -10,10 +10,14 @@ use super::outcome::Refusal;
 use super::relays;
 use super::routing;
 use super::settings;
+use super::versions;
 use crate::mail::address::canonical_domain;
 
 /// The command with domains as A-labels, names in lower case and settings canonical; or why it cannot be.
 pub fn prepare(command: Command, directory: &Directory) -> Result<Command, Refusal> {
+    if let Some(why) = versions::why_not_yet(&command, directory.cluster_version) {
+        return Err(Refusal::Invalid(why));
+    }
     Ok(match command {
         Command::AddDomain { name } => Command::AddDomain { name: domain(&name)? },
         Command::RemoveDomain { name } => Command::RemoveDomain { name: domain(&name)? },

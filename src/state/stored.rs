@@ -558,6 +558,14 @@ pub struct AlarmRow {
     pub mailed: bool,
 }
 
+/// The backup that holds the latest moment.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LastBackupRow {
+    pub of: Timestamp,
+    pub by: NodeId,
+    pub id: String,
+}
+
 impl MailboxRow {
     /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {

@@ -29,6 +29,8 @@ pub struct Terms {
     pub certificate_ms: u64,
     pub queue_mails: u64,
     pub queue_age_ms: u64,
+    /// `None`: backups are nobody's affair here.
+    pub backup_age_ms: Option<u64>,
 }
 
 impl Terms {
@@ -39,6 +41,9 @@ impl Terms {
             certificate_ms: settings.alarm_certificate_days() * DAY_MS,
             queue_mails: settings.alarm_queue_mails(),
             queue_age_ms: settings.alarm_queue_age_seconds() * 1_000,
+            backup_age_ms: Some(settings.alarm_backup_days())
+                .filter(|days| *days > 0)
+                .map(|days| days * DAY_MS),
         }
     }
 }
@@ -65,6 +70,8 @@ pub struct Whole {
     pub nodes: Vec<NodeSeen>,
     /// `None`: the rows cannot be read now.
     pub queue: Option<QueueFigures>,
+    /// The latest moment that a backup holds; `None`: none is known.
+    pub backup_of: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -103,7 +110,8 @@ fn is_of_own_box(kind: AlarmKind) -> bool {
         | AlarmKind::WitnessAway
         | AlarmKind::ClockSkew
         | AlarmKind::QueueLarge
-        | AlarmKind::QueueOld => false,
+        | AlarmKind::QueueOld
+        | AlarmKind::BackupOld => false,
     }
 }
 
@@ -134,6 +142,7 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
     let large = queue_large(whole, terms, is_raised(AlarmKind::QueueLarge, None));
     note(AlarmKind::QueueLarge, None, large);
     note(AlarmKind::QueueOld, None, queue_old(whole, terms, seen.now));
+    note(AlarmKind::BackupOld, None, backup_old(whole, terms, seen.now));
     wrong
 }
 
@@ -217,6 +226,15 @@ fn queue_old(whole: &Whole, terms: &Terms, now: Timestamp) -> Option<String> {
     })
 }
 
+fn backup_old(whole: &Whole, terms: &Terms, now: Timestamp) -> Option<String> {
+    let age_max = terms.backup_age_ms?;
+    let Some(of) = whole.backup_of else {
+        return Some("no backup was made yet: see 'pollux backup create'".to_owned());
+    };
+    (now.0.saturating_sub(of.0) >= age_max)
+        .then(|| format!("the last backup is of {}: see 'pollux backup create'", rfc3339(of)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +246,7 @@ mod tests {
         certificate_ms: 14 * DAY_MS,
         queue_mails: 100,
         queue_age_ms: 7_200_000,
+        backup_age_ms: Some(DAY_MS),
     };
 
     fn node(id: u64, role: Role) -> NodeSeen {
@@ -253,7 +272,7 @@ mod tests {
             sync_ms: Some(3),
             certificate_ends: Some(Timestamp(NOW.0 + 90 * DAY_MS)),
             damaged: None,
-            whole: Some(Whole { nodes, queue }),
+            whole: Some(Whole { nodes, queue, backup_of: Some(NOW) }),
         }
     }
 
@@ -339,12 +358,26 @@ mod tests {
     fn a_queue_that_grows_or_ages() {
         let with = |mails, age| {
             let queue = Some(QueueFigures { mails, leases: 0, oldest: Some(Timestamp(NOW.0 - age)) });
-            kinds(&Seen { whole: Some(Whole { nodes: vec![], queue }), ..seen() })
+            kinds(&Seen { whole: Some(Whole { nodes: vec![], queue, backup_of: Some(NOW) }), ..seen() })
         };
         assert_eq!(with(100, 0), both(AlarmKind::QueueLarge, 0));
         assert_eq!(with(80, 0), eased(AlarmKind::QueueLarge, 0));
         assert_eq!(with(79, 7_199_999), NOTHING);
         assert_eq!(with(1, 7_200_000), both(AlarmKind::QueueOld, 0));
+    }
+
+    #[test]
+    fn a_backup_that_is_old_or_was_never_made() {
+        let with = |backup_of| {
+            let mut seen = seen();
+            seen.whole.as_mut().unwrap().backup_of = backup_of;
+            seen
+        };
+        assert_eq!(kinds(&with(Some(Timestamp(NOW.0 - DAY_MS)))), both(AlarmKind::BackupOld, 0));
+        assert_eq!(kinds(&with(Some(Timestamp(NOW.0 - DAY_MS + 1)))), NOTHING);
+        assert_eq!(kinds(&with(None)), both(AlarmKind::BackupOld, 0));
+        let unasked = Terms { backup_age_ms: None, ..TERMS };
+        assert!(judge(&with(None), &unasked, &BTreeSet::new()).is_empty(), "nobody wants to hear of it");
     }
 
     #[test]

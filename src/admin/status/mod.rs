@@ -30,7 +30,21 @@ pub struct Report {
     /// Null where they are not known: a witness has none of the rows.
     #[serde(default)]
     pub alarms: Option<Vec<Alarm>>,
+    /// Null where none is known.
+    #[serde(default)]
+    pub last_backup: Option<LastBackup>,
     pub nodes: Vec<Node>,
+}
+
+/// The backup that holds the latest moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastBackup {
+    /// As `pollux backup list` names it.
+    pub id: String,
+    /// The moment that it holds: RFC 3339, UTC.
+    pub of: String,
+    /// The node that made it.
+    pub by: String,
 }
 
 /// What somebody should look after.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::{Alarm, Node, Protection, Report, State};
+use super::{Alarm, LastBackup, Node, Protection, Report, State};
 use crate::config::Role;
 use crate::mail::ids::Timestamp;
 
@@ -14,7 +14,12 @@ pub fn render(report: &Report, now: Timestamp) -> String {
     text.push('\n');
     text.push_str(&table(&rows(report)));
     text.push('\n');
-    for line in remarks(report).into_iter().chain(scrubs(report, now)).chain(alarms(report, now)) {
+    for line in remarks(report)
+        .into_iter()
+        .chain(scrubs(report, now))
+        .chain(backup(report, now))
+        .chain(alarms(report, now))
+    {
         text.push_str(&line);
         text.push('\n');
     }
@@ -48,6 +53,11 @@ fn scrubs(report: &Report, now: Timestamp) -> Vec<String> {
         Some(format!("Scrub of {}: began {began}{}{way}, {found}.", node.name, age(began, now)))
     })
     .collect()
+}
+
+fn backup(report: &Report, now: Timestamp) -> Option<String> {
+    let LastBackup { id, of, by } = report.last_backup.as_ref()?;
+    Some(format!("Last backup: {id} of {of}{}, made by {by}.", age(of, now)))
 }
 
 fn alarms(report: &Report, now: Timestamp) -> Vec<String> {

@@ -39,6 +39,7 @@ fn healthy() -> Report {
         since: rfc3339(SINCE),
         because: None,
         alarms: Some(Vec::new()),
+        last_backup: None,
         nodes: vec![
             node(1, "node1", Role::Data, State::Leader),
             node(2, "node2", Role::Data, State::Follower),

@@ -139,6 +139,7 @@ impl Core {
             | Command::AcceptWithTls(_)
             | Command::TallyTls(_)
             | Command::ReportTls(_)
+            | Command::NoteBackup(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

@@ -8,6 +8,7 @@ mod accounts;
 mod acl;
 mod alarms;
 mod authorities;
+mod backups;
 mod blocks;
 mod bodies;
 mod dkim;
@@ -171,6 +172,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::KeepSrsSecret(new) => srs::keep(tx, new),
         Command::RaiseAlarm(raised) => alarms::raise(tx, raised),
         Command::ClearAlarm(cleared) => alarms::clear(tx, cleared),
+        Command::NoteBackup(made) => backups::note(tx, made),
         Command::DrainNode { node } => drained::drain(tx, *node),
         Command::UndrainNode { node } => drained::undrain(tx, *node),
         Command::AcceptWithTls(new) => queue::accept_with_tls(tx, new),

@@ -162,6 +162,7 @@ records! {
     138 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX TlsPolicyRow;
     139 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX TlsFailureRow;
     208 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX AlarmRow;
+    209 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX LastBackupRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

@@ -13,6 +13,7 @@ use crate::mail::rights::Rights;
 use crate::state::acl::{Grantee, RightsChange};
 use crate::state::alarms::{AlarmId, AlarmKind, ClearAlarm, RaiseAlarm};
 use crate::state::authorities::NewAuthority;
+use crate::state::backups::NoteBackup;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
 use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
@@ -38,6 +39,7 @@ use crate::state::tls_reports::{
     Day, DomainTally, Extent, FailedSession, PolicyTally, TlsPolicy, TlsPolicyKind, TlsReport, TlsResult,
     TlsTally,
 };
+use crate::state::versions::why_not_yet;
 
 /// `name hex`, a line each. Lines are added, never changed: `POLLUX_WRITE_GOLDEN=1 cargo test golden`
 /// adds those that are missing.
@@ -257,7 +259,19 @@ fn commands() -> Vec<Command> {
             extent: Extent::Whole,
             mails: vec![submit()],
         })),
+        Command::NoteBackup(NoteBackup { of: Timestamp(1 << 40), by: NodeId(300), id: "n".into() }),
     ]
+}
+
+/// A node of the first release stops before what it cannot read.
+#[test]
+fn a_command_that_the_first_release_does_not_know_needs_a_newer_cluster_version() {
+    let last_of_the_first = 74;
+    for command in commands() {
+        let bytes = bincode::encode_to_vec(&command, standard()).unwrap();
+        let (variant, _): (u32, usize) = bincode::decode_from_slice(&bytes, standard()).unwrap();
+        assert_eq!(why_not_yet(&command, 1).is_some(), variant > last_of_the_first, "{variant}: {command:?}");
+    }
 }
 
 fn firewall_ports() -> Vec<FirewallPort> {
@@ -541,6 +555,8 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.StsEnd", &StsEndRow {});
     let alarm = AlarmRow { since: Timestamp(1 << 40), by: NodeId(300), note: "n".into(), mailed: true };
     add(golden, written, "row.Alarm", &alarm);
+    let backup = LastBackupRow { of: Timestamp(1 << 40), by: NodeId(300), id: "n".into() };
+    add(golden, written, "row.LastBackup", &backup);
 }
 
 fn add_script_rows(golden: &mut Golden, written: &Golden) {

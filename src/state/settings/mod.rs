@@ -288,6 +288,10 @@ impl<'a> Settings<'a> {
         self.number("alarm.queue_mails")
     }
 
+    pub fn alarm_backup_days(&self) -> u64 {
+        self.number("alarm.backup_days")
+    }
+
     pub fn alarm_queue_age_seconds(&self) -> u64 {
         self.number("alarm.queue_age_seconds")
     }

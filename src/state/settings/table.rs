@@ -407,6 +407,15 @@ pub const TABLE: &[Setting] = &[
         "86400",
         "How long one may.",
     ),
+    Setting {
+        since: "0.2",
+        ..setting(
+            "alarm.backup_days",
+            Kind::Number { unit: "days", min: 0, max: 365 },
+            "0",
+            "How old the last backup may be; that none was ever made is an alarm, too. 0: never.",
+        )
+    },
     // The scrub.
     setting(
         "scrub.interval_days",

@@ -4,6 +4,7 @@ mod accounts;
 mod acl;
 mod alarms;
 mod authorities;
+mod backups;
 mod blocks;
 mod dkim;
 mod drained;

@@ -11,6 +11,7 @@ use crate::mail::rights::Rights;
 use crate::state::acl::{Acl, Grantee, RightsChange};
 use crate::state::alarms::{AlarmId, AlarmKind, ClearAlarm, RaiseAlarm};
 use crate::state::authorities::NewAuthority;
+use crate::state::backups::NoteBackup;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
@@ -240,6 +241,8 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(node, at)| Command::ReinstateReplica { node, retired_at: LogIndex(at) }),
         node().prop_map(|node| Command::DrainNode { node }),
         node().prop_map(|node| Command::UndrainNode { node }),
+        (node(), 0u64..60, "[a-c\n]{0,2}")
+            .prop_map(|(by, of, id)| { Command::NoteBackup(NoteBackup { of: Timestamp(of), by, id }) }),
         any::<u32>().prop_map(|version| Command::SetClusterVersion { version }),
         prop_oneof![9 => 0u64..6, 1 => Just(u64::MAX)]
             .prop_map(|above| Command::GiveNodeId { above: NodeId(above) }),
