@@ -1,5 +1,5 @@
-//! Whole mailboxes come in from Maildir, mbox and another IMAP server, and go out to Maildir and mbox: flags, keywords, dates
-//! and folders as they were, each message once, also when the command is run twice or the node dies in the middle.
+//! Whole mailboxes come in from Maildir, mbox, another IMAP server and a backup, and go out to Maildir and mbox: flags, keywords,
+//! dates and folders as they were, each message once, also when the command is run twice or the node dies in the middle.
 
 use std::process::{Child, Command, Stdio};
 
@@ -62,6 +62,84 @@ fn as_they_were() {
     }
     let back = shown(&mut session(&cluster, 0, "carol"), &["INBOX", "Work/2024"]);
     assert_eq!(back, [wanted[0].clone(), wanted[2].clone()]);
+}
+
+#[test]
+fn what_was_lost_comes_back_from_a_backup() {
+    let Some(cluster) = Cluster::start() else { return };
+    let [mut alice, mut bob] = ["alice", "bob"].map(|user| session(&cluster, 0, user));
+    furnish(&mut alice);
+    furnish(&mut bob);
+    let wanted = shown(&mut alice, &FOLDERS);
+    let dir = cluster.home().join("backups");
+    let folder = dir.display().to_string();
+    run(&cluster.nodes[0], &["backup", "create", &folder, "--json"]);
+
+    // Two of three are expunged, one gets another flag, a folder goes, and something new comes.
+    for line in ["SELECT INBOX", "STORE 1 +FLAGS (\\Deleted)", "EXPUNGE", "STORE 1 +FLAGS (\\Answered)"] {
+        alice.command(line).expect("she may");
+    }
+    alice.append("INBOX", &message("since-then", 100)).expect("there is room");
+    let since = of(&mut alice, "INBOX");
+    alice.command("UNSELECT").and_then(|_| alice.command("DELETE Work/2024")).expect("she may");
+
+    let import = |at: usize, user: &str, more: &[&str]| {
+        let words = ["mail", "import", "--user", user, "--json", "backup", &folder];
+        let report = run(&cluster.nodes[at], &[&words[..], more].concat());
+        [&report["imported"], &report["there"]].map(|count| count.as_u64().expect("a number"))
+    };
+    assert_eq!(import(0, "alice", &["--folder", "Work"]), [3, 0]);
+    assert_eq!(of(&mut alice, "Work/2024"), wanted[2]);
+    assert_eq!(of(&mut alice, "INBOX"), since, "nothing else is touched");
+    assert_eq!(import(1, "alice", &[]), [2, 10]);
+    let mut inbox = since.clone();
+    inbox.extend([wanted[0][0].clone(), wanted[0][2].clone()]);
+    assert_eq!(of(&mut alice, "INBOX"), inbox, "what was lost comes last, what is there stays as it is");
+    assert_eq!(import(0, "alice", &[]), [0, 12], "nothing is lacking any more");
+
+    // A user that was removed by mistake; and what was another's.
+    let node = &cluster.nodes[0];
+    node.must(&["user", "remove", "bob"], None);
+    node.must(&["user", "add", "bob", "--password-stdin"], Some(&format!("{}\n", password("bob"))));
+    assert_eq!(import(0, "bob", &[]), [12, 0]);
+    assert_eq!(shown(&mut session(&cluster, 0, "bob"), &FOLDERS), wanted);
+    let found = ["mail", "import", "--user", "carol", "--into", "Found", "--json", "backup", &folder];
+    run(node, &[&found[..], &["--from", "alice", "--folder", "Sent"]].concat());
+    assert_eq!(of(&mut session(&cluster, 0, "carol"), "Found/Sent"), wanted[1]);
+
+    for (more, why) in [
+        (["--from", "zoe"], "has no user zoe"),
+        (["--folder", "Wor"], "has no folder Wor"),
+        (["--at", "2001-01-01T00:00:00Z"], "no backup as old as that"),
+        (["--backup", "x"], "there is no backup x"),
+    ] {
+        let output =
+            node.command(&[&["mail", "import", "--user", "alice", "backup", &folder], &more[..]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(why), "{said}");
+    }
+    damage(&dir, "mail-1-0");
+    alice.command("DELETE Sent").expect("she may");
+    let output = node.command(&["mail", "import", "--user", "alice", "--json", "backup", &folder]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!([&report["imported"], &report["gone"]], [2, 1], "{report}");
+    assert_eq!(output.status.code(), Some(1), "not all is there again");
+}
+
+/// Changes an octet of the message in the folder of backups.
+fn damage(dir: &std::path::Path, token: &str) {
+    for entry in std::fs::read_dir(dir).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        let mut bytes = std::fs::read(&path).expect("it can be read");
+        let is_pack = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pack-"));
+        let at = bytes.windows(token.len()).position(|window| window == token.as_bytes());
+        if let Some(at) = at.filter(|_| is_pack) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).expect("it can be written");
+            return;
+        }
+    }
+    panic!("{token} is in no pack");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! are what is done with it. [`renew`] (pure) says what becomes of rows in another cluster.
 
 pub mod create;
+pub mod mailboxes;
 pub mod manifest;
 mod pack;
 pub mod progress;

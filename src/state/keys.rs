@@ -224,6 +224,11 @@ pub fn mailbox(mailbox: MailboxId) -> Vec<u8> {
     key(MAILBOX, &[&mailbox.0.to_be_bytes()])
 }
 
+/// The mailbox within a [`mailbox`] key.
+pub fn mailbox_of(key: &[u8]) -> Option<MailboxId> {
+    id_at(key, 1).map(MailboxId)
+}
+
 pub fn name(account: AccountId, name: &str) -> Vec<u8> {
     key(NAME, &[&account.0.to_be_bytes(), name.as_bytes()])
 }

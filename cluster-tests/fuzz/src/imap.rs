@@ -182,8 +182,8 @@ impl Client {
             self.session.feed(&literal, usize::MAX);
             part = line_of(dice).to_vec();
         }
-        // IDLE and SASL wait for more; a mail comes in meanwhile.
-        let (listens, waits) = (self.session.machine.wants_news(), last_is_continuation(&said));
+        // IDLE and SASL wait for more; a mail comes in meanwhile. IDLE may have told of others behind its continuation.
+        let (listens, waits) = (self.session.machine.wants_news(), waits_for_more(&said, &tag));
         if !self.session.ended {
             if listens && house.deliver("INBOX", FIRST) {
                 self.session.run();
@@ -245,6 +245,12 @@ impl Client {
             }
         }
     }
+}
+
+/// It has asked the client to go on, and not answered the command.
+fn waits_for_more(said: &[u8], tag: &str) -> bool {
+    let responses = responses::split(said);
+    responses.iter().any(|it| it.lead() == b"+") && !responses.iter().any(|it| it.lead() == tag.as_bytes())
 }
 
 /// Scripts end their lines as they like.

@@ -603,6 +603,23 @@ pub enum ImportFrom {
         #[arg(long, default_value = "INBOX")]
         folder: String,
     },
+    /// What a user had at a backup (see 'pollux backup list'): what is lacking now comes back, and nothing else changes
+    Backup {
+        /// The folder of backups
+        dir: PathBuf,
+        /// Whose mailboxes, in the backup; the same user's otherwise
+        #[arg(long, value_name = "USER")]
+        from: Option<String>,
+        /// Only this folder and what is below it; may be given again
+        #[arg(long = "folder", value_name = "FOLDER")]
+        folders: Vec<String>,
+        /// That backup; the last otherwise
+        #[arg(long, value_name = "ID")]
+        backup: Option<String>,
+        /// The last at or before, such as 2026-11-27T13:00:00Z
+        #[arg(long, value_name = "TIME", conflicts_with = "backup", value_parser = words::moment)]
+        at: Option<Timestamp>,
+    },
     /// An account on another server; nothing is changed there
     Imap {
         host: String,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::arguments::{ExportFormat, ImportFrom, MailCommand};
 use super::progress::Progress;
 use super::{Problem, ask, found, print};
-use crate::admin::migration::{self, Account, Format, Report, Source};
+use crate::admin::migration::{self, Account, Format, Past, Report, Source, Which};
 
 pub fn run(socket: &Path, command: MailCommand) -> Result<ExitCode, Problem> {
     match command {
@@ -14,7 +14,7 @@ pub fn run(socket: &Path, command: MailCommand) -> Result<ExitCode, Problem> {
             let report = found::runtime()?.block_on(import(socket, &user, &into, from))?;
             print(&if json { format!("{:#}\n", serde_json::json!(report)) } else { told(&report) });
             // What was left behind is to be seen by scripts too.
-            Ok(if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+            Ok(if report.refused + report.gone == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
         MailCommand::Export { user, json, format, dir } => {
             let format = match format {
@@ -46,6 +46,11 @@ async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Resu
     let mut source = match from {
         ImportFrom::Maildir { path } => Source::maildir(path),
         ImportFrom::Mbox { path, folder } => Source::mbox(path, folder),
+        ImportFrom::Backup { dir, from, folders, backup, at } => {
+            let from = from.as_deref().unwrap_or(user).to_lowercase();
+            let which = Which { id: backup.as_deref(), at };
+            Source::Backup(Box::new(Past::open(&dir, which, &from, &folders)?))
+        }
         ImportFrom::Imap { host, port, security, login, password_stdin, ca } => {
             let password = ask::existing_password(&format!("{login} at {host}"), password_stdin)?;
             let port = port.unwrap_or(security.port());
@@ -60,7 +65,7 @@ fn told(report: &Report) -> String {
     let Report { folders, imported, there, gone, refused, refusals } = report;
     let mut text = format!("{folders} folders: {imported} messages imported, {there} were there");
     if *gone > 0 {
-        text.push_str(&format!(", {gone} vanished meanwhile"));
+        text.push_str(&format!(", {gone} could not be read"));
     }
     if *refused > 0 {
         text.push_str(&format!(", {refused} refused:\n  {}", refusals.join("\n  ")));

@@ -22,7 +22,7 @@ pub struct Report {
     pub imported: u64,
     /// There already.
     pub there: u64,
-    /// Gone from the source meanwhile.
+    /// Gone from the source meanwhile, or damaged there.
     pub gone: u64,
     pub refused: u64,
     /// The first of them, each with its folder and why.

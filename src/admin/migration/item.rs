@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::mail::date::{DateTime, parse_rfc5322};
 use crate::mail::header::{find, unfold};
+use crate::mail::ids::BodyId;
 
 /// One line: what is wrong, and what to do.
 pub type Problem = String;
@@ -31,6 +32,8 @@ pub enum At {
     /// Octets of an mbox, from, to.
     Span(u64, u64),
     Uid(u32),
+    /// In a backup.
+    Body(BodyId),
 }
 
 /// By what a message that is there already is known. Two that share all of it are one and the same, or copies: those

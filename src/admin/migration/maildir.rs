@@ -115,7 +115,7 @@ impl Maildir {
 fn file_name(place: &At) -> String {
     match place {
         At::File(path) => path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned(),
-        At::Span(..) | At::Uid(_) => String::new(),
+        At::Span(..) | At::Uid(_) | At::Body(_) => String::new(),
     }
 }
 

@@ -50,7 +50,7 @@ impl Mbox {
     pub fn content(&self, item: &Item) -> Result<Vec<u8>, Problem> {
         match item.at {
             At::Span(from, to) => self.read(from, to).map(|(content, _)| content),
-            At::File(_) | At::Uid(_) => Err("it is no message of an mbox".to_owned()),
+            At::File(_) | At::Uid(_) | At::Body(_) => Err("it is no message of an mbox".to_owned()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Mailboxes on their way in and out: from Maildir, mbox and other IMAP servers, into Maildir and mbox.
+//! Mailboxes on their way in and out: from Maildir, mbox, other IMAP servers and our own backups, into Maildir and mbox.
 //!
 //! Our side is always IMAP, over the control socket: what comes in is placed, committed and acknowledged like any mail, within
 //! the user's quota and every other bound, and what goes out is what a client would see. So a run that broke off is simply
@@ -10,17 +10,19 @@ mod item;
 mod maildir;
 mod mbox;
 mod ours;
+mod past;
 mod remote;
 
 pub use self::export::{Format, export};
 pub use self::import::{Report, import};
 pub use self::maildir::Maildir;
 pub use self::mbox::Mbox;
+pub use self::past::{Past, Which};
 pub use self::remote::{Account, Security};
 
 use std::path::PathBuf;
 
-use self::item::{Item, Problem};
+use self::item::{At, Item, Problem};
 use self::remote::Remote;
 
 /// Where mail comes from.
@@ -28,6 +30,7 @@ pub enum Source {
     Maildir(Maildir),
     Mbox(Mbox),
     Imap(Box<Remote>),
+    Backup(Box<Past>),
 }
 
 impl Source {
@@ -50,6 +53,7 @@ impl Source {
             Self::Maildir(maildir) => maildir.folders(),
             Self::Mbox(mbox) => Ok(vec![mbox.folder().to_owned()]),
             Self::Imap(remote) => remote.folders().await,
+            Self::Backup(past) => Ok(past.folders()),
         }
     }
 
@@ -59,15 +63,20 @@ impl Source {
             Self::Maildir(maildir) => maildir.list(folder),
             Self::Mbox(mbox) => mbox.list(),
             Self::Imap(remote) => remote.list(folder).await,
+            Self::Backup(past) => past.list(folder),
         }
     }
 
-    /// With CRLF at the ends of lines. `None`: it is gone meanwhile.
+    /// With CRLF at the ends of lines. `None`: it is gone meanwhile, or damaged.
     async fn content(&mut self, item: &Item) -> Result<Option<Vec<u8>>, Problem> {
         match self {
             Self::Maildir(maildir) => maildir.content(item),
             Self::Mbox(mbox) => mbox.content(item).map(Some),
             Self::Imap(remote) => remote.content(item).await,
+            Self::Backup(past) => match &item.at {
+                At::Body(id) => past.content(*id),
+                _ => Ok(None),
+            },
         }
     }
 }
