@@ -109,7 +109,7 @@ fn what_was_lost_comes_back_from_a_backup() {
 
     for (more, why) in [
         (["--from", "zoe"], "has no user zoe"),
-        (["--folder", "Wor"], "has no folder Wor"),
+        (["--folder", "Wor"], "alice has no folder Wor"),
         (["--at", "2001-01-01T00:00:00Z"], "no backup as old as that"),
         (["--backup", "x"], "there is no backup x"),
     ] {

@@ -2,6 +2,7 @@
 //! of its own follows; two that went different ways are never joined: they tell the operator, one of them gives way by
 //! his word, and its mail stays on its disk. (Elsewhere such twins looked healthy, or one side's mail was overwritten.)
 
+use std::path::Path;
 use std::process::Output;
 
 use cluster_tests::checker::Checker;
@@ -90,6 +91,31 @@ fn twins_are_never_joined() {
     set_aside_and_join_anew(&mut cluster, 0, 1);
     whole(&cluster);
     both_show(&cluster, &["of-both", "of-the-first", "more-of-the-first"]);
+
+    // What the one in quarantine has beyond the others is taken over by the operator's word alone.
+    refused(&import_of(&cluster, &cluster.nodes[1].dir), "stop that node");
+    refused(&import_of(&cluster, cluster.home()), "is not the folder of a data node");
+    let set_aside = cluster.nodes[1].dir.with_extension("quarantined");
+    for (imported, there) in [(2, 1), (0, 3)] {
+        let output = import_of(&cluster, &set_aside);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!([&report["imported"], &report["there"]], [imported, there], "{output:?}");
+    }
+    let ours = ["of-both", "of-the-first", "more-of-the-first"];
+    both_show(&cluster, &[&ours[..], &["of-the-second", "more-of-the-second"]].concat());
+}
+
+/// Has the first node take what alice has in the folder of a node.
+fn import_of(cluster: &Cluster, dir: &Path) -> Output {
+    cluster.nodes[0].command(&[
+        "mail",
+        "import",
+        "--user",
+        "alice",
+        "--json",
+        "node",
+        &dir.display().to_string(),
+    ])
 }
 
 #[test]

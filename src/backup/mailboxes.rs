@@ -62,11 +62,7 @@ impl Past {
 
     /// Ascending by UID.
     pub fn messages(&self, mailbox: MailboxId) -> Result<Vec<MessageRecord>, BackupError> {
-        let mut messages = Vec::new();
-        let span = keys::messages(self.account, mailbox);
-        reading::visit::<MessagesRow>(&self.rows, &span, |_, row| messages.extend(row.messages.iter()))
-            .map_err(rows_error)?;
-        Ok(messages)
+        reading::messages(&self.rows, self.account, mailbox).map_err(rows_error)
     }
 
     /// `None`: it is in no pack, or damaged there.

@@ -13,15 +13,15 @@ use super::firewall::FirewallRule;
 use super::keys::{self, Span};
 use super::lists::{Lists, Rule};
 use super::namespace::{self, Place};
-use super::record::{MailboxRecord, Quota, ReplicaRecord};
+use super::record::{MailboxRecord, MessageRecord, Quota, ReplicaRecord};
 use super::relays::{Relay, Relays};
 use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::srs::SrsSecrets;
 use super::stored::{
     AccountRow, AliasPartRow, AuthorityRow, BodyRow, DkimKeyRow, DrainedRow, FirewallRow, GrantRow,
-    KeywordsPartRow, MailboxRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow,
-    ScramRow, SettingRow, SrsRow, StandInRow, UserRow,
+    KeywordsPartRow, MailboxRow, MessagesRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow,
+    RuleRow, ScramRow, SettingRow, SrsRow, StandInRow, UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
@@ -37,6 +37,23 @@ pub fn mailboxes(rows: &dyn Rows, account: AccountId) -> Result<Vec<MailboxRecor
         }
     }
     Ok(found)
+}
+
+/// All messages of the account's mailbox, ascending by UID.
+pub fn messages(
+    rows: &dyn Rows,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Vec<MessageRecord>, RowsError> {
+    let mut messages = Vec::new();
+    let span = keys::messages(account, mailbox);
+    visit::<MessagesRow>(rows, &span, |_, row| messages.extend(row.messages.iter()))?;
+    Ok(messages)
+}
+
+/// By login name.
+pub fn account_of(rows: &dyn Rows, user: &str) -> Result<Option<AccountId>, RowsError> {
+    Ok(get::<UserRow>(rows, &keys::user(user))?.map(|row| row.account))
 }
 
 /// The names the account has subscribed to, ascending, existing or not.

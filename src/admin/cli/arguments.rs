@@ -620,6 +620,17 @@ pub enum ImportFrom {
         #[arg(long, value_name = "TIME", conflicts_with = "backup", value_parser = words::moment)]
         at: Option<Timestamp>,
     },
+    /// What a user had on a node that stays off, such as one in quarantine
+    Node {
+        /// The node's folder
+        dir: PathBuf,
+        /// Whose mailboxes, there; the same user's otherwise
+        #[arg(long, value_name = "USER")]
+        from: Option<String>,
+        /// Only this folder and what is below it; may be given again
+        #[arg(long = "folder", value_name = "FOLDER")]
+        folders: Vec<String>,
+    },
     /// An account on another server; nothing is changed there
     Imap {
         host: String,

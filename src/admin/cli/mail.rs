@@ -49,7 +49,11 @@ async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Resu
         ImportFrom::Backup { dir, from, folders, backup, at } => {
             let from = from.as_deref().unwrap_or(user).to_lowercase();
             let which = Which { id: backup.as_deref(), at };
-            Source::Backup(Box::new(Past::open(&dir, which, &from, &folders)?))
+            Source::Past(Box::new(Past::of_backup(&dir, which, &from, &folders)?))
+        }
+        ImportFrom::Node { dir, from, folders } => {
+            let from = from.as_deref().unwrap_or(user).to_lowercase();
+            Source::Past(Box::new(Past::of_node(&dir, &from, &folders).await?))
         }
         ImportFrom::Imap { host, port, security, login, password_stdin, ca } => {
             let password = ask::existing_password(&format!("{login} at {host}"), password_stdin)?;

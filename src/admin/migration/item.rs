@@ -32,7 +32,7 @@ pub enum At {
     /// Octets of an mbox, from, to.
     Span(u64, u64),
     Uid(u32),
-    /// In a backup.
+    /// In a backup, or on a node.
     Body(BodyId),
 }
 

@@ -1,4 +1,4 @@
-//! Mailboxes on their way in and out: from Maildir, mbox, other IMAP servers and our own backups, into Maildir and mbox.
+//! Mailboxes on their way in and out: from Maildir, mbox, other IMAP servers and our own backups and folders of nodes, into Maildir and mbox.
 //!
 //! Our side is always IMAP, over the control socket: what comes in is placed, committed and acknowledged like any mail, within
 //! the user's quota and every other bound, and what goes out is what a client would see. So a run that broke off is simply
@@ -30,7 +30,7 @@ pub enum Source {
     Maildir(Maildir),
     Mbox(Mbox),
     Imap(Box<Remote>),
-    Backup(Box<Past>),
+    Past(Box<Past>),
 }
 
 impl Source {
@@ -53,7 +53,7 @@ impl Source {
             Self::Maildir(maildir) => maildir.folders(),
             Self::Mbox(mbox) => Ok(vec![mbox.folder().to_owned()]),
             Self::Imap(remote) => remote.folders().await,
-            Self::Backup(past) => Ok(past.folders()),
+            Self::Past(past) => Ok(past.folders()),
         }
     }
 
@@ -63,7 +63,7 @@ impl Source {
             Self::Maildir(maildir) => maildir.list(folder),
             Self::Mbox(mbox) => mbox.list(),
             Self::Imap(remote) => remote.list(folder).await,
-            Self::Backup(past) => past.list(folder),
+            Self::Past(past) => past.list(folder),
         }
     }
 
@@ -73,7 +73,7 @@ impl Source {
             Self::Maildir(maildir) => maildir.content(item),
             Self::Mbox(mbox) => mbox.content(item).map(Some),
             Self::Imap(remote) => remote.content(item).await,
-            Self::Backup(past) => match &item.at {
+            Self::Past(past) => match &item.at {
                 At::Body(id) => past.content(*id),
                 _ => Ok(None),
             },

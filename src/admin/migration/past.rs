@@ -1,4 +1,4 @@
-//! What a user had at a backup.
+//! What a user had at a backup, or on a node that stays off.
 
 use std::path::Path;
 
@@ -6,10 +6,12 @@ use super::item::{At, Item, Key, Problem, header_value};
 use crate::backup::BackupError;
 use crate::backup::mailboxes::Past as OfBackup;
 use crate::backup::repository::Repository;
+use crate::cluster::membership::Left;
 use crate::mail::date::DateTime;
 use crate::mail::flags::{Flags, SystemFlag};
-use crate::mail::ids::{BodyId, Timestamp};
-use crate::state::record::MailboxRecord;
+use crate::mail::ids::{AccountId, BodyId, MailboxId, Timestamp};
+use crate::state::reading;
+use crate::state::record::{MailboxRecord, MessageRecord};
 
 /// Which backup of the folder.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,29 +21,44 @@ pub struct Which<'a> {
     pub at: Option<Timestamp>,
 }
 
+/// Mailboxes that lie on a disk, and are not served.
 pub struct Past {
-    of: OfBackup,
+    of: Of,
     mailboxes: Vec<MailboxRecord>,
+}
+
+enum Of {
+    Backup(Box<OfBackup>),
+    Node(Box<Left>, AccountId),
 }
 
 impl Past {
     /// `folders`: those, with what is below them; none: all.
-    pub fn open(dir: &Path, which: Which<'_>, user: &str, folders: &[String]) -> Result<Self, Problem> {
-        let open = || -> Result<(OfBackup, Vec<MailboxRecord>), BackupError> {
+    pub fn of_backup(dir: &Path, which: Which<'_>, user: &str, folders: &[String]) -> Result<Self, Problem> {
+        let open = || -> Result<OfBackup, BackupError> {
             let repository = Repository::open(dir)?;
             let manifest = repository.choose(which.id, which.at)?;
-            let of = OfBackup::open(&repository, &manifest, user)?;
-            let mailboxes = of.mailboxes()?;
-            Ok((of, mailboxes))
+            OfBackup::open(&repository, &manifest, user)
         };
-        let (of, mut mailboxes) = open().map_err(told)?;
+        Self::new(Of::Backup(Box::new(open().map_err(told)?)), user, folders)
+    }
+
+    /// What is in the folder of a node that stays off.
+    pub async fn of_node(dir: &Path, user: &str, folders: &[String]) -> Result<Self, Problem> {
+        let left = Left::open(dir).await.map_err(told)?;
+        let account = reading::account_of(&left.rows(), user).map_err(told)?;
+        let account = account.ok_or_else(|| format!("{} has no user {user}", dir.display()))?;
+        Self::new(Of::Node(Box::new(left), account), user, folders)
+    }
+
+    fn new(of: Of, user: &str, folders: &[String]) -> Result<Self, Problem> {
+        let mut mailboxes = of.mailboxes()?;
         let is_in = |name: &str, folder: &str| {
             name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if let Some(missing) =
-            folders.iter().find(|folder| !mailboxes.iter().any(|mailbox| is_in(&mailbox.name, folder)))
-        {
-            return Err(format!("the backup has no folder {missing} of {user}"));
+        let lacks = |folder: &&String| !mailboxes.iter().any(|mailbox| is_in(&mailbox.name, folder));
+        if let Some(missing) = folders.iter().find(lacks) {
+            return Err(format!("{user} has no folder {missing} there"));
         }
         mailboxes.retain(|mailbox| !mailbox.no_select);
         mailboxes.retain(|mailbox| folders.is_empty() || folders.iter().any(|it| is_in(&mailbox.name, it)));
@@ -60,8 +77,8 @@ impl Past {
             return Ok(Vec::new());
         };
         let mut items = Vec::new();
-        for message in self.of.messages(mailbox.id).map_err(told)? {
-            let content = self.of.body(message.body).map_err(told)?.unwrap_or_default();
+        for message in self.of.messages(mailbox.id)? {
+            let content = self.of.body(message.body)?.unwrap_or_default();
             let date = message.internal_date;
             items.push(Item {
                 key: Key {
@@ -78,7 +95,30 @@ impl Past {
     }
 
     pub fn content(&mut self, id: BodyId) -> Result<Option<Vec<u8>>, Problem> {
-        self.of.body(id).map_err(told)
+        self.of.body(id)
+    }
+}
+
+impl Of {
+    fn mailboxes(&self) -> Result<Vec<MailboxRecord>, Problem> {
+        match self {
+            Self::Backup(past) => past.mailboxes().map_err(told),
+            Self::Node(left, account) => reading::mailboxes(&left.rows(), *account).map_err(told),
+        }
+    }
+
+    fn messages(&self, mailbox: MailboxId) -> Result<Vec<MessageRecord>, Problem> {
+        match self {
+            Self::Backup(past) => past.messages(mailbox).map_err(told),
+            Self::Node(left, account) => reading::messages(&left.rows(), *account, mailbox).map_err(told),
+        }
+    }
+
+    fn body(&mut self, id: BodyId) -> Result<Option<Vec<u8>>, Problem> {
+        match self {
+            Self::Backup(past) => past.body(id).map_err(told),
+            Self::Node(left, _) => Ok(left.body(id).map(Vec::from)),
+        }
     }
 }
 
@@ -89,7 +129,7 @@ fn flags(flags: Flags, keywords: &[String]) -> Vec<String> {
     system.map(|flag| flag.name().to_owned()).chain(named.map(|(_, name)| name.clone())).collect()
 }
 
-fn told(error: BackupError) -> Problem {
+fn told(error: impl std::fmt::Display) -> Problem {
     error.to_string()
 }
 

@@ -4,11 +4,13 @@ mod files;
 mod join;
 mod refound;
 mod stand_down;
+mod stopped;
 mod takeover;
 
 pub use self::files::{Files, found};
 pub use self::join::{Admission, join};
 pub use self::refound::{Laid, Refounding};
+pub use self::stopped::Left;
 pub use self::takeover::{TakenOver, refuse_if_ended, take_over};
 
 use std::collections::{BTreeMap, BTreeSet};

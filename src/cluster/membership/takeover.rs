@@ -14,23 +14,20 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::files::Files;
+use super::stopped::{AtTheEnd, at_the_end};
 use crate::clock::Clock;
 use crate::cluster::blocking::blocking;
-use crate::cluster::codec::{payload_bytes, payload_from};
+use crate::cluster::codec::payload_bytes;
 use crate::cluster::config::{ClusterConfig, StartError};
 use crate::cluster::greeting::Greeting;
 use crate::cluster::lineage::{self, End, FORKS_MAX, Fork, Forks, Lineage};
-use crate::cluster::log::READ_BYTES_MAX;
-use crate::cluster::machine::Progress;
 use crate::cluster::marks::{self, Book};
 use crate::cluster::network::Server;
 use crate::cluster::start::versions;
 use crate::cluster::token::Role;
 use crate::cluster::transport::{Lane, Transport, TransportConfig};
 use crate::cluster::types::{Membership, Payload};
-use crate::mail::ids::{LogIndex, NodeId};
-use crate::state::apply::{Overlay, apply};
-use crate::state::codec::decode_proposal;
+use crate::mail::ids::NodeId;
 use crate::state::reading;
 use crate::store::files::DirLock;
 use crate::store::log::{LogLimits, LogPosition, LogStore, LogVote};
@@ -124,37 +121,9 @@ impl Disk {
         Ok(Self { node, files, log, tables, book, lineage, _lock: lock })
     }
 
-    /// The last membership in the log counts, whether it was committed or not: so does Raft count votes. A process that was
-    /// killed leaves rows that are behind the log, by some seconds of work at the most.
+    /// The last membership in the log counts, whether it was committed or not: so does Raft count votes.
     async fn standing(&self) -> Result<Standing, StartError> {
-        let tables = self.tables.clone();
-        let progress = blocking(move || Progress::read(&tables)).await.map_err(StartError::new)?;
-        let progress = progress.map_err(StartError::new)?;
-        let state = self.log.state();
-        let (mut from, end) = (progress.last_applied.map_or(0, |last| last.index + 1), End::of(state).next);
-        if state.purged.is_some_and(|purged| purged.index + 1 > from) {
-            return Err(StartError::new(
-                "the rows of this node are lost or damaged, and only another data node can give them: start one first",
-            ));
-        }
-        let mut membership = progress.membership.membership().clone();
-        let mut overlay = Overlay::new();
-        while from < end {
-            let read = self.log.read(from..end, READ_BYTES_MAX).await.map_err(StartError::new)?;
-            let Some((last, _)) = read.last() else { break };
-            from = last.index + 1;
-            for (at, payload) in read {
-                match payload_from(payload).map_err(StartError::new)? {
-                    Payload::Membership(newer) => membership = newer,
-                    Payload::Normal(encoded) => {
-                        let proposal = decode_proposal(encoded.proposal()).map_err(StartError::new)?;
-                        apply(&self.tables, &mut overlay, LogIndex(at.index), &proposal)
-                            .map_err(StartError::new)?;
-                    }
-                    Payload::Blank => {}
-                }
-            }
-        }
+        let AtTheEnd { membership, overlay } = at_the_end(&self.log, &self.tables).await?;
         let replicas = reading::replicas(&overlay.over(&self.tables)).map_err(StartError::new)?;
         let in_sync = replicas.iter().any(|replica| replica.node == self.node && replica.in_sync);
         Ok(Standing { membership, in_sync })
