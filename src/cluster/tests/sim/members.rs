@@ -108,25 +108,35 @@ impl Members {
 
     /// In force on a node with this log: the last that it has, committed or not.
     pub fn in_force(&self, log: &LogImage) -> Option<((u64, u64), &Config)> {
+        self.known_to(log).next()
+    }
+
+    /// Those that the log has, the last first.
+    fn known_to(&self, log: &LogImage) -> impl Iterator<Item = ((u64, u64), &Config)> {
         let purged_next = log.state.purged.map_or(0, |purged| purged.index + 1);
-        let has = |(index, term): (u64, u64)| match index < purged_next {
+        let has = move |(index, term): (u64, u64)| match index < purged_next {
             true => self.committed.get(&index) == Some(&term),
             false => log.entries.get(&index).is_some_and(|(position, _)| position.term == term),
         };
-        let found = self.seen.iter().rev().find(|(at, _)| has(**at));
-        found.map(|(at, config)| (*at, config))
+        self.seen.iter().rev().filter(move |(at, _)| has(**at)).map(|(at, config)| (*at, config))
     }
 
-    /// Nobody leads who was removed before that term, or who had no vote.
+    /// Nobody leads who was removed before that term, or who had no vote. Who has one by the membership before the last may
+    /// stand, while that is not committed: openraft lets it end the change that takes its vote.
     pub fn may_lead(&self, node: u64, term: u64, log: &LogImage) -> Result<(), String> {
         if let Some(removed) = self.removed.get(&node).filter(|removed| removed.term < term) {
             return Err(format!("node {node} leads in term {term}, although {removed:?} removed it"));
         }
-        match self.in_force(log) {
-            Some(((index, _), config)) if !config.votes(node) => Err(format!(
+        let mut known = self.known_to(log);
+        let Some(((index, of), last)) = known.next() else { return Ok(()) };
+        let is_committed = self.committed.get(&index) == Some(&of);
+        let votes =
+            last.votes(node) || !is_committed && known.next().is_some_and(|(_, before)| before.votes(node));
+        match votes {
+            true => Ok(()),
+            false => Err(format!(
                 "node {node} leads in term {term} without a vote by the membership of entry {index}"
             )),
-            _ => Ok(()),
         }
     }
 
