@@ -7,6 +7,7 @@ pub mod control;
 pub mod demo;
 pub mod metrics;
 pub mod migration;
+pub mod security;
 pub mod status;
 pub mod upgrade;
 pub mod verify;

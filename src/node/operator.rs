@@ -1,5 +1,6 @@
 //! What the control socket asks of the cluster, bound to this node.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use tokio::net::UnixStream;
@@ -16,7 +17,7 @@ use crate::admin::control::trace::Traced;
 use crate::admin::status::{
     Alarm as ShownAlarm, Drain, LastBackup, Node, Protection, Report, Scrub, State, rfc3339,
 };
-use crate::admin::{upgrade, verify};
+use crate::admin::{security, upgrade, verify};
 use crate::cluster::bodies::Depth;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
@@ -53,6 +54,20 @@ impl Bound {
         let in_hand = rooms.clone();
         cluster.tell_work(Box::new(move || draining::work(&in_hand)));
         Self { cluster, rooms, backups: Backups::default(), stop }
+    }
+
+    /// What a stranger would hear who sends through this server. `None`: the mail services are not up.
+    async fn is_open_relay(&self) -> Option<bool> {
+        let stranger = Rehearsal {
+            // An address (RFC 5737) and domains (RFC 2606) that are nobody's, and a sender that need not be looked up.
+            client: Ipv4Addr::new(192, 0, 2, 1).into(),
+            helo: "stranger.example".to_owned(),
+            sender: String::new(),
+            recipients: vec!["anybody@elsewhere.invalid".to_owned()],
+            text: None,
+        };
+        let told = rehearse(self.cluster.clone(), self.rooms.services.checks(), stranger).await.ok()?;
+        Some(told.recipients.iter().any(|said| said.reply.starts_with('2')))
     }
 
     /// Of a witness, which knows no rules, nothing; so of a cluster that has none.
@@ -131,6 +146,15 @@ impl Operator for Bound {
 
     async fn remove(&self, node: NodeId, lost: bool) -> Result<(), Failure> {
         self.cluster.remove(node, lost).await.map_err(failure)
+    }
+
+    async fn security(&self) -> security::Report {
+        let directory = self.cluster.directory();
+        let checks = self.rooms.services.checks();
+        let naming =
+            async { Some(naming::look_up(&checks.as_ref()?.dns, directory.settings().hostname()).await) };
+        let (status, naming, open_relay) = tokio::join!(self.status(), naming, self.is_open_relay());
+        security::judge(&directory, &security::Facts { status: &status, open_relay, naming })
     }
 
     async fn upgrade(&self) -> upgrade::Report {

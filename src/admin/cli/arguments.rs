@@ -114,6 +114,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How safe the settings and the cluster are
+    #[command(subcommand)]
+    Security(SecurityCommand),
     /// Start a pair and a witness on this machine and show what they do
     Demo(DemoArgs),
     /// Print what has a shell complete these commands
@@ -280,6 +283,15 @@ pub enum Cluster {
         /// Its disk is lost, and with it what no other node has; refused while it answers
         #[arg(long)]
         lost: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecurityCommand {
+    /// What is weak, how much it weighs, and the command that mends it
+    Report {
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{Alias, Cluster, Command, Domain, Place, Policy, Upgrade, User};
+use super::arguments::{Alias, Cluster, Command, Domain, Place, Policy, SecurityCommand, Upgrade, User};
 use super::{Problem, load, print, show, socket, words};
 use crate::admin::check::{self, Finding, Level};
 use crate::admin::control::client;
@@ -27,6 +27,7 @@ pub enum Form {
     Status,
     Members,
     Upgrade,
+    Security,
     Domains,
     Users,
     User,
@@ -75,6 +76,9 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Cluster(Cluster::Transfer { node }) => (Request::Transfer { node }, Form::Done),
         Command::Cluster(Cluster::Drain { node, .. }) => (Request::Drain { node }, Form::Done),
         Command::Cluster(Cluster::Undrain { node }) => (Request::Undrain { node }, Form::Done),
+        Command::Security(SecurityCommand::Report { json }) => {
+            (Request::Security, form(json, Form::Security))
+        }
         Command::Cluster(Cluster::Upgrade(Upgrade::Status { json })) => {
             (Request::Upgrade { finalize: false }, form(json, Form::Upgrade))
         }

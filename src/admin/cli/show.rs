@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask::{Form, report, status_text, understood};
 use super::{Problem, words};
-use crate::admin::upgrade;
+use crate::admin::{security, upgrade};
 use crate::clock::Clock;
 
 /// The answer as it goes to stdout, ending in a line feed.
@@ -15,6 +15,7 @@ pub fn answer(form: Form, answer: &Value, clock: &Clock) -> Result<String, Probl
         Form::Token => format!("{}\n", text(answer, "token")),
         Form::Status => status_text(answer, clock)?,
         Form::Members => members(answer)?,
+        Form::Security => security::render(&understood(answer.clone())?),
         Form::Upgrade => upgrade_status(answer)?,
         Form::Domains => lines(answer, |domain| vec![text(domain, "name")]),
         Form::Users => lines(answer, |user| vec![text(user, "name"), enabled(user), quota(user)]),

@@ -79,6 +79,7 @@ pub enum Operation {
     Quarantine,
     Imap,
     Upgrade { finalize: bool },
+    Security,
     Trace(Query),
     DnsCheck { domain: String },
     Rehearse(Rehearsal),
@@ -99,6 +100,7 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::Verify { bodies } => Ok(Plan::Operate(Operation::Verify { bodies })),
         Request::Remove { node, lost } => Ok(Plan::Operate(Operation::Remove { node, lost })),
         Request::Imap => Ok(Plan::Operate(Operation::Imap)),
+        Request::Security => Ok(Plan::Operate(Operation::Security)),
         Request::Upgrade { finalize } => Ok(Plan::Operate(Operation::Upgrade { finalize })),
         Request::Quarantine => Ok(Plan::Operate(Operation::Quarantine)),
         Request::Trace { about, since_ms } => {

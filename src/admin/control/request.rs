@@ -63,6 +63,8 @@ pub enum Request {
     Upgrade {
         finalize: bool,
     },
+    /// What is weak here.
+    Security,
     /// This node gives way to one that was told to go on alone.
     Quarantine,
     /// A Message-ID, the id of a Received field, or an address; nothing older than `since_ms` since 1970.

@@ -28,7 +28,7 @@ use super::tls_reports;
 use super::trace::{self, Traced};
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
-use crate::admin::{upgrade, verify};
+use crate::admin::{security, upgrade, verify};
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::firewall::Place;
@@ -60,6 +60,7 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// Has all data nodes look at what they hold; `bodies`: read each, too.
     fn verify(&self, bodies: bool) -> impl Future<Output = Result<verify::Report, Failure>> + Send;
     fn remove(&self, node: NodeId, lost: bool) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn security(&self) -> impl Future<Output = security::Report> + Send;
     fn upgrade(&self) -> impl Future<Output = upgrade::Report> + Send;
     /// The cluster goes on to the newest version that all nodes know; gives it.
     fn finalize(&self) -> impl Future<Output = Result<u32, Failure>> + Send;
@@ -296,6 +297,7 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
             operator.remove(id, lost).await?;
             Ok(json!({ "done": format!("{name} is removed; its certificate no longer opens anything") }))
         }
+        Operation::Security => Ok(json!(operator.security().await)),
         Operation::Upgrade { finalize: false } => Ok(json!(operator.upgrade().await)),
         Operation::Upgrade { finalize: true } => {
             let version = operator.finalize().await?;

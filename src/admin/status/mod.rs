@@ -2,7 +2,7 @@
 
 mod render;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};

@@ -28,7 +28,7 @@ fn node(id: u64, name: &str, role: Role, state: State) -> Node {
     }
 }
 
-fn healthy() -> Report {
+pub fn healthy() -> Report {
     Report {
         cluster_id: "0b6e3a52-9f7d-4c0a-8a51-2f6d1d3e7c11".to_owned(),
         cluster_version: 1,
