@@ -5,7 +5,7 @@ use cluster_tests::nemesis::{self, Plan};
 
 /// Printed with the plan; `POLLUX_SEED` tries another.
 const SEED: u64 = 3;
-const STEPS: usize = 20;
+const STEPS: usize = 22;
 
 #[test]
 fn nemesis() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use figures::Figures;
 pub use plan::{Fault, Plan, Step, Target};
 pub use slow::SlowLinks;
-use strike::Striker;
+use strike::{Striker, backups};
 
 use crate::checker::{self, Contents};
 use crate::clients::{Crowd, doors};
@@ -19,7 +19,8 @@ use crate::clock::give_clock;
 use crate::cluster::Cluster;
 use crate::history::Recorder;
 use crate::lab::Lab;
-use crate::node::{Node, Role};
+use crate::node::{Node, Role, binary};
+use crate::released;
 use crate::verdict::{self, Violation};
 use crate::verify;
 use crate::wait::eventually;
@@ -38,13 +39,21 @@ const ACKED_BETWEEN: usize = 40;
 /// When something is wrong, with all of it and where the history lies; or when the cluster does not come back.
 pub fn run(plan: &Plan) -> Option<Figures> {
     eprintln!("nemesis: {plan}");
-    let mut cluster = Cluster::start_on(|_| {}, equip)?;
+    let released = released::binary();
+    let mut cluster = Cluster::start_on(
+        |_| {},
+        |lab, node| {
+            equip(lab, node);
+            node.build = released.clone().unwrap_or_else(binary);
+        },
+    )?;
+    upgrade(&mut cluster);
     let recorder = Recorder::new(history_path(plan.seed));
     recorder.note(&serde_json::to_string(plan).expect("a plan is plain data"));
     let doors = doors(&cluster);
     let crowd = Crowd::start(&doors, &recorder, plan.seed);
     let mut figures = Figures::default();
-    let mut striker = Striker::new(&mut cluster, doors, &recorder);
+    let mut striker = Striker::new(&mut cluster, doors, &recorder, released);
     striker.wait_for_acks(ACKED_BETWEEN);
     for step in &plan.steps {
         striker.step(step, &mut figures);
@@ -52,11 +61,13 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     }
     crowd.finish();
     cluster.wait_until_caught_up();
+    cluster.nodes[0].must(&["cluster", "upgrade", "finalize"], None);
     let shown = read_all(&cluster);
     let calls = recorder.calls();
     let (mut wrong, tally) = verdict::judge(&calls, &shown);
     counts_agree(&cluster, &shown, &mut wrong);
     nodes_verify(&cluster, &mut wrong);
+    backups_verify(&cluster, &mut wrong);
     nobody_panicked(&cluster, &mut wrong);
     figures.take(&calls, tally);
     if !wrong.is_empty() {
@@ -74,6 +85,18 @@ pub fn run(plan: &Plan) -> Option<Figures> {
         recorder.discard();
     }
     Some(figures)
+}
+
+/// To this build, where the nodes run another one: the cluster stays at its version, so that each may go back.
+fn upgrade(cluster: &mut Cluster) {
+    for at in
+        (0..cluster.nodes.len()).rev().filter(|at| cluster.nodes[*at].build != binary()).collect::<Vec<_>>()
+    {
+        cluster.nodes[at].stop();
+        cluster.nodes[at].build = binary();
+        cluster.nodes[at].start();
+        cluster.wait_until_protected();
+    }
 }
 
 /// Small disk, a disk that fails, and a clock of its own, before anything runs.
@@ -118,6 +141,18 @@ fn nodes_verify(cluster: &Cluster, wrong: &mut Vec<Violation>) {
     wrong.extend(
         found.into_iter().map(|what| Violation::new(verdict::Rule::Nodes, format!("verify: {what}"))),
     );
+}
+
+/// What was backed up, by the product's own word.
+fn backups_verify(cluster: &Cluster, wrong: &mut Vec<Violation>) {
+    let folder = backups(cluster);
+    if folder.exists() {
+        let output = cluster.nodes[0].command(&["backup", "verify", &folder.display().to_string()]);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stdout);
+            wrong.push(Violation::new(verdict::Rule::Nodes, format!("backup verify: {said}")));
+        }
+    }
 }
 
 /// A panic that a task swallowed is still a bug.

@@ -59,6 +59,10 @@ pub enum Fault {
     Drain(Target),
     /// Removed from the cluster, its disk emptied, joined anew by a token.
     Replace(Target),
+    /// Goes back to the last release until the end.
+    Downgrade(Target),
+    /// A backup is made there.
+    Backup(Target),
 }
 
 /// Who it is shows when the fault strikes.
@@ -69,7 +73,7 @@ pub enum Target {
     Witness,
 }
 
-pub const KINDS: [&str; 19] = [
+pub const KINDS: [&str; 21] = [
     "kill",
     "kill all",
     "stop",
@@ -89,6 +93,8 @@ pub const KINDS: [&str; 19] = [
     "failing read",
     "replace",
     "drain",
+    "downgrade",
+    "backup",
 ];
 
 impl Plan {
@@ -155,6 +161,8 @@ impl Fault {
             Fault::FailingRead { .. } => "failing read",
             Fault::Replace(_) => "replace",
             Fault::Drain(_) => "drain",
+            Fault::Downgrade(_) => "downgrade",
+            Fault::Backup(_) => "backup",
         }
     }
 
@@ -186,7 +194,8 @@ impl Fault {
             _ => None,
         };
         let alone = |fault: Fault| {
-            matches!(fault, Fault::KillAll | Fault::Transfer | Fault::Replace(_) | Fault::Drain(_))
+            let planned = matches!(fault, Fault::Transfer | Fault::Replace(_) | Fault::Drain(_));
+            planned || matches!(fault, Fault::KillAll | Fault::Downgrade(_) | Fault::Backup(_))
         };
         let same_process = takes(self).is_some() && takes(self) == takes(other);
         !alone(self) && !alone(other) && !same_process && self.kind() != other.kind()
@@ -225,6 +234,8 @@ fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
         "failing read" => Fault::FailingRead { target: data, percent: dice.u8(10..=100) },
         "replace" => Fault::Replace(one),
         "drain" => Fault::Drain(data),
+        "downgrade" => Fault::Downgrade(one),
+        "backup" => Fault::Backup(data),
         other => unreachable!("{other} is not a kind of fault"),
     }
 }

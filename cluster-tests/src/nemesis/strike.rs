@@ -10,12 +10,15 @@ use crate::clock::set_clock;
 use crate::cluster::Cluster;
 use crate::disk::{Calls, DiskFault, EIO, Effect};
 use crate::history::Recorder;
+use crate::node::binary;
 use crate::wait::eventually;
 
 pub struct Striker<'a> {
     cluster: &'a mut Cluster,
     doors: Vec<Door>,
     recorder: &'a Recorder,
+    /// The last release, where it could be built; else a downgrade is a start anew.
+    released: Option<PathBuf>,
 }
 
 /// What undoes a fault.
@@ -28,12 +31,18 @@ enum Cure {
     Clock(usize),
     Disk(usize),
     Undrain(usize),
+    Upgrade(usize),
     None,
 }
 
 impl<'a> Striker<'a> {
-    pub fn new(cluster: &'a mut Cluster, doors: Vec<Door>, recorder: &'a Recorder) -> Self {
-        Self { cluster, doors, recorder }
+    pub fn new(
+        cluster: &'a mut Cluster,
+        doors: Vec<Door>,
+        recorder: &'a Recorder,
+        released: Option<PathBuf>,
+    ) -> Self {
+        Self { cluster, doors, recorder, released }
     }
 
     /// Strikes, holds, heals, and waits until the cluster is whole.
@@ -177,6 +186,16 @@ impl<'a> Striker<'a> {
                 self.replace(at(target));
                 Cure::None
             }
+            Fault::Downgrade(target) => {
+                let build = self.released.clone().unwrap_or_else(binary);
+                self.exchange(at(target), build);
+                Cure::Upgrade(at(target))
+            }
+            Fault::Backup(target) => {
+                let folder = backups(self.cluster).display().to_string();
+                self.cluster.nodes[at(target)].must(&["backup", "create", &folder], None);
+                Cure::None
+            }
         }
     }
 
@@ -192,6 +211,7 @@ impl<'a> Striker<'a> {
             Cure::Clock(at) => set_clock(&self.cluster.nodes[at].dir, 0),
             Cure::Disk(at) => self.cluster.nodes[at].disk().heal(),
             Cure::Undrain(at) => self.tell_of("undrain", at),
+            Cure::Upgrade(at) => self.exchange(at, binary()),
             Cure::None => {}
         }
     }
@@ -220,6 +240,13 @@ impl<'a> Striker<'a> {
             self.doors[at].begin_life();
         }
         self.cluster.nodes[at].start();
+    }
+
+    /// By a planned stop.
+    fn exchange(&mut self, at: usize, build: PathBuf) {
+        self.cluster.nodes[at].stop();
+        self.cluster.nodes[at].build = build;
+        self.start(at);
     }
 
     fn spoil(&self, at: usize, fault: DiskFault<'_>) -> Cure {
@@ -256,6 +283,11 @@ impl<'a> Striker<'a> {
             output.status.success().then_some(())
         });
     }
+}
+
+/// Where they go, if any is made.
+pub fn backups(cluster: &Cluster) -> PathBuf {
+    cluster.home().join("backups")
 }
 
 /// The folder itself may be where a disk is mounted.
