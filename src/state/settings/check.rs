@@ -297,8 +297,8 @@ fn addresses(text: &str, count_max: usize) -> Option<String> {
         true => Address::parse(part).ok().map(|address| address.canonical()),
         false => Address::parse(&format!("{part}@x")).ok().map(|address| address.local().to_lowercase()),
     };
-    // A comma or quote within a local part would not survive the list.
-    let plain = |part: &String| !part.contains([',', '"', ' ']);
-    let all: Option<Vec<String>> = parts().map(|part| canonical(part).filter(plain)).collect();
+    // What has to be quoted (a comma, a bracket) would not survive the list, in which there are no quotes.
+    let stays = |part: &String| !part.contains('"') && canonical(part).as_ref() == Some(part);
+    let all: Option<Vec<String>> = parts().map(|part| canonical(part).filter(stays)).collect();
     Some(all?.join(","))
 }

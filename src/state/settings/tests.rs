@@ -188,6 +188,8 @@ fn values_are_bounded_and_made_canonical() {
         ("imap.server_admin", "tel:"),
         ("imap.server_admin", "1a:b"),
         ("smtp.postmaster", "a b"),
+        ("smtp.postmaster", "\"[tls]\""),
+        ("smtp.postmaster", "\"[tls]\"@example.test"),
         ("smtp.postmaster", "@"),
         ("dns.servers", "ns1.example.test"),
         ("checks.exempt_networks", "192.0.2.0/33"),
