@@ -9,7 +9,7 @@ CI_TOOLS := cluster-tests/setup.sh
 # A pair and a witness on this machine, ready to send and read mail.
 demo: ## ports: base + (n-1)*1000 + standard port, base 10000
 	$(CARGO) build --release --bin pollux
-	./target/release/pollux demo $(DEMO_ARGS)
+	$${CARGO_TARGET_DIR:-./target}/release/pollux demo $(DEMO_ARGS)
 
 build:
 	$(CARGO) build --release
