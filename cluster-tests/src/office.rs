@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::cluster::{Cluster, Site};
 use crate::lab::{Lab, run};
 use crate::node::{Node, Role};
+use crate::wire::socket_from;
 
 /// Two of the story's own addresses.
 pub const DESK: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
@@ -97,9 +97,7 @@ impl Drop for Office {
 /// Tries to connect from one of the story's own addresses.
 pub fn knock(from: Ipv4Addr, at: SocketAddr) -> Knock {
     let connect = || -> io::Result<()> {
-        let socket =
-            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        rustix::net::bind(&socket, &SocketAddr::new(IpAddr::V4(from), 0))?;
+        let socket = socket_from(IpAddr::V4(from))?;
         set_socket_timeout(&socket, Timeout::Send, Some(SILENCE))?;
         Ok(rustix::net::connect(&socket, &at)?)
     };

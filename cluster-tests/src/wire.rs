@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -14,16 +15,22 @@ pub struct Wire {
     writer: TcpStream,
 }
 
+/// Bound to this address of our own. No process that is started later shares it: it would keep a connection open.
+pub fn socket_from(source: IpAddr) -> io::Result<OwnedFd> {
+    let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+    Ok(socket)
+}
+
 impl Wire {
     pub fn connect(address: SocketAddr) -> io::Result<Wire> {
         Self::over(TcpStream::connect_timeout(&address, Duration::from_secs(2))?)
     }
 
-    /// From this address of our own. No process that is started later shares the socket: it would keep it open.
+    /// From this address of our own.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Wire> {
-        let family = if source.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+        let socket = socket_from(source)?;
         rustix::net::connect(&socket, &address)?;
         Self::over(TcpStream::from(socket))
     }

@@ -125,10 +125,17 @@ fn weakness(weight: Weight, topic: &str, reason: impl Into<String>, mend: impl I
     Weakness { weight, topic: topic.to_owned(), reason: reason.into(), mend: mend.into() }
 }
 
-/// One setting that weakens where it has one of these values; `!` is any but that.
+/// With which value of the setting something is weak.
+#[derive(Clone, Copy)]
+enum When {
+    Is(&'static str),
+    IsNot(&'static str),
+}
+
+/// One setting that may weaken. `better`: the value that mends it; empty: the default.
 struct Weakening {
     key: &'static str,
-    values: &'static str,
+    when: When,
     weight: Weight,
     reason: &'static str,
     better: &'static str,
@@ -136,151 +143,181 @@ struct Weakening {
 
 const fn weakens(
     key: &'static str,
-    values: &'static str,
+    when: When,
     weight: Weight,
     better: &'static str,
     reason: &'static str,
 ) -> Weakening {
-    Weakening { key, values, weight, reason, better }
+    Weakening { key, when, weight, reason, better }
 }
 
 const SETTINGS: &[Weakening] = &[
     weakens(
         "auth.plaintext_without_tls",
-        "true",
+        When::Is("true"),
         Weight::High,
         "no",
         "passwords may cross the net in the clear",
     ),
     weakens(
         "listener.submission.auth_required",
-        "false",
+        When::Is("false"),
         Weight::High,
         "yes",
         "mail is handed in on port 587 without a login",
     ),
     weakens(
         "listener.smtps.auth_required",
-        "false",
+        When::Is("false"),
         Weight::High,
         "yes",
         "mail is handed in on port 465 without a login",
     ),
     weakens(
         "sender.must_be_own",
-        "false",
+        When::Is("false"),
         Weight::Medium,
         "yes",
         "every user may write under anybody's name",
     ),
-    weakens("block.failed_logins_max", "0", Weight::Medium, "20", "passwords may be guessed without end"),
-    weakens("listener.submission.tls", "off", Weight::Medium, "on", "no TLS is offered on port 587"),
-    weakens("listener.imap.tls", "off", Weight::Medium, "on", "no TLS is offered on port 143"),
-    weakens("listener.pop3.tls", "off", Weight::Medium, "on", "no TLS is offered on port 110"),
-    weakens("listener.managesieve.tls", "off", Weight::Medium, "on", "no TLS is offered for filters"),
+    weakens(
+        "block.failed_logins_max",
+        When::Is("0"),
+        Weight::Medium,
+        "20",
+        "passwords may be guessed without end",
+    ),
+    weakens(
+        "listener.submission.tls",
+        When::Is("off"),
+        Weight::Medium,
+        "on",
+        "no TLS is offered on port 587",
+    ),
+    weakens("listener.imap.tls", When::Is("off"), Weight::Medium, "on", "no TLS is offered on port 143"),
+    weakens("listener.pop3.tls", When::Is("off"), Weight::Medium, "on", "no TLS is offered on port 110"),
+    weakens(
+        "listener.managesieve.tls",
+        When::Is("off"),
+        Weight::Medium,
+        "on",
+        "no TLS is offered for filters",
+    ),
     weakens(
         "listener.smtp.tls",
-        "off",
+        When::Is("off"),
         Weight::Medium,
         "opportunistic",
         "mail of other servers comes in the clear",
     ),
-    weakens("dmarc.verify", "false", Weight::Medium, "yes", "mail under a false name is not found out"),
+    weakens(
+        "dmarc.verify",
+        When::Is("false"),
+        Weight::Medium,
+        "yes",
+        "mail under a false name is not found out",
+    ),
     weakens(
         "dmarc.reject",
-        "accept",
+        When::Is("accept"),
         Weight::Medium,
         "reject",
         "mail is taken that its domain asks to refuse",
     ),
     weakens(
         "dmarc.quarantine",
-        "accept",
+        When::Is("accept"),
         Weight::Low,
         "junk",
         "mail is taken that its domain asks to distrust",
     ),
-    weakens("spf.verify", "false", Weight::Low, "yes", "nobody asks who may send for a domain"),
+    weakens("spf.verify", When::Is("false"), Weight::Low, "yes", "nobody asks who may send for a domain"),
     weakens(
         "spf.fail",
-        "accept",
+        When::Is("accept"),
         Weight::Low,
         "junk",
         "mail is taken of hosts that may not send for their domain",
     ),
-    weakens("dkim.verify", "false", Weight::Low, "yes", "signatures are not verified"),
+    weakens("dkim.verify", When::Is("false"), Weight::Low, "yes", "signatures are not verified"),
     weakens(
         "sender.domain_must_exist",
-        "false",
+        When::Is("false"),
         Weight::Low,
         "yes",
         "mail is taken that nobody could answer",
     ),
     weakens(
         "helo.must_be_full",
-        "false",
+        When::Is("false"),
         Weight::Low,
         "yes",
         "clients are taken that do not say who they are",
     ),
     weakens(
         "smtp.refuse_early_talk",
-        "false",
+        When::Is("false"),
         Weight::Low,
         "yes",
         "clients are taken that do not keep to the protocol",
     ),
     weakens(
         "delivery.mta_sts",
-        "false",
+        When::Is("false"),
         Weight::Low,
         "yes",
         "what other domains demand of TLS is not asked for",
     ),
     weakens(
         "sender.any_networks",
-        "!",
+        When::IsNot(""),
         Weight::Low,
         "",
         "users of some networks may write under anybody's name",
     ),
     weakens(
         "relay.open_networks",
-        "!",
+        When::IsNot(""),
         Weight::Medium,
         "",
         "hosts of some networks send anywhere without a login",
     ),
     weakens(
         "checks.exempt_networks",
-        "!127.0.0.0/8,::1/128",
+        When::IsNot("127.0.0.0/8,::1/128"),
         Weight::Low,
         "127.0.0.0/8,::1/128",
         "mail of some networks is not judged",
     ),
     weakens(
         "block.exempt_networks",
-        "!127.0.0.0/8,::1/128",
+        When::IsNot("127.0.0.0/8,::1/128"),
         Weight::Low,
         "127.0.0.0/8,::1/128",
         "hosts of some networks may guess passwords",
     ),
     weakens(
         "scrub.interval_days",
-        "0",
+        When::Is("0"),
         Weight::Low,
         "7",
         "nobody looks whether what lies on the disks is still right",
     ),
-    weakens("smtp.postmaster", "", Weight::Low, "ADDRESS", "nobody is mailed of alarms"),
-    weakens("alarm.mail", "false", Weight::Low, "yes", "nobody is mailed of alarms"),
-    weakens("alarm.backup_days", "0", Weight::Low, "8", "nobody hears of it when backups are made no longer"),
+    weakens("smtp.postmaster", When::Is(""), Weight::Low, "ADDRESS", "nobody is mailed of alarms"),
+    weakens("alarm.mail", When::Is("false"), Weight::Low, "yes", "nobody is mailed of alarms"),
+    weakens(
+        "alarm.backup_days",
+        When::Is("0"),
+        Weight::Low,
+        "8",
+        "nobody hears of it when backups are made no longer",
+    ),
 ];
 
 fn of_settings(settings: Settings<'_>) -> Vec<Weakness> {
-    let is_weak = |it: &&Weakening| {
-        let value = settings.get(it.key);
-        it.values.strip_prefix('!').map_or(value == it.values, |best| value != best)
+    let is_weak = |it: &&Weakening| match it.when {
+        When::Is(weak) => settings.get(it.key) == weak,
+        When::IsNot(good) => settings.get(it.key) != good,
     };
     let found = SETTINGS.iter().filter(is_weak).map(|it| {
         let mend = match it.better {
@@ -416,9 +453,9 @@ mod tests {
     fn each_weakened_setting_is_told_with_what_mends_it_and_lowers_the_level() {
         for it in SETTINGS {
             let setting = find(it.key).unwrap_or_else(|| panic!("{} is no setting", it.key));
-            let weak = match it.values {
-                "!" | "!127.0.0.0/8,::1/128" => "10.0.0.0/8",
-                value => value,
+            let weak = match it.when {
+                When::IsNot(_) => "10.0.0.0/8",
+                When::Is(value) => value,
             };
             assert!(
                 it.better.is_empty() || it.better == "ADDRESS" || is_value(it.key, it.better),

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::BackupError;
 use super::manifest::Manifest;
 use super::pack::{Entry, Pack};
 use super::repository::Repository;
 use super::rows::RowsReader;
+use super::{BackupError, rows_error};
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::codec::decode_row;
-use crate::state::keys::{self, Span};
+use crate::state::keys;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, MessageRecord};
 use crate::state::rows::{MemoryRows, RowsError};
@@ -109,17 +109,15 @@ impl Kept {
         let Some(account) = self.account else { return Ok(()) };
         let is_wanted = match key.first() {
             Some(&keys::ACCOUNT) => key == keys::account(account),
-            Some(&keys::NAME) => within(&keys::names(account), &key),
+            Some(&keys::NAME) => key.starts_with(&keys::names(account).from),
             Some(&keys::MAILBOX) => match keys::mailbox_of(&key) {
                 Some(mailbox) if decode_row::<MailboxRow>(&key, &value)?.account == account => {
                     self.mailboxes.insert(mailbox)
                 }
                 _ => false,
             },
-            Some(&keys::KEYWORDS) => self.mailboxes.iter().any(|it| within(&keys::keywords(*it), &key)),
-            Some(&keys::MESSAGES)
-                if self.mailboxes.iter().any(|it| within(&keys::messages(account, *it), &key)) =>
-            {
+            Some(&keys::KEYWORDS) => self.is_ours(keys::mailbox_of(&key)),
+            Some(&keys::MESSAGES) if self.is_ours(keys::mailbox_of_messages(&key)) => {
                 let row = decode_row::<MessagesRow>(&key, &value)?;
                 self.bodies.extend(row.messages.iter().map(|message| message.body));
                 true
@@ -131,12 +129,8 @@ impl Kept {
         }
         Ok(())
     }
-}
 
-fn within(span: &Span, key: &[u8]) -> bool {
-    span.from.as_slice() <= key && key < span.to.as_slice()
-}
-
-fn rows_error(error: RowsError) -> BackupError {
-    BackupError::Damaged(format!("a row of the backup cannot be read: {error}"))
+    fn is_ours(&self, mailbox: Option<MailboxId>) -> bool {
+        mailbox.is_some_and(|mailbox| self.mailboxes.contains(&mailbox))
+    }
 }

@@ -20,6 +20,8 @@ pub mod verify;
 use std::io;
 use std::path::Path;
 
+use crate::state::rows::RowsError;
+
 /// Why it was not done; one line that says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackupError {
@@ -49,6 +51,10 @@ impl BackupError {
     fn damaged(path: &Path, what: impl std::fmt::Display) -> Self {
         Self::Damaged(format!("{}: {what}", path.display()))
     }
+}
+
+fn rows_error(error: RowsError) -> BackupError {
+    BackupError::Damaged(format!("a row of the backup cannot be read: {error}"))
 }
 
 /// So many hexadecimal digits say what a file is.

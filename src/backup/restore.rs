@@ -5,19 +5,18 @@ use std::collections::BTreeSet;
 use futures_util::future::try_join_all;
 use tokio::task::spawn_blocking;
 
-use super::BackupError;
 use super::manifest::Manifest;
 use super::pack::{Entry, Pack, name};
 use super::progress::{Phase, Progress};
 use super::renew::Renewal;
 use super::repository::Repository;
 use super::rows::RowsReader;
+use super::{BackupError, rows_error};
 use crate::clock::Clock;
 use crate::cluster::config::{ClusterConfig, StartError};
 use crate::cluster::membership::{Laid, Refounding};
 use crate::mail::ids::BodyId;
 use crate::state::reading;
-use crate::state::rows::RowsError;
 use crate::store::segments::{BodyError, Staged};
 
 /// Bodies that are made durable together.
@@ -187,10 +186,6 @@ fn count_lacking(laid: &Laid, manifest: &Manifest) -> Result<u64, BackupError> {
 
 fn start_error(error: StartError) -> BackupError {
     BackupError::Unavailable(error.to_string())
-}
-
-fn rows_error(error: RowsError) -> BackupError {
-    BackupError::Damaged(format!("a row of the backup cannot be read: {error}"))
 }
 
 fn body_error(error: BodyError) -> BackupError {

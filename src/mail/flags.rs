@@ -64,6 +64,17 @@ impl Flags {
         Flags { system: self.system & other.system, keywords: self.keywords & other.keywords }
     }
 
+    /// As IMAP writes them; `keywords` is the mailbox's table.
+    pub fn names<'a>(self, keywords: &'a [String]) -> impl Iterator<Item = &'a str> {
+        let system = SystemFlag::ALL
+            .into_iter()
+            .filter(move |flag| self.has(*flag))
+            .map(|flag| -> &'a str { flag.name() });
+        let keywords = keywords.iter().take(KEYWORDS_PER_MAILBOX_MAX).enumerate();
+        let here = keywords.filter(move |(bit, _)| self.keywords >> bit & 1 == 1);
+        system.chain(here.map(|(_, name)| name.as_str()))
+    }
+
     /// Of the flags named, those that are here. Keywords are all here, or none.
     pub fn permit(self, named: &NamedFlags) -> NamedFlags {
         let keywords = if self.keywords == 0 { Vec::new() } else { named.keywords.clone() };
@@ -89,5 +100,18 @@ impl NamedFlags {
                 self.keywords.push(keyword.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_have_their_names_back() {
+        let keywords = ["a", "b", "c"].map(str::to_owned);
+        let some = Flags { system: SystemFlag::Seen as u8 | SystemFlag::Draft as u8, keywords: 0b101 };
+        assert_eq!(some.names(&keywords).collect::<Vec<_>>(), ["\\Seen", "\\Draft", "a", "c"]);
+        assert_eq!(Flags::default().names(&keywords).next(), None);
     }
 }

@@ -224,7 +224,7 @@ pub fn mailbox(mailbox: MailboxId) -> Vec<u8> {
     key(MAILBOX, &[&mailbox.0.to_be_bytes()])
 }
 
-/// The mailbox within a [`mailbox`] key.
+/// The mailbox within a [`mailbox`] key, or one of its [`keywords`].
 pub fn mailbox_of(key: &[u8]) -> Option<MailboxId> {
     id_at(key, 1).map(MailboxId)
 }

@@ -9,6 +9,8 @@ use super::settings::{self, Setting};
 /// build does not know may be used only at the version that brought it.
 const RELEASES: &[&str] = &["0.1", "0.2"];
 
+/// That of a cluster that has yet to say it, whatever builds know later.
+pub const FIRST: u32 = 1;
 /// The oldest that this build can run at.
 pub const OLDEST: u32 = 1;
 /// The newest that this build can run at.
@@ -16,7 +18,7 @@ pub const NEWEST: u32 = RELEASES.len() as u32;
 
 /// The version behind what the rows say: 0 is a cluster that has yet to say it.
 pub fn effective(stored: u32) -> u32 {
-    stored.max(OLDEST)
+    stored.max(FIRST)
 }
 
 /// Why this build cannot run a cluster at that version.

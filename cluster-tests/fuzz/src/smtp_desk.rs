@@ -85,7 +85,7 @@ pub fn plain(flavor: Flavor) -> Policy {
         tls_forced: false,
         auth_required: false,
         auth_without_tls: true,
-        // Its nonces are new each time.
+        // Its exchanges are `smtp`'s affair.
         scram: false,
         checked: false,
         refuse_early_talk: false,

@@ -210,15 +210,21 @@ pub enum Backup {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Restore {
-    /// The folder of backups
-    pub from: PathBuf,
+pub struct ChosenBackup {
     /// That backup; the last otherwise
     #[arg(long, value_name = "ID")]
     pub backup: Option<String>,
     /// The last at or before, such as 2026-11-27T13:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "backup", value_parser = words::moment)]
     pub at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Restore {
+    /// The folder of backups
+    pub from: PathBuf,
+    #[command(flatten)]
+    pub chosen: ChosenBackup,
     /// Go on without messages that are missing or damaged
     #[arg(long)]
     pub partial: bool,
@@ -604,6 +610,17 @@ pub enum MailCommand {
     },
 }
 
+/// What is taken of what lies on a disk.
+#[derive(Debug, Clone, Args)]
+pub struct Taken {
+    /// Whose mailboxes, there; the same user's otherwise
+    #[arg(long, value_name = "USER")]
+    pub from: Option<String>,
+    /// Only this folder and what is below it; may be given again
+    #[arg(long = "folder", value_name = "FOLDER")]
+    pub folders: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum ImportFrom {
     /// A Maildir with its folders, of Maildir++ (.Folder.Sub) or in each other (Folder/Sub)
@@ -619,29 +636,17 @@ pub enum ImportFrom {
     Backup {
         /// The folder of backups
         dir: PathBuf,
-        /// Whose mailboxes, in the backup; the same user's otherwise
-        #[arg(long, value_name = "USER")]
-        from: Option<String>,
-        /// Only this folder and what is below it; may be given again
-        #[arg(long = "folder", value_name = "FOLDER")]
-        folders: Vec<String>,
-        /// That backup; the last otherwise
-        #[arg(long, value_name = "ID")]
-        backup: Option<String>,
-        /// The last at or before, such as 2026-11-27T13:00:00Z
-        #[arg(long, value_name = "TIME", conflicts_with = "backup", value_parser = words::moment)]
-        at: Option<Timestamp>,
+        #[command(flatten)]
+        taken: Taken,
+        #[command(flatten)]
+        chosen: ChosenBackup,
     },
     /// What a user had on a node that stays off, such as one in quarantine
     Node {
         /// The node's folder
         dir: PathBuf,
-        /// Whose mailboxes, there; the same user's otherwise
-        #[arg(long, value_name = "USER")]
-        from: Option<String>,
-        /// Only this folder and what is below it; may be given again
-        #[arg(long = "folder", value_name = "FOLDER")]
-        folders: Vec<String>,
+        #[command(flatten)]
+        taken: Taken,
     },
     /// An account on another server; nothing is changed there
     Imap {

@@ -152,7 +152,7 @@ fn verified(found: &Verified, dir: &Path, json: bool) -> Result<(), Problem> {
 
 fn restore_all(wanted: &Restore) -> Result<(), Problem> {
     let repository = Repository::open(&wanted.from).map_err(text)?;
-    let manifest = repository.choose(wanted.backup.as_deref(), wanted.at).map_err(text)?;
+    let manifest = repository.choose(wanted.chosen.backup.as_deref(), wanted.chosen.at).map_err(text)?;
     let staging = Staging::begin(&wanted.node.dir)?;
     let config = lay_down(&staging, &wanted.node, Role::Data, &[])?;
     let lacking = if wanted.partial { Lacking::GoOn } else { Lacking::Refuse };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::arguments::{ExportFormat, ImportFrom, MailCommand};
+use super::arguments::{ExportFormat, ImportFrom, MailCommand, Taken};
 use super::progress::Progress;
 use super::{Problem, ask, found, print};
 use crate::admin::migration::{self, Account, Format, Past, Report, Source, Which};
@@ -46,14 +46,12 @@ async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Resu
     let mut source = match from {
         ImportFrom::Maildir { path } => Source::maildir(path),
         ImportFrom::Mbox { path, folder } => Source::mbox(path, folder),
-        ImportFrom::Backup { dir, from, folders, backup, at } => {
-            let from = from.as_deref().unwrap_or(user).to_lowercase();
-            let which = Which { id: backup.as_deref(), at };
-            Source::Past(Box::new(Past::of_backup(&dir, which, &from, &folders)?))
+        ImportFrom::Backup { dir, taken, chosen } => {
+            let which = Which { id: chosen.backup.as_deref(), at: chosen.at };
+            Source::Past(Box::new(Past::of_backup(&dir, which, &taken.of(user), &taken.folders)?))
         }
-        ImportFrom::Node { dir, from, folders } => {
-            let from = from.as_deref().unwrap_or(user).to_lowercase();
-            Source::Past(Box::new(Past::of_node(&dir, &from, &folders).await?))
+        ImportFrom::Node { dir, taken } => {
+            Source::Past(Box::new(Past::of_node(&dir, &taken.of(user), &taken.folders).await?))
         }
         ImportFrom::Imap { host, port, security, login, password_stdin, ca } => {
             let password = ask::existing_password(&format!("{login} at {host}"), password_stdin)?;
@@ -63,6 +61,13 @@ async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Resu
     };
     let mut progress = Progress::default();
     migration::import(&mut source, (socket, user), into, &mut progress).await
+}
+
+impl Taken {
+    /// Whose it is, where it goes to that user.
+    fn of(&self, user: &str) -> String {
+        self.from.as_deref().unwrap_or(user).to_lowercase()
+    }
 }
 
 fn told(report: &Report) -> String {

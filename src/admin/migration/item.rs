@@ -10,6 +10,12 @@ use crate::mail::ids::BodyId;
 /// One line: what is wrong, and what to do.
 pub type Problem = String;
 
+/// The order of folders: INBOX, then by name.
+pub fn inbox_first(mut names: Vec<String>) -> Vec<String> {
+    names.sort_by_key(|name| (name != "INBOX", name.clone()));
+    names
+}
+
 /// What a disk said of a file.
 pub fn at(path: &Path, error: &io::Error) -> Problem {
     format!("{}: {error}", path.display())

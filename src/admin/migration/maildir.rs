@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::item::{At, Item, Key, Problem, at, is_keyword, with_crlf, written_date};
+use super::item::{At, Item, Key, Problem, at, inbox_first, is_keyword, with_crlf, written_date};
 use super::ours::Message;
 use crate::mail::date::DateTime;
 use crate::mail::utf7::{decode_utf7, encode_utf7};
@@ -46,9 +46,8 @@ impl Maildir {
                 root.display()
             ));
         }
-        let mut names: Vec<String> = self.found.keys().cloned().collect();
-        names.sort_by_key(|name| (name != "INBOX", name.clone()));
-        Ok(names)
+        let names: Vec<String> = self.found.keys().cloned().collect();
+        Ok(inbox_first(names))
     }
 
     fn walk(&mut self, dir: &Path, above: &str, level: usize) -> Result<(), Problem> {

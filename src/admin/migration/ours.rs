@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::item::{Item, Key, Problem};
+use super::item::{Item, Key, Problem, inbox_first};
 use crate::admin::control::client;
 use crate::mail::date::{DateTime, format_imap_date_time};
 use crate::mail::utf7::{decode_utf7, encode_utf7};
@@ -63,8 +63,7 @@ impl Ours {
         let mut folders: Vec<String> =
             selectable.filter_map(|name| decode_utf7(name.name().as_bytes())).collect();
         folders.retain(|name| !name.starts_with(OTHERS));
-        folders.sort_by_key(|name| (name != "INBOX", name.clone()));
-        Ok(folders)
+        Ok(inbox_first(folders))
     }
 
     /// Makes it if it is not there.

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::item::{At, Item, Key, Problem, header_value};
+use super::item::{At, Item, Key, Problem, header_value, inbox_first};
 use crate::backup::BackupError;
 use crate::backup::mailboxes::Past as OfBackup;
 use crate::backup::repository::Repository;
 use crate::cluster::membership::Left;
 use crate::mail::date::DateTime;
-use crate::mail::flags::{Flags, SystemFlag};
 use crate::mail::ids::{AccountId, BodyId, MailboxId, Timestamp};
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, MessageRecord};
@@ -66,9 +65,7 @@ impl Past {
     }
 
     pub fn folders(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect();
-        names.sort_by_key(|name| (name != "INBOX", name.clone()));
-        names
+        inbox_first(self.mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect())
     }
 
     /// Ascending by UID. Reads each message: what it is known by is in it.
@@ -87,7 +84,7 @@ impl Past {
                     message_id: header_value(&content, "Message-ID").unwrap_or_default(),
                 },
                 date: Some(DateTime::from_unix(date.unix_seconds, date.zone_minutes)),
-                flags: flags(message.flags, &mailbox.keywords),
+                flags: message.flags.names(&mailbox.keywords).map(str::to_owned).collect(),
                 at: At::Body(message.body),
             });
         }
@@ -122,26 +119,6 @@ impl Of {
     }
 }
 
-/// As IMAP writes them.
-fn flags(flags: Flags, keywords: &[String]) -> Vec<String> {
-    let system = SystemFlag::ALL.into_iter().filter(|flag| flags.has(*flag));
-    let named = (0..64).zip(keywords).filter(|(bit, _)| flags.keywords >> bit & 1 == 1);
-    system.map(|flag| flag.name().to_owned()).chain(named.map(|(_, name)| name.clone())).collect()
-}
-
 fn told(error: impl std::fmt::Display) -> Problem {
     error.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_have_their_names_back() {
-        let keywords = ["a", "b", "c"].map(str::to_owned);
-        let some = Flags { system: SystemFlag::Seen as u8 | SystemFlag::Draft as u8, keywords: 0b101 };
-        assert_eq!(flags(some, &keywords), ["\\Seen", "\\Draft", "a", "c"]);
-        assert!(flags(Flags::default(), &keywords).is_empty());
-    }
 }

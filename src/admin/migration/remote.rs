@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::item::{At, Item, Problem};
+use super::item::{At, Item, Problem, inbox_first};
 use super::ours::{flags_of, from_chrono, key_of};
 use crate::mail::utf7::decode_utf7;
 
@@ -104,9 +104,8 @@ impl Remote {
             })
             .collect();
         self.names = our_names(&theirs);
-        let mut folders: Vec<String> = self.names.keys().cloned().collect();
-        folders.sort_by_key(|name| (name != "INBOX", name.clone()));
-        Ok(folders)
+        let folders: Vec<String> = self.names.keys().cloned().collect();
+        Ok(inbox_first(folders))
     }
 
     pub async fn list(&mut self, folder: &str) -> Result<Vec<Item>, Problem> {

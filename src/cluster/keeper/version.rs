@@ -6,7 +6,7 @@ use super::{LOOK_AGAIN, ticking};
 use crate::cluster::local::{DataParts, Local};
 use crate::cluster::transport::Versions;
 use crate::state::command::Command;
-use crate::state::versions::{NEWEST, OLDEST, effective};
+use crate::state::versions::{FIRST, NEWEST, effective};
 
 pub async fn keep_version(local: Arc<Local>, data: DataParts) {
     let mut directory = data.feed.directory();
@@ -28,7 +28,7 @@ pub async fn keep_version(local: Arc<Local>, data: DataParts) {
         if local.leads() {
             // Who is alone has nobody whose build he must wait for.
             let alone = local.roster.load().len() == 1;
-            let first = Command::SetClusterVersion { version: if alone { NEWEST } else { OLDEST } };
+            let first = Command::SetClusterVersion { version: if alone { NEWEST } else { FIRST } };
             if let Err(fault) = local.propose(first).await {
                 tracing::debug!("the cluster's version is not said yet: {fault}");
             }

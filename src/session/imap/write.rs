@@ -58,26 +58,7 @@ pub fn number(number: impl Into<u64>, out: &mut BytesMut) {
 /// `(\Seen keyword \Recent)`.
 pub fn flags(flags: Flags, keywords: &[String], recent: bool, out: &mut BytesMut) {
     out.extend_from_slice(b"(");
-    let mut first = true;
-    let mut add = |name: &str, out: &mut BytesMut| {
-        if !std::mem::take(&mut first) {
-            out.extend_from_slice(b" ");
-        }
-        out.extend_from_slice(name.as_bytes());
-    };
-    for flag in SystemFlag::ALL {
-        if flags.has(flag) {
-            add(flag.name(), out);
-        }
-    }
-    for (bit, keyword) in keywords.iter().enumerate().take(64) {
-        if flags.keywords >> bit & 1 == 1 {
-            add(keyword, out);
-        }
-    }
-    if recent {
-        add("\\Recent", out);
-    }
+    with_blanks(flags.names(keywords).chain(recent.then_some("\\Recent")), out);
     out.extend_from_slice(b")");
 }
 
@@ -87,7 +68,11 @@ pub fn known_flags(flags: Flags, keywords: &[String], out: &mut BytesMut) {
     out.extend_from_slice(b"(");
     let system = SystemFlag::ALL.iter().filter(|flag| flags.has(**flag)).map(|flag| flag.name());
     let keywords = if flags.keywords == 0 { &[] } else { keywords };
-    for (at, name) in system.chain(keywords.iter().map(String::as_str)).enumerate() {
+    with_blanks(system.chain(keywords.iter().map(String::as_str)), out);
+}
+
+fn with_blanks<'a>(names: impl Iterator<Item = &'a str>, out: &mut BytesMut) {
+    for (at, name) in names.enumerate() {
         if at > 0 {
             out.extend_from_slice(b" ");
         }
