@@ -23,6 +23,9 @@ pub const CLUSTER_PORT_DEFAULT: u16 = 7401;
 
 pub const LOG_ENTRIES_KEPT_DEFAULT: u64 = 500_000;
 pub const LOG_ENTRIES_KEPT_BOUNDS: Range<u64> = 100..10_000_001;
+pub const JOURNAL_BYTES_MAX_DEFAULT: u64 = 2 << 30;
+/// Nothing to 1 TiB.
+pub const JOURNAL_BYTES_MAX_BOUNDS: Range<u64> = 0..(1 << 40) + 1;
 /// 1 MiB to 1 TiB.
 pub const LOG_BYTES_KEPT_BOUNDS: Range<u64> = 1 << 20..(1 << 40) + 1;
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub log_entries_kept: u64,
     /// Bytes of log that this node keeps at most; `None`: as its role usually does, 1 GiB or, on a witness, 8 GiB.
     pub log_bytes_kept: Option<u64>,
+    /// Octets of sealed bodies that a witness keeps while one data node alone is left; 0: none.
+    pub journal_bytes_max: u64,
     /// Where metrics and health are told over HTTP; `None`: nowhere, since there is no login.
     pub metrics: Option<SocketAddr>,
     pub log: Log,
@@ -211,6 +216,7 @@ impl Config {
             raft,
             log_entries_kept,
             log_bytes_kept,
+            journal_bytes_max: file.witness.checked().map_err(|(key, problem)| at(key, problem))?,
             metrics: file
                 .metrics
                 .map(MetricsTable::checked)
@@ -251,6 +257,8 @@ struct File {
     control: ControlTable,
     #[serde(default)]
     raft: RaftTable,
+    #[serde(default)]
+    witness: WitnessTable,
     metrics: Option<MetricsTable>,
     #[serde(default)]
     log: LogTable,
@@ -304,6 +312,12 @@ struct RaftTable {
     heartbeat_ms: Option<u64>,
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WitnessTable {
+    journal_bytes_max: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -382,6 +396,20 @@ impl MetricsTable {
             }
             address => Ok(address),
         }
+    }
+}
+
+impl WitnessTable {
+    fn checked(&self) -> Result<u64, Wrong> {
+        let bytes = self.journal_bytes_max.unwrap_or(JOURNAL_BYTES_MAX_DEFAULT);
+        if !JOURNAL_BYTES_MAX_BOUNDS.contains(&bytes) {
+            let (least, most) = (JOURNAL_BYTES_MAX_BOUNDS.start, JOURNAL_BYTES_MAX_BOUNDS.end - 1);
+            return Err((
+                "witness.journal_bytes_max",
+                format!("{bytes} is out of bounds; {least} to {most}"),
+            ));
+        }
+        Ok(bytes)
     }
 }
 
@@ -505,6 +533,7 @@ mod tests {
         assert_eq!(example.cluster.bulk_listen, bare.cluster.bulk_listen);
         assert_eq!((&example.log.level, example.log.format), (&bare.log.level, bare.log.format));
         assert_eq!(bare.control_socket, Path::new("D/control.sock"));
+        assert_eq!(example.journal_bytes_max, bare.journal_bytes_max);
         assert_eq!(bare.metrics, None, "nothing is told without a login unless somebody wants it");
     }
 
@@ -543,6 +572,10 @@ mod tests {
             (
                 "name = \"a\"\n[raft]\nlog_bytes_kept = 1048575\n",
                 "raft.log_bytes_kept: 1048575 is out of bounds",
+            ),
+            (
+                "name = \"a\"\n[witness]\njournal_bytes_max = 1099511627777\n",
+                "witness.journal_bytes_max: 1099511627777 is out of bounds; 0 to 1099511627776",
             ),
             ("name = \"a\"\n[raft]\npreset = \"fast\"\n", "raft.preset: unknown variant `fast`"),
             (

@@ -94,6 +94,8 @@ pub struct Retention {
     pub keep_bytes_max: u64,
     /// Bytes of log that a witness keeps for a data node that is away. Beyond it the oldest go.
     pub witness_bytes_max: u64,
+    /// Octets of bodies that a witness keeps for a data node that is left alone; 0: none.
+    pub journal_bytes_max: u64,
 }
 
 impl Default for Retention {
@@ -103,6 +105,7 @@ impl Default for Retention {
             keep_entries: 500_000,
             keep_bytes_max: 1 << 30,
             witness_bytes_max: 8 << 30,
+            journal_bytes_max: 2 << 30,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct ReplicaFigures {
     pub in_sync_nodes: u64,
     pub data_nodes: u64,
     pub bodies: BodyCounts,
+    /// Bodies that nobody else has taken since the other data nodes went.
+    pub single_copies: u64,
 }
 
 impl Local {
@@ -53,6 +55,7 @@ impl Local {
                 in_sync_nodes: set.in_sync.len() as u64,
                 data_nodes: set.data_nodes.len() as u64,
                 bodies: data.bodies.counts(),
+                single_copies: data.bodies.single_copies().map_or(0, |(count, _)| count),
             }
         });
         ClusterFigures {

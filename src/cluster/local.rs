@@ -47,6 +47,8 @@ pub struct Local {
     pub watched: Watched,
     /// A data node's; a witness has none.
     pub data: Option<DataParts>,
+    /// A witness's, unless it is to keep none.
+    pub journal: Option<super::bodies::journal::JournalServer>,
     pub rounds: super::rounds::Rounds,
     /// Proposals of this node under way.
     pub in_flight: Arc<Semaphore>,
@@ -104,6 +106,15 @@ impl Local {
         let other_data =
             |entry: &&RosterEntry| entry.voter && entry.member.role == Role::Data && entry.id != self.id.0;
         roster.iter().filter(other_data).map(|entry| NodeId(entry.id)).collect()
+    }
+
+    pub fn witnesses(&self) -> Vec<NodeId> {
+        let roster = self.roster.load();
+        roster
+            .iter()
+            .filter(|entry| entry.member.role == Role::Witness)
+            .map(|entry| NodeId(entry.id))
+            .collect()
     }
 
     /// Says once why the node must stop. Whoever runs it ends the process.

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::blocking::blocking;
+use super::bodies::journal::{JournalKey, JournalServer, Journals, is_journal_kind};
 use super::bodies::{BodyBounds, BodyServer, BodyService, Degrade};
 use super::config::{ClusterConfig, StartError};
 use super::feed::{BodyNews, Feed};
@@ -43,6 +44,7 @@ use crate::state::command::Command;
 use crate::state::outcome::{Outcome, Refusal};
 use crate::state::versions::{NEWEST, OLDEST};
 use crate::store::files::{DirLock, create_dir_durably};
+use crate::store::journal::{Journal, JournalLimits};
 use crate::store::log::{LogLimits, LogStore};
 use crate::store::segments::{Bodies, BodyLimits};
 use crate::store::tables::{Tables, TablesError};
@@ -57,6 +59,9 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long a node whose rows are lost asks its peers for theirs.
 const REBUILD_MAX: Duration = Duration::from_secs(60);
 const REBUILD_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a witness gives back of its journal, it gives back in such pieces.
+const JOURNAL_FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What this build speaks (design 7); `command` are the cluster versions that it can run at.
 pub fn versions() -> Versions {
@@ -99,6 +104,10 @@ pub(super) struct Opened {
     pub(super) keeping: Keeping,
     pub(super) watched: Watched,
     pub(super) data: Option<(Tables, Arc<Feed>, Bodies)>,
+    /// A data node's, for bodies that a witness is to keep.
+    pub(super) journal_key: Option<JournalKey>,
+    /// A witness's, of such bodies.
+    pub(super) journal: Option<Journal>,
     pub(super) news: BodyNews,
 }
 
@@ -244,7 +253,7 @@ pub(super) async fn assemble(
     let raft = making.await.map_err(StartError::new)?.map_err(StartError::new)?;
     roster.store(Arc::new(roster_of(&raft.metrics().borrow_watched().membership_config)));
 
-    let degrading = Arc::new(Degrading::default());
+    let degrading = Arc::new(Degrading { journal_key: opened.journal_key, ..Degrading::default() });
     let store = opened.data.as_ref().map(|(.., store)| store.clone());
     let data = opened.data.map(|(tables, feed, store)| {
         let bodies = BodyService::new(
@@ -271,6 +280,7 @@ pub(super) async fn assemble(
         lineage,
         watched: opened.watched,
         data,
+        journal: opened.journal.map(JournalServer::start),
         rounds: Rounds::start(runtime, raft.clone()),
         in_flight: Arc::new(Semaphore::new(PROPOSALS_MAX)),
         barrier: Default::default(),
@@ -325,13 +335,26 @@ fn open(
     clock.fill(&mut start);
     let book = Book::open(dir, log.clone(), u64::from_le_bytes(start));
     let watched = Watched::default();
-    let sealer = match config.role {
-        Role::Data => Some(Sealer::new(&Files::new(dir).read_ca().map_err(|why| {
+    let ca = match config.role {
+        Role::Data => Some(Files::new(dir).read_ca().map_err(|why| {
             StartError::new(format!("{why}; copy ca.key from the other data node to {}", dir.display()))
-        })?)),
+        })?),
         Role::Witness => None,
     };
-    let (feed, news) = Feed::new(sealer);
+    let (feed, news) = Feed::new(ca.as_ref().map(Sealer::new));
+    let journal_bytes_max = config.retention.journal_bytes_max;
+    let journal =
+        match config.role {
+            Role::Witness if journal_bytes_max > 0 => {
+                let limits =
+                    JournalLimits { bytes_max: journal_bytes_max, file_bytes_max: JOURNAL_FILE_BYTES_MAX };
+                let opened = Journal::open(&dir.join("journal"), limits, u64::from_le_bytes(start));
+                Some(opened.map_err(|error| {
+                    StartError::new(format!("{}: {error}", dir.join("journal").display()))
+                })?)
+            }
+            _ => None,
+        };
     let (keeping, data) = match config.role {
         Role::Data => {
             let others = Files::new(dir).read_peers().keys().any(|peer| *peer != node);
@@ -344,7 +367,12 @@ fn open(
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    Ok((lock, book, lineage, Opened { log, keeping, watched, data, news }))
+    Ok((
+        lock,
+        book,
+        lineage,
+        Opened { log, keeping, watched, data, journal_key: ca.as_ref().map(JournalKey::new), journal, news },
+    ))
 }
 
 /// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log
@@ -493,6 +521,7 @@ fn spawn_tasks(
             tokio::spawn(keeper::forget_bodies(local.clone(), data.clone(), news.dropped)),
             tokio::spawn(keeper::scrub(local.clone(), data.clone())),
             tokio::spawn(keeper::recount_missing(local.clone(), data.clone())),
+            tokio::spawn(keeper::drop_journals(local.clone(), data.clone())),
         ]),
         None => tasks.extend([
             runtime.spawn(witness::keep_log(local.clone())),
@@ -543,6 +572,9 @@ impl NodeCalls for Calls {
                 let scrubbed = wire::encode(&local.scrubbed().await);
                 scrubbed.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
             })),
+            kinds::JOURNAL => local.journal.clone().map(|journal| -> BoxFuture<'static, _> {
+                Box::pin(async move { answer_of_journal(&journal, &body).await })
+            }),
             kinds::REBUILD => Some(Box::pin(async move { local.rebuild_for_peer(&body) })),
             kinds::CERTIFY => Some(Box::pin(async move { local.certify_for_peer(from, body).await })),
             _ => None,
@@ -555,6 +587,11 @@ impl NodeCalls for Calls {
         {
             return Box::pin(async move { local.look_for_peer(from, stream).await });
         }
+        if is_journal_kind(kind)
+            && let Some(journal) = self.local.upgrade().and_then(|local| local.journal.clone())
+        {
+            return journal.stream(from, kind, stream);
+        }
         match &self.bodies {
             Some(bodies) if super::bodies::is_body_kind(kind) => bodies.stream(from, kind, stream),
             _ => Box::pin(async {}),
@@ -562,10 +599,18 @@ impl NodeCalls for Calls {
     }
 }
 
-/// Commits that a node is behind.
+async fn answer_of_journal(journal: &JournalServer, question: &[u8]) -> Result<Bytes, CallError> {
+    let protocol = |why: wire::WireError| CallError::Protocol(why.to_string());
+    let state =
+        journal.answer(wire::decode(question).map_err(protocol)?).await.map_err(CallError::Protocol)?;
+    wire::encode(&state).map(Bytes::from).map_err(protocol)
+}
+
+/// Commits that a node is behind, and knows who keeps bodies meanwhile.
 #[derive(Default)]
 struct Degrading {
     local: OnceLock<Weak<Local>>,
+    journal_key: Option<JournalKey>,
 }
 
 impl Degrading {
@@ -596,5 +641,11 @@ impl Degrade for Degrading {
         let Some(data) = &local.data else { return false };
         let directory = data.feed.directory().borrow().clone();
         directory.settings.get("cluster.degraded_ack").is_some_and(|value| value == "refuse")
+    }
+
+    fn journals(&self) -> Option<Journals> {
+        let (local, key) = (self.local()?, self.journal_key.clone()?);
+        let witnesses = local.witnesses();
+        (!witnesses.is_empty()).then_some(Journals { key, witnesses })
     }
 }

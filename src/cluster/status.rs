@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::ServerState;
 use tokio::time::Instant;
 
+use super::bodies::journal::{JournalQuestion, JournalState};
 use super::drain::{self, Draining, Sight};
 use super::keeper::Scrubbed;
 use super::local::Local;
@@ -90,6 +91,10 @@ pub struct NodeStatus {
     pub refused: Option<String>,
     /// Only where they were asked, and of a data node that said.
     pub scrubbed: Option<Scrubbed>,
+    /// Of a witness that keeps bodies; only where it was asked.
+    pub journal: Option<JournalState>,
+    /// Of the node that answers: bodies that nobody else has taken, and why not.
+    pub single_copies: Option<(u64, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +198,9 @@ impl Local {
                     || replicas.iter().any(|replica| replica.node.0 == entry.id && replica.in_sync);
                 let draining = self.is_drained(NodeId(entry.id)).then(Draining::unasked);
                 let refused = self.transport.peer_state(NodeId(entry.id)).refused_because;
-                NodeStatus { draining, refused, ..node_status(entry, report, end, in_sync) }
+                let own = self.data.as_ref().filter(|_| entry.id == self.id.0);
+                let single_copies = own.and_then(|data| data.bodies.single_copies());
+                NodeStatus { draining, refused, single_copies, ..node_status(entry, report, end, in_sync) }
             })
             .collect();
         let settled = self.look(|metrics| {
@@ -219,11 +226,20 @@ impl Local {
         let roster = self.roster.load_full();
         let asked = roster.iter().map(|entry| self.services_of(NodeId(entry.id)));
         let services = futures_util::future::join_all(asked);
-        let (mut status, services, works, scrubbed) =
-            tokio::join!(self.status(), services, self.work_of_all(), self.scrubbed_of_all());
+        let (mut status, services, works, scrubbed, journals) = tokio::join!(
+            self.status(),
+            services,
+            self.work_of_all(),
+            self.scrubbed_of_all(),
+            self.journals()
+        );
         for (id, scrubbed) in scrubbed {
             let node = status.nodes.iter_mut().find(|node| node.id == id);
             node.into_iter().for_each(|node| node.scrubbed.clone_from(&scrubbed));
+        }
+        for (id, journal) in journals {
+            let node = status.nodes.iter_mut().find(|node| node.id == id);
+            node.into_iter().for_each(|node| node.journal = journal);
         }
         for (entry, services) in roster.iter().zip(services) {
             let node = status.nodes.iter_mut().find(|node| node.id.0 == entry.id);
@@ -236,6 +252,19 @@ impl Local {
         let has_rows = self.data.is_some();
         drain::judge(&mut status.nodes, &Sight { works, voters: voters.len(), answering, has_rows });
         status
+    }
+
+    /// Of each witness; `None` of one that keeps none or does not answer.
+    async fn journals(&self) -> Vec<(NodeId, Option<JournalState>)> {
+        let asked = self.witnesses().into_iter().map(async |witness| {
+            let state = match (&self.data, &self.journal) {
+                (Some(data), _) => data.bodies.journal_state(witness, None).await.ok().flatten(),
+                (None, Some(own)) if witness == self.id => own.answer(JournalQuestion::default()).await.ok(),
+                _ => None,
+            };
+            (witness, state)
+        });
+        futures_util::future::join_all(asked).await
     }
 
     /// Nothing of one that does not answer.
@@ -345,6 +374,8 @@ fn node_status(entry: &RosterEntry, report: Option<NodeReport>, end: u64, in_syn
         draining: None,
         refused: None,
         scrubbed: None,
+        journal: None,
+        single_copies: None,
     }
 }
 

@@ -15,7 +15,8 @@ use crate::admin::control::server::{Operator, fault};
 use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{
-    Alarm as ShownAlarm, Drain, LastBackup, Node, Protection, Report, Scrub, State, rfc3339,
+    Alarm as ShownAlarm, Drain, Journal, LastBackup, Node, Protection, Report, Scrub, SingleCopies, State,
+    rfc3339,
 };
 use crate::admin::{security, upgrade, verify};
 use crate::cluster::bodies::Depth;
@@ -313,6 +314,8 @@ fn shown(node: NodeStatus) -> Node {
             mended: scrubbed.mended,
             trouble: scrubbed.trouble,
         }),
+        journal: node.journal.map(|it| Journal { bytes: it.bytes, bytes_max: it.bytes_max }),
+        single_copies: node.single_copies.map(|(messages, why)| SingleCopies { messages, why }),
         drain: node.draining.map(|draining| Drain {
             sessions: draining.work.map(|work| work.sessions),
             deliveries: draining.work.map(|work| work.deliveries),

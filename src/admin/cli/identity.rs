@@ -63,5 +63,6 @@ fn retention(config: &Config) -> Retention {
         keep_entries: config.log_entries_kept,
         keep_bytes_max: config.log_bytes_kept.unwrap_or(usual.keep_bytes_max),
         witness_bytes_max: config.log_bytes_kept.unwrap_or(usual.witness_bytes_max),
+        journal_bytes_max: config.journal_bytes_max,
     }
 }

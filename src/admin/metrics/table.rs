@@ -217,6 +217,12 @@ pub const TABLE: &[Metric] = &[
     counter("pollux_bodies_healed_total", "Damaged bodies that were replaced from other nodes.", |figures, out| {
         out.maybe(replica(figures, |it| it.bodies.healed));
     }),
+    counter("pollux_bodies_journaled_total", "Message bodies that a witness took for want of another data node.", |figures, out| {
+        out.maybe(replica(figures, |it| it.bodies.journaled));
+    }),
+    gauge("pollux_bodies_single_copy", "Message bodies that were taken while no other node took them.", |figures, out| {
+        out.maybe(replica(figures, |it| it.single_copies));
+    }),
     gauge("pollux_alarms_raised", "Alarms that are raised, the same on every node.", |figures, out| {
         for kind in AlarmKind::ALL.iter().filter(|_| figures.alarms.is_some()) {
             let raised = figures.alarms.iter().flatten().filter(|raised| *raised == kind);

@@ -105,6 +105,27 @@ pub struct Node {
     /// Null of a witness, and of a node that does not say.
     #[serde(default)]
     pub scrub: Option<Scrub>,
+    /// Of a witness that keeps message bodies for a node that is away; else null.
+    #[serde(default)]
+    pub journal: Option<Journal>,
+    /// Messages taken since the other data nodes went that nobody else has; null of a node that was not the one asked.
+    #[serde(default)]
+    pub single_copies: Option<SingleCopies>,
+}
+
+/// Message bodies, sealed, that a witness keeps until two data nodes have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// Octets on its disk, and how many it may have.
+    pub bytes: u64,
+    pub bytes_max: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SingleCopies {
+    pub messages: u64,
+    /// Why no witness took the last of them.
+    pub why: String,
 }
 
 /// How far a data node has come with reading its disk through.

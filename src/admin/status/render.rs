@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::{Alarm, LastBackup, Node, Protection, Report, State};
+use super::{Alarm, LastBackup, Node, Protection, Report, SingleCopies, State};
 use crate::config::Role;
 use crate::mail::ids::Timestamp;
 
@@ -157,6 +157,9 @@ fn remarks(report: &Report) -> Vec<String> {
     remarks.extend(report.nodes.iter().filter_map(on_drained));
     remarks.extend(report.nodes.iter().filter_map(remark_on));
     remarks.extend(
+        report.nodes.iter().filter_map(on_copies).filter(|_| report.protection != Protection::Protected),
+    );
+    remarks.extend(
         report
             .nodes
             .iter()
@@ -188,6 +191,21 @@ fn on_drained(node: &Node) -> Option<String> {
             "{name} is drained and may be switched off; 'pollux cluster undrain {name}' brings it back to its clients."
         ),
     })
+}
+
+/// Where the second copy of new mail is while one data node alone is left.
+fn on_copies(node: &Node) -> Option<String> {
+    let name = &node.name;
+    if let Some(SingleCopies { messages, why }) = &node.single_copies {
+        return Some(format!("{messages} new messages are on {name} alone: {why}."));
+    }
+    let journal = node.journal.filter(|journal| journal.bytes > 0)?;
+    let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+    Some(format!(
+        "{name} keeps a second copy of new mail until another data node has it: {} MiB of the {} that it may.",
+        mib(journal.bytes),
+        mib(journal.bytes_max)
+    ))
 }
 
 fn remark_on(node: &Node) -> Option<String> {

@@ -25,6 +25,8 @@ fn node(id: u64, name: &str, role: Role, state: State) -> Node {
         drain: None,
         refused: None,
         scrub: None,
+        journal: None,
+        single_copies: None,
     }
 }
 

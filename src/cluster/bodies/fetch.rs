@@ -93,9 +93,13 @@ impl Inner {
         flight
     }
 
-    async fn transfer(&self, id: BodyId, urgency: Urgency) -> Result<Bytes, Fault> {
-        let _permit = self.transfers.acquire().await.map_err(|_| Fault::ShuttingDown)?;
-        let body = self.borrow(id, urgency).await.ok_or(Fault::BodyUnavailable(id))?;
+    async fn transfer(self: &Arc<Self>, id: BodyId, urgency: Urgency) -> Result<Bytes, Fault> {
+        let permit = self.transfers.acquire().await.map_err(|_| Fault::ShuttingDown)?;
+        let Some(body) = self.borrow(id, urgency).await else {
+            // Others need not wait for a whole journal.
+            drop(permit);
+            return self.from_journals(id, urgency).await?.ok_or(Fault::BodyUnavailable(id));
+        };
         let (store, kept) = (self.store.clone(), body.clone());
         // Where there is a record, it could not be read.
         blocking(move || store.put_anew(id, kept)).await?.map_err(disk)?;
@@ -115,14 +119,14 @@ impl Inner {
         None
     }
 
-    /// Whether each other data node says that it does not have it.
-    pub(super) async fn is_nowhere(&self, id: BodyId) -> bool {
+    /// Whether each other data node says that it does not have it, and no journal that was not read may.
+    pub(super) async fn is_nowhere(self: &Arc<Self>, id: BodyId) -> bool {
         for node in self.sources() {
             if !matches!(self.ask(node, id, Urgency::Background).await, Ok(None)) {
                 return false;
             }
         }
-        true
+        self.journals_are_read().await
     }
 
     /// Those in sync first: they have it.

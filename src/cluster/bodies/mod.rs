@@ -3,6 +3,7 @@
 
 mod fetch;
 mod inspect;
+pub mod journal;
 mod missing;
 mod placing;
 mod pool;
@@ -25,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 pub use self::inspect::{Depth, Inspected, Trouble, WrongBody};
+use self::journal::{Journals, Restoring};
 use self::missing::Missing;
 pub use self::placing::PlacingBody;
 use self::pool::Pool;
@@ -70,6 +72,8 @@ pub trait Degrade: Send + Sync + 'static {
     fn behind(&self, node: NodeId) -> BoxFuture<'static, Result<(), Fault>>;
     /// The policy `degraded_ack = refuse`: no ack with a single copy.
     fn refuses_degraded(&self) -> bool;
+    /// Who keeps the second copy while no other data node does; `None`: nobody.
+    fn journals(&self) -> Option<Journals>;
 }
 
 /// Bounds of placing and fetching.
@@ -119,6 +123,8 @@ pub struct BodyCounts {
     pub fetched: u64,
     pub corrupt: u64,
     pub healed: u64,
+    /// Kept by a witness for want of another data node.
+    pub journaled: u64,
 }
 
 #[derive(Default)]
@@ -127,6 +133,7 @@ struct Counters {
     fetched: AtomicU64,
     corrupt: AtomicU64,
     healed: AtomicU64,
+    journaled: AtomicU64,
 }
 
 /// The bodies of the cluster, as one node sees them. Cheap to clone.
@@ -141,13 +148,19 @@ struct Inner {
     replicas: watch::Receiver<ReplicaSet>,
     degrade: Arc<dyn Degrade>,
     bounds: BodyBounds,
-    pools: Mutex<BTreeMap<NodeId, Pool>>,
+    /// By node, and by what it takes.
+    pools: Mutex<BTreeMap<(NodeId, u16), Pool>>,
     /// Reports under way, so that a thousand mails make one proposal.
     reports: Mutex<BTreeMap<NodeId, Report>>,
     /// Transfers under way, so that many readers of one body share one.
     fetches: Mutex<BTreeMap<BodyId, Flight>>,
     transfers: Semaphore,
-    /// Peers that catch up and did not take a body in time, and when.
+    /// A reading of the witnesses' journals under way, and how far each was read.
+    restoring: Mutex<Option<Restoring>>,
+    journals_read: Mutex<BTreeMap<NodeId, (u64, u64)>>,
+    /// Bodies that nobody else has taken, and why not.
+    single_copies: Mutex<Option<(u64, String)>>,
+    /// Peers that catch up, and witnesses, that did not take a body in time, and when.
     slow: Mutex<BTreeMap<NodeId, Instant>>,
     counters: Counters,
     /// While there are any, nothing is forgotten.
@@ -175,6 +188,9 @@ impl BodyService {
             reports: Mutex::default(),
             fetches: Mutex::default(),
             transfers: Semaphore::new(bounds.fetches_max),
+            restoring: Mutex::default(),
+            journals_read: Mutex::default(),
+            single_copies: Mutex::default(),
             slow: Mutex::default(),
             counters: Counters::default(),
             holds: Holds::default(),
@@ -200,6 +216,7 @@ impl BodyService {
             fetched: counters.fetched.load(Ordering::Relaxed),
             corrupt: counters.corrupt.load(Ordering::Relaxed),
             healed: counters.healed.load(Ordering::Relaxed),
+            journaled: counters.journaled.load(Ordering::Relaxed),
         }
     }
 }
@@ -208,8 +225,9 @@ impl Inner {
     fn check_degraded(&self, replicas: &ReplicaSet) -> Result<(), Fault> {
         let others_in_sync = replicas.in_sync.iter().any(|node| *node != self.transport.node());
         let others = replicas.data_nodes.iter().any(|node| *node != self.transport.node());
-        if others && !others_in_sync && self.degrade.refuses_degraded() {
-            return Err(Fault::NotReplicated("no other data node is in sync".to_owned()));
+        if others && !others_in_sync && self.degrade.refuses_degraded() && !self.may_journal() {
+            let why = "no other data node is in sync, and no witness takes a second copy";
+            return Err(Fault::NotReplicated(why.to_owned()));
         }
         Ok(())
     }
@@ -233,12 +251,10 @@ impl Inner {
         report
     }
 
-    fn pool(&self, node: NodeId) -> Pool {
+    fn pool(&self, node: NodeId, kind: u16) -> Pool {
         let mut pools = locked(&self.pools);
-        pools
-            .entry(node)
-            .or_insert_with(|| Pool::start(self.transport.clone(), node, self.bounds.in_flight_bytes_max))
-            .clone()
+        let start = || Pool::start(self.transport.clone(), node, kind, self.bounds.in_flight_bytes_max);
+        pools.entry((node, kind)).or_insert_with(start).clone()
     }
 }
 

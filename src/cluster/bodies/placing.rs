@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 use super::pool::Trouble;
 use super::server::{Ack, Piece};
 use super::{
-    BodyBounds, BodyService, Inner, KIND_LARGE, PIECE_BYTES_MAX, ReplicaSet, SMALL_BODY_BYTES_MAX, blocking,
-    disk, locked, ms,
+    BodyBounds, BodyService, Inner, KIND_LARGE, KIND_SMALL, PIECE_BYTES_MAX, ReplicaSet,
+    SMALL_BODY_BYTES_MAX, blocking, disk, locked, ms,
 };
 use crate::cluster::replica::{Fault, Placing};
 use crate::cluster::transport::{FramedStream, Lane};
@@ -138,7 +138,7 @@ impl BodyService {
 }
 
 #[derive(Clone)]
-enum Content {
+pub(super) enum Content {
     Small(Bytes),
     /// This many bytes, in this node's store.
     Stored(u64),
@@ -152,7 +152,7 @@ impl Content {
         }
     }
 
-    fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         match self {
             Self::Small(bytes) => bytes.len() as u64,
             Self::Stored(size) => *size,
@@ -176,7 +176,8 @@ impl Inner {
             .collect()
     }
 
-    /// Where the body is durable, once each in-sync node has it or is committed as behind.
+    /// Where the body is durable, once each in-sync node has it or is committed as behind. Where this node is the only one, a
+    /// witness keeps the second copy.
     async fn insist_on_all(
         self: &Arc<Self>,
         replicas: &ReplicaSet,
@@ -200,8 +201,9 @@ impl Inner {
         for acked in join_all(placing).await {
             on.extend(acked?);
         }
-        if on.len() < 2 && !nodes.is_empty() && self.degrade.refuses_degraded() {
-            return Err(Fault::NotReplicated("no other data node has taken it".to_owned()));
+        let alone = on.len() < 2 && !nodes.is_empty();
+        if alone && !self.journal(id, &content).await && self.degrade.refuses_degraded() {
+            return Err(Fault::NotReplicated("no other data node and no witness has taken it".to_owned()));
         }
         on.sort_unstable();
         Ok(on)
@@ -210,21 +212,25 @@ impl Inner {
     /// To one that catches up. If it takes new bodies as they come, it misses none meanwhile, and so comes to
     /// an end under any load; but nobody waits long for it, nor for one that was slow a moment ago.
     async fn invite(&self, node: NodeId, id: BodyId, content: Content, upload: Option<Uploading>) -> bool {
-        let patience = ms(self.bounds.invite_ms_max);
-        let now = Instant::now();
-        let slow = locked(&self.slow).get(&node).is_some_and(|since| now - *since < patience * SLOW_FOR);
-        if slow || !self.transport.peer_state(node).connected[Lane::Bulk as usize] {
+        if self.is_slow(node) || !self.transport.peer_state(node).connected[Lane::Bulk as usize] {
             if let Content::Small(bytes) = &content {
-                self.pool(node).offer(id, bytes.clone());
+                self.pool(node, KIND_SMALL).offer(id, bytes.clone());
             }
             return false;
         }
+        let patience = ms(self.bounds.invite_ms_max);
         let taken = timeout(patience, self.send(node, id, content, upload)).await;
         let taken = matches!(taken, Ok(Ok(())));
         if !taken {
             locked(&self.slow).insert(node, Instant::now());
         }
         taken
+    }
+
+    /// Whether it took no body in time a moment ago.
+    pub(super) fn is_slow(&self, node: NodeId) -> bool {
+        let patience = ms(self.bounds.invite_ms_max) * SLOW_FOR;
+        locked(&self.slow).get(&node).is_some_and(|since| since.elapsed() < patience)
     }
 
     /// Whether `node` has it; `false`: it is committed as behind.
@@ -250,7 +256,7 @@ impl Inner {
         // Another in-sync peer makes the second copy that the policy asks for.
         let another =
             self.replicas.borrow().in_sync.iter().any(|it| *it != node && *it != self.transport.node());
-        if !another && self.degrade.refuses_degraded() {
+        if !another && self.degrade.refuses_degraded() && !self.may_journal() {
             return Err(Fault::NotReplicated(format!("node {node} has not taken it: {why}")));
         }
         tracing::warn!(node = node.0, "node {node} has not taken the body {id} ({why}): it is behind");
@@ -272,7 +278,7 @@ impl Inner {
                 (Some(upload), _) => {
                     upload.await.unwrap_or_else(|error| Err(Trouble::Lost(error.to_string())))
                 }
-                (None, Content::Small(bytes)) => self.pool(node).send(id, bytes.clone()).await,
+                (None, Content::Small(bytes)) => self.pool(node, KIND_SMALL).send(id, bytes.clone()).await,
                 (None, Content::Stored(_)) => self.send_stored(node, id).await,
             };
             match outcome {
@@ -338,7 +344,7 @@ async fn in_time<T>(allowed_ms: u64, work: impl Future<Output = Result<T, Troubl
 }
 
 impl BodyBounds {
-    fn allowed_ms(&self, size: u64) -> u64 {
+    pub(super) fn allowed_ms(&self, size: u64) -> u64 {
         self.ack_ms_max + size / BYTES_PER_EXTRA_MS
     }
 }

@@ -1,4 +1,4 @@
-//! One long-lived stream to each peer for small bodies: a stream each would cost more than the mail.
+//! One long-lived stream to each peer for small bodies, and for pieces of those that a witness keeps: a stream each would cost more than the mail.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::server::{Ack, Small};
-use super::{KIND_SMALL, SMALL_BODY_BYTES_MAX, locked};
+use super::{SMALL_BODY_BYTES_MAX, locked};
 use crate::cluster::transport::{FrameReceiver, FrameSender, Lane, Transport};
 use crate::mail::ids::{BodyId, NodeId};
 
@@ -47,9 +47,10 @@ struct Waiting {
 type Pending = Arc<Mutex<BTreeMap<u64, Waiting>>>;
 
 impl Pool {
-    pub(super) fn start(transport: Transport, node: NodeId, in_flight_bytes_max: usize) -> Self {
+    /// `kind` of stream: whose frames and acks are as the small bodies'.
+    pub(super) fn start(transport: Transport, node: NodeId, kind: u16, in_flight_bytes_max: usize) -> Self {
         let (queue, parcels) = mpsc::channel(QUEUE_BODIES_MAX);
-        tokio::spawn(run(transport, node, parcels));
+        tokio::spawn(run(transport, (node, kind), parcels));
         Self { queue, in_flight: Arc::new(Semaphore::new(in_flight_bytes_max.max(SMALL_BODY_BYTES_MAX))) }
     }
 
@@ -78,10 +79,10 @@ fn weight(bytes: &Bytes) -> u32 {
 }
 
 /// Opens the stream when there is something to send, again after it broke.
-async fn run(transport: Transport, node: NodeId, mut parcels: mpsc::Receiver<Parcel>) {
+async fn run(transport: Transport, (node, kind): (NodeId, u16), mut parcels: mpsc::Receiver<Parcel>) {
     let mut batch = Vec::with_capacity(BATCH_BODIES_MAX);
     while parcels.recv_many(&mut batch, BATCH_BODIES_MAX).await > 0 {
-        let why = match transport.open_stream(node, Lane::Bulk, KIND_SMALL).await {
+        let why = match transport.open_stream(node, Lane::Bulk, kind).await {
             Ok(stream) => {
                 let (sender, receiver) = stream.split();
                 let pending = Pending::default();

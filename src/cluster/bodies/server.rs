@@ -159,7 +159,7 @@ async fn keep(store: &Bodies, id: BodyId, bytes: &[u8]) -> Result<(), String> {
     staged.commit().await.map(|_| ()).map_err(text)
 }
 
-async fn write_acks(mut sender: FrameSender, mut queue: mpsc::Receiver<Ack>) {
+pub(super) async fn write_acks(mut sender: FrameSender, mut queue: mpsc::Receiver<Ack>) {
     let mut acks = Vec::with_capacity(ACKS_MAX);
     while queue.recv_many(&mut acks, ACKS_MAX).await > 0 {
         let frames = acks.drain(..).map(Ack::encode).collect();

@@ -8,35 +8,43 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use tempfile::TempDir;
 
+use super::journal::{JournalKey, JournalServer, is_journal_kind};
 use super::upkeep::ScrubReport;
 use super::*;
 use crate::clock::Clock;
+use crate::cluster::network::kinds;
 use crate::cluster::pki::{ClusterCa, ClusterId};
 use crate::cluster::replica::Placing;
 use crate::cluster::start::versions;
 use crate::cluster::transport::{
     CallError, FramedStream, Handler, Handshake, Lane, PeerAddress, TransportConfig,
 };
+use crate::cluster::wire;
 use crate::mail::ids::Timestamp;
 use crate::state::command::PlacedBody;
+use crate::store::journal::{Journal, JournalLimits};
 use crate::store::segments::{BodyLimits, ScrubProgress};
 
 const LONG: Duration = Duration::from_secs(20);
 
-struct Node {
-    service: BodyService,
-    store: Bodies,
-    transport: Transport,
-    hooks: Arc<Hooks>,
+pub(super) struct Node {
+    pub service: BodyService,
+    pub store: Bodies,
+    pub transport: Transport,
+    pub hooks: Arc<Hooks>,
+    /// What it keeps where it is named as a witness.
+    pub journal: Journal,
     dir: TempDir,
 }
 
 /// Commits nothing, but remembers, and tells the set as the feed would.
-struct Hooks {
+pub(super) struct Hooks {
     reported: Mutex<Vec<NodeId>>,
-    refuses: AtomicBool,
+    pub refuses: AtomicBool,
+    pub witnesses: Mutex<Vec<NodeId>>,
+    key: JournalKey,
     no_quorum: AtomicBool,
-    replicas: watch::Sender<ReplicaSet>,
+    pub replicas: watch::Sender<ReplicaSet>,
 }
 
 impl Degrade for Hooks {
@@ -59,10 +67,14 @@ impl Degrade for Hooks {
     fn refuses_degraded(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
     }
+
+    fn journals(&self) -> Option<Journals> {
+        Some(Journals { key: self.key.clone(), witnesses: locked(&self.witnesses).clone() })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+pub(super) enum Manner {
     Good,
     /// Takes streams and reads nothing.
     Stalls,
@@ -70,17 +82,24 @@ enum Manner {
 
 struct Serving {
     server: BodyServer,
+    journal: JournalServer,
     manner: Manner,
 }
 
 impl Handler for Serving {
-    fn call(&self, _from: NodeId, _kind: u16, _body: Bytes) -> BoxFuture<'static, Result<Bytes, CallError>> {
-        Box::pin(async { Err(CallError::Protocol("no calls here".to_owned())) })
+    fn call(&self, _from: NodeId, kind: u16, body: Bytes) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        assert_eq!(kind, kinds::JOURNAL);
+        let journal = self.journal.clone();
+        Box::pin(async move {
+            let state = journal.answer(wire::decode(&body).unwrap()).await.unwrap();
+            Ok(wire::encode(&state).unwrap().into())
+        })
     }
 
     fn stream(&self, from: NodeId, kind: u16, stream: FramedStream) -> BoxFuture<'static, ()> {
-        assert!(is_body_kind(kind));
+        assert!(is_body_kind(kind) || is_journal_kind(kind));
         match self.manner {
+            Manner::Good if is_journal_kind(kind) => self.journal.stream(from, kind, stream),
             Manner::Good => self.server.stream(from, kind, stream),
             Manner::Stalls => Box::pin(async move {
                 let _open = stream;
@@ -107,13 +126,16 @@ impl Handshake for NoHistory {
 }
 
 /// Bounds so wide that only what the test is about can end a wait.
-fn patient() -> BodyBounds {
+pub(super) fn patient() -> BodyBounds {
     let hour_ms = 3_600_000;
     BodyBounds { ack_ms_max: hour_ms, probe_ms_max: hour_ms, probe_after_ms: 1, ..BodyBounds::default() }
 }
 
+/// Of each node's journal.
+pub(super) const JOURNAL_BYTES_MAX: u64 = 1 << 20;
+
 /// Long enough for a peer that works, on a machine that has other work; a test waits it out for one that stalls.
-const STALLED_MS: u64 = 4_000;
+pub(super) const STALLED_MS: u64 = 4_000;
 
 async fn node(ca: &ClusterCa, id: u64, manner: Manner, bounds: BodyBounds) -> Node {
     let dir = tempfile::tempdir().unwrap();
@@ -129,21 +151,26 @@ async fn node(ca: &ClusterCa, id: u64, manner: Manner, bounds: BodyBounds) -> No
         clock: Clock::system(),
         control_runtime: None,
     };
-    let handler = Serving { server: BodyServer::new(store.clone(), bounds), manner };
+    let limits = JournalLimits { bytes_max: JOURNAL_BYTES_MAX, file_bytes_max: JOURNAL_BYTES_MAX / 8 };
+    let journal = Journal::open(&dir.path().join("journal"), limits, id).unwrap();
+    let server = BodyServer::new(store.clone(), bounds);
+    let handler = Serving { server, journal: JournalServer::start(journal.clone()), manner };
     let transport = Transport::start(config, Arc::new(handler)).await.unwrap();
     let (replicas, watching) = watch::channel(ReplicaSet::default());
     let hooks = Arc::new(Hooks {
         reported: Mutex::default(),
         refuses: AtomicBool::new(false),
+        witnesses: Mutex::default(),
+        key: JournalKey::new(ca),
         no_quorum: AtomicBool::new(false),
         replicas,
     });
     let service = BodyService::new(transport.clone(), store.clone(), watching, hooks.clone(), bounds);
-    Node { service, store, transport, hooks, dir }
+    Node { service, store, transport, hooks, journal, dir }
 }
 
 /// Node 1, from which all is tried, and one more for each manner; all in sync.
-async fn cluster(bounds: BodyBounds, others: &[Manner]) -> Vec<Node> {
+pub(super) async fn cluster(bounds: BodyBounds, others: &[Manner]) -> Vec<Node> {
     let ca = ClusterCa::create(ClusterId([4; 16]), Clock::system().now()).unwrap();
     let mut nodes = vec![node(&ca, 1, Manner::Good, bounds).await];
     for (at, manner) in others.iter().enumerate() {
@@ -168,18 +195,18 @@ async fn cluster(bounds: BodyBounds, others: &[Manner]) -> Vec<Node> {
     nodes
 }
 
-fn in_sync(node: &Node, nodes: impl Iterator<Item = NodeId>) {
+pub(super) fn in_sync(node: &Node, nodes: impl Iterator<Item = NodeId>) {
     node.hooks.replicas.send_modify(|set| set.in_sync = nodes.collect());
 }
 
-fn content(size: usize, seed: u64) -> Bytes {
+pub(super) fn content(size: usize, seed: u64) -> Bytes {
     let mut bytes = vec![0; size];
     let mut reader = blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof();
     reader.fill(&mut bytes);
     bytes.into()
 }
 
-async fn place(on: &Node, body: &Bytes) -> Result<PlacedBody, Fault> {
+pub(super) async fn place(on: &Node, body: &Bytes) -> Result<PlacedBody, Fault> {
     let mut placing = on.service.place()?;
     for piece in body.chunks(50_000) {
         placing.push(Bytes::copy_from_slice(piece)).await?;
@@ -187,7 +214,7 @@ async fn place(on: &Node, body: &Bytes) -> Result<PlacedBody, Fault> {
     tokio::time::timeout(LONG, placing.finish()).await.expect("placing comes to an end")
 }
 
-fn ids(nodes: &[u64]) -> Vec<NodeId> {
+pub(super) fn ids(nodes: &[u64]) -> Vec<NodeId> {
     nodes.iter().copied().map(NodeId).collect()
 }
 
@@ -350,7 +377,7 @@ async fn a_body_is_placed_again_on_a_node_that_came_into_sync_meanwhile() {
 async fn bytes_that_are_not_the_body_are_refused() {
     let nodes = cluster(patient(), &[Manner::Good]).await;
     let (body, wrong) = (content(100, 1), BodyId([9; 32]));
-    let pool = Pool::start(nodes[0].transport.clone(), NodeId(2), 1 << 20);
+    let pool = Pool::start(nodes[0].transport.clone(), NodeId(2), KIND_SMALL, 1 << 20);
     let refused = pool.send(wrong, body.clone()).await;
     assert!(matches!(refused, Err(pool::Trouble::Refused(why)) if why.contains("not the body")));
     for kind in [KIND_SMALL, KIND_LARGE, KIND_FETCH] {

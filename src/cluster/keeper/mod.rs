@@ -4,6 +4,7 @@
 mod bodies;
 mod drained;
 mod identity;
+mod journal;
 mod lineage;
 mod marks;
 mod members;
@@ -17,6 +18,7 @@ pub use self::bodies::look_for;
 pub use self::bodies::{check_named, forget_bodies, recount_missing};
 pub use self::drained::step_aside;
 pub use self::identity::renew_identity;
+pub use self::journal::drop_journals;
 pub use self::lineage::{follow_takeover, give_way};
 pub use self::marks::{keep_marks, notice_forgetting};
 pub use self::members::{follow_membership, notice_removal, peers};

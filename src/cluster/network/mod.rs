@@ -21,7 +21,7 @@ use super::types::{Member, StoredMembership, TypeConfig};
 /// One Raft node of ours.
 pub type Raft = openraft::Raft<TypeConfig, super::machine::Machine>;
 
-/// What a peer can be asked. Numbers are never reused; 0x0100 upwards are the bodies'.
+/// What a peer can be asked. Numbers are never reused; 0x0200 upwards are the bodies', 0x0300 the journal's.
 pub mod kinds {
     /// One append without a stream: heartbeats.
     pub const APPEND: u16 = 0x01;
@@ -62,6 +62,8 @@ pub mod kinds {
     pub const REBUILD: u16 = 0x22;
     /// How far the node's scrub has come; one that is too old to know says that it does not.
     pub const SCRUBBED: u16 = 0x23;
+    /// How the witness's journal of bodies stands, and what it needs no longer; one that keeps none says that it does not know.
+    pub const JOURNAL: u16 = 0x24;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

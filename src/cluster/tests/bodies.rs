@@ -205,6 +205,31 @@ async fn what_is_missing_or_corrupt_on_a_running_node_comes_back_from_the_peer()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_witness_keeps_bodies_until_two_data_nodes_have_them() {
+    let [a, mut b, w] = pair_and_witness_with(Pace { upkeep: HASTY, ..Pace::default() }).await;
+    let account = user(&a).await;
+    mail(&a, account, "while both are there").await;
+    let witness = w.handle().node();
+    let kept = async || a.data().bodies.journal_state(witness, None).await.unwrap().unwrap().bytes;
+    assert_eq!(kept().await, 0);
+    b.lose();
+    let alone = mail(&a, account, "while the other is away").await;
+    assert!(kept().await > 0);
+    assert_eq!(a.data().bodies.single_copies(), None);
+    // However long it lasts: nobody else has it.
+    tokio::time::sleep(HASTY.grace() * 3).await;
+    assert!(kept().await > 0);
+    b.start().await;
+    until_has(&b, alone, true).await;
+    let until = Instant::now() + PATIENCE;
+    while kept().await > 0 {
+        assert!(Instant::now() < until, "it is never given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(a.set().in_sync.contains(&b.handle().node()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_no_message_names_any_longer_is_not_missed() {
     let [_a, b, _w] = pair_and_witness(Retention::default()).await;
     let (local, data) = (&b.handle().local, b.data());

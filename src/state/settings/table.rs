@@ -755,7 +755,7 @@ pub const TABLE: &[Setting] = &[
         "cluster.degraded_ack",
         Kind::Choice(&["allow", "refuse"]),
         "allow",
-        "Whether mail is taken while only one data node can store it (row A).",
+        "Whether mail is taken of which only one copy can be made: no other data node takes it, and no witness keeps it meanwhile (row A).",
     ),
     seconds_to(
         "cluster.drain_seconds_max",
