@@ -55,7 +55,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Bad> {
     match verb.as_str() {
         "CAPA" => bare(rest, Command::Capa),
         "STLS" => bare(rest, Command::Stls),
-        "USER" if !rest.trim().is_empty() => Ok(Command::User(rest.trim().to_owned())),
+        "USER" if !rest.trim_ascii().is_empty() => Ok(Command::User(rest.trim_ascii().to_owned())),
         // A password may hold blanks: all of the rest is one argument.
         "PASS" if !rest.is_empty() => Ok(Command::Pass(rest.to_owned())),
         "USER" | "PASS" => Err(Bad::Syntax),
@@ -74,11 +74,11 @@ pub fn parse(line: &[u8]) -> Result<Command, Bad> {
 }
 
 fn bare(rest: &str, command: Command) -> Result<Command, Bad> {
-    if rest.trim().is_empty() { Ok(command) } else { Err(Bad::Syntax) }
+    if rest.trim_ascii().is_empty() { Ok(command) } else { Err(Bad::Syntax) }
 }
 
 fn number(text: &str) -> Result<usize, Bad> {
-    let text = text.trim();
+    let text = text.trim_ascii();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Bad::Syntax);
     }
@@ -86,11 +86,11 @@ fn number(text: &str) -> Result<usize, Bad> {
 }
 
 fn optional_number(text: &str) -> Result<Option<usize>, Bad> {
-    if text.trim().is_empty() { Ok(None) } else { number(text).map(Some) }
+    if text.trim_ascii().is_empty() { Ok(None) } else { number(text).map(Some) }
 }
 
 fn top(rest: &str) -> Result<Command, Bad> {
-    let (message, lines) = rest.trim().split_once(' ').ok_or(Bad::Syntax)?;
+    let (message, lines) = rest.trim_ascii().split_once(' ').ok_or(Bad::Syntax)?;
     Ok(Command::Top { message: number(message)?, lines: number(lines)? as u64 })
 }
 

@@ -45,9 +45,9 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
     if text.chars().any(|char| char.is_control() && char != '\t') {
         return Err(reply::UNKNOWN);
     }
-    let text = text.trim_end();
+    let text = text.trim_ascii_end();
     let (verb, rest) = match text.find([' ', '\t']) {
-        Some(at) => (&text[..at], text[at + 1..].trim_start()),
+        Some(at) => (&text[..at], text[at + 1..].trim_ascii_start()),
         None => (text, ""),
     };
     let verb = verb.to_ascii_uppercase();
@@ -101,7 +101,7 @@ fn after_keyword(rest: &str, keyword: &str) -> Result<String, Reply> {
     if !head.eq_ignore_ascii_case(keyword) {
         return Err(reply::SYNTAX);
     }
-    let path = rest[keyword.len()..].trim_start();
+    let path = rest[keyword.len()..].trim_ascii_start();
     if path.starts_with('<') {
         return Ok(path.to_owned());
     }
