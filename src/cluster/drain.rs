@@ -242,6 +242,8 @@ mod tests {
             draining: None,
             refused: None,
             scrubbed: None,
+            journal: None,
+            single_copies: None,
         }
     }
 

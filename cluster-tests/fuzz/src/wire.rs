@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::OnceLock;
 
 use bytes::{Bytes, BytesMut};
+use pollux::cluster::bodies::journal::pieces::{self, Assembler};
+use pollux::cluster::bodies::journal::{JournalKey, JournalState};
 use pollux::cluster::bodies::server::{Ack, Piece, Small};
 use pollux::cluster::codec::{self, CodecError};
 use pollux::cluster::membership::MembershipCall;
 use pollux::cluster::network::messages::*;
-use pollux::cluster::pki::{self, NodeIdentity};
+use pollux::cluster::pki::{self, ClusterCa, ClusterId, NodeIdentity};
 use pollux::cluster::status::NodeReport;
 use pollux::cluster::token::{ADDRESSES_MAX, JoinToken, TokenRecord};
 use pollux::cluster::transport::PeerAddress;
@@ -17,7 +20,7 @@ use pollux::cluster::transport::frames::{OPENING_BYTES, Opening};
 use pollux::cluster::transport::hello::{self, Answer, Hello};
 use pollux::cluster::transport::join::{JoinAnswer, JoinRequest};
 use pollux::cluster::wire;
-use pollux::mail::ids::NodeId;
+use pollux::mail::ids::{BodyId, NodeId, Timestamp};
 
 pub fn run(bytes: &[u8]) {
     let Some((&kind, rest)) = bytes.split_first() else { return };
@@ -95,6 +98,25 @@ fn bodies(frame: &Bytes) {
         let written = ack.encode();
         assert_eq!(Ack::decode(&written).map(Ack::encode), Some(written));
     }
+    journaled(frame);
+    by_bincode::<JournalState>(frame);
+}
+
+/// Any bytes are a body to be sealed; none that nobody sealed are one.
+fn journaled(bytes: &Bytes) {
+    static KEY: OnceLock<JournalKey> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let ca = ClusterCa::create(ClusterId([7; 16]), Timestamp(1_800_000_000_000));
+        JournalKey::new(&ca.expect("a CA can be made"))
+    });
+    assert!(pieces::Piece::open(key, bytes.clone()).is_none());
+    let id = BodyId::of(bytes);
+    let mut assembler = Assembler::new(u64::MAX);
+    let whole = key.seal(id, bytes.clone()).filter_map(|sealed| {
+        let record = Bytes::from([&id.0[..], &sealed].concat());
+        assembler.add(pieces::Piece::open(key, record).expect("sealed, so to be opened"))
+    });
+    assert_eq!(whole.collect::<Vec<_>>(), [(id, bytes.clone())]);
 }
 
 fn tokens(bytes: &[u8]) {

@@ -59,6 +59,8 @@ pub enum Fault {
     Drain(Target),
     /// Removed from the cluster, its disk emptied, joined anew by a token.
     Replace(Target),
+    /// The follower is away while mail is taken; then the leader goes with its disk, for good, and the follower comes back.
+    LoseSurvivor,
     /// Goes back to the last release until the end.
     Downgrade(Target),
     /// A backup is made there.
@@ -73,7 +75,7 @@ pub enum Target {
     Witness,
 }
 
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "kill",
     "kill all",
     "stop",
@@ -92,6 +94,7 @@ pub const KINDS: [&str; 21] = [
     "failing write",
     "failing read",
     "replace",
+    "lose survivor",
     "drain",
     "downgrade",
     "backup",
@@ -160,6 +163,7 @@ impl Fault {
             Fault::FailingWrite(_) => "failing write",
             Fault::FailingRead { .. } => "failing read",
             Fault::Replace(_) => "replace",
+            Fault::LoseSurvivor => "lose survivor",
             Fault::Drain(_) => "drain",
             Fault::Downgrade(_) => "downgrade",
             Fault::Backup(_) => "backup",
@@ -195,7 +199,11 @@ impl Fault {
         };
         let alone = |fault: Fault| {
             let planned = matches!(fault, Fault::Transfer | Fault::Replace(_) | Fault::Drain(_));
-            planned || matches!(fault, Fault::KillAll | Fault::Downgrade(_) | Fault::Backup(_))
+            planned
+                || matches!(
+                    fault,
+                    Fault::KillAll | Fault::LoseSurvivor | Fault::Downgrade(_) | Fault::Backup(_)
+                )
         };
         let same_process = takes(self).is_some() && takes(self) == takes(other);
         !alone(self) && !alone(other) && !same_process && self.kind() != other.kind()
@@ -233,6 +241,7 @@ fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
         "failing write" => Fault::FailingWrite(one),
         "failing read" => Fault::FailingRead { target: data, percent: dice.u8(10..=100) },
         "replace" => Fault::Replace(one),
+        "lose survivor" => Fault::LoseSurvivor,
         "drain" => Fault::Drain(data),
         "downgrade" => Fault::Downgrade(one),
         "backup" => Fault::Backup(data),

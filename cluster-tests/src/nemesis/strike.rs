@@ -186,6 +186,10 @@ impl<'a> Striker<'a> {
                 self.replace(at(target));
                 Cure::None
             }
+            Fault::LoseSurvivor => {
+                self.lose_survivor(leader);
+                Cure::None
+            }
             Fault::Downgrade(target) => {
                 let build = self.released.clone().unwrap_or_else(binary);
                 self.exchange(at(target), build);
@@ -268,6 +272,34 @@ impl<'a> Striker<'a> {
             self.doors[at].begin_life();
         }
         self.cluster.join_through(other, at, &|_| {});
+    }
+
+    /// What was acknowledged by it and the witness alone has its second copy in the witness's journal. Where that cannot be, the
+    /// default is to go on with one copy; here two are asked for, or nothing could be promised.
+    fn lose_survivor(&mut self, survivor: usize) {
+        let back = 1 - survivor;
+        self.ask_for_two_copies(survivor, "refuse");
+        self.kill(back);
+        self.wait_until_acked(self.recorder.acked() + ACKED_MEANWHILE, "by one node and the witness");
+        let id = eventually("the node is a member", || self.cluster.id_of(survivor)).to_string();
+        self.kill(survivor);
+        empty(&self.cluster.nodes[survivor].dir);
+        self.start(back);
+        // Refused for as long as only the lost one has all bodies.
+        eventually("the lost node is removed", || {
+            let output = self.cluster.nodes[back].command(&["cluster", "remove", &id]);
+            output.status.success().then_some(())
+        });
+        self.doors[survivor].begin_life();
+        self.cluster.join_through(back, survivor, &|_| {});
+        self.ask_for_two_copies(back, "allow");
+    }
+
+    fn ask_for_two_copies(&self, at: usize, word: &str) {
+        eventually("the policy is set", || {
+            let output = self.cluster.nodes[at].command(&["policy", "set", "cluster.degraded_ack", word]);
+            output.status.success().then_some(())
+        });
     }
 
     fn address(&self, at: usize) -> String {

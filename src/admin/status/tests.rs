@@ -119,6 +119,22 @@ node2 fetches 56 messages that have one copy less until it has them.
 }
 
 #[test]
+fn where_the_second_copy_of_new_mail_is_while_one_node_is_left() {
+    let mut report = healthy();
+    report.nodes[2].journal = Some(Journal { bytes: 1, bytes_max: 2 << 30 });
+    let said = render(&report, after(42_000));
+    assert!(!said.contains("second copy"), "it is needed no longer: {said}");
+    report.protection = Protection::Degraded;
+    report.nodes[1].state = State::Down;
+    let kept = "witness keeps a second copy of new mail until another data node has it: 1 MiB of the 2048 that it may.\n";
+    let said = render(&report, after(42_000));
+    assert!(said.ends_with(kept), "{said}");
+    report.nodes[0].single_copies = Some(SingleCopies { messages: 3, why: "there is no witness".to_owned() });
+    let said = render(&report, after(42_000));
+    assert!(said.contains("\n3 new messages are on node1 alone: there is no witness.\n"), "{said}");
+}
+
+#[test]
 fn alarms_stand_below_with_who_raised_them_and_since_when() {
     let mut report = healthy();
     report.alarms = Some(vec![Alarm {

@@ -1,3 +1,5 @@
+//! Records appended, given back, cut short and flipped.
+
 use super::*;
 
 const LIMITS: JournalLimits = JournalLimits { bytes_max: 10_000, file_bytes_max: 1_000 };

@@ -4,7 +4,8 @@
 //! A node that lacks a body which no data node gives reads the whole journal through, once for as long as it stays the same:
 //! that is rare enough to need no look-up.
 
-mod pieces;
+#[doc(hidden)]
+pub mod pieces;
 #[doc(hidden)]
 pub mod serve;
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The journal of a witness between nodes in one process: what is kept, read back, refused and given back.
+
 use crate::cluster::bodies::tests::{
     JOURNAL_BYTES_MAX, Manner, Node, STALLED_MS, cluster, content, ids, in_sync, patient, place,
 };
