@@ -1,14 +1,15 @@
 //! Backups: an exact copy of everything in a folder, and the way back from there. A backup is there whole or not at all,
-//! and one that is there is never changed.
+//! and one that is there is never changed, only removed.
 //!
-//! [`repository`] is the folder, `pack`, `rows` and [`manifest`] what lies in it; [`create`], [`verify`] and [`restore`]
-//! are what is done with it. [`renew`] (pure) says what becomes of rows in another cluster.
+//! [`repository`] is the folder, `pack`, `rows` and [`manifest`] what lies in it; [`create`], [`verify`], [`restore`]
+//! and [`remove`] are what is done with it. [`renew`] (pure) says what becomes of rows in another cluster.
 
 pub mod create;
 pub mod mailboxes;
 pub mod manifest;
 mod pack;
 pub mod progress;
+pub mod remove;
 pub mod renew;
 pub mod repository;
 pub mod restore;

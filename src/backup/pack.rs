@@ -22,7 +22,8 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 
 const BEGIN: &[u8; 8] = b"PLXPACK1";
 const END: &[u8; 8] = b"PLXPEND1";
-const RECORD_HEADER_BYTES: u64 = 40;
+/// Of a record, before its body.
+pub const RECORD_HEADER_BYTES: u64 = 40;
 const ENTRY_BYTES: usize = 48;
 const TAIL_BYTES: u64 = 8 + 8 + 32 + 8;
 

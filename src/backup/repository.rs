@@ -209,6 +209,13 @@ impl Writing {
         manifest.write(&self.repository.manifest_path(&manifest.id))
     }
 
+    /// From then on it is not there, whatever of its files is.
+    pub(super) fn unpublish(&self, id: &str) -> Result<(), BackupError> {
+        let path = self.repository.manifest_path(id);
+        let removed = fs::remove_file(&path).and_then(|()| files::sync_dir(&self.repository.dir));
+        removed.map_err(|error| BackupError::at(&path, &error))
+    }
+
     /// Removes what belongs to no backup: packs alone are kept, for the next backup is spared their messages.
     pub(super) fn clear(&self) -> Result<(), BackupError> {
         let ids = self.repository.ids()?;

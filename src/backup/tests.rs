@@ -6,10 +6,12 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::pack::{Pack, PackWriter, name};
+use super::progress::Progress;
+use super::remove::{Gone, remove};
 use super::renew::{Renewal, UID_VALIDITY_AHEAD};
 use super::repository::{Repository, Writing};
 use super::rows::{RowsReader, RowsWriter, Written};
-use super::{BackupError, manifest};
+use super::{BackupError, manifest, verify};
 use crate::cluster::copied::CaPems;
 use crate::mail::ids::{
     AccountId, BodyId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid, UidValidity,
@@ -216,6 +218,102 @@ fn a_folder_has_one_writer_keeps_whole_backups_and_clears_the_rest() {
     assert!(repository.keys(&last).unwrap() == ca);
     let path = path.join("backup-19700101T000002.000Z.json");
     each_change_is_seen(&path, || manifest::Manifest::read(&path).is_err());
+}
+
+/// A backup whose rows name these bodies.
+fn naming(writing: &Writing, at_ms: u64, bodies: &[&[u8]]) -> manifest::Manifest {
+    let (id, _) = writing.free_id(Timestamp(at_ms)).unwrap();
+    let mut rows: Vec<Row> = bodies.iter().map(|body| (keys::body(BodyId::of(body)), vec![1])).collect();
+    rows.sort();
+    let written = written(&writing.repository().rows_path(&id), &rows);
+    let ca = CaPems { certificate: "c".to_owned(), key: "k".to_owned() };
+    let manifest = manifest::Manifest {
+        keys_blake3: writing.write_keys(&id, &ca).unwrap(),
+        rows: written.rows,
+        rows_blake3: written.digest.to_hex().to_string(),
+        packs: writing.repository().packs().unwrap(),
+        ..some(&id, at_ms)
+    };
+    writing.publish(&manifest).unwrap();
+    manifest
+}
+
+fn packed(writing: &Writing, number: u32, bodies: &[&[u8]]) {
+    let mut writer = PackWriter::begin(writing.repository().dir(), number).unwrap();
+    bodies.iter().for_each(|body| writer.push(BodyId::of(body), body).unwrap());
+    writer.finish().unwrap();
+}
+
+/// The bodies that are in packs, by pack.
+fn in_packs(repository: &Repository) -> Vec<(u32, Vec<BodyId>)> {
+    let of = |number: u32| {
+        let pack = Pack::open(repository.dir(), number).unwrap();
+        (number, pack.entries.iter().map(|entry| entry.id).collect())
+    };
+    repository.packs().unwrap().into_iter().map(of).collect()
+}
+
+#[test]
+fn what_only_a_removed_backup_held_goes_and_the_others_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backups");
+    let writing = Writing::begin(&path).unwrap();
+    let [a, b, c, d]: [&[u8]; 4] = [&[b'a'; 900], b"b", &[b'c'; 900], b"d"];
+    packed(&writing, 1, &[a, b]);
+    let first = naming(&writing, 1_000, &[a, b]);
+    packed(&writing, 2, &[c]);
+    let second = naming(&writing, 2_000, &[b, c]);
+    packed(&writing, 3, &[d]);
+    let third = naming(&writing, 3_000, &[b, d]);
+    let whole = |left: usize| {
+        let found = verify::verify(writing.repository(), None, &Progress::default()).unwrap();
+        assert_eq!((found.backups, found.faults), (left as u64, Vec::<String>::new()));
+    };
+    whole(3);
+
+    let progress = Progress::default();
+    let unknown = remove(&writing, &Gone::One("x".to_owned()), &progress);
+    assert!(matches!(unknown, Err(BackupError::Refused(_))), "{unknown:?}");
+    let removed = remove(&writing, &Gone::One(second.id.clone()), &progress).unwrap();
+    assert_eq!((removed.backups, removed.left), (vec![second.id], 2));
+    assert!(removed.bytes > 900, "{}", removed.bytes);
+    let id = |body: &[u8]| BodyId::of(body);
+    assert_eq!(in_packs(writing.repository()), [(1, vec![id(a), id(b)]), (3, vec![id(d)])]);
+    whole(2);
+
+    // Most of the first pack is needed no longer: what is needed of it is written anew.
+    let removed = remove(&writing, &Gone::AllBut(1), &progress).unwrap();
+    assert_eq!((removed.backups, removed.left), (vec![first.id], 1));
+    assert_eq!(in_packs(writing.repository()), [(3, vec![id(d)]), (4, vec![id(b)])]);
+    whole(1);
+    assert_eq!(remove(&writing, &Gone::AllBut(1), &progress).unwrap().backups, Vec::<String>::new());
+
+    // One that was cut short after the word was gone is ended by the next.
+    fs::remove_file(path.join(format!("backup-{}.json", third.id))).unwrap();
+    assert_eq!(remove(&writing, &Gone::AllBut(1), &progress).unwrap().left, 0);
+    assert_eq!(
+        (in_packs(writing.repository()), fs::read_dir(&path).unwrap().count()),
+        (vec![], 2),
+        "mark and lock"
+    );
+}
+
+#[test]
+fn while_one_that_stays_cannot_be_read_nothing_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backups");
+    let writing = Writing::begin(&path).unwrap();
+    packed(&writing, 1, &[b"a", b"b"]);
+    let first = naming(&writing, 1_000, &[b"a"]);
+    let second = naming(&writing, 2_000, &[b"b"]);
+    let rows = writing.repository().rows_path(&second.id);
+    let sound = fs::read(&rows).unwrap();
+    fs::write(&rows, &sound[..sound.len() - 1]).unwrap();
+    let refused = remove(&writing, &Gone::One(first.id.clone()), &Progress::default());
+    assert!(matches!(refused, Err(BackupError::Damaged(_))), "{refused:?}");
+    assert_eq!((writing.repository().backups().unwrap().len(), in_packs(writing.repository()).len()), (2, 1));
+    fs::write(&rows, sound).unwrap();
+    assert_eq!(remove(&writing, &Gone::One(first.id), &Progress::default()).unwrap().left, 1);
 }
 
 #[test]

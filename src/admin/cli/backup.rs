@@ -18,7 +18,8 @@ use crate::admin::status::rfc3339;
 use crate::backup::BackupError;
 use crate::backup::manifest::Manifest;
 use crate::backup::progress::Progress;
-use crate::backup::repository::Repository;
+use crate::backup::remove::{Gone, Removed, remove};
+use crate::backup::repository::{Repository, Writing};
 use crate::backup::restore::{Lacking, Restored, restore};
 use crate::backup::verify::{Verified, verify};
 use crate::clock::Clock;
@@ -96,6 +97,18 @@ pub fn run(wanted: Backup) -> Result<(), Problem> {
             let found = verify(&repository, backup.as_deref(), &Progress::default()).map_err(text)?;
             verified(&found, &dir, json)
         }
+        Backup::Remove { dir, backup, keep, json } => {
+            // A folder that holds none is not made one.
+            Repository::open(&dir).map_err(text)?;
+            let gone = match (backup, keep) {
+                (Some(id), _) => Gone::One(id),
+                (None, keep) => Gone::AllBut(keep.map_or(1, |count| count as usize)),
+            };
+            let writing = Writing::begin(&dir).map_err(text)?;
+            let removed = remove(&writing, &gone, &Progress::default()).map_err(text)?;
+            print(&told_removed(&removed, json));
+            Ok(())
+        }
         Backup::Restore(wanted) => restore_all(&wanted),
     }
 }
@@ -148,6 +161,15 @@ fn verified(found: &Verified, dir: &Path, json: bool) -> Result<(), Problem> {
             dir.display()
         )),
     }
+}
+
+fn told_removed(removed: &Removed, json: bool) -> String {
+    let Removed { backups, left, bytes } = removed;
+    if json {
+        return format!("{}\n", json!({ "removed": backups, "left": left, "bytes_freed": bytes }));
+    }
+    let each: String = backups.iter().map(|id| format!("backup {id} is removed\n")).collect();
+    format!("{each}{left} backups are left; {bytes} bytes were given back\n")
 }
 
 fn restore_all(wanted: &Restore) -> Result<(), Problem> {
