@@ -522,6 +522,7 @@ fn spawn_tasks(
             tokio::spawn(keeper::scrub(local.clone(), data.clone())),
             tokio::spawn(keeper::recount_missing(local.clone(), data.clone())),
             tokio::spawn(keeper::drop_journals(local.clone(), data.clone())),
+            tokio::spawn(keeper::forget_removed(local.clone(), data.clone())),
         ]),
         None => tasks.extend([
             runtime.spawn(witness::keep_log(local.clone())),

@@ -15,6 +15,7 @@ use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{Acceptance, AcceptanceWithTls, ParcelId, Report, Steering, Submit};
 use super::relays::NewRelay;
+use super::removed::Undelete;
 use super::scram_keys::NewScramKeys;
 use super::seats::TakeSeats;
 use super::sieve::VacationReply;
@@ -312,6 +313,12 @@ pub enum Command {
 
     // From here on cluster version 2 (`versions`).
     NoteBackup(NoteBackup),
+    /// Puts back what users have expunged.
+    Undelete(Undelete),
+    /// Gives up what was expunged before that moment, a portion at a time.
+    ForgetRemoved {
+        before: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

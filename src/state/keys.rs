@@ -9,6 +9,7 @@ use super::blocks::{Host, Offense};
 use super::greylist::{ClientNet, TripletId};
 use super::limits::BudgetId;
 use super::queue::ParcelId;
+use super::removed::RemovedId;
 use super::sieve::ReplyId;
 use super::tls_reports::Day;
 use crate::mail::ids::{
@@ -49,6 +50,7 @@ pub const METADATA: u8 = 0x27;
 pub const METADATA_TALLY: u8 = 0x28;
 pub const METADATA_GUEST: u8 = 0x29;
 pub const MESSAGES: u8 = 0x30;
+pub const REMOVED: u8 = 0x31;
 pub const BODY: u8 = 0x40;
 pub const SLOT: u8 = 0x50;
 pub const SLOT_PART: u8 = 0x51;
@@ -380,6 +382,38 @@ pub fn messages_of(account: AccountId, mailbox: MailboxId, uid: Uid) -> Vec<u8> 
 
 pub fn messages(account: AccountId, mailbox: MailboxId) -> Span {
     under(key(MESSAGES, &[&account.0.to_be_bytes(), &mailbox.0.to_be_bytes()]))
+}
+
+/// In order of time.
+pub fn removed(id: RemovedId) -> Vec<u8> {
+    let RemovedId { at, account, mailbox, uid } = id;
+    key(
+        REMOVED,
+        &[&at.0.to_be_bytes(), &account.0.to_be_bytes(), &mailbox.0.to_be_bytes(), &uid.0.to_be_bytes()],
+    )
+}
+
+/// Within a [`removed`] key.
+pub fn removed_of(key: &[u8]) -> Option<RemovedId> {
+    let (at, rest) = key.strip_prefix(&[REMOVED])?.split_first_chunk()?;
+    let (account, rest) = rest.split_first_chunk()?;
+    let (mailbox, uid) = rest.split_first_chunk()?;
+    Some(RemovedId {
+        at: Timestamp(u64::from_be_bytes(*at)),
+        account: AccountId(u64::from_be_bytes(*account)),
+        mailbox: MailboxId(u64::from_be_bytes(*mailbox)),
+        uid: Uid(u32::from_be_bytes(uid.try_into().ok()?)),
+    })
+}
+
+/// Those that went before that moment.
+pub fn removed_before(before: Timestamp) -> Span {
+    Span { from: vec![REMOVED], to: key(REMOVED, &[&before.0.to_be_bytes()]) }
+}
+
+/// And at it, or after.
+pub fn removed_since(since: Timestamp) -> Span {
+    Span { from: key(REMOVED, &[&since.0.to_be_bytes()]), to: vec![REMOVED + 1] }
 }
 
 /// The mailbox within a [`messages_of`] key.

@@ -33,6 +33,7 @@ pub mod queue;
 pub mod reading;
 pub mod record;
 pub mod relays;
+pub mod removed;
 pub mod routing;
 pub mod rows;
 pub mod scram_keys;

@@ -85,6 +85,14 @@ pub enum Outcome {
     },
     /// A vacation reply that its addressee had lately: nothing was submitted.
     AlreadyAnswered,
+    /// So many came back.
+    Undeleted {
+        messages: u32,
+    },
+    /// Of what was to be forgotten.
+    Forgotten {
+        more: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

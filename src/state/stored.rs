@@ -244,6 +244,16 @@ pub struct MessagesRow {
     pub messages: Vec<MessageRecord>,
 }
 
+/// Up to eight messages that were expunged together, ascending by UID.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RemovedRow {
+    /// The mailbox's, when they went.
+    pub name: String,
+    /// What the bits of their keywords meant there.
+    pub keywords: Vec<(u8, String)>,
+    pub messages: Vec<MessageRecord>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BodyRow {
     /// Messages that refer to it; never 0.
@@ -274,8 +284,20 @@ pub struct CommandRow {
 /// What a deletion has left to be removed, a few rows with each entry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum SweepRow {
-    Mailbox { account: AccountId, mailbox: MailboxId },
-    Account { account: AccountId },
+    Mailbox {
+        account: AccountId,
+        mailbox: MailboxId,
+    },
+    Account {
+        account: AccountId,
+    },
+    /// Whose messages are kept for a while, as if they had been expunged at `at`. From cluster version 2 on.
+    MailboxKept {
+        account: AccountId,
+        mailbox: MailboxId,
+        name: String,
+        at: Timestamp,
+    },
 }
 
 /// A piece of the value of an annotation; an empty value has one.

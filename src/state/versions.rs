@@ -52,6 +52,7 @@ fn needs(command: &Command) -> Option<(&'static str, u32)> {
             newest.map(|Setting { key, since, .. }| (*key, of(since)))
         }
         Command::NoteBackup(_) => Some(("to note a backup", 2)),
+        Command::Undelete(_) | Command::ForgetRemoved { .. } => Some(("to undelete", 2)),
         Command::RaiseAlarm(raised) if raised.alarm.kind == AlarmKind::BackupOld => Some(("that alarm", 2)),
         _ => None,
     }

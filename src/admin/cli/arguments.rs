@@ -205,6 +205,18 @@ pub enum Backup {
         #[arg(long)]
         json: bool,
     },
+    /// Take backups out of a folder, and give back the space of what no other one holds
+    Remove {
+        dir: PathBuf,
+        /// That backup
+        #[arg(long, value_name = "ID", required_unless_present = "keep")]
+        backup: Option<String>,
+        /// All but so many of the newest
+        #[arg(long, value_name = "COUNT", conflicts_with = "backup", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: Option<u32>,
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a backup the first node of a new cluster; the old nodes must never be started again
     Restore(Restore),
 }
@@ -596,6 +608,27 @@ pub enum MailCommand {
         json: bool,
         #[command(subcommand)]
         from: ImportFrom,
+    },
+    /// Put back what the user has expunged, while it is kept (the setting mail.undelete_days)
+    Undelete {
+        user: String,
+        /// Only of this folder and what was below it
+        #[arg(long)]
+        folder: Option<String>,
+        /// Expunged at or after, such as 2026-11-27T13:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = words::moment)]
+        since: Option<Timestamp>,
+        /// Expunged before
+        #[arg(long, value_name = "TIME", value_parser = words::moment)]
+        until: Option<Timestamp>,
+        /// One folder for all of it; each where it was otherwise
+        #[arg(long, value_name = "FOLDER", conflicts_with = "list")]
+        into: Option<String>,
+        /// Show what there is, and put nothing back
+        #[arg(long)]
+        list: bool,
+        #[arg(long)]
+        json: bool,
     },
     /// Write the user's mailboxes to a folder; run again a Maildir goes on where it was
     Export {

@@ -1,11 +1,17 @@
-//! `pollux mail import` and `export`: whole mailboxes, from where they were and to where they are wanted.
+//! `pollux mail`: whole mailboxes, from where they were and to where they are wanted; what was expunged, back again.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::arguments::{ExportFormat, ImportFrom, MailCommand, Taken};
 use super::progress::Progress;
+use super::show::columns;
 use super::{Problem, ask, found, print};
+use crate::admin::control::client;
+use crate::admin::control::request::Request;
+use crate::admin::control::undelete::WantedRemoved;
 use crate::admin::migration::{self, Account, Format, Past, Report, Source, Which};
 
 pub fn run(socket: &Path, command: MailCommand) -> Result<ExitCode, Problem> {
@@ -15,6 +21,21 @@ pub fn run(socket: &Path, command: MailCommand) -> Result<ExitCode, Problem> {
             print(&if json { format!("{:#}\n", serde_json::json!(report)) } else { told(&report) });
             // What was left behind is to be seen by scripts too.
             Ok(if report.refused + report.gone == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        }
+        MailCommand::Undelete { user, folder, since, until, into, list, json } => {
+            let [since_ms, until_ms] = [since, until].map(|moment| moment.map(|moment| moment.0));
+            let wanted = WantedRemoved { user, folder, since_ms, until_ms };
+            let request = match list {
+                true => Request::RemovedList { wanted },
+                false => Request::Undelete { wanted, into },
+            };
+            let answer = client::ask(socket, request).map_err(|failure| failure.to_string())?;
+            print(&match (json, list) {
+                (true, _) => format!("{answer:#}\n"),
+                (false, true) => listed(&answer),
+                (false, false) => format!("{}\n", answer["done"].as_str().unwrap_or_default()),
+            });
+            Ok(ExitCode::SUCCESS)
         }
         MailCommand::Export { user, json, format, dir } => {
             let format = match format {
@@ -68,6 +89,24 @@ impl Taken {
     fn of(&self, user: &str) -> String {
         self.from.as_deref().unwrap_or(user).to_lowercase()
     }
+}
+
+fn listed(answer: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let cells = |message: &Value| {
+        let [removed, folder, from, subject] =
+            ["removed", "folder", "from", "subject"].map(|part| text(&message[part]));
+        vec![removed, folder, format!("{} bytes", message["bytes"]), from, subject]
+    };
+    let messages: Vec<_> = answer["messages"].as_array().into_iter().flatten().map(cells).collect();
+    let mut out = match messages.is_empty() {
+        true => "Nothing that was expunged is kept.\n".to_owned(),
+        false => columns(&messages),
+    };
+    if answer["more"] == true {
+        out.push_str("There is more: narrow it by --folder, --since and --until.\n");
+    }
+    out
 }
 
 fn told(report: &Report) -> String {

@@ -26,3 +26,4 @@ pub mod sts;
 mod tests;
 pub mod tls_reports;
 pub mod trace;
+pub mod undelete;

@@ -19,6 +19,7 @@ use super::sieve;
 use super::srs;
 use super::tls_reports;
 use super::trace;
+use super::undelete::{self, Which};
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
 use crate::mail::ids::{AccountId, QueueId};
@@ -57,6 +58,7 @@ pub enum Plan {
     TlsReports(tls_reports::Wish),
     Blocks(blocks::Wish),
     Scripts(sieve::Wish),
+    Undelete(undelete::Wish),
     Firewall(firewall::Wish),
     /// Rules, and how often each was met here.
     Rules {
@@ -173,6 +175,12 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         }
         Request::ScriptActivate { user, name } => {
             Ok(Plan::Scripts(sieve::Wish::activate(&user, name, directory)?))
+        }
+        Request::RemovedList { wanted } => {
+            Ok(Plan::Undelete(undelete::Wish::List(Which::of(wanted, directory)?)))
+        }
+        Request::Undelete { wanted, into } => {
+            Ok(Plan::Undelete(undelete::Wish::PutBack { which: Which::of(wanted, directory)?, into }))
         }
         Request::QueueList { filter, after } => {
             Ok(Plan::Queue(Wish::List { filter, after: after.map(QueueId) }))

@@ -12,6 +12,7 @@ use super::firewall::{WantedFirewallRule, Wished};
 use super::relays::WantedRelay;
 use super::rules::WantedRule;
 use super::srs::WantedSecret;
+use super::undelete::WantedRemoved;
 use crate::config::Role;
 use crate::state::scram_keys::NewScramKeys;
 
@@ -256,6 +257,16 @@ pub enum Request {
     ScriptActivate {
         user: String,
         name: Option<String>,
+    },
+
+    /// What a user has expunged and could have back.
+    RemovedList {
+        wanted: WantedRemoved,
+    },
+    /// Back into its folders, or all of it `into` one.
+    Undelete {
+        wanted: WantedRemoved,
+        into: Option<String>,
     },
 
     /// Some mails of the outbound queue, oldest first, behind `after`.

@@ -26,6 +26,7 @@ use super::sieve;
 use super::sts;
 use super::tls_reports;
 use super::trace::{self, Traced};
+use super::undelete;
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
 use crate::admin::{security, upgrade, verify};
@@ -241,6 +242,7 @@ async fn answer<R: Replica, O: Operator>(
         Plan::TlsReports(wish) => tls_reports::answer(wish, replica, operator).await,
         Plan::Blocks(wish) => blocks::answer(wish, replica).await,
         Plan::Scripts(wish) => sieve::answer(wish, replica).await,
+        Plan::Undelete(wish) => undelete::answer(wish, replica).await,
         Plan::Firewall(wish) => firewall::answer(wish, replica, operator).await,
         Plan::Operate(operation) => operate(operation, operator).await,
     }

@@ -14,10 +14,11 @@ use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::keeper::look_for;
 use crate::cluster::replica::{Fault, Placing, Replica};
-use crate::mail::ids::{AccountId, BodyId, LogIndex, NodeId};
+use crate::mail::ids::{AccountId, BodyId, LogIndex, NodeId, Uid};
 use crate::state::codec::encode_proposal;
 use crate::state::command::{Command, Deliver, DeliverTo, NewUser, PlacedBody, Proposal, UidSet};
 use crate::state::outcome::Outcome;
+use crate::state::removed::UNDELETE_DAYS;
 
 async fn user(node: &Node) -> AccountId {
     let user = NewUser { name: "alice".into(), password_phc: "$x".into(), quota_bytes: None };
@@ -202,6 +203,27 @@ async fn what_is_missing_or_corrupt_on_a_running_node_comes_back_from_the_peer()
     until_forgotten(&b, lost).await;
     until_has(&b, lost, true).await;
     b.until_in_sync(NodeId(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_expunged_is_kept_for_as_long_as_the_setting_says() {
+    let [a, b, _w] = pair_and_witness_with(Pace { upkeep: HASTY, ..Pace::default() }).await;
+    let account = user(&a).await;
+    let keep = async |days: Option<&str>| {
+        let changes = vec![(UNDELETE_DAYS.to_owned(), days.map(str::to_owned))];
+        assert_eq!(a.handle().propose(Command::SetSettings { changes }).await.unwrap(), Outcome::Done);
+    };
+    keep(Some("1")).await;
+    let kept = mail(&a, account, "kept").await;
+    let inbox = a.handle().mailbox(account, "INBOX").await.unwrap().unwrap().id;
+    let expunge =
+        Command::Expunge { mailbox: inbox, uids: UidSet::from_ascending([Uid(1)]), only_deleted: false };
+    assert!(matches!(b.handle().propose(expunge).await.unwrap(), Outcome::Expunged { .. }));
+    tokio::time::sleep(HASTY.grace() * 3).await;
+    assert!(has(&a, kept).await && has(&b, kept).await);
+    keep(None).await;
+    until_has(&a, kept, false).await;
+    until_has(&b, kept, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

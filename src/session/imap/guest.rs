@@ -140,6 +140,8 @@ impl Core {
             | Command::TallyTls(_)
             | Command::ReportTls(_)
             | Command::NoteBackup(_)
+            | Command::Undelete(_)
+            | Command::ForgetRemoved { .. }
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

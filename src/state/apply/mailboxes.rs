@@ -3,6 +3,7 @@
 use super::acl;
 use super::metadata;
 use super::names;
+use super::removed;
 use super::sweep;
 use super::transaction::{Stop, Transaction};
 use crate::mail::ids::{AccountId, MailboxId, ModSeq, Uid, UidValidity};
@@ -125,7 +126,12 @@ pub fn delete(tx: &mut Transaction, account: AccountId, name: &str) -> Result<Ou
     metadata::forget_mailbox(tx, account, id)?;
     tx.delete(keys::mailbox(id));
     set_name(tx, account, &name, None)?;
-    sweep::order(tx, &SweepRow::Mailbox { account, mailbox: id })?;
+    let kept = removed::are_kept(tx)?;
+    let sweep = match kept {
+        true => SweepRow::MailboxKept { account, mailbox: id, name: name.clone(), at: tx.at },
+        false => SweepRow::Mailbox { account, mailbox: id },
+    };
+    sweep::order(tx, &sweep)?;
     tx.changes.push(Change::MailboxDeleted { mailbox: id });
     if inferiors {
         let (id, mut row) = make(tx, account, &name, None)?;

@@ -1,7 +1,8 @@
 //! Messages coming in, changing flags and going.
 
 use super::keywords::NoRoom;
-use super::opened::{Opened, as_it_stands, check_quota, drop_bodies};
+use super::opened::{Opened, as_it_stands, check_quota};
+use super::removed;
 use super::transaction::{Stop, Transaction};
 use super::{bodies, mailboxes, names};
 use crate::mail::flags::{Flags, SystemFlag};
@@ -185,7 +186,7 @@ pub fn expunge(
     };
     gone.retain(|message| !only_deleted || message.flags.has(SystemFlag::Deleted));
     gone.iter().for_each(|message| mailbox.expunge(message));
-    drop_bodies(tx, &gone)?;
+    removed::expunged(tx, &mut mailbox, &gone)?;
     let modseq = mailbox.close(tx)?;
     Ok(Outcome::Expunged { modseq, uids: UidSet::from_ascending(gone.iter().map(|message| message.uid)) })
 }

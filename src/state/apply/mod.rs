@@ -31,6 +31,7 @@ mod queue;
 mod queue_lease;
 mod queue_steer;
 mod relays;
+mod removed;
 mod rename;
 mod replace;
 mod replicas;
@@ -173,6 +174,8 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::RaiseAlarm(raised) => alarms::raise(tx, raised),
         Command::ClearAlarm(cleared) => alarms::clear(tx, cleared),
         Command::NoteBackup(made) => backups::note(tx, made),
+        Command::Undelete(wanted) => removed::undelete(tx, wanted),
+        Command::ForgetRemoved { before } => removed::forget(tx, *before),
         Command::DrainNode { node } => drained::drain(tx, *node),
         Command::UndrainNode { node } => drained::undrain(tx, *node),
         Command::AcceptWithTls(new) => queue::accept_with_tls(tx, new),

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::keywords::Table;
+use super::mailboxes;
 use super::transaction::{Stop, Transaction};
-use super::{bodies, mailboxes};
 use crate::mail::flags::SystemFlag;
 use crate::mail::ids::{MailboxId, ModSeq, Uid};
 use crate::state::change::{Change, MessagesChanged};
@@ -273,9 +273,4 @@ fn canonical(uids: &UidSet) -> Result<UidSet, Refusal> {
         return Err(Refusal::Limit(format!("{} ranges of UIDs", UidSet::RANGES_MAX)));
     }
     Ok(UidSet::from_ranges(uids.ranges().iter().copied()))
-}
-
-/// Gives up the references of messages that are gone.
-pub fn drop_bodies(tx: &mut Transaction, messages: &[MessageRecord]) -> Result<(), RowsError> {
-    messages.iter().try_for_each(|message| bodies::drop_reference(tx, message.body))
 }

@@ -1,7 +1,8 @@
 //! REPLACE (RFC 8508): a message comes in as another goes, in one step.
 
 use super::messages::bring_in;
-use super::opened::{Opened, check_net_quota, drop_bodies};
+use super::opened::{Opened, check_net_quota};
+use super::removed;
 use super::transaction::{Stop, Transaction};
 use crate::mail::flags::Flags;
 use crate::state::command::{Replace, UidSet};
@@ -24,7 +25,7 @@ pub fn replace(tx: &mut Transaction, replace: &Replace, may: Flags) -> Result<Ou
     let uid = bring_in(tx, into, new, may)?;
     let uid_validity = into.row.uid_validity;
     source.expunge(old);
-    drop_bodies(tx, &gone)?;
+    removed::expunged(tx, &mut source, &gone)?;
     if let Some(target) = target {
         target.close(tx)?;
     }

@@ -3,10 +3,12 @@
 
 use super::acl;
 use super::bodies;
+use super::keywords::Table;
 use super::metadata;
+use super::removed::{self, From};
 use super::sieve;
 use super::transaction::Transaction;
-use crate::mail::ids::{AccountId, MailboxId};
+use crate::mail::ids::{AccountId, MailboxId, Timestamp};
 use crate::state::keys;
 use crate::state::rows::RowsError;
 use crate::state::stored::{ExpungedPartRow, KeywordsPartRow, MessagesRow, NameRow, SweepRow};
@@ -28,7 +30,10 @@ pub fn portion(tx: &mut Transaction) -> Result<(), RowsError> {
     }
     let key = keys::sweep(tx.meta.sweeps_done);
     let done = match tx.get::<SweepRow>(&key)? {
-        Some(SweepRow::Mailbox { account, mailbox }) => sweep_mailbox(tx, account, mailbox)?,
+        Some(SweepRow::Mailbox { account, mailbox }) => sweep_mailbox(tx, account, mailbox, None)?,
+        Some(SweepRow::MailboxKept { account, mailbox, name, at }) => {
+            sweep_mailbox(tx, account, mailbox, Some((&name, at)))?
+        }
         Some(SweepRow::Account { account }) => sweep_account(tx, account)?,
         None => true,
     };
@@ -39,13 +44,28 @@ pub fn portion(tx: &mut Transaction) -> Result<(), RowsError> {
     Ok(())
 }
 
-/// True when nothing is left.
-fn sweep_mailbox(tx: &mut Transaction, account: AccountId, mailbox: MailboxId) -> Result<bool, RowsError> {
+/// True when nothing is left. `kept`: the messages are kept, as of that name and moment.
+fn sweep_mailbox(
+    tx: &mut Transaction,
+    account: AccountId,
+    mailbox: MailboxId,
+    kept: Option<(&str, Timestamp)>,
+) -> Result<bool, RowsError> {
     let messages = tx.first::<MessagesRow>(&keys::messages(account, mailbox), ROWS_PER_ENTRY)?;
     if !messages.is_empty() {
+        let keywords = if kept.is_some() { Table::load(tx, mailbox)? } else { Table::default() };
         for (key, row) in messages {
-            for message in &row.messages {
-                bodies::drop_reference(tx, message.body)?;
+            match kept {
+                Some((name, at)) => {
+                    removed::keep(
+                        tx,
+                        &From { account, mailbox, name, keywords: &keywords, at },
+                        &row.messages,
+                    )?;
+                }
+                None => {
+                    row.messages.iter().try_for_each(|message| bodies::drop_reference(tx, message.body))?
+                }
             }
             tx.delete(key);
         }

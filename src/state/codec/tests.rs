@@ -28,6 +28,7 @@ use crate::state::queue::{
 };
 use crate::state::record::{MessageRecord, ReplicaRecord};
 use crate::state::relays::{NewRelay, RelayFor, RelayLogin, RelayTls};
+use crate::state::removed::{RemovedId, Undelete};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::{HeldSeats, Seats, TakeSeats};
 use crate::state::secret::Secret;
@@ -260,6 +261,8 @@ fn commands() -> Vec<Command> {
             mails: vec![submit()],
         })),
         Command::NoteBackup(NoteBackup { of: Timestamp(1 << 40), by: NodeId(300), id: "n".into() }),
+        Command::Undelete(Undelete { from: vec![removed_id()], into: Some("n".into()) }),
+        Command::ForgetRemoved { before: Timestamp(1 << 40) },
     ]
 }
 
@@ -272,6 +275,11 @@ fn a_command_that_the_first_release_does_not_know_needs_a_newer_cluster_version(
         let (variant, _): (u32, usize) = bincode::decode_from_slice(&bytes, standard()).unwrap();
         assert_eq!(why_not_yet(&command, 1).is_some(), variant > last_of_the_first, "{variant}: {command:?}");
     }
+}
+
+fn removed_id() -> RemovedId {
+    let (at, account, mailbox, uid) = (Timestamp(1 << 40), AccountId(300), MailboxId(70_000), Uid(300));
+    RemovedId { at, account, mailbox, uid }
 }
 
 fn firewall_ports() -> Vec<FirewallPort> {
@@ -398,6 +406,8 @@ fn outcomes() -> Vec<Outcome> {
     outcomes.push(Outcome::SeatsTaken(Seats { at: LogIndex(9), seats: 300, holders: vec![NodeId(1)] }));
     outcomes.push(Outcome::Greylisted { left_ms: 300_000 });
     outcomes.push(Outcome::AlreadyAnswered);
+    outcomes.push(Outcome::Undeleted { messages: 300 });
+    outcomes.push(Outcome::Forgotten { more: true });
     outcomes
 }
 
@@ -516,6 +526,10 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Command", &CommandRow { slot: 65_535 });
     add(golden, written, "row.Sweep.Mailbox", &SweepRow::Mailbox { account, mailbox });
     add(golden, written, "row.Sweep.Account", &SweepRow::Account { account });
+    let kept = SweepRow::MailboxKept { account, mailbox, name: "n".into(), at: Timestamp(1 << 40) };
+    add(golden, written, "row.Sweep.MailboxKept", &kept);
+    let (name, keywords) = ("n".into(), vec![(63, "$Work".into())]);
+    add(golden, written, "row.Removed", &RemovedRow { name, keywords, messages: vec![message] });
     let (kind, pattern, action) = (RuleKind::Client, "10.0.0.0/8".into(), RuleAction::Relay);
     let rule = RuleRow { order: 1 << 33, kind, pattern, action, created: Timestamp(1 << 40) };
     add(golden, written, "row.Rule", &rule);
@@ -682,7 +696,7 @@ fn every_variant_has_its_golden_bytes() {
     // The next number is no variant yet; when it is, it needs a sample.
     for (decoded, count) in [
         (bincode::decode_from_slice::<Command, _>(&[commands().len() as u8], standard()).err(), 31),
-        (bincode::decode_from_slice::<Outcome, _>(&[21], standard()).err(), 21),
+        (bincode::decode_from_slice::<Outcome, _>(&[23], standard()).err(), 23),
         (bincode::decode_from_slice::<Refusal, _>(&[refusals().len() as u8], standard()).err(), 10),
         (bincode::decode_from_slice::<GuestCommand, _>(&[guest_commands().len() as u8], standard()).err(), 9),
     ] {

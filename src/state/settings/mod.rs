@@ -292,6 +292,10 @@ impl<'a> Settings<'a> {
         self.number("alarm.backup_days")
     }
 
+    pub fn mail_undelete_days(&self) -> u64 {
+        self.number("mail.undelete_days")
+    }
+
     pub fn alarm_queue_age_seconds(&self) -> u64 {
         self.number("alarm.queue_age_seconds")
     }

@@ -416,6 +416,16 @@ pub const TABLE: &[Setting] = &[
             "How old the last backup may be; that none was ever made is an alarm, too. 0: never.",
         )
     },
+    // What users expunge.
+    Setting {
+        since: "0.2",
+        ..setting(
+            "mail.undelete_days",
+            Kind::Number { unit: "days", min: 0, max: 365 },
+            "0",
+            "For how long messages that users expunge, and those of mailboxes that they delete, can be put back by 'pollux mail undelete'. They take space meanwhile and count for no quota. 0: not at all.",
+        )
+    },
     // The scrub.
     setting(
         "scrub.interval_days",

@@ -20,6 +20,7 @@ mod node_ids;
 mod properties;
 mod queue;
 mod relays;
+mod removed;
 mod replace;
 mod replicas;
 mod seats;

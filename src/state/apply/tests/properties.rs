@@ -28,6 +28,7 @@ use crate::state::queue::{
     RecipientResult, Report, Steering, Submit, TlsWish,
 };
 use crate::state::relays::{NewRelay, RelayFor, RelayTls};
+use crate::state::removed::{RemovedId, UNDELETE_DAYS, Undelete};
 use crate::state::scram_keys::{NewScramKeys, ScramKeys};
 use crate::state::seats::TakeSeats;
 use crate::state::secret::Secret;
@@ -36,7 +37,7 @@ use crate::state::srs::{NewSrsSecret, SECRET_BYTES};
 use crate::state::stored::{
     AccountRow, BodyRow, DueRow, GrantRow, GrantsRow, LeaseRow, LeasedRow, MailboxRow, MessagesRow,
     MetadataGuestRow, MetadataPartRow, MetadataTallyRow, ParcelRow, PassedOnRow, QueuedRow, RecipientRow,
-    RepliesRow, ReplyEndRow, ReplyRow, ScriptsRow, TlsWishRow,
+    RemovedRow, RepliesRow, ReplyEndRow, ReplyRow, ScriptsRow, TlsWishRow,
 };
 use crate::state::sts::{KeepStsPolicy, StsMode, StsPolicy};
 use crate::state::tls_reports::{Day, Extent, TlsReport};
@@ -145,6 +146,20 @@ fn command() -> impl Strategy<Value = Command> {
             let (kind, action) = (RuleKind::Sender, RuleAction::Reject);
             Command::AddRule(Box::new(NewRule { name, kind, pattern, action, before }))
         }),
+        prop::bool::ANY.prop_map(|kept| Command::SetSettings {
+            changes: vec![(UNDELETE_DAYS.to_owned(), kept.then(|| "7".to_owned()))],
+        }),
+        prop::collection::vec((account(), mailbox(), 0u32..20), 0..6).prop_map(|some| Command::Undelete(
+            Undelete {
+                from: some
+                    .into_iter()
+                    .map(|(account, mailbox, uid)| RemovedId { at: AT, account, mailbox, uid: Uid(uid) })
+                    .collect(),
+                into: None,
+            }
+        )),
+        prop::bool::ANY
+            .prop_map(|all| Command::ForgetRemoved { before: Timestamp(if all { u64::MAX } else { 0 }) }),
         text().prop_map(|name| Command::RemoveRule { name }),
         (text(), text(), any::<u16>()).prop_map(|(name, host, port)| {
             let (applies, tls) = (RelayFor::All, RelayTls::Off);
@@ -456,13 +471,17 @@ fn as_guest(guest: AccountId, command: Command) -> Command {
     Command::AsGuest { guest, command }
 }
 
+/// Of about half of what happens, so that what is kept by its time is found by it.
+const AT: Timestamp = Timestamp(1_800_000_000_000);
+
 /// Two users, then anything; now and then a retry, or an old proposal.
 fn log() -> impl Strategy<Value = Vec<Proposal>> {
     let user = |name: &str, quota_bytes| {
         Command::AddUser(NewUser { name: name.into(), password_phc: "$x".into(), quota_bytes })
     };
     let first = [user("alice", None), user("bob", Some(200))];
-    let entry = (command(), prop_oneof![9 => Just(0u64), 1 => 1u64..5], any::<u64>());
+    let at = prop_oneof![Just(AT.0), any::<u64>()];
+    let entry = (command(), prop_oneof![9 => Just(0u64), 1 => 1u64..5], at);
     prop::collection::vec(entry, 1..50).prop_map(move |entries| {
         let first = first.clone().map(|command| (command, 0, 1_700_000_000_000));
         let proposal = |(index, (command, back, at)): (usize, (Command, u64, u64))| {
@@ -592,6 +611,12 @@ fn check_scripts(rows: &MemoryRows) {
 fn check_counts(rows: &MemoryRows) {
     let mut references: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     for (_, row) in all::<MessagesRow>(rows, keys::MESSAGES) {
+        assert!(!row.messages.is_empty() && row.messages.len() <= 8);
+        for message in row.messages {
+            *references.entry(keys::body(message.body)).or_default() += 1;
+        }
+    }
+    for (_, row) in all::<RemovedRow>(rows, keys::REMOVED) {
         assert!(!row.messages.is_empty() && row.messages.len() <= 8);
         for message in row.messages {
             *references.entry(keys::body(message.body)).or_default() += 1;
