@@ -67,7 +67,8 @@ impl Renewal {
                 | keys::LEASED
                 | keys::SEATS
                 | keys::SEATS_TALLY
-                | keys::ALARM,
+                | keys::ALARM
+                | keys::ADDRESS_HOLDER,
             ) => return Ok(None),
             Some(table) if table >= NOT_OF_THE_STATE => return Ok(None),
             _ => value,

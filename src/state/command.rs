@@ -11,6 +11,7 @@ use super::blocks::{Host, NewBlock, NoteOffense};
 use super::dkim::NewDkimKey;
 use super::firewall::NewFirewallRule;
 use super::greylist::GreyTry;
+use super::holder::PassAddresses;
 use super::limits::TakeTokens;
 use super::lists::NewRule;
 use super::queue::{Acceptance, AcceptanceWithTls, ParcelId, Report, Steering, Submit};
@@ -319,6 +320,7 @@ pub enum Command {
     ForgetRemoved {
         before: Timestamp,
     },
+    PassAddresses(PassAddresses),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -26,6 +26,7 @@ pub const STAND_IN: u8 = 0x04;
 pub const RETIRED: u8 = 0x05;
 pub const DRAINED: u8 = 0x06;
 pub const LAST_BACKUP: u8 = 0x07;
+pub const ADDRESS_HOLDER: u8 = 0x08;
 pub const DOMAIN: u8 = 0x10;
 pub const USER: u8 = 0x11;
 pub const ACCOUNT: u8 = 0x12;
@@ -145,6 +146,10 @@ pub fn drained() -> Vec<u8> {
 
 pub fn last_backup() -> Vec<u8> {
     vec![LAST_BACKUP]
+}
+
+pub fn address_holder() -> Vec<u8> {
+    vec![ADDRESS_HOLDER]
 }
 
 pub fn stand_in() -> Vec<u8> {

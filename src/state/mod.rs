@@ -18,6 +18,7 @@ pub mod directory;
 pub mod dkim;
 pub mod firewall;
 pub mod greylist;
+pub mod holder;
 pub mod keys;
 pub mod limits;
 pub mod lists;

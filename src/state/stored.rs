@@ -588,6 +588,13 @@ pub struct LastBackupRow {
     pub id: String,
 }
 
+/// Who holds the virtual addresses; no row: nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct AddressHolderRow {
+    pub node: NodeId,
+    pub term: u64,
+}
+
 impl MailboxRow {
     /// As its owner sees it.
     pub fn into_record(self, id: MailboxId, subscribed: bool, keywords: Vec<String>) -> MailboxRecord {

@@ -142,6 +142,7 @@ impl Core {
             | Command::NoteBackup(_)
             | Command::Undelete(_)
             | Command::ForgetRemoved { .. }
+            | Command::PassAddresses(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

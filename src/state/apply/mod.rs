@@ -16,6 +16,7 @@ mod drained;
 mod firewall;
 mod greylist;
 mod guest;
+mod holder;
 mod idempotency;
 mod keywords;
 mod limits;
@@ -176,6 +177,7 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::NoteBackup(made) => backups::note(tx, made),
         Command::Undelete(wanted) => removed::undelete(tx, wanted),
         Command::ForgetRemoved { before } => removed::forget(tx, *before),
+        Command::PassAddresses(passed) => holder::pass(tx, passed),
         Command::DrainNode { node } => drained::drain(tx, *node),
         Command::UndrainNode { node } => drained::undrain(tx, *node),
         Command::AcceptWithTls(new) => queue::accept_with_tls(tx, new),

@@ -164,6 +164,7 @@ records! {
     139 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX TlsFailureRow;
     208 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX AlarmRow;
     209 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX LastBackupRow;
+    210 1 ROW_CLAIM_BYTES_MAX ROW_BYTES_MAX AddressHolderRow;
 }
 
 /// Encodes a record; refuses one beyond its bound.

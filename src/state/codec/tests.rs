@@ -19,6 +19,7 @@ use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
 use crate::state::firewall::{FirewallAction, FirewallPort, NewFirewallRule, Protocol, Source};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
+use crate::state::holder::{AddressHolder, PassAddresses};
 use crate::state::limits::{BudgetId, Granted, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
 use crate::state::outcome::{Delivered, Refusal};
@@ -263,6 +264,10 @@ fn commands() -> Vec<Command> {
         Command::NoteBackup(NoteBackup { of: Timestamp(1 << 40), by: NodeId(300), id: "n".into() }),
         Command::Undelete(Undelete { from: vec![removed_id()], into: Some("n".into()) }),
         Command::ForgetRemoved { before: Timestamp(1 << 40) },
+        Command::PassAddresses(PassAddresses {
+            before: None,
+            after: Some(AddressHolder { node: NodeId(300), term: 1 << 33 }),
+        }),
     ]
 }
 
@@ -571,6 +576,7 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     add(golden, written, "row.Alarm", &alarm);
     let backup = LastBackupRow { of: Timestamp(1 << 40), by: NodeId(300), id: "n".into() };
     add(golden, written, "row.LastBackup", &backup);
+    add(golden, written, "row.AddressHolder", &AddressHolderRow { node: NodeId(300), term: 1 << 33 });
 }
 
 fn add_script_rows(golden: &mut Golden, written: &Golden) {

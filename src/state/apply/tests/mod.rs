@@ -10,6 +10,7 @@ mod dkim;
 mod drained;
 mod firewall;
 mod greylist;
+mod holder;
 mod idempotency;
 mod limits;
 mod lists;

@@ -20,6 +20,7 @@ use crate::state::digest::{self, Tally};
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
 use crate::state::firewall::{FirewallAction, FirewallPort, NewFirewallRule, Protocol, Source};
 use crate::state::greylist::{ClientNet, GreyTerms, GreyTry, TripletId};
+use crate::state::holder::{AddressHolder, PassAddresses};
 use crate::state::keys;
 use crate::state::limits::{BudgetId, Limit, TakeTokens};
 use crate::state::lists::{NewRule, RuleAction, RuleKind};
@@ -246,6 +247,10 @@ fn command() -> impl Strategy<Value = Command> {
         (mailbox(), any::<u32>())
             .prop_map(|(mailbox, up_to)| Command::ClaimRecent { mailbox, up_to: Uid(up_to) }),
     ];
+    let holder = || {
+        let somebody = (node(), 0u64..3).prop_map(|(node, term)| Some(AddressHolder { node, term }));
+        prop_oneof![Just(None), somebody]
+    };
     let nodes = prop_oneof![
         node().prop_map(|node| Command::AddReplica { node }),
         node().prop_map(|node| Command::RemoveReplica { node }),
@@ -258,6 +263,8 @@ fn command() -> impl Strategy<Value = Command> {
         node().prop_map(|node| Command::UndrainNode { node }),
         (node(), 0u64..60, "[a-c\n]{0,2}")
             .prop_map(|(by, of, id)| { Command::NoteBackup(NoteBackup { of: Timestamp(of), by, id }) }),
+        (holder(), holder())
+            .prop_map(|(before, after)| { Command::PassAddresses(PassAddresses { before, after }) }),
         any::<u32>().prop_map(|version| Command::SetClusterVersion { version }),
         prop_oneof![9 => 0u64..6, 1 => Just(u64::MAX)]
             .prop_map(|above| Command::GiveNodeId { above: NodeId(above) }),
