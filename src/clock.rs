@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng, TryRng};
+use serde::{Deserialize, Serialize};
 
 use crate::mail::ids::{CommandId, Timestamp};
 
@@ -86,6 +88,40 @@ impl Clock {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         CommandId(u128::from_le_bytes(bytes))
+    }
+}
+
+/// A moment by the clock that all processes of this machine share, that nobody sets, and that goes on while the machine
+/// sleeps (CLOCK_BOOTTIME): nanoseconds since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BootTime(u64);
+
+impl BootTime {
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("each Linux since 2.6.39 has this clock");
+        Self(Duration::from(now).as_nanos() as u64)
+    }
+
+    /// The same moment as `instant`, or one before it, however long this process is paused in between; `None`: it has
+    /// passed.
+    pub fn not_after(instant: Instant) -> Option<Self> {
+        // In this order: a pause between the two makes the moment an earlier one.
+        let now = Self::now();
+        let left = instant.checked_duration_since(Instant::now())?;
+        Some(now.plus(left))
+    }
+
+    pub fn plus(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time.as_nanos() as u64))
+    }
+
+    /// Zero if it is the earlier one.
+    pub fn since(self, earlier: BootTime) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub fn since_boot(self) -> Duration {
+        Duration::from_nanos(self.0)
     }
 }
 

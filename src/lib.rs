@@ -15,6 +15,7 @@
 //! | [`policy`] | verdicts: gather asks, judge is pure; mail-auth ends here |
 //! | [`backup`] | exact copies of everything in a folder, and the way back |
 //! | [`firewall`] | who may connect where, kept in this box's nftables |
+//! | [`address`] | virtual addresses on this box, for a moment at a time; knows nothing of Raft |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`maillog`] | what became of each mail on this node, for operators |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
@@ -28,6 +29,7 @@
 //!
 //! Modules that are public and hidden from these docs are open to the fuzzer (`cluster-tests/fuzz`) alone.
 
+pub mod address;
 pub mod admin;
 pub mod backup;
 pub mod clock;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["node"],
     &["admin", "session", "delivery"],
-    &["policy", "firewall", "backup"],
+    &["policy", "firewall", "address", "backup"],
     &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],
@@ -39,6 +39,8 @@ const PRIVILEGES: &[(&str, &str, &str)] = &[
     ("Utc::now", "clock", "clock::Clock::now"),
     ("rand::", "clock", "clock::Clock::fill"),
     ("Command::new(\"nft\")", "firewall", "firewall::Firewall"),
+    ("clock_gettime(", "clock", "clock::BootTime"),
+    ("nix::sys::socket", "address", "address::Keeper"),
 ];
 
 struct Source {

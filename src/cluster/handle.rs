@@ -13,6 +13,7 @@ use super::figures::ClusterFigures;
 use super::inquiries::{Answerer, Told};
 use super::local::{DataParts, Local};
 use super::membership::ClusterError;
+use super::permit::{LeadPermit, StandAside};
 use super::replica::{Fault, QueueTicks, Replica};
 use super::status::{ClusterStatus, Offers};
 use super::types::Role;
@@ -95,6 +96,34 @@ impl ClusterHandle {
     /// How this node answers what the same rooms of other nodes ask. Counts once.
     pub fn answer_inquiries(&self, answerer: Answerer) {
         let _ = self.local.answerer.set(answerer);
+    }
+
+    /// How this node lets go of what the leader alone may hold, before it hands leadership over. Counts once.
+    pub fn stand_aside_by(&self, aside: StandAside) {
+        let _ = self.local.standing_aside.set(aside);
+    }
+
+    /// Leave to act as the only leader for a moment.
+    pub fn lead_permit(&self) -> Option<LeadPermit> {
+        self.local.lead_permit()
+    }
+
+    /// See [`LeadPermit`]: how long after the last heartbeat nobody else is elected.
+    pub fn lease(&self) -> Duration {
+        self.local.lease()
+    }
+
+    pub fn leads(&self) -> bool {
+        let id = self.local.id.0;
+        self.local.look_at_server(|metrics| metrics.current_leader == Some(id))
+    }
+
+    /// Until this node leads, or leads no longer; a node that stops waits for ever.
+    pub async fn leading_is(&self, leading: bool) {
+        let id = self.local.id.0;
+        if !self.local.until_server(|metrics| (metrics.current_leader == Some(id)) == leading).await {
+            std::future::pending().await
+        }
     }
 
     /// Asks all other data nodes at once; each may take so long.

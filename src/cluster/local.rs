@@ -59,6 +59,7 @@ pub struct Local {
     pub offers: std::sync::OnceLock<super::status::Offers>,
     pub working: std::sync::OnceLock<super::drain::Working>,
     pub answerer: std::sync::OnceLock<super::inquiries::Answerer>,
+    pub standing_aside: std::sync::OnceLock<super::permit::StandAside>,
     /// Members that a peer spoke of, of use while the log lacks them.
     pub heard: watch::Sender<Arc<super::keeper::Heard>>,
     pub verifying: super::verify::Desk,

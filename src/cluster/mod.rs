@@ -22,6 +22,7 @@ pub mod membership;
 #[doc(hidden)]
 pub mod memory;
 pub mod network;
+pub mod permit;
 pub mod pki;
 pub mod propose;
 mod read_barrier;

@@ -288,6 +288,7 @@ pub(super) async fn assemble(
         offers: Default::default(),
         working: Default::default(),
         answerer: Default::default(),
+        standing_aside: Default::default(),
         heard: watch::Sender::new(Arc::new(files.read_heard())),
         verifying: Default::default(),
         changing: Default::default(),

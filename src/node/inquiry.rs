@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::firewall::SharedFirewall;
-use crate::maillog::{MailLog, Query};
+use super::Rooms;
+use crate::maillog::Query;
 
 /// JSON: one that is older answers nothing to what it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub enum Inquiry {
     Trace(Query),
     /// How the box's firewall stands to the rules.
     Firewall,
+    /// Which virtual addresses are on the box.
+    Addresses,
 }
 
 impl Inquiry {
@@ -24,8 +26,8 @@ impl Inquiry {
 }
 
 /// Nothing: this node does not understand, or cannot read its log.
-pub fn answer((log, firewall): (&MailLog, &SharedFirewall), question: &Bytes) -> BoxFuture<'static, Bytes> {
-    let (log, firewall) = (log.clone(), firewall.clone());
+pub fn answer(rooms: &Rooms, question: &Bytes) -> BoxFuture<'static, Bytes> {
+    let (log, firewall, addresses) = (rooms.log.clone(), rooms.firewall.clone(), rooms.addresses.clone());
     let asked = serde_json::from_slice(question);
     Box::pin(async move {
         let said = match asked {
@@ -37,6 +39,7 @@ pub fn answer((log, firewall): (&MailLog, &SharedFirewall), question: &Bytes) ->
                 }
             },
             Ok(Inquiry::Firewall) => serde_json::to_vec(&firewall.told()),
+            Ok(Inquiry::Addresses) => serde_json::to_vec(&addresses.told()),
             Err(_) => return Bytes::new(),
         };
         said.unwrap_or_default().into()

@@ -10,7 +10,7 @@ use super::manager::Manager;
 use super::operator::Bound;
 use super::sight::NodeSight;
 use super::vitals::NodeVitals;
-use super::{PidFile, Rooms, Stop, first, reload, run_rooms, watch_signals};
+use super::{PidFile, Rooms, Stop, address, first, reload, run_rooms, watch_signals};
 use crate::admin::cli::identity::cluster_config;
 use crate::admin::{alarms, metrics};
 use crate::clock::Clock;
@@ -45,6 +45,7 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
             tokio::spawn(metrics.serve(vitals.clone(), stop.subscribe()));
         }
         if config.role == Role::Data {
+            tokio::spawn(address::follow(handle.clone(), rooms.addresses.clone()));
             let (replica, sight) = (handle.clone(), NodeSight::new(handle.clone(), vitals));
             tokio::spawn(async move {
                 replica.belongs().await;

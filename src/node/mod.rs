@@ -1,5 +1,6 @@
 //! The composition root: builds the rooms bottom-up, stops them top-down; alone knows everyone.
 
+mod address;
 mod arenas;
 mod backup;
 mod descriptors;
@@ -21,7 +22,7 @@ mod vitals;
 
 use std::cell::RefCell;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::address::SharedAddresses;
 use self::draining::SharedDeliveries;
 use self::firewall::SharedFirewall;
 use crate::admin::control::server::{ControlSocket, Operator};
@@ -141,6 +143,8 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         deliveries: SharedDeliveries::default(),
         log: log.clone(),
         firewall: SharedFirewall::default(),
+        addresses: SharedAddresses::default(),
+        listens_at: config.listen.address,
         place: firewall::place(config),
         up: Arc::new(watch::Sender::new(false)),
         reports: SharedReports::default(),
@@ -217,6 +221,9 @@ pub(crate) struct Rooms {
     pub deliveries: SharedDeliveries,
     pub log: MailLog,
     pub firewall: SharedFirewall,
+    pub addresses: SharedAddresses,
+    /// Where the mail services do.
+    pub listens_at: IpAddr,
     /// What the firewall is made with.
     pub place: Place,
     /// Turns true when the node does all that it can do for now.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::net::UnixStream;
 
 use super::backup::Backups;
-use super::{Rooms, SharedServices, Stop, draining, firewall, inquiry, naming, trace};
+use super::{Rooms, SharedServices, Stop, address, draining, firewall, inquiry, naming, trace};
 use crate::admin::check::{Finding, Level};
 use crate::admin::control::backup::Job;
 use crate::admin::control::firewall::NodeFirewall;
@@ -48,9 +48,9 @@ pub struct Bound {
 
 impl Bound {
     pub fn new(cluster: ClusterHandle, rooms: Rooms, stop: Stop) -> Self {
-        let (told, asked) = (rooms.services.clone(), (rooms.log.clone(), rooms.firewall.clone()));
+        let (told, asked) = (rooms.services.clone(), rooms.clone());
         cluster.tell_offers(Box::new(move || told.listening()));
-        let answer = move |question| inquiry::answer((&asked.0, &asked.1), &question);
+        let answer = move |question| inquiry::answer(&asked, &question);
         cluster.answer_inquiries(Box::new(answer));
         let in_hand = rooms.clone();
         cluster.tell_work(Box::new(move || draining::work(&in_hand)));
@@ -88,13 +88,15 @@ impl Operator for Bound {
     }
 
     async fn status(&self) -> Report {
-        let (status, firewalls, raised, backup) = tokio::join!(
+        let (status, firewalls, addresses, raised, backup) = tokio::join!(
             self.cluster.status(),
             self.firewalls_with_rules(),
+            address::of_all(&self.cluster, &self.rooms.addresses),
             self.cluster.read_queue(alarms),
             self.cluster.read_queue(last_backup)
         );
         let mut report = report(status);
+        report.virtual_addresses = addresses;
         report.last_backup = backup.ok().flatten().map(|NoteBackup { of, by, id }| LastBackup {
             id,
             of: rfc3339(of),
@@ -114,7 +116,9 @@ impl Operator for Bound {
             Role::Data => Some(self.cluster.directory()),
             Role::Witness => None,
         };
-        let mut findings = findings(&self.status().await, directory.as_deref(), &self.rooms.services);
+        let status = self.status().await;
+        let mut findings = findings(&status, directory.as_deref(), &self.rooms.services);
+        findings.extend(address::findings(&status, self.rooms.listens_at));
         if let (Some(directory), Some(checks)) = (directory, self.rooms.services.checks()) {
             findings.push(naming::look_up(&checks.dns, directory.settings().hostname()).await);
         }
@@ -261,6 +265,7 @@ fn report(status: ClusterStatus) -> Report {
         because: status.because,
         alarms: None,
         last_backup: None,
+        virtual_addresses: Vec::new(),
         nodes: status.nodes.into_iter().map(shown).collect(),
     }
 }

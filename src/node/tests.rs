@@ -47,6 +47,7 @@ impl Operator for Alone {
             because: None,
             alarms: None,
             last_backup: None,
+            virtual_addresses: Vec::new(),
             nodes: Vec::new(),
         }
     }

@@ -38,6 +38,9 @@ pub enum Command {
     Init(Init),
     /// Run the node
     Serve,
+    /// What `serve` starts beside itself, to hold the cluster's virtual addresses
+    #[command(hide = true)]
+    HoldAddresses,
     /// Make a one-time token with which a new node may join
     JoinToken {
         /// What the new node is for

@@ -95,6 +95,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         Command::Policy(policy) => policy_request(policy)?,
         Command::Init(_)
         | Command::Serve
+        | Command::HoldAddresses
         | Command::Join(_)
         | Command::Cluster(Cluster::Verify { .. })
         | Command::Backup(_)

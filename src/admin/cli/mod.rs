@@ -36,6 +36,7 @@ use clap::error::ErrorKind;
 use serde_json::Value;
 
 use self::arguments::{Arguments, Backup, Cluster, Command, Place, Policy};
+use crate::address;
 use crate::admin::demo;
 use crate::config::Config;
 use crate::node;
@@ -65,6 +66,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Init(init) => found::init(&init)?,
         Command::Join(join) => found::join(&join)?,
         Command::Serve => node::serve(load(&place)?)?,
+        Command::HoldAddresses => address::holder::run()?,
         Command::Completions { shell } => manual::completions(shell),
         Command::Manual { dir } => manual::pages(&dir)?,
         Command::Demo(arguments) => return Ok(demo::run(arguments)),

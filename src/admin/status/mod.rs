@@ -33,7 +33,22 @@ pub struct Report {
     /// Null where none is known.
     #[serde(default)]
     pub last_backup: Option<LastBackup>,
+    /// Those of `address.virtual`; a witness, which has no settings, shows none.
+    #[serde(default)]
+    pub virtual_addresses: Vec<VirtualAddress>,
     pub nodes: Vec<Node>,
+}
+
+/// An address that follows leadership.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualAddress {
+    pub address: String,
+    /// The node whose box has it; null: none says so.
+    pub holder: Option<String>,
+    /// Of that box.
+    pub interface: Option<String>,
+    /// Why no box has it.
+    pub why: Option<String>,
 }
 
 /// The backup that holds the latest moment.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 
-use super::{Alarm, LastBackup, Node, Protection, Report, SingleCopies, State};
+use super::{Alarm, LastBackup, Node, Protection, Report, SingleCopies, State, VirtualAddress};
 use crate::config::Role;
 use crate::mail::ids::Timestamp;
 
@@ -16,6 +16,7 @@ pub fn render(report: &Report, now: Timestamp) -> String {
     text.push('\n');
     for line in remarks(report)
         .into_iter()
+        .chain(report.virtual_addresses.iter().map(on_address))
         .chain(scrubs(report, now))
         .chain(backup(report, now))
         .chain(alarms(report, now))
@@ -38,6 +39,14 @@ fn headline(report: &Report, now: Timestamp) -> String {
         None => format!("no leader (term {})", report.term),
     };
     format!("{word} since {}{}, {leader}\n", report.since, age(&report.since, now))
+}
+
+fn on_address(it: &VirtualAddress) -> String {
+    let VirtualAddress { address, holder, interface, why } = it;
+    match (holder, interface) {
+        (Some(holder), Some(interface)) => format!("Virtual address {address}: on {holder}, at {interface}."),
+        _ => format!("Virtual address {address}: NOWHERE, {}.", why.as_deref().unwrap_or("nobody says why")),
+    }
 }
 
 /// When each disk was last read through, and what came of it.

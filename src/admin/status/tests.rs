@@ -42,6 +42,7 @@ pub fn healthy() -> Report {
         because: None,
         alarms: Some(Vec::new()),
         last_backup: None,
+        virtual_addresses: Vec::new(),
         nodes: vec![
             node(1, "node1", Role::Data, State::Leader),
             node(2, "node2", Role::Data, State::Follower),
@@ -261,6 +262,26 @@ fn a_pair_is_told_to_get_a_witness() {
     report.protection = Protection::Degraded;
     report.nodes.truncate(2);
     assert!(render(&report, after(0)).contains("Add one with 'pollux join-token --role witness'."));
+}
+
+#[test]
+fn virtual_addresses_are_said_to_be_somewhere_or_nowhere_and_why() {
+    let mut report = healthy();
+    let nowhere = VirtualAddress {
+        address: "2001:db8::10".to_owned(),
+        holder: None,
+        interface: None,
+        why: Some("node1: no interface of this box is in its network".to_owned()),
+    };
+    let (holder, interface) = (Some("node1".to_owned()), Some("eth0".to_owned()));
+    let held = VirtualAddress { address: "192.0.2.10".to_owned(), holder, interface, why: None };
+    report.virtual_addresses = vec![held, nowhere];
+    let text = render(&report, after(0));
+    let golden = "\
+Virtual address 192.0.2.10: on node1, at eth0.
+Virtual address 2001:db8::10: NOWHERE, node1: no interface of this box is in its network.
+";
+    assert!(text.contains(golden), "{text}");
 }
 
 #[test]

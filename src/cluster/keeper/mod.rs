@@ -227,6 +227,7 @@ pub async fn note_standing(local: Arc<Local>) {
 /// Leadership goes to a data node that has the log, so that a planned stop costs no election.
 pub async fn hand_over(local: &Local, until: Instant) {
     let led_elsewhere = |metrics: &Metrics| metrics.current_leader.is_some_and(|leader| leader != local.id.0);
+    let _aside = if local.leads() { local.stand_aside().await } else { None };
     while Instant::now() < until
         && local.leads()
         && let Some(heir) = local.best_heir()

@@ -341,6 +341,7 @@ impl Local {
         if !self.transport.peer_state(to).connected[Lane::Control as usize] {
             return Err(Tried::Refused(format!("node {to} does not answer")));
         }
+        let _aside = self.stand_aside().await;
         let term = self.look(|metrics| metrics.current_term);
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Tried::NotLeader)?;
         tokio::spawn(self.clone().stand_again(term, to));

@@ -141,6 +141,7 @@ impl Setting {
             Kind::ServerOrNone => {
                 server(value).map(|(host, port)| shown_server(&host, port)).ok_or_else(bounds)
             }
+            Kind::BoxAddresses { count_max } => box_addresses(value, count_max).ok_or_else(bounds),
         }
     }
 
@@ -184,6 +185,9 @@ impl Setting {
                 format!("a list of at most {count_max} {form}; without one it is {port}")
             }
             Kind::ServerOrNone => "empty, a host, or host:port".into(),
+            Kind::BoxAddresses { count_max } => format!(
+                "a list of at most {count_max} IP addresses (192.0.2.10), each once, parted by commas, none of them loopback, link-local, multicast, broadcast or unspecified"
+            ),
         }
     }
 }
@@ -270,6 +274,26 @@ fn network(part: &str) -> Option<String> {
 fn relay_network(part: &str) -> Option<String> {
     let network = network(part)?;
     ClientPattern::parse(&network).filter(ClientPattern::is_narrow).map(|pattern| pattern.to_string())
+}
+
+/// Link-local ones are no use: they are a link's own, and clients would have to name their interface.
+fn box_addresses(text: &str, count_max: usize) -> Option<String> {
+    let address = |part: &str| {
+        let address = part.parse::<IpAddr>().ok()?.to_canonical();
+        let link_local = match address {
+            IpAddr::V4(address) => {
+                address.is_link_local() || address.is_broadcast() || address.octets()[0] == 0
+            }
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        let usable =
+            !(link_local || address.is_loopback() || address.is_multicast() || address.is_unspecified());
+        usable.then(|| address.to_string())
+    };
+    let canonical = list(text, count_max, address)?;
+    let parts = || canonical.split(',').enumerate();
+    let twice = parts().any(|(at, part)| parts().any(|(other, same)| other < at && same == part));
+    (!twice).then_some(canonical)
 }
 
 /// Each once, in the order of the choices.

@@ -450,6 +450,11 @@ impl<'a> Settings<'a> {
         self.get("dns.servers").split(',').filter_map(|server| server.parse().ok()).collect()
     }
 
+    /// Those that follow leadership. Empty: there are none.
+    pub fn virtual_addresses(&self) -> Vec<IpAddr> {
+        self.get("address.virtual").split(',').filter_map(|address| address.parse().ok()).collect()
+    }
+
     pub fn dns_servers_validate(&self) -> bool {
         self.flag("dns.servers_validate")
     }
@@ -492,6 +497,9 @@ impl<'a> Settings<'a> {
 
 const GREYLIST_DELAY: &str = "greylist.delay_seconds";
 const GREYLIST_RETRY_WINDOW: &str = "greylist.retry_window_seconds";
+
+/// Virtual addresses that one box can be asked to hold.
+pub const VIRTUAL_ADDRESSES_MAX: usize = 8;
 
 /// DNS block lists that may be asked for one client.
 pub const DNSBL_ZONES_MAX: usize = 10;

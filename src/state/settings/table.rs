@@ -1,6 +1,6 @@
 //! The table itself. A key, once released, keeps its meaning; the order is that of the documentation.
 
-use super::{DNSBL_ZONES_MAX, QUOTA_DEFAULT};
+use super::{DNSBL_ZONES_MAX, QUOTA_DEFAULT, VIRTUAL_ADDRESSES_MAX};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,10 @@ pub enum Kind {
     },
     /// `host`, `host:port`, `[IPv6 address]:port`; may be empty.
     ServerOrNone,
+    /// IP addresses that a box can be given, each once, parted by commas or line ends; may be empty.
+    BoxAddresses {
+        count_max: usize,
+    },
 }
 
 const MIB: u64 = 1 << 20;
@@ -424,6 +428,16 @@ pub const TABLE: &[Setting] = &[
             Kind::Number { unit: "days", min: 0, max: 365 },
             "0",
             "For how long messages that users expunge, and those of mailboxes that they delete, can be put back by 'pollux mail undelete'. They take space meanwhile and count for no quota. 0: not at all.",
+        )
+    },
+    // One address for the cluster.
+    Setting {
+        since: "0.2",
+        ..setting(
+            "address.virtual",
+            Kind::BoxAddresses { count_max: VIRTUAL_ADDRESSES_MAX },
+            "",
+            "Addresses that the data node which leads takes on, beside those of its box; each must lie in a network of the box's own. Empty: none.",
         )
     },
     // The scrub.

@@ -28,6 +28,39 @@ fn checks_are_listed_once_and_in_order_and_nobody_opens_the_relay_to_all() {
 }
 
 #[test]
+fn virtual_addresses_are_such_as_a_box_can_have_each_once_and_eight_at_most() {
+    let eight: Vec<String> = (1..=8).map(|host| format!("192.0.2.{host}")).collect();
+    let (eight, nine) = (eight.join(","), format!("{},2001:db8::9", eight.join(",")));
+    for (value, kept) in [
+        ("", Some("")),
+        (" 192.0.2.10, 2001:DB8:0::10 ", Some("192.0.2.10,2001:db8::10")),
+        ("::ffff:192.0.2.10", Some("192.0.2.10")),
+        (&eight, Some(eight.as_str())),
+        (&nine, None),
+        ("192.0.2.10,::ffff:192.0.2.10", None),
+        ("192.0.2.10/24", None),
+        ("mail.example", None),
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("0.0.0.0", None),
+        ("0.1.2.3", None),
+        ("::", None),
+        ("224.0.0.1", None),
+        ("255.255.255.255", None),
+        ("ff02::1", None),
+        ("169.254.1.1", None),
+        ("fe80::1", None),
+    ] {
+        assert_eq!(validate("address.virtual", value).ok().as_deref(), kept, "{value}");
+    }
+    let said = validate("address.virtual", "fe80::1").unwrap_err();
+    assert!(said.contains("link-local") && said.contains("at most 8"), "{said}");
+    let both = with(&[("address.virtual", "192.0.2.10,2001:db8::10")]);
+    let wanted: Vec<IpAddr> = vec!["192.0.2.10".parse().unwrap(), "2001:db8::10".parse().unwrap()];
+    assert_eq!(both.settings().virtual_addresses(), wanted);
+}
+
+#[test]
 fn the_relay_is_open_to_those_listed_and_by_default_to_nobody() {
     let open = with(&[("relay.open_networks", "192.168.0.0/24")]);
     for (client, is_open) in
@@ -97,6 +130,7 @@ fn each_getter_has_its_row_in_the_table() {
     assert_eq!(settings.cluster_drain_seconds_max(), 60);
     assert_eq!(settings.quota_default_bytes(), None);
     assert_eq!(settings.dns_servers(), []);
+    assert!(settings.virtual_addresses().is_empty());
     assert!(settings.spf_verify() && settings.dkim_verify() && settings.dmarc_verify());
     assert_eq!(settings.arc_trusted_sealers(), Vec::<String>::new());
     assert_eq!((settings.dnsbl_zones(), settings.get("client.hostname")), (Vec::new(), "accept"));
