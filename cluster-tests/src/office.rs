@@ -40,6 +40,14 @@ impl Office {
         Cluster::start_on(|_| {}, |_, node| self.plug_in(node))
     }
 
+    /// The same; `prepare` may change each node's configuration before its first start, and `lay` what it is started with.
+    pub fn start_cluster_with(&self, prepare: impl Fn(&Node), lay: impl Fn(&mut Node)) -> Option<Cluster> {
+        Cluster::start_on(prepare, |_, node| {
+            self.plug_in(node);
+            lay(node);
+        })
+    }
+
     /// Two clusters in this office, each of whose mail servers the world finds at the standard ports.
     pub fn start_two(&self, sites: [Site; 2]) -> Option<[Cluster; 2]> {
         let plug_in = |_: &Lab, node: &mut Node| {
@@ -59,7 +67,7 @@ impl Office {
         node
     }
 
-    /// Gives the node a box: from now on it lives there, under 10.77.0.N for 127.0.0.N.
+    /// Gives the node a box: from now on it lives there, under 10.77.0.N for 127.0.0.N, and fd77::N.
     fn plug_in(&self, node: &mut Node) {
         let mut boxes = self.boxes.take();
         if boxes.is_empty() {
@@ -67,6 +75,7 @@ impl Office {
             for own in [DESK, STREET] {
                 run("ip", &["address", "add", &format!("{own}/24"), "dev", "switch"], None);
             }
+            run("ip", &["address", "add", "fd77::100/64", "dev", "switch", "nodad"], None);
             run("ip", &["link", "set", "switch", "up"], None);
         }
         let host = node.address.octets()[3];
@@ -77,6 +86,8 @@ impl Office {
         run("ip", &["link", "set", &cable, "master", "switch", "up"], None);
         let own = format!("{}/24", node.address);
         run("ip", &["-n", &name, "address", "add", &own, "dev", "eth0"], None);
+        let own = format!("fd77::{host}/64");
+        run("ip", &["-n", &name, "address", "add", &own, "dev", "eth0", "nodad"], None);
         run("ip", &["-n", &name, "link", "set", "eth0", "up"], None);
         run("ip", &["-n", &name, "link", "set", "lo", "up"], None);
         node.inside = ["ip", "netns", "exec", &name].map(str::to_owned).to_vec();
