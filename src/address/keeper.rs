@@ -17,6 +17,8 @@ const ANSWER_MS_MAX: u64 = 400;
 /// This program, even if its file was replaced by a newer one since.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
+const CONFUSED: &str = "the process that holds the addresses answers another order";
+
 /// Dropped, it closes the pipe, and the process takes its addresses away and ends.
 #[derive(Default)]
 pub struct Keeper(Option<Holder>);
@@ -38,7 +40,7 @@ impl Keeper {
         match self.order(&Order::Hold { until, addresses: addresses.to_vec() }).await? {
             Told::Held(places) => Ok(Some(places)),
             Told::Late => Ok(None),
-            Told::Gone => Err("the process that holds the addresses gave another's answer".to_owned()),
+            Told::Gone => Err(CONFUSED.to_owned()),
             Told::Failed(why) => Err(why),
         }
     }
@@ -48,9 +50,7 @@ impl Keeper {
         match self.order(&Order::LetGo { addresses: addresses.to_vec() }).await? {
             Told::Gone => Ok(()),
             Told::Failed(why) => Err(why),
-            Told::Held(_) | Told::Late => {
-                Err("the process that holds the addresses gave another's answer".to_owned())
-            }
+            Told::Held(_) | Told::Late => Err(CONFUSED.to_owned()),
         }
     }
 

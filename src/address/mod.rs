@@ -9,7 +9,7 @@
 //!
 //! What it must never do: add an address without the fence, or for longer than that.
 
-pub mod announce;
+mod announce;
 mod fence;
 pub mod holder;
 mod keeper;
