@@ -21,7 +21,11 @@ const CONFUSED: &str = "the process that holds the addresses answers another ord
 
 /// Dropped, it closes the pipe, and the process takes its addresses away and ends.
 #[derive(Default)]
-pub struct Keeper(Option<Holder>);
+pub struct Keeper {
+    holder: Option<Holder>,
+    /// Killed, and not seen to end yet: what they had begun may come about until then.
+    ending: Vec<Child>,
+}
 
 struct Holder {
     /// Waited for by the runtime when it ends.
@@ -47,28 +51,43 @@ impl Keeper {
 
     /// `Ok`: none of them is on this box any longer, nor what it held.
     pub async fn let_go(&mut self, addresses: &[IpAddr]) -> Result<(), String> {
+        let ended = self.have_ended().await;
         match self.order(&Order::LetGo { addresses: addresses.to_vec() }).await? {
-            Told::Gone => Ok(()),
+            Told::Gone if ended => Ok(()),
+            Told::Gone => Err("a process that held the addresses was killed and has yet to end".to_owned()),
             Told::Failed(why) => Err(why),
             Told::Held(_) | Told::Late => Err(CONFUSED.to_owned()),
         }
     }
 
+    /// Waits a moment for those that were killed.
+    async fn have_ended(&mut self) -> bool {
+        let all = async {
+            while let Some(child) = self.ending.last_mut() {
+                let _ = child.wait().await;
+                self.ending.pop();
+            }
+        };
+        timeout(Duration::from_millis(ANSWER_MS_MAX), all).await.is_ok()
+    }
+
     /// One that does not answer in time is killed, also if it is stopped; the next order starts another.
     async fn order(&mut self, order: &Order) -> Result<Told, String> {
-        let mut holder = match self.0.take() {
+        let mut holder = match self.holder.take() {
             Some(holder) => holder,
             None => Holder::start()
                 .map_err(|error| format!("the process that holds the addresses cannot start: {error}"))?,
         };
         match timeout(Duration::from_millis(ANSWER_MS_MAX), holder.ask(order)).await {
             Ok(Ok(told)) => {
-                self.0 = Some(holder);
+                self.holder = Some(holder);
                 Ok(told)
             }
             Ok(Err(error)) => Err(format!("the process that holds the addresses has ended: {error}")),
             Err(_) => {
                 let _ = holder.child.start_kill();
+                self.ending.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+                self.ending.push(holder.child);
                 Err(format!("the process that holds the addresses does not answer within {ANSWER_MS_MAX} ms"))
             }
         }
