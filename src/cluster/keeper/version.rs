@@ -25,9 +25,11 @@ pub async fn keep_version(local: Arc<Local>, data: DataParts) {
             }
             continue;
         }
-        if local.leads() {
+        let members = local.roster.load().len();
+        // One that leads may have yet to read who its members are.
+        if local.leads() && members > 0 {
             // Who is alone has nobody whose build he must wait for.
-            let alone = local.roster.load().len() == 1;
+            let alone = members == 1;
             let first = Command::SetClusterVersion { version: if alone { NEWEST } else { FIRST } };
             if let Err(fault) = local.propose(first).await {
                 tracing::debug!("the cluster's version is not said yet: {fault}");
