@@ -8,9 +8,8 @@ use super::manifest::Manifest;
 use super::pack::{self, Pack, PackWriter};
 use super::progress::{Phase, Progress};
 use super::repository::{Repository, Writing};
-use super::rows::RowsReader;
+use super::rows::{RowsReader, bodies_named};
 use crate::mail::ids::BodyId;
-use crate::state::keys;
 use crate::store::files;
 
 /// Which backups are to go.
@@ -88,8 +87,7 @@ fn bodies_of(
             return Ok(named);
         }
         progress.rows(rows.len());
-        let bodies = rows.iter().filter(|(key, _)| key.first() == Some(&keys::BODY));
-        named.extend(bodies.filter_map(|(key, _)| keys::body_of(key)));
+        named.extend(bodies_named(&rows));
     }
 }
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
+use crate::mail::ids::BodyId;
+use crate::state::keys;
 use crate::store::files;
 use crate::store::tables::Row;
 
@@ -135,6 +137,12 @@ impl RowsReader {
     fn damaged(&self, what: &str) -> BackupError {
         BackupError::damaged(&self.path, what)
     }
+}
+
+/// The bodies that some of them name.
+pub fn bodies_named(rows: &[Row]) -> impl Iterator<Item = BodyId> {
+    let named = rows.iter().filter(|(key, _)| key.first() == Some(&keys::BODY));
+    named.filter_map(|(key, _)| keys::body_of(key))
 }
 
 fn rows_of(mut frame: &[u8]) -> Option<Vec<Row>> {

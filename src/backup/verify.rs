@@ -7,9 +7,8 @@ use super::manifest::Manifest;
 use super::pack::{Pack, name};
 use super::progress::{Phase, Progress};
 use super::repository::Repository;
-use super::rows::RowsReader;
+use super::rows::{RowsReader, bodies_named};
 use crate::mail::ids::BodyId;
-use crate::state::keys;
 
 /// Faults that are named; there may be more.
 pub const FAULTS_MAX: usize = 1_000;
@@ -112,11 +111,7 @@ fn of_backup(
             break;
         }
         progress.rows(rows.len());
-        for id in rows
-            .iter()
-            .filter(|(key, _)| key.first() == Some(&keys::BODY))
-            .filter_map(|(key, _)| keys::body_of(key))
-        {
+        for id in bodies_named(&rows) {
             let there = sound.binary_search(&id).is_ok() || lost.contains(id.to_string().as_str());
             lacking += u64::from(!there);
         }

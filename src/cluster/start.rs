@@ -343,19 +343,10 @@ fn open(
         Role::Witness => None,
     };
     let (feed, news) = Feed::new(ca.as_ref().map(Sealer::new));
-    let journal_bytes_max = config.retention.journal_bytes_max;
-    let journal =
-        match config.role {
-            Role::Witness if journal_bytes_max > 0 => {
-                let limits =
-                    JournalLimits { bytes_max: journal_bytes_max, file_bytes_max: JOURNAL_FILE_BYTES_MAX };
-                let opened = Journal::open(&dir.join("journal"), limits, u64::from_le_bytes(start));
-                Some(opened.map_err(|error| {
-                    StartError::new(format!("{}: {error}", dir.join("journal").display()))
-                })?)
-            }
-            _ => None,
-        };
+    let journal = match config.role {
+        Role::Witness => open_journal(config, u64::from_le_bytes(start))?,
+        Role::Data => None,
+    };
     let (keeping, data) = match config.role {
         Role::Data => {
             let others = Files::new(dir).read_peers().keys().any(|peer| *peer != node);
@@ -368,12 +359,19 @@ fn open(
         }
         Role::Witness => (Keeping::Witness(WitnessFile::new(dir.join("cluster").join("witness"))), None),
     };
-    Ok((
-        lock,
-        book,
-        lineage,
-        Opened { log, keeping, watched, data, journal_key: ca.as_ref().map(JournalKey::new), journal, news },
-    ))
+    let journal_key = ca.as_ref().map(JournalKey::new);
+    Ok((lock, book, lineage, Opened { log, keeping, watched, data, journal_key, journal, news }))
+}
+
+/// `None`: this witness is to keep none.
+fn open_journal(config: &ClusterConfig, run: u64) -> Result<Option<Journal>, StartError> {
+    let (dir, bytes_max) = (config.dir.join("journal"), config.retention.journal_bytes_max);
+    if bytes_max == 0 {
+        return Ok(None);
+    }
+    let limits = JournalLimits { bytes_max, file_bytes_max: JOURNAL_FILE_BYTES_MAX };
+    let opened = Journal::open(&dir, limits, run);
+    opened.map(Some).map_err(|error| StartError::new(format!("{}: {error}", dir.display())))
 }
 
 /// Rows that end before the log begins (they were damaged and set aside) come from a peer, before Raft starts: the log

@@ -30,6 +30,11 @@ pub fn shown(user: &str, name: &str) -> Option<String> {
     (!user.contains('/')).then(|| format!("{OTHERS}{user}/{name}"))
 }
 
+/// Whether a mailbox's name is `folder`, or one below it.
+pub fn is_within(name: &str, folder: &str) -> bool {
+    name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use crate::cluster::replica::{Fault, Replica};
 use crate::mail::ids::{AccountId, Timestamp};
 use crate::state::command::Command;
 use crate::state::directory::Directory;
+use crate::state::namespace::is_within;
 use crate::state::outcome::Outcome;
 use crate::state::record::MessageRecord;
 use crate::state::removed::{self, ROWS_PER_COMMAND_MAX, Removed, Undelete};
@@ -65,11 +66,8 @@ impl Which {
     }
 
     fn fits(&self, removed: &Removed) -> bool {
-        let below =
-            |folder: &str| removed.name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         let in_folder = self.folder.as_deref().is_none_or(|folder| {
-            removed.name == folder
-                || below(folder)
+            is_within(&removed.name, folder)
                 || (removed.name == "INBOX" && folder.eq_ignore_ascii_case("inbox"))
         });
         in_folder && removed.id.at < self.until

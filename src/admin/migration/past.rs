@@ -9,6 +9,7 @@ use crate::backup::repository::Repository;
 use crate::cluster::membership::Left;
 use crate::mail::date::DateTime;
 use crate::mail::ids::{AccountId, BodyId, MailboxId, Timestamp};
+use crate::state::namespace::is_within;
 use crate::state::reading;
 use crate::state::record::{MailboxRecord, MessageRecord};
 
@@ -52,15 +53,13 @@ impl Past {
 
     fn new(of: Of, user: &str, folders: &[String]) -> Result<Self, Problem> {
         let mut mailboxes = of.mailboxes()?;
-        let is_in = |name: &str, folder: &str| {
-            name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let lacks = |folder: &&String| !mailboxes.iter().any(|mailbox| is_in(&mailbox.name, folder));
+        let lacks = |folder: &&String| !mailboxes.iter().any(|mailbox| is_within(&mailbox.name, folder));
         if let Some(missing) = folders.iter().find(lacks) {
             return Err(format!("{user} has no folder {missing} there"));
         }
         mailboxes.retain(|mailbox| !mailbox.no_select);
-        mailboxes.retain(|mailbox| folders.is_empty() || folders.iter().any(|it| is_in(&mailbox.name, it)));
+        mailboxes
+            .retain(|mailbox| folders.is_empty() || folders.iter().any(|it| is_within(&mailbox.name, it)));
         Ok(Self { of, mailboxes })
     }
 

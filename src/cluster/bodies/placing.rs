@@ -292,17 +292,20 @@ impl Inner {
     }
 
     async fn send_stored(&self, node: NodeId, id: BodyId) -> Result<(), Trouble> {
-        let store = self.store.clone();
-        let refused = |why: String| Trouble::Refused(why);
-        let body = blocking(move || store.get(id)).await.map_err(|why| refused(why.to_string()))?;
-        let body = body.map_err(|why| refused(why.to_string()))?;
-        let mut rest = body.ok_or_else(|| refused("it is not here".to_owned()))?;
+        let mut rest = self.stored(id).await.map_err(Trouble::Refused)?;
         let mut stream = self.open(node).await?;
         while !rest.is_empty() {
             let piece = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
             stream.send(Piece::Data(piece).encode()).await.map_err(|why| Trouble::Lost(why.to_string()))?;
         }
         end(stream, id).await
+    }
+
+    /// What was placed here a moment ago.
+    pub(super) async fn stored(&self, id: BodyId) -> Result<Bytes, String> {
+        let store = self.store.clone();
+        let read = blocking(move || store.get(id)).await.map_err(|why| why.to_string())?;
+        read.map_err(|why| why.to_string())?.ok_or_else(|| "it is not here".to_owned())
     }
 
     async fn open(&self, node: NodeId) -> Result<FramedStream, Trouble> {

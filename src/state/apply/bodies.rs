@@ -7,7 +7,7 @@ use crate::state::change::Change;
 use crate::state::command::PlacedBody;
 use crate::state::keys;
 use crate::state::outcome::Refusal;
-use crate::state::record::ReplicaRecord;
+use crate::state::record::{MessageRecord, ReplicaRecord};
 use crate::state::rows::RowsError;
 use crate::state::stored::BodyRow;
 
@@ -49,6 +49,11 @@ pub fn refer(tx: &mut Transaction, body: BodyId, times: u64) -> Result<(), RowsE
         tx.changes.push(Change::BodyNamed { body });
     }
     Ok(())
+}
+
+/// Gives up the references of messages that are gone.
+pub fn drop_references(tx: &mut Transaction, messages: &[MessageRecord]) -> Result<(), RowsError> {
+    messages.iter().try_for_each(|message| drop_reference(tx, message.body))
 }
 
 pub fn drop_reference(tx: &mut Transaction, body: BodyId) -> Result<(), RowsError> {

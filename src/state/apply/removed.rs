@@ -39,7 +39,7 @@ pub fn expunged(
     messages: &[MessageRecord],
 ) -> Result<(), RowsError> {
     if messages.is_empty() || !are_kept(tx)? {
-        return messages.iter().try_for_each(|message| bodies::drop_reference(tx, message.body));
+        return bodies::drop_references(tx, messages);
     }
     let keywords = mailbox.keywords(tx)?.clone();
     let from = From {
@@ -130,7 +130,7 @@ pub fn forget(tx: &mut Transaction, before: Timestamp) -> Result<Outcome, Stop> 
     let found = tx.first::<RemovedRow>(&keys::removed_before(before), ROWS_PER_COMMAND_MAX)?;
     let more = found.len() == ROWS_PER_COMMAND_MAX;
     for (key, row) in found {
-        row.messages.iter().try_for_each(|message| bodies::drop_reference(tx, message.body))?;
+        bodies::drop_references(tx, &row.messages)?;
         tx.delete(key);
     }
     Ok(Outcome::Forgotten { more })

@@ -63,9 +63,7 @@ fn sweep_mailbox(
                         &row.messages,
                     )?;
                 }
-                None => {
-                    row.messages.iter().try_for_each(|message| bodies::drop_reference(tx, message.body))?
-                }
+                None => bodies::drop_references(tx, &row.messages)?,
             }
             tx.delete(key);
         }

@@ -13,7 +13,6 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bincode::{Decode, Encode};
 use bytes::Bytes;
@@ -30,6 +29,7 @@ use super::pool::Trouble;
 use super::{BodyService, Inner, blocking, disk, locked, ms};
 use crate::cluster::network::kinds;
 use crate::cluster::replica::Fault;
+use crate::cluster::status::ASK_MAX;
 use crate::cluster::transport::{BACKGROUND, CallError, Lane};
 use crate::cluster::wire;
 use crate::mail::ids::{BodyId, NodeId};
@@ -47,8 +47,6 @@ pub fn is_journal_kind(kind: u16) -> bool {
 
 /// Pieces of one body on their way; what is in flight to the witness is bounded by its pool.
 const PIECES_AT_ONCE: usize = 16;
-/// How long a witness may take to say how its journal stands.
-const ASK_MAX: Duration = Duration::from_millis(500);
 
 /// Who keeps bodies for a data node that is left alone.
 pub struct Journals {
@@ -152,11 +150,7 @@ impl Inner {
     ) -> Result<(), String> {
         let body = match content {
             Content::Small(bytes) => bytes.clone(),
-            Content::Stored(_) => {
-                let store = self.store.clone();
-                let read = blocking(move || store.get(id)).await.map_err(|why| why.to_string())?;
-                read.map_err(|why| why.to_string())?.ok_or("it is not here")?
-            }
+            Content::Stored(_) => self.stored(id).await?,
         };
         let pool = self.pool(witness, KIND_KEEP);
         let sent = stream::iter(key.seal(id, body)).map(|piece| pool.send(id, piece));
