@@ -42,6 +42,8 @@ pub struct Config {
     pub lmtp_socket: Option<LmtpSocket>,
     /// The mail services' certificate; `None` on a witness, or where plaintext is all there is.
     pub tls: Option<TlsFiles>,
+    /// The operator's program that puts what an ACME server looks for into the DNS.
+    pub acme_dns_hook: Option<PathBuf>,
     pub control_socket: PathBuf,
     pub preset: Preset,
     pub raft: RaftTimers,
@@ -211,6 +213,7 @@ impl Config {
             lmtp_socket: lmtp_socket.map_err(|(key, problem)| at(key, problem))?,
             listen: Listen { address: file.listen.address, port_offset: file.listen.port_offset },
             tls: file.tls.map(|tls| TlsFiles { cert: base.join(tls.cert), key: base.join(tls.key) }),
+            acme_dns_hook: file.acme.dns_hook.map(|program| base.join(program)),
             control_socket: file.control.socket.map_or(dir.join("control.sock"), |socket| base.join(socket)),
             preset,
             raft,
@@ -254,6 +257,8 @@ struct File {
     lmtp: Option<LmtpTable>,
     tls: Option<TlsTable>,
     #[serde(default)]
+    acme: AcmeTable,
+    #[serde(default)]
     control: ControlTable,
     #[serde(default)]
     raft: RaftTable,
@@ -295,6 +300,12 @@ impl Default for ListenTable {
 struct TlsTable {
     cert: PathBuf,
     key: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AcmeTable {
+    dns_hook: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

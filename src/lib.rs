@@ -16,12 +16,13 @@
 //! | [`backup`] | exact copies of everything in a folder, and the way back |
 //! | [`firewall`] | who may connect where, kept in this box's nftables |
 //! | [`address`] | virtual addresses on this box, for a moment at a time; knows nothing of Raft |
+//! | [`certificate`] | the services' certificate: read, judged, ordered of an ACME server |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`maillog`] | what became of each mail on this node, for operators |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
 //! | [`store`] | this disk: the only fsync and rename |
 //! | [`state`] | the replicated truth: commands, apply, views; pure |
-//! | [`http`] | one HTTP request in, one answer out; pure |
+//! | [`http`] | one HTTP request in, one answer out, and what others answer; pure |
 //! | [`sieve`] | what users' scripts say of a mail: compiled, run; pure |
 //! | [`mail`] | vocabulary: ids, addresses, flags, MIME, bounded lines |
 //! | [`config`], [`clock`] | what a box knows before it joins; the only clock and dice |
@@ -32,6 +33,7 @@
 pub mod address;
 pub mod admin;
 pub mod backup;
+pub mod certificate;
 pub mod clock;
 pub mod cluster;
 pub mod config;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["node"],
     &["admin", "session", "delivery"],
-    &["policy", "firewall", "address", "backup"],
+    &["policy", "firewall", "address", "backup", "certificate"],
     &["cluster", "dns", "maillog"],
     &["store"],
     &["state"],
@@ -40,6 +40,7 @@ const PRIVILEGES: &[(&str, &str, &str)] = &[
     ("rand::", "clock", "clock::Clock::fill"),
     ("Command::new(\"nft\")", "firewall", "firewall::Firewall"),
     ("clock_gettime(", "clock", "clock::BootTime"),
+    ("instant_acme::", "certificate", "certificate::order"),
     ("nix::sys::socket", "address", "address::Keeper"),
 ];
 

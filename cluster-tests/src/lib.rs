@@ -7,6 +7,7 @@
 //! Each story runs in a network namespace of its own (nextest runs each test in its own process), which the
 //! kernel removes with the last process in it. All waiting is for a condition, with a deadline.
 
+pub mod acme;
 pub mod address_watch;
 pub mod certificates;
 pub mod checker;

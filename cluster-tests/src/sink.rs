@@ -4,6 +4,8 @@
 //! `drop` breaks the connection after the text, anything else is taken. `later` is taken once [`Sink::relent`] was said.
 //! With a certificate to show ([`Sink::show`]) it offers STARTTLS, and takes mail over TLS and without.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -42,6 +44,24 @@ pub struct Taken {
 pub struct Identity {
     pub chain: Vec<Vec<u8>>,
     pub key: Vec<u8>,
+}
+
+impl Identity {
+    pub fn chain_pem(&self) -> String {
+        self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+    }
+
+    pub fn private_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.key)
+    }
+}
+
+/// RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64")).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 #[derive(Default)]

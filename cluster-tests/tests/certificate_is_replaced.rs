@@ -59,7 +59,7 @@ fn certificate_is_replaced() {
     reload(node, "new connections get the certificate");
     assert_all_show(node, third.cert.der());
 
-    reload(&cluster.nodes[2], "no certificate is configured here");
+    reload(&cluster.nodes[2], "this box has no certificate of its own");
     assert!(cluster.nodes.iter_mut().all(Node::is_running), "SIGHUP ends nobody");
     cluster.wait_until_protected();
 }

@@ -1,8 +1,9 @@
-//! A relay's password and a signing key are used on both nodes, also after both were started anew and by one that joins
+//! A relay's password, a signing key and that of the certificate are used on both nodes, also after both were started anew and by one that joins
 //! later, and stand in no file of any node: sealed alone, and by a key that the witness does not have.
 
 use std::path::Path;
 
+use cluster_tests::certificates::of_its_own;
 use cluster_tests::cluster::Cluster;
 use cluster_tests::node::Node;
 
@@ -40,6 +41,13 @@ fn secrets_at_rest() {
     cluster.nodes[0].must(&relay, Some(&format!("{PASSWORD}\n")));
     let key_of = ["dkim", "generate", "example.test", "--selector", "s1", "--algorithm", "ed25519-sha256"];
     cluster.nodes[1].must(&key_of, None);
+    let identity = of_its_own("mx.example.test", 2100);
+    let (private, [cert, private_file]) =
+        (identity.private_pem(), ["cert.pem", "key.pem"].map(|name| cluster.home().join(name)));
+    std::fs::write(&cert, identity.chain_pem()).expect("the folder is ours");
+    std::fs::write(&private_file, &private).expect("the folder is ours");
+    let given = [&cert, &private_file].map(|file| file.to_str().expect("plain"));
+    cluster.nodes[0].must(&[&["certificate", "set"][..], &given].concat(), None);
     cluster.wait_until_caught_up();
     let made = key(&cluster.nodes[0]);
     assert_eq!(key(&cluster.nodes[1]), made);
@@ -55,7 +63,9 @@ fn secrets_at_rest() {
         assert_eq!(key(node), made, "{} knows the key after its start", node.name);
     }
     for node in &cluster.nodes {
-        for secret in [PASSWORD.as_bytes(), made.as_bytes()] {
+        // In PEM, or as it is in DER.
+        let private = private.lines().nth(1).expect("a key in PEM has a line of base64");
+        for secret in [PASSWORD.as_bytes(), made.as_bytes(), private.as_bytes(), &identity.key] {
             let found = files_with(&node.dir, secret);
             assert!(found.is_empty(), "a secret lies open in {found:?}");
         }

@@ -351,6 +351,11 @@ fn of_mail(directory: &Directory, facts: &Facts<'_>) -> Vec<Weakness> {
         let reason = "mail, and the relay's password, may go to the relay host in the clear";
         found.push(weakness(Weight::Medium, "relay", reason, "pollux policy set relay.tls forced"));
     }
+    let failed = directory.acme.order.as_ref().and_then(|order| order.failed.as_ref());
+    if let (Some(terms), Some(why)) = (settings.acme(), failed) {
+        let reason = format!("no certificate can be had of {}: {why}", terms.directory);
+        found.push(weakness(Weight::Medium, "acme", reason, "pollux certificate show"));
+    }
     for domain in directory.domains.iter().filter(|domain| directory.dkim.signing(domain).next().is_none()) {
         let reason = format!("mail of {domain} is not signed, so that anybody can forge it");
         let mend = format!("pollux dkim generate {domain} --selector s1, then 'pollux dns records {domain}'");

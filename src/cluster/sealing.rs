@@ -10,6 +10,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 
 use super::pki::ClusterCa;
 use crate::clock::Clock;
+use crate::state::certificate::{Acme, AcmeAccount, AcmeWhat, Certificate};
 use crate::state::codec::{Record, decode_row, encode_row};
 use crate::state::command::Command;
 use crate::state::directory::Directory;
@@ -18,7 +19,7 @@ use crate::state::keys;
 use crate::state::relays::{Relay, Relays};
 use crate::state::secret::{SEALED_PREFIX, Secret};
 use crate::state::srs::{SrsSecret, SrsSecrets};
-use crate::state::stored::{DkimKeyRow, RelayRow, SrsRow};
+use crate::state::stored::{AcmeRow, CertificateRow, DkimKeyRow, RelayRow, SrsRow};
 use crate::store::tables::Row;
 
 /// Separates this key from others that may be made of the CA's (BLAKE3's key derivation).
@@ -27,6 +28,8 @@ const PURPOSE: &str = "pollux 2026-11-27 secrets of the replicated state";
 const RELAY: &str = "relay";
 const DKIM: &str = "dkim";
 const SRS: &str = "srs";
+const CERTIFICATE: &str = "certificate";
+const ACME: &str = "acme";
 
 pub struct Sealer(LessSafeKey);
 
@@ -47,6 +50,16 @@ impl Sealer {
             }
             Command::AddDkimKey(new) => new.private = self.sealed(&new.private, DKIM, clock),
             Command::KeepSrsSecret(new) => new.secret = self.sealed(&new.secret, SRS, clock),
+            Command::SetCertificate(new) => new.private = self.sealed(&new.private, CERTIFICATE, clock),
+            Command::StepAcme(step) => match &mut step.what {
+                AcmeWhat::Account(account) => {
+                    account.credentials = self.sealed(&account.credentials, ACME, clock);
+                }
+                AcmeWhat::Issued { certificate, .. } => {
+                    certificate.private = self.sealed(&certificate.private, CERTIFICATE, clock);
+                }
+                AcmeWhat::Begin { .. } | AcmeWhat::Answers(_) | AcmeWhat::Failed(_) => {}
+            },
             _ => {}
         }
         command
@@ -70,6 +83,15 @@ impl Sealer {
             let SrsSecrets { current, previous } = &*known;
             SrsSecrets { current: opened(current), previous: previous.as_ref().map(opened) }.into()
         });
+        directory.certificate = directory.certificate.take().map(|known| {
+            let private = self.opened(&known.private, CERTIFICATE);
+            Certificate { private, ..Certificate::clone(&known) }.into()
+        });
+        if let Some(account) = &directory.acme.account {
+            let credentials = self.opened(&account.credentials, ACME);
+            let account = Some(AcmeAccount { credentials, ..account.clone() });
+            directory.acme = Acme { account, ..Acme::clone(&directory.acme) }.into();
+        }
     }
 
     /// A row of the state, with what `from` sealed in it sealed by this key instead. `Err` holds the row as it was: it was sealed
@@ -96,6 +118,15 @@ impl Sealer {
                 anew(&mut known.current.secret, SRS)?;
                 known.previous.as_mut().map_or(Some(()), |previous| anew(&mut previous.secret, SRS))
             }),
+            Some(&keys::CERTIFICATE) => {
+                changed::<CertificateRow>(key, value, |known| anew(&mut known.private, CERTIFICATE))
+            }
+            Some(&keys::ACME) if *key == keys::acme() => {
+                changed::<AcmeRow>(key, value, |known| match &mut known.account {
+                    Some(account) => anew(&mut account.credentials, ACME),
+                    None => Some(()),
+                })
+            }
             _ => return Ok(row),
         };
         match changed {
@@ -248,6 +279,22 @@ mod tests {
             new.sealed_anew(&old, (name.clone(), encode_row(&name, &relay).unwrap()), &clock).unwrap();
         let login = decode_row::<RelayRow>(&name, &value).unwrap().login.unwrap();
         assert_eq!((login.user.as_str(), new.opened(&login.password, RELAY).0.as_str()), ("me", "pw"));
+
+        let name = keys::certificate();
+        let private = old.sealed(&Secret("key".to_owned()), CERTIFICATE, &clock);
+        let row_of = CertificateRow { chain: 1, private, from: None, taken: Timestamp(1) };
+        let (_, value) =
+            new.sealed_anew(&old, (name.clone(), encode_row(&name, &row_of).unwrap()), &clock).unwrap();
+        let private = decode_row::<CertificateRow>(&name, &value).unwrap().private;
+        assert_eq!(new.opened(&private, CERTIFICATE).0, "key");
+        let name = keys::acme();
+        let credentials = old.sealed(&Secret("account".to_owned()), ACME, &clock);
+        let account = Some(AcmeAccount { directory: "https://ca.test/d".to_owned(), credentials });
+        let row_of = AcmeRow { account, order: None, failures: 0, renewal: None };
+        let (_, value) =
+            new.sealed_anew(&old, (name.clone(), encode_row(&name, &row_of).unwrap()), &clock).unwrap();
+        let account = decode_row::<AcmeRow>(&name, &value).unwrap().account.unwrap();
+        assert_eq!(new.opened(&account.credentials, ACME).0, "account");
 
         let strange = row(new.sealed(&Secret("pem".to_owned()), DKIM, &clock));
         assert_eq!(new.sealed_anew(&old, strange.clone(), &clock), Err(strange));

@@ -7,7 +7,7 @@
 mod batch;
 mod care;
 pub mod client;
-mod https;
+pub mod https;
 mod leases;
 mod names;
 pub mod reply;

@@ -10,7 +10,7 @@ use super::manager::Manager;
 use super::operator::Bound;
 use super::sight::NodeSight;
 use super::vitals::NodeVitals;
-use super::{PidFile, Rooms, Stop, address, first, reload, run_rooms, watch_signals};
+use super::{PidFile, Rooms, Stop, acme, address, first, reload, run_rooms, watch_signals};
 use crate::admin::cli::identity::cluster_config;
 use crate::admin::{alarms, metrics};
 use crate::clock::Clock;
@@ -46,6 +46,7 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
         }
         if config.role == Role::Data {
             tokio::spawn(address::follow(handle.clone(), rooms.addresses.clone()));
+            tokio::spawn(acme::follow(handle.clone(), config.acme_dns_hook.clone()));
             let (replica, sight) = (handle.clone(), NodeSight::new(handle.clone(), vitals));
             tokio::spawn(async move {
                 replica.belongs().await;

@@ -1,5 +1,6 @@
 //! The composition root: builds the rooms bottom-up, stops them top-down; alone knows everyone.
 
+mod acme;
 mod address;
 mod arenas;
 mod backup;
@@ -80,14 +81,15 @@ pub fn serve(config: Config) -> Result<(), String> {
     outcome
 }
 
-/// Of the mail services; a witness has none.
+/// Of the mail services. A witness has none.
 fn certificate(config: &Config) -> Result<Option<Arc<TlsStore>>, String> {
     match (&config.tls, config.role) {
         (Some(tls), Role::Data) => {
             let store = TlsStore::from_pem(&tls.cert, &tls.key).map_err(|error| error.to_string())?;
             Ok(Some(Arc::new(store)))
         }
-        (None, _) | (_, Role::Witness) => Ok(None),
+        (None, Role::Data) => Ok(Some(Arc::default())),
+        (_, Role::Witness) => Ok(None),
     }
 }
 

@@ -1,4 +1,4 @@
-//! SIGHUP: the mail services' certificate is read anew. Sessions that run keep theirs; a file that cannot be used
+//! SIGHUP: the mail services' certificate is read anew, where the box has one of its own. Sessions that run keep theirs; a file that cannot be used
 //! changes nothing.
 
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use tracing::{error, info};
 
 use crate::session::tls::TlsStore;
 
-/// Follows SIGHUP from now on; without a certificate it is heard and changes nothing.
+/// Follows SIGHUP from now on; without files of its own it is heard and changes nothing.
 pub fn watch(tls: Option<Arc<TlsStore>>) -> Result<(), String> {
     let watched = signal(SignalKind::hangup());
     let mut hangup = watched.map_err(|error| format!("signals cannot be watched: {error}"))?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             match &tls {
-                Some(store) => reload(Arc::clone(store)).await,
-                None => info!("SIGHUP: no certificate is configured here; nothing is read anew"),
+                Some(store) if store.file().is_some() => reload(Arc::clone(store)).await,
+                _ => info!("SIGHUP: this box has no certificate of its own; nothing is read anew"),
             }
         }
     });
@@ -26,7 +26,13 @@ pub fn watch(tls: Option<Arc<TlsStore>>) -> Result<(), String> {
 async fn reload(store: Arc<TlsStore>) {
     let reading = Arc::clone(&store);
     match tokio::task::spawn_blocking(move || reading.reload()).await {
-        Ok(Ok(())) => info!("SIGHUP: new connections get the certificate in {}", store.cert().display()),
+        Ok(Ok(())) => {
+            let file = store.file().map(|file| file.display().to_string()).unwrap_or_default();
+            match store.is_of_cluster() {
+                true => info!("SIGHUP: {file} is read anew, but the cluster's certificate is shown"),
+                false => info!("SIGHUP: new connections get the certificate in {file}"),
+            }
+        }
         Ok(Err(fault)) => error!("SIGHUP: the old certificate stays in use: {fault}"),
         Err(_) => error!("SIGHUP: the old certificate stays in use: reading the new one failed"),
     }

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
 use super::admission::{DoorLimits, Doors, Seat};
-use super::autoconfig::{self, Autoconfig, Silent};
+use super::autoconfig::{self, Autoconfig, AutoconfigBackend};
 use super::driver::{Bounds, Security, serve_connection};
 use super::imap::{self, ImapBackend, SummaryCache};
 use super::limits::{self, HostLimits, Limits, SeatKeeper, UserLimits};
@@ -36,7 +36,7 @@ use super::smtp::listed::Listed;
 use super::smtp::noted::Noted;
 use super::smtp::spool::{SPOOL_BYTES_MAX, Spool};
 use super::smtp::{self, Smtp, SmtpBackend};
-use super::tls::TlsStore;
+use super::tls::{Acceptor, TlsStore};
 use super::watched::{Watched, Watchman};
 use crate::cluster::replica::Replica;
 use crate::config::LmtpSocket;
@@ -63,7 +63,7 @@ pub struct ServicesConfig {
     pub dns: Resolver,
     /// What becomes of mails is told here.
     pub log: MailLog,
-    /// Without a certificate STARTTLS is not offered and the TLS ports stay shut.
+    /// While there is no certificate STARTTLS is not offered and the TLS ports stay shut.
     pub tls: Option<Arc<TlsStore>>,
     pub bounds: Bounds,
     pub logins: LoginBounds,
@@ -94,6 +94,8 @@ struct Port {
     welcome: Welcome,
     port: u16,
     status: StatusCell,
+    /// Whether there was a certificate when it was opened.
+    certified: bool,
     /// Aborted when the port is moved or switched off, ends by itself when it is shut; its sessions live on.
     accepting: Option<AbortHandle>,
 }
@@ -265,11 +267,17 @@ async fn follow<R: Replica>(ports: Arc<Mutex<Ports>>, house: Arc<House<R>>) {
 fn reconcile<R: Replica>(ports: &mut Ports, house: &Arc<House<R>>) {
     let directory = house.directory.borrow().clone();
     let welcome = *house.welcome.borrow();
+    if let Some(store) = &house.config.tls {
+        store.follow(directory.certificate.as_ref());
+    }
+    let certified = house.acceptor().is_some();
     for name in ListenerName::ALL {
         let wanted = directory.settings().listener(name);
         let now = ports.by_name.get(&name);
+        let needs_certificate = wanted.tls == TlsMode::Implicit;
         if now.is_some_and(|now| {
             (now.wanted.enabled, now.wanted.port, now.welcome) == (wanted.enabled, wanted.port, welcome)
+                && (now.certified == certified || !needs_certificate)
         }) {
             continue;
         }
@@ -313,12 +321,20 @@ fn shut_port(
 ) -> Port {
     let state = if wanted.enabled { ServiceState::Shut } else { ServiceState::Off };
     let port = wanted.port.saturating_add(port_offset);
-    Port { wanted, welcome, port, status: StatusCell::new(state), accepting }
+    Port { wanted, welcome, port, status: StatusCell::new(state), certified: false, accepting }
 }
 
 fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Port {
     let welcome = Welcome::Open;
-    let shut = |port, state| Port { wanted, welcome, port, status: StatusCell::new(state), accepting: None };
+    let certified = house.acceptor().is_some();
+    let shut = |port, state| Port {
+        wanted,
+        welcome,
+        port,
+        status: StatusCell::new(state),
+        certified,
+        accepting: None,
+    };
     if !wanted.enabled {
         return shut(wanted.port, ServiceState::Off);
     }
@@ -326,8 +342,9 @@ fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Por
         let why = format!("port {} + offset {} is beyond 65535", wanted.port, house.config.port_offset);
         return shut(wanted.port, ServiceState::Failed(why));
     };
-    if wanted.tls == TlsMode::Implicit && house.config.tls.is_none() {
-        let why = "no certificate; set tls.cert and tls.key in pollux.toml".to_owned();
+    if wanted.tls == TlsMode::Implicit && !certified {
+        let why =
+            "no certificate; see 'pollux certificate', or set tls.cert and tls.key in pollux.toml".to_owned();
         return shut(port, ServiceState::Failed(why));
     }
     let status = StatusCell::new(ServiceState::Starting);
@@ -335,7 +352,7 @@ fn open_port<R: Replica>(wanted: ListenerSettings, house: &Arc<House<R>>) -> Por
     let taker = Arc::clone(house);
     let take = move |socket, peer| take(&taker, wanted.name, socket, Some(peer));
     let accepting = tokio::spawn(listen(wanted.name, address, status.clone(), house.welcome.clone(), take));
-    Port { wanted, welcome, port, status, accepting: Some(accepting.abort_handle()) }
+    Port { wanted, welcome, port, status, certified, accepting: Some(accepting.abort_handle()) }
 }
 
 fn open_local<R: Replica>(socket: LmtpSocket, house: &Arc<House<R>>) -> LocalDoor {
@@ -473,11 +490,16 @@ impl<R> House<R> {
     }
 
     fn security(&self, tls: TlsMode) -> Security {
-        match (&self.config.tls, tls) {
+        match (self.acceptor(), tls) {
             (None, _) | (_, TlsMode::Off) => Security::Plain,
-            (Some(store), TlsMode::On | TlsMode::Forced) => Security::Offered(store.acceptor()),
-            (Some(store), TlsMode::Implicit) => Security::Implicit(store.acceptor()),
+            (Some(acceptor), TlsMode::On | TlsMode::Forced) => Security::Offered(acceptor),
+            (Some(acceptor), TlsMode::Implicit) => Security::Implicit(acceptor),
         }
+    }
+
+    /// `None`: there is no certificate.
+    fn acceptor(&self) -> Option<Acceptor> {
+        self.config.tls.as_ref()?.acceptor()
     }
 }
 
@@ -565,10 +587,11 @@ async fn serve<R: Replica>(
             serve_connection(Metered::new(socket, protocol), machine, backend, security, limits).await;
         }
         ListenerName::Http | ListenerName::Https => {
-            let (offset, tls) = (house.config.port_offset, house.config.tls.is_some());
+            let (offset, tls) = (house.config.port_offset, house.acceptor().is_some());
             let policy = autoconfig::Policy::new(directory, offset, tls);
             let machine = Autoconfig::new(policy, replica.clock().clone());
-            serve_connection(Metered::new(socket, protocol), machine, Silent, security, limits).await;
+            let backend = AutoconfigBackend::new(replica);
+            serve_connection(Metered::new(socket, protocol), machine, backend, security, limits).await;
         }
         ListenerName::ManageSieve => {
             let policy = managesieve::Policy::new(&directory, &listener, offered);

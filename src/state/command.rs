@@ -8,6 +8,7 @@ use super::alarms::{ClearAlarm, RaiseAlarm};
 use super::authorities::NewAuthority;
 use super::backups::NoteBackup;
 use super::blocks::{Host, NewBlock, NoteOffense};
+use super::certificate::{AcmeStep, NewCertificate, Renewal};
 use super::dkim::NewDkimKey;
 use super::firewall::NewFirewallRule;
 use super::greylist::GreyTry;
@@ -321,6 +322,12 @@ pub enum Command {
         before: Timestamp,
     },
     PassAddresses(PassAddresses),
+    // The certificate of the mail services.
+    SetCertificate(Box<NewCertificate>),
+    RemoveCertificate,
+    /// Another one is to be ordered before its time.
+    RenewCertificate(Renewal),
+    StepAcme(Box<AcmeStep>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

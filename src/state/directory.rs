@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::authorities::Authorities;
+use super::certificate::{Acme, Certificate};
 use super::dkim::DkimKeys;
 use super::firewall::FirewallRules;
 use super::lists::Lists;
@@ -34,6 +35,10 @@ pub struct Directory {
     pub firewall: Arc<FirewallRules>,
     /// Whom it believes beside those that the system trusts.
     pub authorities: Arc<Authorities>,
+    /// What the mail services show; `None`: each box what it has in files of its own.
+    pub certificate: Option<Arc<Certificate>>,
+    /// How it is ordered.
+    pub acme: Arc<Acme>,
     /// Whom to refuse, to trust, to let send on.
     pub lists: Arc<Lists>,
     /// What the SCRAM keys of those who have none are derived from; there is one once anybody has keys.

@@ -40,6 +40,9 @@ pub const RELAY: u8 = 0x19;
 pub const FIREWALL: u8 = 0x1a;
 pub const AUTHORITY: u8 = 0x1b;
 pub const SRS: u8 = 0x1c;
+pub const CERTIFICATE: u8 = 0x1d;
+pub const CHAIN: u8 = 0x1e;
+pub const ACME: u8 = 0x1f;
 pub const MAILBOX: u8 = 0x20;
 pub const NAME: u8 = 0x21;
 pub const KEYWORDS: u8 = 0x22;
@@ -208,6 +211,23 @@ pub fn authority(name: &str) -> Vec<u8> {
 
 pub fn srs() -> Vec<u8> {
     vec![SRS]
+}
+
+pub fn certificate() -> Vec<u8> {
+    vec![CERTIFICATE]
+}
+
+/// The leaf is at place 0.
+pub fn chain(place: u8) -> Vec<u8> {
+    vec![CHAIN, place]
+}
+
+pub fn acme() -> Vec<u8> {
+    vec![ACME]
+}
+
+pub fn acme_answers() -> Vec<u8> {
+    vec![ACME, 1]
 }
 
 /// A domain has no NUL.

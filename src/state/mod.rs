@@ -10,6 +10,7 @@ pub mod apply;
 pub mod authorities;
 pub mod backups;
 pub mod blocks;
+pub mod certificate;
 pub mod change;
 pub mod codec;
 pub mod command;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::acl::{ANYONE, Acl, Grantee};
 use super::authorities::{Authorities, Authority};
+use super::certificate::{Acme, Certificate};
 use super::codec::{self, Record};
 use super::directory::{Directory, User};
 use super::dkim::{DkimKey, DkimKeys};
@@ -19,9 +20,10 @@ use super::rows::{Rows, RowsError};
 use super::settings::QUOTA_DEFAULT;
 use super::srs::SrsSecrets;
 use super::stored::{
-    AccountRow, AliasPartRow, AuthorityRow, BodyRow, DkimKeyRow, DrainedRow, FirewallRow, GrantRow,
-    KeywordsPartRow, MailboxRow, MessagesRow, MetaRow, NameRow, RelayRow, ReplicasRow, Retired, RetiredRow,
-    RuleRow, ScramRow, SettingRow, SrsRow, StandInRow, UserRow,
+    AccountRow, AcmeAnswersRow, AcmeRow, AliasPartRow, AuthorityRow, BodyRow, CertificateRow, ChainRow,
+    DkimKeyRow, DrainedRow, FirewallRow, GrantRow, KeywordsPartRow, MailboxRow, MessagesRow, MetaRow,
+    NameRow, RelayRow, ReplicasRow, Retired, RetiredRow, RuleRow, ScramRow, SettingRow, SrsRow, StandInRow,
+    UserRow,
 };
 use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
 use crate::mail::rights::Rights;
@@ -263,6 +265,13 @@ impl Directory {
             let SrsRow { current, previous } = row;
             Arc::new(SrsSecrets { current, previous })
         });
+        directory.certificate = certificate(rows)?.map(Arc::new);
+        if let Some(row) = get::<AcmeRow>(rows, &keys::acme())? {
+            let AcmeRow { account, order, failures, renewal } = row;
+            let answers = get::<AcmeAnswersRow>(rows, &keys::acme_answers())?;
+            let answers = answers.map_or_else(Vec::new, |row| row.answers);
+            directory.acme = Arc::new(Acme { account, order, failures, renewal, answers });
+        }
         let mut relays = Vec::new();
         visit::<RelayRow>(rows, &keys::table(keys::RELAY), |key, row| {
             let RelayRow { applies, host, port, tls, login, created } = row;
@@ -285,6 +294,14 @@ impl Directory {
         directory.authorities = Arc::new(Authorities::new(authorities));
         Ok(directory)
     }
+}
+
+fn certificate(rows: &dyn Rows) -> Result<Option<Certificate>, RowsError> {
+    let Some(row) = get::<CertificateRow>(rows, &keys::certificate())? else { return Ok(None) };
+    let CertificateRow { private, from, taken, .. } = row;
+    let mut chain = Vec::new();
+    visit::<ChainRow>(rows, &keys::table(keys::CHAIN), |_, row| chain.push(row.certificate))?;
+    Ok(Some(Certificate { chain, private, from, taken }))
 }
 
 /// What stands in a key after its table.

@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::blocks::Reason;
+use super::certificate::{AcmeAccount, AcmeAnswer, AcmeOrder, Renewal};
 use super::command::{SpecialUse, UidSet};
 use super::dkim::DkimAlgorithm;
 use super::firewall::{FirewallAction, FirewallPort, Source};
@@ -170,6 +171,37 @@ pub struct AuthorityRow {
 pub struct SrsRow {
     pub current: SrsSecret,
     pub previous: Option<SrsSecret>,
+}
+
+/// The services' certificate, but for its chain.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CertificateRow {
+    /// Certificates in it.
+    pub chain: u8,
+    pub private: Secret,
+    pub from: Option<String>,
+    pub taken: Timestamp,
+}
+
+/// One certificate of the chain, in DER.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ChainRow {
+    pub certificate: Vec<u8>,
+}
+
+/// What is known of orders for a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AcmeRow {
+    pub account: Option<AcmeAccount>,
+    pub order: Option<AcmeOrder>,
+    pub failures: u32,
+    pub renewal: Option<Renewal>,
+}
+
+/// What an ACME server is told when it asks.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AcmeAnswersRow {
+    pub answers: Vec<AcmeAnswer>,
 }
 
 /// A key for signing, by its domain and selector.

@@ -54,6 +54,10 @@ fn needs(command: &Command) -> Option<(&'static str, u32)> {
         Command::NoteBackup(_) => Some(("to note a backup", 2)),
         Command::Undelete(_) | Command::ForgetRemoved { .. } => Some(("to undelete", 2)),
         Command::PassAddresses(_) => Some(("to hold virtual addresses", 2)),
+        Command::SetCertificate(_)
+        | Command::RemoveCertificate
+        | Command::RenewCertificate(_)
+        | Command::StepAcme(_) => Some(("a certificate of the whole cluster", 2)),
         Command::RaiseAlarm(raised) if raised.alarm.kind == AlarmKind::BackupOld => Some(("that alarm", 2)),
         _ => None,
     }

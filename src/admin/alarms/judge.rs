@@ -179,7 +179,9 @@ fn certificate(seen: &Seen, terms: &Terms) -> Option<String> {
     }
     let (name, at) = (&seen.own_name, rfc3339(ends));
     let verb = if left == 0 { "has ended" } else { "ends" };
-    Some(format!("the certificate of the mail services on {name} {verb} at {at}: replace it and send SIGHUP"))
+    Some(format!(
+        "the certificate of the mail services on {name} {verb} at {at}: see 'pollux certificate show'"
+    ))
 }
 
 fn degraded(node: &NodeSeen) -> Option<String> {

@@ -87,6 +87,9 @@ pub enum Command {
     /// Certificates that are believed of other servers, beside those that the system trusts
     #[command(subcommand)]
     Ca(CaCommand),
+    /// The certificate that the mail services show on all nodes
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// The secret of the return addresses of mail that is passed on
     #[command(subcommand)]
     Srs(SrsCommand),
@@ -429,6 +432,30 @@ pub enum CaCommand {
     },
     Remove {
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// For whom it is, until when, and what became of the last order
+    Show {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Use this one, on all nodes
+    Set {
+        /// The chain in PEM, the leaf first; '-' is standard input
+        cert: PathBuf,
+        /// Its private key in PEM
+        key: PathBuf,
+    },
+    /// Use none: each box shows the one in its pollux.toml
+    Remove,
+    /// Order another one before its time (acme.directory), for the same key
+    Renew {
+        /// For a new key: publish its TLSA records anew
+        #[arg(long)]
+        new_key: bool,
     },
 }
 

@@ -106,6 +106,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Firewall(_)
         | Command::Dns(_)
         | Command::Ca(_)
+        | Command::Certificate(_)
         | Command::Srs(_)
         | Command::Sieve(_)
         | Command::Mail(_)

@@ -5,6 +5,7 @@ mod ask;
 mod authorities;
 mod backup;
 mod blocks;
+mod certificate;
 mod dkim;
 mod dns;
 mod drain;
@@ -88,6 +89,10 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Relay(wanted) => relays::run(&socket(&place)?, wanted)?,
         Command::Dns(wanted) => return dns::run(&socket(&place)?, wanted),
         Command::Firewall(wanted) => firewall::run(&socket(&place)?, wanted)?,
+        Command::Certificate(wanted) => {
+            let own = load(&place).is_ok_and(|config| config.tls.is_some());
+            certificate::run(&socket(&place)?, wanted, own)?;
+        }
         Command::Srs(wanted) => srs::run(&socket(&place)?, wanted)?,
         Command::Sieve(wanted) => sieve::run(&place, wanted)?,
         Command::Queue(wanted) => queue::run(&socket(&place)?, wanted)?,
@@ -269,6 +274,10 @@ mod tests {
             "pollux ca add world -",
             "pollux ca list --json",
             "pollux ca remove corp",
+            "pollux certificate show --json",
+            "pollux certificate set cert.pem key.pem",
+            "pollux certificate remove",
+            "pollux certificate renew --new-key",
             "pollux srs show --json",
             "pollux srs rotate",
             "pollux mail import --user bob maildir /home/bob/Maildir",

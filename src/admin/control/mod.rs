@@ -7,6 +7,7 @@
 pub mod authorities;
 pub mod backup;
 pub mod blocks;
+pub mod certificate;
 pub mod client;
 pub mod dkim;
 pub mod dns;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::authorities;
 use super::blocks;
 use super::dkim;
 use super::dns;
@@ -20,6 +19,7 @@ use super::srs;
 use super::tls_reports;
 use super::trace;
 use super::undelete::{self, Which};
+use super::{authorities, certificate};
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
 use crate::mail::ids::{AccountId, QueueId};
@@ -158,6 +158,10 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
         Request::AuthorityAdd { authority } => authorities::add(authority),
         Request::AuthorityRemove { name } => Ok(authorities::remove(name)),
         Request::AuthorityList => Ok(authorities::list(directory)),
+        Request::CertificateShow => Ok(certificate::show(directory)),
+        Request::CertificateSet { certificate } => certificate::set(&certificate, directory),
+        Request::CertificateRemove => certificate::remove(directory),
+        Request::CertificateRenew { new_key } => certificate::renew(new_key, directory),
         Request::SrsRotate { secret } => Ok(srs::rotate(secret, directory)),
         Request::SrsShow => Ok(srs::show(directory)),
         Request::DkimAdd { key } => dkim::add(key),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::authorities::WantedAuthority;
+use super::certificate::WantedCertificate;
 use super::dkim::WantedKey;
 use super::firewall::{WantedFirewallRule, Wished};
 use super::relays::WantedRelay;
@@ -214,6 +215,15 @@ pub enum Request {
         name: String,
     },
     AuthorityList,
+
+    CertificateShow,
+    CertificateSet {
+        certificate: WantedCertificate,
+    },
+    CertificateRemove,
+    CertificateRenew {
+        new_key: bool,
+    },
 
     DkimAdd {
         key: WantedKey,

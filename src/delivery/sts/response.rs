@@ -1,87 +1,23 @@
-//! The answer of a web server, as far as a policy needs it (RFC 9112). Pure: what has come so far goes in.
+//! The answer of a web server, as far as a policy needs it. Pure: what has come so far goes in.
 
 use super::BODY_BYTES_MAX;
+use crate::http::{AnswerHead, answer_bytes_max};
 
-/// Octets before the body.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// All that is read of one answer: what chunks add to a body is less than itself, or it is refused.
-pub const BYTES_MAX: usize = HEAD_BYTES_MAX + 2 * BODY_BYTES_MAX;
-const FIELDS_MAX: usize = 64;
+pub const BYTES_MAX: usize = answer_bytes_max(BODY_BYTES_MAX);
 
 /// The body, once it is whole; `ended`: nothing more comes.
 pub fn body(bytes: &[u8], ended: bool) -> Result<Option<Vec<u8>>, String> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let head = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(head)) if head <= HEAD_BYTES_MAX => head,
-        Ok(httparse::Status::Partial) if ended => return Err("it breaks off".to_owned()),
-        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
-        Ok(_) => return Err("its header is too long".to_owned()),
-        Err(error) => return Err(format!("it speaks no HTTP ({error})")),
-    };
+    let Some(head) = AnswerHead::read(bytes, ended)? else { return Ok(None) };
     // RFC 8461 3.3: redirects are not followed.
-    if response.code != Some(200) {
-        return Err(format!("it answers {}", response.code.unwrap_or_default()));
+    if head.status != 200 {
+        return Err(format!("it answers {}", head.status));
     }
-    let field = |name: &str| {
-        let found = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-        found.map(|field| String::from_utf8_lossy(field.value).trim().to_ascii_lowercase())
-    };
     // RFC 8461 3.2: else whoever may put pictures on the server could put a policy there.
-    let kind = field("Content-Type").unwrap_or_default();
+    let kind = head.field("Content-Type").unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("text/plain") {
         return Err("what it sends is not text/plain".to_owned());
     }
-    let rest = &bytes[head..];
-    match (field("Transfer-Encoding"), field("Content-Length")) {
-        (Some(coding), _) if coding == "chunked" => unchunked(rest, ended),
-        (Some(coding), _) => Err(format!("it sends {coding}, which is not known here")),
-        (None, Some(length)) => {
-            let length: usize = length.parse().map_err(|_| "its length is no number".to_owned())?;
-            bounded(length)?;
-            match rest.get(..length) {
-                Some(body) => Ok(Some(body.to_vec())),
-                None if ended => Err("it breaks off".to_owned()),
-                None => Ok(None),
-            }
-        }
-        (None, None) => {
-            bounded(rest.len())?;
-            Ok(ended.then(|| rest.to_vec()))
-        }
-    }
-}
-
-fn unchunked(mut rest: &[u8], ended: bool) -> Result<Option<Vec<u8>>, String> {
-    let mut body = Vec::new();
-    let partial = || if ended { Err("it breaks off".to_owned()) } else { Ok(None) };
-    loop {
-        let (line, length) = match httparse::parse_chunk_size(rest) {
-            Ok(httparse::Status::Complete(found)) => found,
-            Ok(httparse::Status::Partial) => return partial(),
-            Err(_) => return Err("its chunks are none".to_owned()),
-        };
-        if length == 0 {
-            return Ok(Some(body));
-        }
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        bounded(body.len().saturating_add(length))?;
-        let Some(chunk) = rest.get(line..line + length) else { return partial() };
-        match rest.get(line + length..line + length + 2) {
-            Some(b"\r\n") => {}
-            Some(_) => return Err("its chunks are none".to_owned()),
-            None => return partial(),
-        }
-        body.extend_from_slice(chunk);
-        rest = &rest[line + length + 2..];
-    }
-}
-
-fn bounded(length: usize) -> Result<(), String> {
-    match length <= BODY_BYTES_MAX {
-        true => Ok(()),
-        false => Err(format!("it is longer than {BODY_BYTES_MAX} octets")),
-    }
+    head.body(bytes, ended, BODY_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -89,6 +25,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::http::ANSWER_HEAD_BYTES_MAX;
 
     fn answer(fields: &str, body: &str) -> Vec<u8> {
         format!("HTTP/1.1 200 OK\r\nContent-Type: Text/Plain; charset=utf-8\r\n{fields}\r\n{body}")
@@ -158,8 +95,8 @@ mod tests {
             (bytes.len() - 2, body(&bytes[..bytes.len() - 2], false))
         };
         let (before, _) = head(0);
-        assert_eq!(head(HEAD_BYTES_MAX - 1 - before).1, Ok(None));
-        assert!(head(HEAD_BYTES_MAX - before).1.is_err());
+        assert_eq!(head(ANSWER_HEAD_BYTES_MAX - 1 - before).1, Ok(None));
+        assert!(head(ANSWER_HEAD_BYTES_MAX - before).1.is_err());
     }
 
     proptest! {

@@ -3,11 +3,8 @@
 use super::record::{HTTPS_PORT, Url};
 use crate::delivery::https::{Question, Unheard};
 use crate::delivery::routing::Resolve;
+use crate::http::{ANSWER_HEAD_BYTES_MAX, AnswerHead};
 use crate::state::authorities::Authorities;
-
-/// Octets before the body of an answer, which is not looked at.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-const FIELDS_MAX: usize = 64;
 
 pub async fn post(
     url: &Url,
@@ -23,22 +20,17 @@ pub async fn post(
         packed.len()
     );
     let text = [head.as_bytes(), packed].concat();
-    let question = Question { host, port: *port, text: &text, read: taken, answer_bytes_max: HEAD_BYTES_MAX };
+    let question =
+        Question { host, port: *port, text: &text, read: taken, answer_bytes_max: ANSWER_HEAD_BYTES_MAX };
     question.ask(resolver, authorities).await
 }
 
-/// Any success will do.
+/// Any success will do; the body is not looked at.
 fn taken(bytes: &[u8], ended: bool) -> Result<Option<()>, String> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => match response.code {
-            Some(200..=299) => Ok(Some(())),
-            code => Err(format!("it answers {}", code.unwrap_or_default())),
-        },
-        Ok(httparse::Status::Partial) if ended => Err("it breaks off".to_owned()),
-        Ok(httparse::Status::Partial) => Ok(None),
-        Err(error) => Err(format!("it speaks no HTTP ({error})")),
+    match AnswerHead::read(bytes, ended)? {
+        Some(AnswerHead { status: 200..=299, .. }) => Ok(Some(())),
+        Some(AnswerHead { status, .. }) => Err(format!("it answers {status}")),
+        None => Ok(None),
     }
 }
 

@@ -8,8 +8,8 @@ use super::offer::Policy;
 use super::{apple, mozilla, outlook};
 use crate::clock::Clock;
 use crate::http::{BODY_BYTES_MAX, Document, HEAD_BYTES_MAX, Method, Request, Response, Status, parse};
-use crate::session::driver::Backend;
 use crate::session::machine::{Machine, Step};
+use crate::state::certificate::TOKEN_BYTES_MAX;
 
 pub struct Autoconfig {
     policy: Policy,
@@ -20,28 +20,27 @@ pub struct Autoconfig {
 enum Phase {
     Head,
     Body(Request),
+    /// How it was asked.
+    Asking(Method),
     Answered,
 }
 
-/// The machine asks nothing.
-#[derive(Debug)]
-pub enum Never {}
+/// What an ACME server asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token(pub String);
 
-/// Answers what is never asked.
-pub struct Silent;
+/// What it is answered with, as the whole cluster knows it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest(pub Option<String>);
 
-impl Backend<Autoconfig> for Silent {
-    async fn answer(&mut self, question: Never) -> Never {
-        question
-    }
-}
+const ACME_PATH: &str = "/.well-known/acme-challenge/";
 
 impl Autoconfig {
     pub fn new(policy: Policy, clock: Clock) -> Self {
         Self { policy, clock, phase: Phase::Head }
     }
 
-    fn head(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Never>> {
+    fn head(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Option<Step<Token>> {
         match parse(input) {
             Ok(None) => Some(Step::NeedInput),
             Ok(Some((request, bytes))) => {
@@ -59,12 +58,24 @@ impl Autoconfig {
         }
     }
 
-    fn answer(&mut self, request: &Request, body: &[u8], out: &mut BytesMut) {
-        let response = match self.document(request, body) {
+    fn respond(&mut self, request: &Request, body: &[u8], out: &mut BytesMut) -> Option<Step<Token>> {
+        let token = request.path.strip_prefix(ACME_PATH).filter(|token| is_token(token));
+        if let (Some(token), Method::Get | Method::Head) = (token, request.method)
+            && self.policy.orders_certificates()
+        {
+            self.phase = Phase::Asking(request.method);
+            return Some(Step::Ask(Token(token.to_owned())));
+        }
+        self.tell(self.document(request, body), request.method, out);
+        None
+    }
+
+    fn tell(&mut self, document: Result<Document, Status>, asked: Method, out: &mut BytesMut) {
+        let response = match document {
             Ok(document) => Response::ok(document),
             Err(status) => Response::refused(status),
         };
-        self.say(&response, request.method, out);
+        self.say(&response, asked, out);
     }
 
     fn document(&self, request: &Request, body: &[u8]) -> Result<Document, Status> {
@@ -141,13 +152,19 @@ impl Autoconfig {
     }
 }
 
+/// RFC 8555 8.3: base64url.
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=TOKEN_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 impl Machine for Autoconfig {
-    type Question = Never;
-    type Answer = Never;
+    type Question = Token;
+    type Answer = Latest;
 
     fn open(&mut self, _out: &mut BytesMut) {}
 
-    fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<Never> {
+    fn step(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step<Token> {
         loop {
             let step = match std::mem::replace(&mut self.phase, Phase::Head) {
                 Phase::Head => self.head(input, out),
@@ -157,8 +174,11 @@ impl Machine for Autoconfig {
                 }
                 Phase::Body(request) => {
                     let body = input.split_to(request.body_bytes);
-                    self.answer(&request, &body, out);
-                    None
+                    self.respond(&request, &body, out)
+                }
+                Phase::Asking(asked) => {
+                    self.phase = Phase::Asking(asked);
+                    Some(Step::NeedInput)
                 }
                 Phase::Answered => {
                     self.phase = Phase::Answered;
@@ -171,8 +191,12 @@ impl Machine for Autoconfig {
         }
     }
 
-    fn answer(&mut self, answer: Never, _out: &mut BytesMut) {
-        match answer {}
+    fn answer(&mut self, answer: Latest, out: &mut BytesMut) {
+        if let Phase::Asking(asked) = self.phase {
+            let text = answer.0.ok_or(Status::NotFound);
+            // RFC 8555 8.3.
+            self.tell(text.map(|text| Document { kind: "application/octet-stream", text }), asked, out);
+        }
     }
 
     fn tls_started(&mut self) {}

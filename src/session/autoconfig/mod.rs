@@ -4,8 +4,11 @@
 //!
 //! Tells what any client finds out by trying: names, ports, TLS; and for a domain that is served here alone. It never
 //! looks at whether a user exists.
+//!
+//! And what an ACME server asks that gives the cluster its certificate (RFC 8555 8.3): whichever node it asks has the answer.
 
 mod apple;
+mod backend;
 mod machine;
 mod mozilla;
 mod offer;
@@ -13,5 +16,6 @@ mod outlook;
 #[cfg(test)]
 mod tests;
 
-pub use machine::{Autoconfig, Never, Silent};
+pub use backend::AutoconfigBackend;
+pub use machine::{Autoconfig, Latest, Token};
 pub use offer::Policy;

@@ -40,6 +40,11 @@ pub enum Protection {
 }
 
 impl Policy {
+    /// Whether an ACME server may ask for anything.
+    pub fn orders_certificates(&self) -> bool {
+        self.directory.settings().acme().is_some()
+    }
+
     /// `port_offset`: of this box, added to every port; `tls`: a certificate is there.
     pub fn new(directory: Arc<Directory>, port_offset: u16, tls: bool) -> Self {
         use ListenerName::*;

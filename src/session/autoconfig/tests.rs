@@ -5,12 +5,13 @@ use std::sync::Arc;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::machine::{Autoconfig, Never};
+use super::machine::{Autoconfig, Latest, Token};
 use super::offer::Policy;
 use crate::clock::Clock;
 use crate::http::{BODY_BYTES_MAX, FIELDS_MAX, HEAD_BYTES_MAX};
 use crate::mail::ids::Timestamp;
 use crate::session::transcript::{Pace, Player};
+use crate::state::certificate::TOKEN_BYTES_MAX;
 use crate::state::directory::Directory;
 
 fn directory(settings: &[(&str, &str)]) -> Arc<Directory> {
@@ -29,7 +30,9 @@ fn ask_with(settings: &[(&str, &str)], tls: bool, request: &str) -> String {
         let policy = Policy::new(directory(settings), 10_000, tls);
         // 2026-11-26 00:00:01 UTC
         let machine = Autoconfig::new(policy, Clock::fixed(Timestamp(1_795_651_201_000)));
-        let mut player = Player::new(machine, |question: Never| question);
+        let mut player = Player::new(machine, |Token(token)| {
+            Latest((token == "known_-1").then(|| "known_-1.thumb".to_owned()))
+        });
         player.feed(request.as_bytes(), pace);
         assert!(player.closed, "{request:.60} is answered, {pace:?}");
         String::from_utf8(player.out.to_vec()).unwrap()
@@ -41,6 +44,33 @@ fn ask_with(settings: &[(&str, &str)], tls: bool, request: &str) -> String {
 
 fn ask(request: &str) -> String {
     ask_with(&[], true, request)
+}
+
+#[test]
+fn an_acme_server_is_told_what_the_cluster_knows_of_its_token() {
+    let ordering = [("acme.directory", "https://ca.test/d")];
+    let ask = |settings: &[(&str, &str)], method: &str, path: &str| {
+        ask_with(settings, false, &format!("{method} {path} HTTP/1.1\r\nHost: mx1.example.test\r\n\r\n"))
+    };
+    let path = "/.well-known/acme-challenge/known_-1";
+    let answer = ask(&ordering, "GET", path);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("Content-Type: application/octet-stream\r\n"), "{answer}");
+    assert_eq!(document(&answer), "known_-1.thumb");
+    let head = ask(&ordering, "HEAD", path);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    let longest = format!("/.well-known/acme-challenge/{}", "x".repeat(TOKEN_BYTES_MAX + 1));
+    for (settings, method, path) in [
+        (&ordering[..], "GET", "/.well-known/acme-challenge/other"),
+        (&ordering, "GET", "/.well-known/acme-challenge/"),
+        (&ordering, "GET", "/.well-known/acme-challenge/../known_-1"),
+        (&ordering, "GET", &longest),
+        (&ordering, "POST", path),
+        (&[], "GET", path),
+    ] {
+        let answer = ask(settings, method, path);
+        assert!(!answer.starts_with("HTTP/1.1 200"), "{method} {path:.60}: {answer}");
+    }
 }
 
 #[test]

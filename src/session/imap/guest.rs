@@ -143,6 +143,10 @@ impl Core {
             | Command::Undelete(_)
             | Command::ForgetRemoved { .. }
             | Command::PassAddresses(_)
+            | Command::SetCertificate(_)
+            | Command::RemoveCertificate
+            | Command::RenewCertificate(_)
+            | Command::StepAcme(_)
             | Command::AddDkimKey(_)
             | Command::RemoveDkimKey { .. }
             | Command::UseDkimKey { .. }

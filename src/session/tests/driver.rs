@@ -241,7 +241,7 @@ async fn commands_are_answered_in_order_and_the_end_is_heard() {
 #[tokio::test]
 async fn what_is_said_before_the_handshake_is_not_heard_after_it() {
     let (_dir, store, trust) = tls();
-    let mut session = start(words(), Security::Offered(store.acceptor()), Bounds::default());
+    let mut session = start(words(), Security::Offered(store.acceptor().unwrap()), Bounds::default());
     expect(&mut session.client, "hello\n").await;
     // In one write, so that both lines are in the driver's buffer together.
     say(&mut session.client, "tls\ninjected\n").await;
@@ -255,7 +255,7 @@ async fn what_is_said_before_the_handshake_is_not_heard_after_it() {
 #[tokio::test]
 async fn implicit_tls_greets_inside() {
     let (_dir, store, trust) = tls();
-    let session = start(words(), Security::Implicit(store.acceptor()), Bounds::default());
+    let session = start(words(), Security::Implicit(store.acceptor().unwrap()), Bounds::default());
     let name = ServerName::try_from("localhost").unwrap();
     let mut protected = TlsConnector::from(trust).connect(name, session.client).await.unwrap();
     expect(&mut protected, "hello\n").await;
@@ -264,11 +264,11 @@ async fn implicit_tls_greets_inside() {
 #[tokio::test]
 async fn a_handshake_that_is_none_or_never_ends_ends_the_session() {
     let (_dir, store, _) = tls();
-    let mut garbage = start(words(), Security::Implicit(store.acceptor()), Bounds::default());
+    let mut garbage = start(words(), Security::Implicit(store.acceptor().unwrap()), Bounds::default());
     say(&mut garbage.client, "EHLO me\r\n").await;
     assert!(matches!(garbage.ended.await.unwrap(), Ended::Handshake(_)));
     let bounds = Bounds { handshake_ms_max: 1, ..Bounds::default() };
-    let silent = start(words(), Security::Implicit(store.acceptor()), bounds);
+    let silent = start(words(), Security::Implicit(store.acceptor().unwrap()), bounds);
     assert!(matches!(silent.ended.await.unwrap(), Ended::HandshakeTimeout));
 }
 
@@ -301,7 +301,7 @@ async fn a_client_that_keeps_its_end_open_does_not_hold_up_the_nodes_stop() {
     assert!(matches!(open.ended.await.unwrap(), Ended::Stopped));
     expect(&mut open.client, "stopping\n").await;
     let (_dir, store, _) = tls();
-    let shaking_hands = start(words(), Security::Implicit(store.acceptor()), bounds);
+    let shaking_hands = start(words(), Security::Implicit(store.acceptor().unwrap()), bounds);
     shaking_hands.welcome.send(Welcome::Closed).unwrap();
     assert!(matches!(shaking_hands.ended.await.unwrap(), Ended::Stopped));
 }
@@ -453,7 +453,7 @@ async fn what_stands_behind_the_command_is_compressed_already() {
 async fn compression_lies_within_tls_and_news_come_through_it() {
     let (_dir, store, trust) = tls();
     let machine = Words { news: true, ..words() };
-    let session = start(machine, Security::Implicit(store.acceptor()), Bounds::default());
+    let session = start(machine, Security::Implicit(store.acceptor().unwrap()), Bounds::default());
     let name = ServerName::try_from("localhost").unwrap();
     let mut protected = TlsConnector::from(trust).connect(name, session.client).await.unwrap();
     expect(&mut protected, "hello\n[stepped]\n").await;

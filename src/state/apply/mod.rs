@@ -11,6 +11,7 @@ mod authorities;
 mod backups;
 mod blocks;
 mod bodies;
+mod certificate;
 mod dkim;
 mod drained;
 mod firewall;
@@ -178,6 +179,10 @@ fn run(tx: &mut Transaction, command: &Command) -> Result<Outcome, Stop> {
         Command::Undelete(wanted) => removed::undelete(tx, wanted),
         Command::ForgetRemoved { before } => removed::forget(tx, *before),
         Command::PassAddresses(passed) => holder::pass(tx, passed),
+        Command::SetCertificate(new) => certificate::set(tx, new),
+        Command::RemoveCertificate => certificate::remove(tx),
+        Command::RenewCertificate(renewal) => certificate::renew(tx, *renewal),
+        Command::StepAcme(step) => certificate::step(tx, step),
         Command::DrainNode { node } => drained::drain(tx, *node),
         Command::UndrainNode { node } => drained::undrain(tx, *node),
         Command::AcceptWithTls(new) => queue::accept_with_tls(tx, new),

@@ -15,6 +15,9 @@ use crate::state::alarms::{AlarmId, AlarmKind, ClearAlarm, RaiseAlarm};
 use crate::state::authorities::NewAuthority;
 use crate::state::backups::NoteBackup;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense, Reason};
+use crate::state::certificate::{
+    AcmeAccount, AcmeAnswer, AcmeOrder, AcmeStep, AcmeWhat, NewCertificate, Renewal,
+};
 use crate::state::command::*;
 use crate::state::dkim::{DkimAlgorithm, NewDkimKey};
 use crate::state::firewall::{FirewallAction, FirewallPort, NewFirewallRule, Protocol, Source};
@@ -268,6 +271,10 @@ fn commands() -> Vec<Command> {
             before: None,
             after: Some(AddressHolder { node: NodeId(300), term: 1 << 33 }),
         }),
+        Command::SetCertificate(Box::new(new_certificate())),
+        Command::RemoveCertificate,
+        Command::RenewCertificate(Renewal::NewKey),
+        acme(acme_steps().remove(0)),
     ]
 }
 
@@ -280,6 +287,32 @@ fn a_command_that_the_first_release_does_not_know_needs_a_newer_cluster_version(
         let (variant, _): (u32, usize) = bincode::decode_from_slice(&bytes, standard()).unwrap();
         assert_eq!(why_not_yet(&command, 1).is_some(), variant > last_of_the_first, "{variant}: {command:?}");
     }
+}
+
+fn acme_steps() -> Vec<AcmeWhat> {
+    vec![
+        AcmeWhat::Begin { by: NodeId(300), before: Some(Timestamp(1 << 40)) },
+        AcmeWhat::Account(acme_account()),
+        AcmeWhat::Answers(vec![acme_answer()]),
+        AcmeWhat::Failed("w".into()),
+        AcmeWhat::Issued { directory: "d".into(), certificate: new_certificate() },
+    ]
+}
+
+fn acme(what: AcmeWhat) -> Command {
+    Command::StepAcme(Box::new(AcmeStep { began: Timestamp(1 << 41), what }))
+}
+
+fn new_certificate() -> NewCertificate {
+    NewCertificate { chain: vec![vec![0x30, 255], vec![0x30]], private: Secret("p".into()) }
+}
+
+fn acme_account() -> AcmeAccount {
+    AcmeAccount { directory: "d".into(), credentials: Secret("c".into()) }
+}
+
+fn acme_answer() -> AcmeAnswer {
+    AcmeAnswer { token: "t".into(), authorization: "t.a".into() }
 }
 
 fn removed_id() -> RemovedId {
@@ -565,6 +598,19 @@ fn add_rows(golden: &mut Golden, written: &Golden) {
     let secret = |made: u64| SrsSecret { secret: Secret("s".into()), made: Timestamp(made) };
     let srs = SrsRow { current: secret(1 << 41), previous: Some(secret(1 << 40)) };
     add(golden, written, "row.Srs", &srs);
+    let certificate = CertificateRow {
+        chain: 2,
+        private: Secret("p".into()),
+        from: Some("d".into()),
+        taken: Timestamp(1 << 40),
+    };
+    add(golden, written, "row.Certificate", &certificate);
+    add(golden, written, "row.Chain", &ChainRow { certificate: vec![0x30, 255] });
+    let order = AcmeOrder { by: NodeId(300), began: Timestamp(1 << 40), failed: Some("w".into()) };
+    let (account, renewal) = (Some(acme_account()), Some(Renewal::SameKey));
+    let acme = AcmeRow { account, order: Some(order), failures: 300, renewal };
+    add(golden, written, "row.Acme", &acme);
+    add(golden, written, "row.AcmeAnswers", &AcmeAnswersRow { answers: vec![acme_answer()] });
     add(golden, written, "row.Rules", &RulesRow { rules: 300, last_order: 1 << 33 });
     add_queue_rows(golden, written);
     add_grey_rows(golden, written);
@@ -654,8 +700,11 @@ fn golden_bytes_never_change() {
         let name = format!("command.AsGuest.{}", variant(&command));
         (name, Command::AsGuest { guest: AccountId(7), command })
     };
+    let further_step = |what: AcmeWhat| (format!("command.StepAcme.{}", variant(&what)), acme(what));
     let named = commands().into_iter().map(|command| (format!("command.{}", variant(&command)), command));
-    for (name, command) in named.chain(guest_commands().into_iter().map(as_guest)) {
+    let of_guests = guest_commands().into_iter().map(as_guest);
+    let further_steps = acme_steps().into_iter().skip(1).map(further_step);
+    for (name, command) in named.chain(of_guests).chain(further_steps) {
         let (id, base, at) = (CommandId(u128::MAX), LogIndex(70_000), Timestamp(1_700_000_000_000));
         add(&mut golden, &written, &name, &Proposal { id, base, at, command });
     }
@@ -684,6 +733,9 @@ fn golden_bytes_never_change() {
 fn every_variant_has_its_golden_bytes() {
     let number = |bytes: Vec<u8>| usize::from(bytes[0]);
     let encoded = |value: &dyn Fn() -> Vec<u8>| number(value());
+    for (place, what) in acme_steps().iter().enumerate() {
+        assert_eq!(encoded(&|| bincode::encode_to_vec(what, standard()).unwrap()), place);
+    }
     for (place, command) in commands().iter().enumerate() {
         assert_eq!(encoded(&|| bincode::encode_to_vec(command, standard()).unwrap()), place);
     }

@@ -121,6 +121,10 @@ impl Setting {
                 let fits = is_line(value, bytes_max) && (value.is_empty() || is_uri(value));
                 fits.then(|| value.to_owned()).ok_or_else(bounds)
             }
+            Kind::HttpsOrNone { bytes_max } => {
+                let fits = is_line(value, bytes_max) && (value.is_empty() || is_https(value));
+                fits.then(|| value.to_owned()).ok_or_else(bounds)
+            }
             Kind::Hostname => canonical_domain(value).ok_or_else(bounds),
             Kind::CharacterOrNone(allowed) => {
                 let mut chars = value.chars();
@@ -161,6 +165,9 @@ impl Setting {
                 format!("empty or a line of at most {bytes_max} printable ASCII characters")
             }
             Kind::UriOrNone { bytes_max } => format!("empty or a URI of at most {bytes_max} characters"),
+            Kind::HttpsOrNone { bytes_max } => {
+                format!("empty or an address https://… of at most {bytes_max} characters")
+            }
             Kind::Hostname => "a domain name".into(),
             Kind::CharacterOrNone(allowed) => format!("empty or one of {allowed}"),
             Kind::AddressOrNone => "empty or an address".into(),
@@ -204,6 +211,12 @@ fn is_uri(text: &str) -> bool {
         && scheme.bytes().all(in_scheme)
         && !rest.is_empty()
         && !text.contains(' ')
+}
+
+/// With a host behind the scheme.
+fn is_https(text: &str) -> bool {
+    let behind = text.strip_prefix("https://");
+    is_uri(text) && behind.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// Host and port; 25 where none is given. An IPv6 address stands in brackets.

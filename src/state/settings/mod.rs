@@ -102,6 +102,23 @@ pub struct ListenerSettings {
     pub auth_required: bool,
 }
 
+/// What certificate is ordered, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcmeTerms {
+    /// The server's address.
+    pub directory: String,
+    pub names: Vec<String>,
+    pub contact: Option<String>,
+    pub challenge: AcmeChallenge,
+}
+
+/// How the server is shown that names are ours (RFC 8555 8.3, 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    Http,
+    Dns,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DegradedAck {
     Allow,
@@ -453,6 +470,24 @@ impl<'a> Settings<'a> {
     /// Those that follow leadership. Empty: there are none.
     pub fn virtual_addresses(&self) -> Vec<IpAddr> {
         self.get("address.virtual").split(',').filter_map(|address| address.parse().ok()).collect()
+    }
+
+    /// `None`: no certificate is ordered.
+    pub fn acme(&self) -> Option<AcmeTerms> {
+        let directory = Some(self.get("acme.directory")).filter(|directory| !directory.is_empty())?;
+        let names = match self.get("acme.names") {
+            "" => self.hostname(),
+            names => names,
+        };
+        Some(AcmeTerms {
+            directory: directory.to_owned(),
+            names: names.split(',').map(str::to_owned).collect(),
+            contact: Some(self.get("acme.contact")).filter(|it| !it.is_empty()).map(str::to_owned),
+            challenge: match self.get("acme.challenge") {
+                "dns-01" => AcmeChallenge::Dns,
+                _ => AcmeChallenge::Http,
+            },
+        })
     }
 
     pub fn dns_servers_validate(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The table itself. A key, once released, keeps its meaning; the order is that of the documentation.
 
 use super::{DNSBL_ZONES_MAX, QUOTA_DEFAULT, VIRTUAL_ADDRESSES_MAX};
+use crate::state::certificate::{DIRECTORY_BYTES_MAX, NAMES_MAX};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,10 @@ pub enum Kind {
     },
     /// A URI of printable ASCII without blanks, or nothing.
     UriOrNone {
+        bytes_max: usize,
+    },
+    /// The address of a document on a web server with TLS, or nothing.
+    HttpsOrNone {
         bytes_max: usize,
     },
     /// A domain name; kept in A-labels.
@@ -438,6 +443,43 @@ pub const TABLE: &[Setting] = &[
             Kind::BoxAddresses { count_max: VIRTUAL_ADDRESSES_MAX },
             "",
             "Addresses that the data node which leads takes on, beside those of its box; each must lie in a network of the box's own. Empty: none.",
+        )
+    },
+    // The certificate of the mail services, ordered of an ACME server.
+    Setting {
+        since: "0.2",
+        ..setting(
+            "acme.directory",
+            Kind::HttpsOrNone { bytes_max: DIRECTORY_BYTES_MAX },
+            "",
+            "The ACME server (RFC 8555) of which the certificate of all nodes is ordered, such as https://acme-v02.api.letsencrypt.org/directory. Setting it agrees to that server's terms of service. Empty: none is ordered.",
+        )
+    },
+    Setting {
+        since: "0.2",
+        ..setting(
+            "acme.names",
+            Kind::Domains { count_max: NAMES_MAX },
+            "",
+            "The names in the certificate that is ordered. Empty: `hostname` alone.",
+        )
+    },
+    Setting {
+        since: "0.2",
+        ..setting(
+            "acme.contact",
+            Kind::AddressOrNone,
+            "",
+            "Whom the ACME server may write to about the account. Counts when the account is made.",
+        )
+    },
+    Setting {
+        since: "0.2",
+        ..setting(
+            "acme.challenge",
+            Kind::Choice(&["http-01", "dns-01"]),
+            "http-01",
+            "How the ACME server is shown that the names are ours: on the http listener, which it must reach at port 80 of each name (http-01), or in the DNS by the program `acme.dns_hook` of pollux.toml (dns-01).",
         )
     },
     // The scrub.

@@ -1,6 +1,7 @@
 //! The table against itself, its bounds and its documentation.
 
 use super::*;
+use crate::state::certificate::{DIRECTORY_BYTES_MAX, NAMES_MAX};
 
 fn with(settings: &[(&str, &str)]) -> Directory {
     let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
@@ -25,6 +26,44 @@ fn checks_are_listed_once_and_in_order_and_nobody_opens_the_relay_to_all() {
     }
     let said = validate("relay.open_networks", "0.0.0.0/0").unwrap_err();
     assert!(said.contains("everybody could send through this server to anywhere"), "{said}");
+}
+
+#[test]
+fn a_certificate_is_ordered_for_the_hostname_unless_other_names_are_given() {
+    let longest = format!("https://ca.example/{}", "x".repeat(DIRECTORY_BYTES_MAX - 19));
+    let names: Vec<String> = (0..=NAMES_MAX).map(|at| format!("n{at}.example")).collect();
+    for (key, value, is_taken) in [
+        ("acme.directory", "", true),
+        ("acme.directory", "https://ca.example/directory", true),
+        ("acme.directory", "https://ca.example:14000/dir", true),
+        ("acme.directory", &longest, true),
+        ("acme.directory", &format!("{longest}x"), false),
+        ("acme.directory", "http://ca.example/directory", false),
+        ("acme.directory", "https://", false),
+        ("acme.directory", "https:///directory", false),
+        ("acme.directory", "https://ca.example/a b", false),
+        ("acme.names", &names[..NAMES_MAX].join(","), true),
+        ("acme.names", &names.join(","), false),
+        ("acme.names", "*.example", false),
+        ("acme.challenge", "dns-01", true),
+        ("acme.challenge", "tls-alpn-01", false),
+    ] {
+        assert_eq!(validate(key, value).is_ok(), is_taken, "{key} {value}");
+    }
+    let directory = ("acme.directory", "https://ca.example/directory");
+    let terms = with(&[("hostname", "mx.example"), directory]).settings().acme().unwrap();
+    let (challenge, contact) = (AcmeChallenge::Http, None);
+    let directory_url = directory.1.to_owned();
+    let names = vec!["mx.example".to_owned()];
+    assert_eq!(terms, AcmeTerms { directory: directory_url, names, contact, challenge });
+    let more = [
+        ("acme.names", "a.example,b.example"),
+        ("acme.challenge", "dns-01"),
+        ("acme.contact", "x@a.example"),
+    ];
+    let terms = with(&[&more[..], &[directory]].concat()).settings().acme().unwrap();
+    assert_eq!((terms.names.len(), terms.challenge), (2, AcmeChallenge::Dns));
+    assert_eq!(terms.contact.as_deref(), Some("x@a.example"));
 }
 
 #[test]
@@ -131,6 +170,7 @@ fn each_getter_has_its_row_in_the_table() {
     assert_eq!(settings.quota_default_bytes(), None);
     assert_eq!(settings.dns_servers(), []);
     assert!(settings.virtual_addresses().is_empty());
+    assert_eq!(settings.acme(), None);
     assert!(settings.spf_verify() && settings.dkim_verify() && settings.dmarc_verify());
     assert_eq!(settings.arc_trusted_sealers(), Vec::<String>::new());
     assert_eq!((settings.dnsbl_zones(), settings.get("client.hostname")), (Vec::new(), "accept"));

@@ -6,6 +6,7 @@ mod alarms;
 mod authorities;
 mod backups;
 mod blocks;
+mod certificate;
 mod dkim;
 mod drained;
 mod firewall;

@@ -13,6 +13,7 @@ use crate::state::alarms::{AlarmId, AlarmKind, ClearAlarm, RaiseAlarm};
 use crate::state::authorities::NewAuthority;
 use crate::state::backups::NoteBackup;
 use crate::state::blocks::{Host, NewBlock, NoteOffense, Offense};
+use crate::state::certificate::{AcmeAccount, AcmeAnswer, AcmeStep, AcmeWhat, NewCertificate, Renewal};
 use crate::state::command::{
     Append, GuestCommand, InternalDate, MetadataEntry, NewMessage, Replace, SetAcl, SetMetadata, SpecialUse,
 };
@@ -279,7 +280,7 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let own = prop_oneof![3 => mailboxes, 8 => messages].boxed();
     let guests = (account(), own.clone()).prop_map(|(guest, command)| as_guest(guest, command));
-    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist(), 4 => scripts(), 2 => alarms()]
+    prop_oneof![2 => directory, 8 => own, 1 => nodes, 3 => sharing, 3 => guests, 9 => queue(), 2 => greylist(), 4 => scripts(), 2 => alarms(), 2 => certificates()]
 }
 
 fn submit() -> impl Strategy<Value = Submit> {
@@ -424,6 +425,36 @@ fn alarms() -> impl Strategy<Value = Command> {
             Command::RaiseAlarm(Box::new(RaiseAlarm { alarm, by: NodeId(by), note, mail }))
         }),
         1 => (id(), mail()).prop_map(|(alarm, mail)| Command::ClearAlarm(Box::new(ClearAlarm { alarm, mail }))),
+    ]
+}
+
+fn certificates() -> impl Strategy<Value = Command> {
+    let new = || {
+        (0usize..3, prop_oneof![9 => 0usize..9, 1 => Just(9_000usize)]).prop_map(|(chain, bytes)| {
+            NewCertificate { chain: vec![vec![0x30; bytes]; chain], private: Secret("p".repeat(bytes)) }
+        })
+    };
+    let at = || (0u64..3).prop_map(Timestamp);
+    let what = prop_oneof![
+        3 => (1u64..4, prop::option::of(at()))
+            .prop_map(|(by, before)| AcmeWhat::Begin { by: NodeId(by), before }),
+        1 => (text(), text()).prop_map(|(directory, credentials)| {
+            AcmeWhat::Account(AcmeAccount { directory, credentials: Secret(credentials) })
+        }),
+        1 => prop::collection::vec((text(), text()), 0..3).prop_map(|answers| {
+            let answer = |(token, authorization)| AcmeAnswer { token, authorization };
+            AcmeWhat::Answers(answers.into_iter().map(answer).collect())
+        }),
+        1 => text().prop_map(AcmeWhat::Failed),
+        2 => (text(), new())
+            .prop_map(|(directory, certificate)| AcmeWhat::Issued { directory, certificate }),
+    ];
+    let renewal = prop::sample::select(vec![Renewal::SameKey, Renewal::NewKey]);
+    prop_oneof![
+        2 => new().prop_map(|new| Command::SetCertificate(Box::new(new))),
+        1 => Just(Command::RemoveCertificate),
+        1 => renewal.prop_map(Command::RenewCertificate),
+        5 => (at(), what).prop_map(|(began, what)| Command::StepAcme(Box::new(AcmeStep { began, what }))),
     ]
 }
 
