@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::read::{self, Facts};
 use crate::config::Config;
 use crate::mail::ids::Timestamp;
+use crate::state::directory::Directory;
 
 /// One line of the check-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,19 +63,96 @@ pub fn tls_files(config: &Config, now: Timestamp) -> Vec<Finding> {
 
 /// When the first certificate of `pem` ends.
 pub fn certificate(name: &str, pem: &[u8], now: Timestamp) -> Finding {
-    let finding = |level, text: String| Finding::new(level, "certificate", format!("{name}: {text}"));
-    let end = x509_parser::pem::parse_x509_pem(pem).ok().and_then(|(_, pem)| {
-        pem.parse_x509().ok().map(|certificate| certificate.validity().not_after.timestamp())
-    });
-    let Some(end) = end else {
-        return finding(Level::Fail, "holds no PEM certificate; give a chain, leaf first".to_owned());
-    };
-    let days = (end - (now.0 / 1000) as i64).div_euclid(86_400);
-    match days {
-        ..0 => finding(Level::Fail, "has expired; put a new one in its place".to_owned()),
-        0..EXPIRY_DAYS_WARN => {
-            finding(Level::Warn, format!("expires in {days} days; put a new one in its place"))
+    let leaf = read::chain(pem).ok().and_then(|chain| Facts::of(&chain[0]));
+    match leaf {
+        Some(facts) => remaining(name, facts.ends, now, "put a new one in its place"),
+        None => {
+            let text = format!("{name}: holds no PEM certificate; give a chain, leaf first");
+            Finding::new(Level::Fail, "certificate", text)
         }
-        _ => finding(Level::Ok, format!("good for {days} days")),
+    }
+}
+
+fn remaining(name: &str, ends: Timestamp, now: Timestamp, mend: &str) -> Finding {
+    let left = (ends.0 as i64 - now.0 as i64).div_euclid(86_400_000);
+    let (level, text) = match left {
+        ..0 => (Level::Fail, format!("has expired; {mend}")),
+        0..EXPIRY_DAYS_WARN => (Level::Warn, format!("expires in {left} days; {mend}")),
+        _ => (Level::Ok, format!("good for {left} days")),
+    };
+    Finding::new(level, "certificate", format!("{name}: {text}"))
+}
+
+/// That of the cluster, and how its orders go; nothing where there is neither.
+pub fn of_cluster(directory: &Directory, now: Timestamp) -> Vec<Finding> {
+    let settings = directory.settings();
+    let finding = |level, text: String| Finding::new(level, "certificate", text);
+    let mut findings = Vec::new();
+    let leaf = directory.certificate.as_ref().and_then(|known| known.chain.first());
+    if let Some(facts) = leaf.and_then(|leaf| Facts::of(leaf)) {
+        let name = "the cluster's";
+        findings.push(remaining(name, facts.ends, now, "see 'pollux certificate show'"));
+        let hostname = settings.hostname();
+        if !facts.has(hostname) {
+            let names = facts.names.join(", ");
+            let text = format!(
+                "{name}: is for {names}, and clients are told of {hostname}; see 'pollux certificate'"
+            );
+            findings.push(finding(Level::Warn, text));
+        }
+    }
+    let failed = directory.acme.order.as_ref().and_then(|order| order.failed.as_ref());
+    if let (Some(terms), Some(why)) = (settings.acme(), failed) {
+        let text = format!("none can be had of {}: {why}; see 'pollux certificate show'", terms.directory);
+        findings.push(finding(Level::Warn, text));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::mail::ids::NodeId;
+    use crate::state::certificate::{Acme, AcmeOrder, Certificate};
+    use crate::state::secret::Secret;
+
+    const DAY_MS: u64 = 86_400_000;
+
+    #[test]
+    fn a_certificate_is_good_ends_soon_or_has_ended_and_is_for_the_hostname() {
+        let mut params = CertificateParams::new(["mx.a.test".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 1, 2);
+        params.not_after = rcgen::date_time_ymd(2026, 4, 2);
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let ends = Facts::of(made.der()).unwrap().ends;
+        let before = |days: u64| Timestamp(ends.0 - days * DAY_MS);
+        let (chain, private) = (vec![made.der().to_vec()], Secret("p".to_owned()));
+        let known = Certificate { chain, private, from: None, taken: Timestamp(0) };
+        let mut directory = Directory { certificate: Some(Arc::new(known)), ..Directory::default() };
+        directory.settings.insert("hostname".to_owned(), "mx.a.test".to_owned());
+        for (now, level) in [
+            (before(21), Level::Ok),
+            (Timestamp(before(21).0 + 1), Level::Warn),
+            (before(0), Level::Warn),
+            (Timestamp(ends.0 + 1), Level::Fail),
+        ] {
+            assert_eq!(certificate("f", made.pem().as_bytes(), now).level, level);
+            let levels: Vec<_> = of_cluster(&directory, now).iter().map(|found| found.level).collect();
+            assert_eq!(levels, [level]);
+        }
+        assert_eq!(certificate("f", b"none", before(30)).level, Level::Fail);
+        directory.settings.insert("hostname".to_owned(), "mx.b.test".to_owned());
+        let found = of_cluster(&directory, before(30));
+        assert!(found[1].text.contains("clients are told of mx.b.test"), "{found:?}");
+        directory.settings.insert("acme.directory".to_owned(), "https://ca.test/d".to_owned());
+        let order = AcmeOrder { by: NodeId(1), began: Timestamp(0), failed: Some("no route".to_owned()) };
+        directory.acme = Arc::new(Acme { order: Some(order), ..Acme::default() });
+        let found = of_cluster(&directory, before(30));
+        assert!(found[2].text.contains("no route"), "{found:?}");
+        assert!(of_cluster(&Directory::default(), before(30)).is_empty());
     }
 }

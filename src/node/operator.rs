@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 
 use super::backup::Backups;
 use super::{Rooms, SharedServices, Stop, address, draining, firewall, inquiry, naming, trace};
-use crate::admin::check::{Finding, Level};
+use crate::admin::check::{self, Finding, Level};
 use crate::admin::control::backup::Job;
 use crate::admin::control::firewall::NodeFirewall;
 use crate::admin::control::request::Failure;
@@ -119,6 +119,9 @@ impl Operator for Bound {
         let status = self.status().await;
         let mut findings = findings(&status, directory.as_deref(), &self.rooms.services);
         findings.extend(address::findings(&status, self.rooms.listens_at));
+        if let Some(directory) = &directory {
+            findings.extend(check::of_cluster(directory, self.cluster.clock().now()));
+        }
         if let (Some(directory), Some(checks)) = (directory, self.rooms.services.checks()) {
             findings.push(naming::look_up(&checks.dns, directory.settings().hostname()).await);
         }
