@@ -101,6 +101,58 @@ fn listen_everywhere(node: &Node) {
     fs::write(&path, format!("{before}[listen]\naddress = \"::\"\n{after}")).expect("it can be written");
 }
 
+/// A box may lack the right to take an address, and a node that holds one may be removed: neither costs more than the address where
+/// it cannot be.
+#[test]
+fn a_box_without_the_right_serves_without_the_address_and_one_that_is_removed_lets_go() {
+    let office = Office::default();
+    let prepare = |node: &Node| {
+        if node.role == Role::Data {
+            listen_everywhere(node);
+        }
+    };
+    let unprivileged = |node: &mut Node| {
+        if node.name == "node2" {
+            let lacks = ["setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-net_admin,-net_raw"];
+            node.inside.extend(lacks.map(str::to_owned));
+        }
+    };
+    let Some(cluster) = office.start_cluster_with(prepare, unprivileged) else { return };
+    let watch = AddressWatch::start(cluster.data_nodes(), &[FOUR, SIX]);
+    let mut story = Story { cluster, watch };
+    let lead = |story: &Story, at: usize| {
+        let name = story.cluster.nodes[at].name.clone();
+        if story.cluster.leader() != at {
+            story.cluster.tell(0, &["cluster", "transfer", &name]);
+        }
+    };
+    story.cluster.tell(0, &["cluster", "upgrade", "finalize"]);
+    story.cluster.tell(0, &["policy", "set", "address.virtual", &format!("{FOUR},{SIX}")]);
+    lead(&story, 0);
+    story.serves(0, "the box with the right leads");
+
+    lead(&story, 1);
+    eventually("the status says why they are nowhere", || {
+        let holders = story.holders_in_status();
+        let lacks = |why: &Option<String>| why.as_ref().is_some_and(|why| why.contains("CAP_NET_"));
+        holders.iter().all(|(holder, why)| holder.is_none() && lacks(why)).then_some(())
+    });
+    assert!((0..2).all(|at| !story.watch.has(at, FOUR) && !story.watch.has(at, SIX)));
+    Smtp::connect(story.cluster.nodes[1].smtp()).expect("it serves at its own address");
+    let said = story.cluster.nodes[1].command(&["check"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("is nowhere: node2: ") && said.contains("CAP_NET_"), "{said}");
+
+    lead(&story, 0);
+    story.serves(0, "the box with the right leads again");
+    story.cluster.nodes[1].must(&["cluster", "remove", "node1"], None);
+    eventually("the node that is removed has let go", || {
+        (!story.watch.has(0, FOUR) && !story.watch.has(0, SIX)).then_some(())
+    });
+    assert_eq!(story.watch.twice(), Vec::<String>::new());
+    story.cluster.nodes[0].kill();
+}
+
 #[test]
 fn one_address() {
     let office = Office::default();
