@@ -143,6 +143,8 @@ fn figures_count_what_is_done() {
         ["received", "joe@far.test", "<alice@example.test>, <bob@example.test>", "taken"]
     );
     assert!(lines[1]["mail"].is_string() && lines[1]["bytes"].as_u64() > Some(0), "{}", lines[1]);
+    let (entry, applied) = (lines[1]["entry"].as_u64(), figure(one, "pollux_raft_applied_index") as u64);
+    assert!(entry.is_some_and(|entry| (1..=applied).contains(&entry)), "{} of {applied}", lines[1]);
     assert_eq!(mails_in_the_log(other), [Value::Null; 0], "it saw nothing of them");
 
     drop(smtp);

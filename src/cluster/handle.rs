@@ -14,13 +14,14 @@ use super::inquiries::{Answerer, Told};
 use super::local::{DataParts, Local};
 use super::membership::ClusterError;
 use super::permit::{LeadPermit, StandAside};
+use super::propose::Committed;
 use super::replica::{Fault, QueueTicks, Replica};
 use super::status::{ClusterStatus, Offers};
 use super::types::Role;
 use super::upgrade::Upgrade;
 use super::verify::Verification;
 use crate::clock::Clock;
-use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
+use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::blocks::Blocks;
 use crate::state::command::{Command, GuestCommand};
@@ -284,10 +285,10 @@ fn disk(error: RowsError) -> Fault {
 impl Replica for ClusterHandle {
     type Placing = PlacingBody;
 
-    async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
+    async fn commit(&self, command: Command) -> Result<(Option<LogIndex>, Outcome), Fault> {
         let mut command = match prepare(command, &self.directory()) {
             Ok(command) => command,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+            Err(refusal) => return Ok((None, Outcome::Refused(refusal))),
         };
         if let Some(data) = &self.local.data {
             command = data.feed.sealed(command, &self.local.clock);
@@ -296,12 +297,15 @@ impl Replica for ClusterHandle {
             if !names_bodies(&command) {
                 break;
             }
-            match self.local.propose(command.clone()).await? {
-                Outcome::Refused(Refusal::NotPlaced) => self.place_again(&mut command).await?,
-                outcome => return Ok(outcome),
+            match self.local.commit_new(command.clone()).await? {
+                Committed { outcome: Outcome::Refused(Refusal::NotPlaced), .. } => {
+                    self.place_again(&mut command).await?
+                }
+                Committed { index, outcome } => return Ok((Some(index), outcome)),
             }
         }
-        self.local.propose(command).await
+        let Committed { index, outcome } = self.local.commit_new(command).await?;
+        Ok((Some(index), outcome))
     }
 
     async fn belongs(&self) {

@@ -87,6 +87,10 @@ impl MemoryReplica {
 
     /// Commits and applies at once, without waiting: for setting a scene.
     pub fn run(&self, command: Command) -> Result<Outcome, Fault> {
+        Ok(self.run_indexed(command)?.1)
+    }
+
+    fn run_indexed(&self, command: Command) -> Result<(LogIndex, Outcome), Fault> {
         let mut state = self.healthy()?;
         let id = self.shared.clock.command_id();
         let proposal = Proposal { id, base: state.applied, at: self.shared.clock.now(), command };
@@ -97,7 +101,7 @@ impl MemoryReplica {
         for change in applied.changes {
             self.tell(&mut state, change)?;
         }
-        Ok(applied.outcome)
+        Ok((state.applied, applied.outcome))
     }
 
     /// Puts a body where a mail can name it.
@@ -177,10 +181,10 @@ fn disk(error: RowsError) -> Fault {
 impl Replica for MemoryReplica {
     type Placing = MemoryPlacing;
 
-    async fn propose(&self, command: Command) -> Result<Outcome, Fault> {
+    async fn commit(&self, command: Command) -> Result<(Option<LogIndex>, Outcome), Fault> {
         match prepare(command, &self.directory()) {
-            Ok(command) => self.run(command),
-            Err(refusal) => Ok(Outcome::Refused(refusal)),
+            Ok(command) => self.run_indexed(command).map(|(index, outcome)| (Some(index), outcome)),
+            Err(refusal) => Ok((None, Outcome::Refused(refusal))),
         }
     }
 

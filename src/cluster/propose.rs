@@ -46,15 +46,20 @@ pub struct Committed {
 impl Local {
     /// See [`Replica::propose`](super::replica::Replica::propose).
     pub async fn propose(self: &Arc<Self>, command: Command) -> Result<Outcome, Fault> {
-        self.propose_as(self.clock.command_id(), command).await
+        Ok(self.commit_new(command).await?.outcome)
+    }
+
+    /// See [`Replica::commit`](super::replica::Replica::commit).
+    pub async fn commit_new(self: &Arc<Self>, command: Command) -> Result<Committed, Fault> {
+        self.commit_as(self.clock.command_id(), command).await
     }
 
     /// The same under an id that others were told beforehand.
-    pub async fn propose_as(self: &Arc<Self>, id: CommandId, command: Command) -> Result<Outcome, Fault> {
+    pub async fn commit_as(self: &Arc<Self>, id: CommandId, command: Command) -> Result<Committed, Fault> {
         let began = Instant::now();
-        let proposed = self.propose_uncounted(id, command).await;
+        let proposed = self.commit_uncounted(id, command).await;
         let counted = match &proposed {
-            Ok(Outcome::Refused(_)) => Proposed::Refused,
+            Ok(Committed { outcome: Outcome::Refused(_), .. }) => Proposed::Refused,
             Ok(_) => Proposed::Applied,
             Err(_) => Proposed::Failed,
         };
@@ -70,7 +75,7 @@ impl Local {
         Command::RenewLeases { leases: Vec::new() }
     }
 
-    async fn propose_uncounted(self: &Arc<Self>, id: CommandId, command: Command) -> Result<Outcome, Fault> {
+    async fn commit_uncounted(self: &Arc<Self>, id: CommandId, command: Command) -> Result<Committed, Fault> {
         let Ok(_permit) = self.in_flight.clone().try_acquire_owned() else {
             return Err(Fault::Busy(format!("{PROPOSALS_MAX} proposals under way")));
         };
@@ -81,7 +86,7 @@ impl Local {
         let until = Instant::now() + PROPOSE_MAX;
         let committed = self.commit(encoded, until).await?;
         self.applied(committed.index, until).await?;
-        Ok(committed.outcome)
+        Ok(committed)
     }
 
     /// Waits until the entry at `index` shows in this node's rows and views.

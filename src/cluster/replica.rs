@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
-use crate::mail::ids::{AccountId, BodyId, MailboxId, NodeId};
+use crate::mail::ids::{AccountId, BodyId, LogIndex, MailboxId, NodeId};
 use crate::mail::rights::Rights;
 use crate::state::blocks::Blocks;
 use crate::state::command::{Command, PlacedBody};
@@ -62,7 +62,15 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// Commits `command` by a majority and waits until it is applied on this node, so that the caller
     /// reads its own write. Retries inside for at most 10 s while there is no leader; a retry is applied once.
     /// A body that a node lacks which came into sync since it was placed is brought there, and the command proposed anew.
-    fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Fault>> + Send;
+    fn propose(&self, command: Command) -> impl Future<Output = Result<Outcome, Fault>> + Send {
+        async { Ok(self.commit(command).await?.1) }
+    }
+
+    /// As [`Replica::propose`], with the log entry that holds the command; `None`: it was refused before there was one.
+    fn commit(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<(Option<LogIndex>, Outcome), Fault>> + Send;
 
     /// Resolves once this node's rows are a member's: whoever has just joined knows no users, and would refuse
     /// their mail for good. A node that was away knows what it knew, and need not wait for a majority.

@@ -65,6 +65,7 @@ mod tests {
             decided_by: String::new(),
             outcome: outcome.into(),
             queued: None,
+            entry: None,
             bytes: 10,
         })
     }

@@ -61,6 +61,9 @@ pub struct Received {
     /// In the queue for other servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<u64>,
+    /// The log entry that keeps it; `None`: nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
     /// Octets of its text.
     #[serde(default)]
     pub bytes: u64,

@@ -24,6 +24,7 @@ fn received(id: &str, from: &str, to: &[&str]) -> What {
         decided_by: String::new(),
         outcome: TAKEN.to_owned(),
         queued: None,
+        entry: None,
         bytes: 0,
     })
 }

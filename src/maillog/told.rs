@@ -11,13 +11,13 @@ const NAMED_MAX: usize = 10;
 pub fn tell(what: &What) {
     match what {
         What::Received(it) => {
-            let Received { id, sender, outcome, decided_by, bytes, queued, .. } = it;
+            let Received { id, sender, outcome, decided_by, bytes, queued, entry, .. } = it;
             let (to, client) = (recipients(it), client(it.client.address));
             let login = it.client.login.as_deref().unwrap_or_default();
             let message_id = it.message_id.as_deref().unwrap_or_default();
             let count = it.recipients.len() as u64;
             info!(
-                target: "pollux::mail", mail = id, message_id, queued, from = sender, to, recipients = count, client,
+                target: "pollux::mail", mail = id, message_id, queued, entry, from = sender, to, recipients = count, client,
                 login, bytes, decided_by, outcome, "received"
             );
         }
@@ -75,6 +75,7 @@ mod tests {
                 decided_by: String::new(),
                 outcome: TAKEN.into(),
                 queued: None,
+                entry: None,
                 bytes: 0,
             })
         };

@@ -161,7 +161,7 @@ impl Local {
         let members: Vec<&RosterEntry> =
             roster.iter().filter(|entry| entry.member.role == Role::Data).collect();
         let begun = join_all(members.iter().map(|entry| self.begin(NodeId(entry.id), &question))).await;
-        match self.propose_as(question.id, Self::barrier_command()).await {
+        match self.commit_as(question.id, Self::barrier_command()).await {
             Ok(_) => {}
             Err(Fault::NoQuorum) => return Err(ClusterError::NoQuorum),
             Err(fault) => return Err(ClusterError::Refused(fault.to_string())),

@@ -141,12 +141,15 @@ impl<R: Replica> SmtpBackend<R> {
             false if to.is_empty() => return Ok(of_filter(vec![Ok(()); recipients])),
             false => Command::Deliver(Deliver { body, to }),
         };
-        match self.replica.propose(command).await? {
+        let (entry, outcome) = self.replica.commit(command).await?;
+        match outcome {
             Outcome::Submitted { queued, .. } => {
+                self.noted.kept(entry);
                 self.noted.queued(queued);
                 Ok(of_filter(vec![Ok(()); recipients]))
             }
             Outcome::Delivered { results } => {
+                self.noted.kept(entry);
                 let results: Vec<_> = results.into_iter().map(|result| result.map(|_| ())).collect();
                 Ok(of_filter(fan_out.per_recipient(&results)))
             }
@@ -176,8 +179,10 @@ impl<R: Replica> SmtpBackend<R> {
             parcels: parcels(to.iter().map(recipient)),
         };
         let submit = Submit { body: body.clone(), to: Vec::new(), queue: Some(queue) };
-        match self.replica.propose(submission(submit, (how, Vec::new()))).await? {
+        let (entry, outcome) = self.replica.commit(submission(submit, (how, Vec::new()))).await?;
+        match outcome {
             Outcome::Submitted { queued, .. } => {
+                self.noted.kept(entry);
                 self.noted.queued(queued);
                 Ok(())
             }

@@ -10,7 +10,7 @@ use super::reply::{self, Reply};
 use crate::cluster::replica::Fault;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::delivery_status;
-use crate::mail::ids::{QueueId, Timestamp};
+use crate::mail::ids::{LogIndex, QueueId, Timestamp};
 use crate::mail::message_id;
 use crate::maillog::{
     Check, Client, DISCARDED, Heard, JUNK, MailLog, Received, Recipient, Refused, TAKEN, What,
@@ -42,6 +42,7 @@ struct OfMail {
     notice: Option<Vec<u8>>,
     judged: Option<Found>,
     queued: Option<u64>,
+    entry: Option<u64>,
 }
 
 /// What the checks found, and what was made of it.
@@ -98,6 +99,7 @@ impl Noted {
                     notice,
                     judged: None,
                     queued: None,
+                    entry: None,
                 }));
             }
         }
@@ -173,6 +175,13 @@ impl Noted {
         }
     }
 
+    /// The last of them is what 250 waited for.
+    pub fn kept(&mut self, entry: Option<LogIndex>) {
+        if let Some(mail) = &mut self.mail {
+            mail.entry = entry.map(|entry| entry.0).or(mail.entry);
+        }
+    }
+
     /// The first of them, where filters send it elsewhere as well.
     pub fn queued(&mut self, id: Option<QueueId>) {
         if let Some(mail) = &mut self.mail {
@@ -183,7 +192,7 @@ impl Noted {
     /// The client is about to hear this of the whole mail.
     pub fn ended(&mut self, answer: &Answer, at: Timestamp) {
         let Some(mail) = self.mail.take() else { return };
-        let OfMail { client, sender, mut recipients, id, head, bytes, notice, judged, queued } = *mail;
+        let OfMail { client, sender, mut recipients, id, head, bytes, notice, judged, queued, entry } = *mail;
         let (checks, rule, usual) =
             judged.map_or((Vec::new(), "", TAKEN), |found| (found.checks, found.rule, found.outcome));
         let outcome = match answer {
@@ -218,6 +227,7 @@ impl Noted {
             decided_by,
             outcome,
             queued,
+            entry,
             bytes,
         };
         self.log.note(at, What::Received(received));
