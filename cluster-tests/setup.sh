@@ -18,6 +18,7 @@ need sieve-connect sieve-connect
 need fetchmail fetchmail
 need mutt mutt
 need postconf postfix
+need patch patch
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || packages="${packages:-} libfaketime"
 # Says whether seals hold; Debian's Python has it.
 /usr/bin/python3 -c 'import dkim' 2>/dev/null || packages="${packages:-} python3-dkim"
