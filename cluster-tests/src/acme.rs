@@ -130,6 +130,11 @@ impl Acme {
         self.state().displeased = displeased;
     }
 
+    /// As if nobody had ever made one.
+    pub fn forget_accounts(&self) {
+        self.state().accounts.clear();
+    }
+
     pub fn count(&self) -> Count {
         let state = self.state();
         let certificates = state.orders.iter().filter(|order| order.chain.is_some()).count();

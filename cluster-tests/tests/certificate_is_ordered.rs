@@ -167,4 +167,8 @@ fn one_node_orders_the_certificate_of_both() {
     }
     assert_eq!(fs::read_to_string(&records).expect("the program was run"), "", "nothing is left");
     assert_eq!(server.count().accounts, 1, "one account, whoever orders");
+    server.forget_accounts();
+    cluster.nodes[1].must(&["certificate", "renew"], None);
+    both_show_other_than(&cluster, &[fourth]);
+    assert_eq!(server.count().accounts, 1, "another one in its place");
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder,
-    Order as Placed, OrderStatus, RetryPolicy,
+    Account, AccountBuilder, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier,
+    NewAccount, NewOrder, Order as Placed, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::hook::{self, Verb};
 use super::read::{self, Facts};
@@ -47,9 +47,14 @@ impl<W: Web> Order<W> {
         N: Fn(AcmeWhat) -> F,
         F: Future<Output = Result<(), String>>,
     {
-        let account = self.account(&note).await?;
-        let names: Vec<Identifier> = self.terms.names.iter().cloned().map(Identifier::Dns).collect();
-        let mut placed = account.new_order(&NewOrder::new(&names)).await.map_err(told)?;
+        self.made(note).await.map_err(|why| why.chars().filter(|c| !c.is_control()).collect())
+    }
+
+    async fn made<F: Future<Output = Result<(), String>>>(
+        self,
+        note: impl Fn(AcmeWhat) -> F,
+    ) -> Result<NewCertificate, String> {
+        let mut placed = self.place(&note).await?;
         let mut presented = Vec::new();
         let proved = self.prove(&mut placed, &mut presented, &note).await;
         self.clean_up(presented).await;
@@ -62,22 +67,46 @@ impl<W: Web> Order<W> {
         checked(&chain, &key, &self.terms.names)
     }
 
-    async fn account<F: Future<Output = Result<(), String>>>(
+    async fn place<F: Future<Output = Result<(), String>>>(
+        &self,
+        note: &impl Fn(AcmeWhat) -> F,
+    ) -> Result<Placed, String> {
+        let names: Vec<Identifier> = self.terms.names.iter().cloned().map(Identifier::Dns).collect();
+        let wanted = NewOrder::new(&names);
+        if let Some(account) = self.known_account().await? {
+            match account.new_order(&wanted).await {
+                Err(Error::Api(fault)) if is_forgotten(&fault) => {
+                    info!("the ACME server does not know our account any longer: another one is made");
+                }
+                placed => return placed.map_err(told),
+            }
+        }
+        self.new_account(note).await?.new_order(&wanted).await.map_err(told)
+    }
+
+    /// What cannot be read is as good as none.
+    async fn known_account(&self) -> Result<Option<Account>, String> {
+        let read = |account: &AcmeAccount| serde_json::from_str(&account.credentials.0).ok();
+        let Some(known) = self.account.as_ref().and_then(read) else { return Ok(None) };
+        let known: AccountCredentials = known;
+        self.builder().from_credentials(known).await.map(Some).map_err(told)
+    }
+
+    fn builder(&self) -> AccountBuilder {
+        Account::builder_with_http(Box::new(Client(Arc::clone(&self.web))))
+    }
+
+    async fn new_account<F: Future<Output = Result<(), String>>>(
         &self,
         note: &impl Fn(AcmeWhat) -> F,
     ) -> Result<Account, String> {
-        let builder = Account::builder_with_http(Box::new(Client(Arc::clone(&self.web))));
-        if let Some(account) = &self.account
-            && let Ok(known) = serde_json::from_str::<AccountCredentials>(&account.credentials.0)
-        {
-            return builder.from_credentials(known).await.map_err(told);
-        }
         let contact: Vec<String> = self.terms.contact.iter().map(|it| format!("mailto:{it}")).collect();
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let new =
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let directory = self.terms.directory.clone();
-        let (account, credentials) = builder.create(&new, directory.clone(), None).await.map_err(told)?;
+        let (account, credentials) =
+            self.builder().create(&new, directory.clone(), None).await.map_err(told)?;
         let credentials = serde_json::to_string(&credentials).map_err(|error| error.to_string())?;
         // Before it is used: an account that nobody remembers is one more with the server.
         note(AcmeWhat::Account(AcmeAccount { directory, credentials: Secret(credentials) })).await?;
@@ -190,6 +219,11 @@ fn checked(pem: &str, key: &KeyPair, names: &[String]) -> Result<NewCertificate,
     fits.map_err(|error| format!("the server's certificate does not fit ({error})"))?;
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
     Ok(NewCertificate { chain, private: Secret(private) })
+}
+
+/// RFC 8555 6.7.
+fn is_forgotten(fault: &Problem) -> bool {
+    fault.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
 }
 
 fn told(error: Error) -> String {
