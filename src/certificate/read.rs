@@ -43,8 +43,14 @@ impl Facts {
         })
     }
 
+    /// By name, or as one label below a name with an asterisk (RFC 9525 6.3).
     pub fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        let above = name.split_once('.').map(|(_, above)| above);
+        let is = |known: &str| match known.strip_prefix("*.") {
+            Some(domain) => above.is_some_and(|above| above.eq_ignore_ascii_case(domain)),
+            None => known.eq_ignore_ascii_case(name),
+        };
+        self.names.iter().any(|known| is(known))
     }
 }
 
@@ -96,14 +102,15 @@ mod tests {
 
     #[test]
     fn a_certificate_says_whose_it_is_and_for_how_long() {
-        let names = ["mx.a.test".to_owned(), "192.0.2.1".to_owned(), "2001:db8::1".to_owned()];
+        let names = ["mx.a.test", "*.b.test", "192.0.2.1", "2001:db8::1"].map(str::to_owned);
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 2);
         params.not_after = rcgen::date_time_ymd(2026, 4, 2);
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let facts = Facts::of(made.der()).unwrap();
         assert_eq!(facts.names, names);
-        assert!(facts.has("MX.a.test") && !facts.has("a.test"));
+        assert!(["MX.a.test", "x.B.test"].iter().all(|name| facts.has(name)));
+        assert!(!["a.test", "b.test", "x.y.b.test", "x.a.test"].iter().any(|name| facts.has(name)));
         assert_eq!(facts.ends.0 - facts.begins.0, 90 * 86_400_000);
         assert_eq!(Facts::of(b"\x30\x03abc"), None);
     }

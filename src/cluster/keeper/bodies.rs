@@ -23,6 +23,8 @@ use crate::state::reading;
 
 /// Unnamed bodies waiting for their grace to end; those beyond are found by the next sweep.
 const UNNAMED_IDS_MAX: usize = 100_000;
+/// Segments whose space is given back in one go: what lives in them is written anew.
+const SEGMENTS_AT_ONCE_MAX: usize = 16;
 /// Between two stretches of a sweep.
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 /// How soon, and how seldom at the end, all bodies are looked for again while some are missing.
@@ -127,17 +129,7 @@ pub async fn forget_bodies(local: Arc<Local>, data: DataParts, mut dropped: mpsc
                 tracing::warn!("unnamed bodies could not be looked for on node {}: {fault}", local.id);
             }
         }
-        let done = match unnamed.take_due(now) {
-            due if due.is_empty() => data.bodies.tidy().await.map(|_| ()),
-            due => match forget(&local, &data, due).await {
-                Ok(young) => {
-                    young.into_iter().for_each(|id| unnamed.add(id, now));
-                    Ok(())
-                }
-                Err(fault) => Err(fault),
-            },
-        };
-        match done {
+        match give_back(&local, &data, &mut unnamed, now).await {
             Ok(()) => {}
             Err(Fault::ShuttingDown) => return,
             // The next sweep finds them again.
@@ -146,14 +138,38 @@ pub async fn forget_bodies(local: Arc<Local>, data: DataParts, mut dropped: mpsc
     }
 }
 
+/// Forgets all whose grace has ended, however many they are, and then gives back the space of them.
+pub(in crate::cluster) async fn give_back(
+    local: &Arc<Local>,
+    data: &DataParts,
+    unnamed: &mut Unnamed,
+    now: Instant,
+) -> Result<(), Fault> {
+    loop {
+        let due = unnamed.take_due(now);
+        if due.is_empty() {
+            break;
+        }
+        let young = forget(local, data, due).await?;
+        // Their grace begins anew: they are not due now.
+        young.into_iter().for_each(|id| unnamed.add(id, now));
+    }
+    for _ in 0..SEGMENTS_AT_ONCE_MAX {
+        if data.bodies.tidy().await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Bodies in the order in which they were found to be unnamed.
-struct Unnamed {
+pub(in crate::cluster) struct Unnamed {
     grace: Duration,
     waiting: VecDeque<(Instant, BodyId)>,
 }
 
 impl Unnamed {
-    fn new(grace: Duration) -> Self {
+    pub fn new(grace: Duration) -> Self {
         Self { grace, waiting: VecDeque::new() }
     }
 
@@ -161,7 +177,7 @@ impl Unnamed {
         UNNAMED_IDS_MAX - self.waiting.len()
     }
 
-    fn add(&mut self, body: BodyId, now: Instant) {
+    pub fn add(&mut self, body: BodyId, now: Instant) {
         if self.room() > 0 {
             self.waiting.push_back((now, body));
         }

@@ -16,6 +16,8 @@ mod version;
 
 #[cfg(test)]
 pub use self::bodies::look_for;
+#[cfg(test)]
+pub(in crate::cluster) use self::bodies::{Unnamed, give_back};
 pub use self::bodies::{check_named, forget_bodies, recount_missing};
 pub use self::drained::step_aside;
 pub use self::identity::renew_identity;

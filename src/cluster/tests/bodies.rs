@@ -12,7 +12,7 @@ use super::three::{pair_and_witness, pair_and_witness_with};
 use crate::cluster::codec::normal_payload;
 use crate::cluster::config::{Retention, Upkeep};
 use crate::cluster::handle::ClusterHandle;
-use crate::cluster::keeper::look_for;
+use crate::cluster::keeper::{Unnamed, give_back, look_for};
 use crate::cluster::replica::{Fault, Placing, Replica};
 use crate::mail::ids::{AccountId, BodyId, LogIndex, NodeId, Uid};
 use crate::state::codec::encode_proposal;
@@ -186,6 +186,31 @@ async fn bodies_that_nothing_names_go_from_every_node_and_those_named_stay() {
         until_has(node, gone, false).await;
         until_has(node, given_up, false).await;
         assert!(has(node, stays).await && has(node, again).await);
+    }
+}
+
+/// Or a node under load, whose mail comes and goes faster than a stretch for each look, would never give space back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_bodies_whose_grace_is_over_are_forgotten_at_one_look() {
+    // Nothing is due of itself within this test.
+    let upkeep = Upkeep { grace_ms: 300, sweep_each_ms: 86_400_000, ..Upkeep::default() };
+    let [a, _b, _w] = pair_and_witness_with(Pace { upkeep, ..Pace::default() }).await;
+    let mut unnamed = Unnamed::new(upkeep.grace());
+    let long_ago = Instant::now();
+    let mut ids = Vec::new();
+    for stretch in 0..25 {
+        let texts: Vec<String> = (0..100).map(|at| format!("{stretch} {at}")).collect();
+        let placed = futures_util::future::join_all(texts.iter().map(|text| place(a.handle(), text))).await;
+        ids.extend(placed.into_iter().map(|placed| placed.unwrap().id));
+    }
+    ids.iter().for_each(|id| unnamed.add(*id, long_ago));
+    // The store dates what it has by what it wrote later.
+    tokio::time::sleep(upkeep.grace()).await;
+    place(a.handle(), "later").await.unwrap();
+    tokio::time::sleep(upkeep.grace() * 2).await;
+    give_back(&a.handle().local, &a.data(), &mut unnamed, Instant::now()).await.unwrap();
+    for id in ids {
+        assert!(!has(&a, id).await);
     }
 }
 
