@@ -88,8 +88,7 @@ pub fn of_cluster(directory: &Directory, now: Timestamp) -> Vec<Finding> {
     let settings = directory.settings();
     let finding = |level, text: String| Finding::new(level, "certificate", text);
     let mut findings = Vec::new();
-    let leaf = directory.certificate.as_ref().and_then(|known| known.chain.first());
-    if let Some(facts) = leaf.and_then(|leaf| Facts::of(leaf)) {
+    if let Some(facts) = directory.certificate.as_deref().and_then(Facts::of_leaf) {
         let name = "the cluster's";
         findings.push(remaining(name, facts.ends, now, "see 'pollux certificate show'"));
         let hostname = settings.hostname();
@@ -101,8 +100,7 @@ pub fn of_cluster(directory: &Directory, now: Timestamp) -> Vec<Finding> {
             findings.push(finding(Level::Warn, text));
         }
     }
-    let failed = directory.acme.order.as_ref().and_then(|order| order.failed.as_ref());
-    if let (Some(terms), Some(why)) = (settings.acme(), failed) {
+    if let (Some(terms), Some(why)) = (settings.acme(), directory.acme.failed()) {
         let text = format!("none can be had of {}: {why}; see 'pollux certificate show'", terms.directory);
         findings.push(finding(Level::Warn, text));
     }

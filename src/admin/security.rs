@@ -351,8 +351,7 @@ fn of_mail(directory: &Directory, facts: &Facts<'_>) -> Vec<Weakness> {
         let reason = "mail, and the relay's password, may go to the relay host in the clear";
         found.push(weakness(Weight::Medium, "relay", reason, "pollux policy set relay.tls forced"));
     }
-    let failed = directory.acme.order.as_ref().and_then(|order| order.failed.as_ref());
-    if let (Some(terms), Some(why)) = (settings.acme(), failed) {
+    if let (Some(terms), Some(why)) = (settings.acme(), directory.acme.failed()) {
         let reason = format!("no certificate can be had of {}: {why}", terms.directory);
         found.push(weakness(Weight::Medium, "acme", reason, "pollux certificate show"));
     }

@@ -68,9 +68,7 @@ fn reason(known: Option<&Certificate>, acme: &Acme, terms: &AcmeTerms, now: Time
     if from != terms.directory {
         return Some(Reason::OtherServer);
     }
-    let Some(facts) = known.chain.first().and_then(|leaf| Facts::of(leaf)) else {
-        return Some(Reason::First);
-    };
+    let Some(facts) = Facts::of_leaf(known) else { return Some(Reason::First) };
     if !terms.names.iter().all(|name| facts.has(name)) {
         return Some(Reason::MoreNames);
     }

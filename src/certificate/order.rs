@@ -17,7 +17,7 @@ use super::read::{self, Facts};
 use super::web::{Client, Web};
 use crate::state::certificate::{AcmeAccount, AcmeAnswer, AcmeWhat, NewCertificate};
 use crate::state::secret::Secret;
-use crate::state::settings::{AcmeChallenge, AcmeTerms};
+use crate::state::settings::AcmeTerms;
 
 /// Until the server has looked at all names, and until it has made the certificate.
 const LOOKED_MS_MAX: u64 = 180_000;
@@ -30,8 +30,15 @@ pub struct Order<W> {
     pub account: Option<AcmeAccount>,
     /// The private key in PEM that the certificate is to be for; `None`: a new one.
     pub private: Option<Secret>,
-    pub hook: Option<PathBuf>,
+    pub proof: Proof,
     pub web: Arc<W>,
+}
+
+/// How names are shown to be ours.
+pub enum Proof {
+    Http,
+    /// By the operator's program.
+    Dns(PathBuf),
 }
 
 /// A record that the operator's program has made.
@@ -130,22 +137,21 @@ impl<W: Web> Order<W> {
                 AuthorizationStatus::Pending => {}
                 status => return Err(format!("{name}: the server calls it {status:?} before it has looked")),
             }
-            let kind = match self.terms.challenge {
-                AcmeChallenge::Http => ChallengeType::Http01,
-                AcmeChallenge::Dns => ChallengeType::Dns01,
+            let kind = match self.proof {
+                Proof::Http => ChallengeType::Http01,
+                Proof::Dns(_) => ChallengeType::Dns01,
             };
             let offered = authorization.challenge(kind);
             let mut challenge =
                 offered.ok_or_else(|| format!("{name}: the server does not offer acme.challenge"))?;
             let authorization = challenge.key_authorization();
-            match self.terms.challenge {
-                AcmeChallenge::Http => {
+            match &self.proof {
+                Proof::Http => {
                     let token = challenge.token.clone();
                     answers.push(AcmeAnswer { token, authorization: authorization.as_str().to_owned() });
                     note(AcmeWhat::Answers(answers.clone())).await?;
                 }
-                AcmeChallenge::Dns => {
-                    let program = self.hook.as_deref().ok_or("acme.dns_hook is missing in pollux.toml")?;
+                Proof::Dns(program) => {
                     let record = Presented {
                         name: format!("_acme-challenge.{name}"),
                         value: authorization.dns_value(),
@@ -169,7 +175,7 @@ impl<W: Web> Order<W> {
     }
 
     async fn clean_up(&self, presented: Vec<Presented>) {
-        let Some(program) = &self.hook else { return };
+        let Proof::Dns(program) = &self.proof else { return };
         for Presented { name, value } in presented {
             if let Err(why) = hook::run(program, Verb::Cleanup, &name, &value).await {
                 warn!("a record of an order is left in the DNS: {why}");

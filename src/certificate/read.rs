@@ -43,6 +43,11 @@ impl Facts {
         })
     }
 
+    /// Of the leaf.
+    pub fn of_leaf(certificate: &Certificate) -> Option<Self> {
+        certificate.chain.first().and_then(|leaf| Self::of(leaf))
+    }
+
     /// By name, or as one label below a name with an asterisk (RFC 9525 6.3).
     pub fn has(&self, name: &str) -> bool {
         let above = name.split_once('.').map(|(_, above)| above);

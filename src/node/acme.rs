@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::certificate::due::{Reason, due};
-use crate::certificate::order::Order;
+use crate::certificate::order::{Order, Proof};
 use crate::certificate::web::{Answer, Asked, Web};
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::replica::Replica;
@@ -103,22 +103,21 @@ impl Clerk {
         reason: Reason,
     ) -> Result<Order<Servers>, String> {
         let settings = directory.settings();
-        match terms.challenge {
-            AcmeChallenge::Http if !settings.listener(ListenerName::Http).enabled => {
+        let proof = match (terms.challenge, &self.hook) {
+            (AcmeChallenge::Http, _) if settings.listener(ListenerName::Http).enabled => Proof::Http,
+            (AcmeChallenge::Http, _) => {
                 return Err("listener.http.enabled is false: nobody could ask here".to_owned());
             }
-            AcmeChallenge::Dns if self.hook.is_none() => {
-                return Err("acme.dns_hook is missing in pollux.toml".to_owned());
-            }
-            AcmeChallenge::Http | AcmeChallenge::Dns => {}
-        }
+            (AcmeChallenge::Dns, Some(program)) => Proof::Dns(program.clone()),
+            (AcmeChallenge::Dns, None) => return Err("acme.dns_hook is missing in pollux.toml".to_owned()),
+        };
         let account = directory.acme.account.clone();
         let account = account.filter(|account| account.directory == terms.directory);
         // The key stays: what was published of it (RFC 7671) stays true.
         let keeps = reason != Reason::Asked(Renewal::NewKey);
         let ours = directory.certificate.as_ref().filter(|known| keeps && known.from.is_some());
         let private = ours.map(|known| known.private.clone());
-        Ok(Order { terms, account, private, hook: self.hook.clone(), web: Arc::clone(&self.web) })
+        Ok(Order { terms, account, private, proof, web: Arc::clone(&self.web) })
     }
 
     async fn note(&self, step: AcmeStep) -> Result<(), String> {

@@ -114,6 +114,11 @@ pub enum AcmeWhat {
 }
 
 impl Acme {
+    /// Why the last order failed; `None`: it did not, or is under way.
+    pub fn failed(&self) -> Option<&str> {
+        self.order.as_ref()?.failed.as_deref()
+    }
+
     /// What is to be said of this token.
     pub fn answer(&self, token: &str) -> Option<&str> {
         let answer = self.answers.iter().find(|answer| answer.token == token)?;

@@ -78,7 +78,7 @@ pub fn show(directory: &Directory) -> Plan {
 }
 
 fn shown(known: &Certificate) -> Value {
-    let facts = known.chain.first().and_then(|leaf| Facts::of(leaf));
+    let facts = Facts::of_leaf(known);
     let facts = facts.as_ref();
     json!({
         "names": facts.map(|facts| facts.names.clone()).unwrap_or_default(),
@@ -93,8 +93,7 @@ fn shown(known: &Certificate) -> Value {
 
 fn ordered(directory: &Directory) -> Option<Value> {
     let (terms, acme) = (directory.settings().acme()?, &directory.acme);
-    let order = acme.order.as_ref();
-    let failed = order.and_then(|order| order.failed.as_deref());
+    let (order, failed) = (acme.order.as_ref(), acme.failed());
     Some(json!({
         "directory": terms.directory,
         "names": terms.names,
