@@ -40,6 +40,7 @@ const PRIVILEGES: &[(&str, &str, &str)] = &[
     ("rand::", "clock", "clock::Clock::fill"),
     ("Command::new(\"nft\")", "firewall", "firewall::Firewall"),
     ("clock_gettime(", "clock", "clock::BootTime"),
+    ("object_store::", "backup", "backup::storage"),
     ("instant_acme::", "certificate", "certificate::order"),
     ("nix::sys::socket", "address", "address::Keeper"),
 ];

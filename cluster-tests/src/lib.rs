@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod managesieve;
 pub mod nemesis;
 pub mod node;
+pub mod objects;
 pub mod office;
 pub mod pop3;
 pub mod postfix;

@@ -29,6 +29,8 @@ pub struct Node {
     process: Option<Child>,
     /// Variables for the process (a shim's, a preset's).
     pub environment: Vec<(String, String)>,
+    /// Variables for commands.
+    pub command_environment: Vec<(String, String)>,
     /// The product: [`binary`], unless its story says otherwise.
     pub build: PathBuf,
     /// What the process is started by: a program and its arguments, which becomes the process given behind them.
@@ -47,6 +49,7 @@ impl Node {
             dir,
             process: None,
             environment: Vec::new(),
+            command_environment: Vec::new(),
             build: binary(),
             inside: Vec::new(),
             disk: None,
@@ -197,13 +200,26 @@ impl Node {
         self.told(arguments, None)
     }
 
+    /// Starts a command that is waited for later.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(&self.build);
+        command.args(arguments).envs(self.command_environment.iter().cloned());
+        command.env("POLLUX_CONFIG", self.dir.join("pollux.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("pollux starts")
+    }
+
     fn told(&self, arguments: &[&str], input: Option<&str>) -> Output {
-        run(Command::new(&self.build), arguments, (Some(&self.dir.join("pollux.toml")), input))
+        let mut command = Command::new(&self.build);
+        command.envs(self.command_environment.iter().cloned());
+        run(command, arguments, (Some(&self.dir.join("pollux.toml")), input))
     }
 
     /// Runs a command that asks other nodes, where this one lives; panics unless it exits 0. Returns what it printed.
     pub fn must_inside(&self, arguments: &[&str]) -> String {
-        succeeded(arguments, &run(self.program(&self.build), arguments, (None, None)))
+        let mut command = self.program(&self.build);
+        command.envs(self.command_environment.iter().cloned());
+        succeeded(arguments, &run(command, arguments, (None, None)))
     }
 
     /// Runs a command on the folder of this node, which is stopped.

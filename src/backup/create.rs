@@ -1,16 +1,18 @@
 //! A backup is made: the rows of one moment, then those of their bodies that the folder lacks, then the word that it is there.
 //! It reads alone; whatever goes wrong, the cluster and the backups before are as they were.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
+use super::location::Location;
 use super::manifest::{FORMAT, Manifest};
 use super::pack::PackWriter;
 use super::progress::{Phase, Progress};
-use super::repository::Writing;
+use super::repository::{Repository, Writing};
 use super::rows::{RowsWriter, Written};
+use super::storage::{Storage, Workplace};
 use super::{BackupError, hex};
 use crate::clock::Clock;
 use crate::cluster::copied::{ExactRows, NamedBodies, Position};
@@ -28,53 +30,55 @@ const STRETCH_BODIES_MAX: usize = 256;
 /// Bodies that are on no node, beyond which it is no backup.
 pub const LOST_MAX: usize = 1_000;
 
-/// Makes a backup in `dir`, through the node behind `cluster`.
+/// Makes a backup at `location`, through the node behind `cluster`.
 pub async fn create(
     cluster: &ClusterHandle,
-    dir: &Path,
-    clock: &Clock,
+    location: Location,
+    workplace: Workplace,
     progress: &Progress,
 ) -> Result<Manifest, BackupError> {
-    let folder = dir.to_owned();
-    let writing = blocking(move || Writing::begin(&folder)).await?;
-    let made = into(cluster, writing, clock, progress).await;
-    if made.is_err() {
-        // What was begun only takes space. The next backup would clear it away too.
-        let folder = dir.to_owned();
-        let _ = blocking(move || Writing::begin(&folder).map(drop)).await;
-    }
+    let clock = workplace.clock.clone();
+    let writing = blocking(move || Writing::begin(&location, workplace)).await?;
+    let writing = Arc::new(writing);
+    let made = into(cluster, &writing, &clock, progress).await;
+    let is_made = made.is_ok();
+    // What was begun only takes space. The next backup would clear it away too.
+    let _ = blocking(move || if is_made { Ok(()) } else { writing.clear() }).await;
     made
 }
 
 async fn into(
     cluster: &ClusterHandle,
-    writing: Writing,
+    writing: &Arc<Writing>,
     clock: &Clock,
     progress: &Progress,
 ) -> Result<Manifest, BackupError> {
     let refused = |error: crate::cluster::membership::ClusterError| BackupError::Refused(error.to_string());
     // What was acknowledged before this moment is in the backup; what is acknowledged from then on may be.
-    let (id, at) = writing.free_id(clock.now())?;
+    let (now, of) = (clock.now(), Arc::clone(writing));
+    let (id, at) = blocking(move || of.free_id(now)).await?;
     let (rows, bodies) = cluster.begin_copy().await.map_err(refused)?;
     let ca = cluster.ca_pems().map_err(refused)?;
     progress.enter(Phase::Rows);
-    let (path, told) = (writing.repository().rows_path(&id), progress.clone());
-    let copied = blocking(move || copy_rows(rows, &path, &told)).await?;
+    let (of, to, told) = (Arc::clone(writing), id.clone(), progress.clone());
+    let copied = blocking(move || copy_rows(rows, of.begin_rows(&to)?, &told)).await?;
 
     progress.enter(Phase::Bodies);
     let named = copied.named.len() as u64;
-    let (writing, wanted) = blocking(move || {
-        let known = writing.known_bodies()?;
+    let of = Arc::clone(writing);
+    let (wanted, packing) = blocking(move || {
+        let known = of.known_bodies()?;
         let lacks = |id: &BodyId| known.binary_search(id).is_err();
-        Ok((writing, copied.named.into_iter().filter(lacks).collect::<Vec<_>>()))
+        let wanted: Vec<_> = copied.named.into_iter().filter(lacks).collect();
+        Ok((wanted, Packing::behind(of.repository())?))
     })
     .await?;
     progress.wants(wanted.len() as u64);
-    let added = copy_bodies(&writing, &bodies, wanted, progress).await?;
+    let added = copy_bodies(packing, &bodies, wanted, progress).await?;
     drop(bodies);
 
     progress.enter(Phase::Ending);
-    let (cluster_id, node) = (cluster.cluster_id(), cluster.name());
+    let (cluster_id, node, writing) = (cluster.cluster_id(), cluster.name(), Arc::clone(writing));
     blocking(move || {
         let manifest = Manifest {
             format: FORMAT,
@@ -112,8 +116,11 @@ struct CopiedRows {
 }
 
 /// Blocks.
-fn copy_rows(mut rows: ExactRows, path: &Path, progress: &Progress) -> Result<CopiedRows, BackupError> {
-    let mut writer = RowsWriter::begin(path)?;
+fn copy_rows(
+    mut rows: ExactRows,
+    mut writer: RowsWriter,
+    progress: &Progress,
+) -> Result<CopiedRows, BackupError> {
     let mut counts = Counts::default();
     loop {
         let read = rows.next_rows().map_err(|error| tables_error(&error))?;
@@ -129,6 +136,8 @@ fn copy_rows(mut rows: ExactRows, path: &Path, progress: &Progress) -> Result<Co
             "nothing was ever committed in this cluster: there is nothing to back up".to_owned(),
         )
     })?;
+    // On its way to a store it no longer holds up what the node does.
+    drop(rows);
     let Counts { named, users, messages } = counts;
     Ok(CopiedRows { written: writer.finish()?, position, named, users, messages })
 }
@@ -163,14 +172,11 @@ struct Added {
 
 /// The numbers of packs that are whole stay; new ones come behind them.
 async fn copy_bodies(
-    writing: &Writing,
+    mut packing: Packing,
     bodies: &NamedBodies,
     wanted: Vec<BodyId>,
     progress: &Progress,
 ) -> Result<Added, BackupError> {
-    let dir = writing.repository().dir().to_owned();
-    let mut packing =
-        Packing { dir, next: 1 + writing.repository().packs()?.last().copied().unwrap_or(0), open: None };
     let (mut added, mut stretch, mut bytes) = (Added::default(), Vec::new(), 0);
     for id in wanted {
         match bodies.body(id).await {
@@ -200,12 +206,18 @@ async fn copy_bodies(
 
 /// Packs being written, one after the other.
 struct Packing {
-    dir: std::path::PathBuf,
+    storage: Storage,
     next: u32,
     open: Option<PackWriter>,
 }
 
 impl Packing {
+    /// Blocks.
+    fn behind(repository: &Repository) -> Result<Self, BackupError> {
+        let next = 1 + repository.packs()?.last().copied().unwrap_or(0);
+        Ok(Self { storage: repository.storage().clone(), next, open: None })
+    }
+
     async fn push(mut self, bodies: Vec<(BodyId, Bytes)>) -> Result<Self, BackupError> {
         blocking(move || {
             for (id, body) in bodies {
@@ -213,7 +225,7 @@ impl Packing {
                     Some(pack) => pack,
                     None => {
                         self.next += 1;
-                        PackWriter::begin(&self.dir, self.next - 1)?
+                        PackWriter::begin(&self.storage, self.next - 1)?
                     }
                 };
                 pack.push(id, &body)?;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::Manifest;
 use super::pack::{Entry, Pack};
 use super::repository::Repository;
-use super::rows::RowsReader;
 use super::{BackupError, rows_error};
 use crate::mail::ids::{AccountId, BodyId, MailboxId};
 use crate::state::codec::decode_row;
@@ -29,8 +28,7 @@ pub struct Past {
 impl Past {
     /// Reads all rows of the backup, of which only the last tells that they are what was written. Blocks.
     pub fn open(repository: &Repository, manifest: &Manifest, user: &str) -> Result<Self, BackupError> {
-        let path = repository.rows_path(&manifest.id);
-        let mut reader = RowsReader::open(&path, manifest.written_rows(&path)?)?;
+        let mut reader = repository.rows(manifest)?;
         let mut kept = Kept::new(user);
         loop {
             let read = reader.next_rows()?;
@@ -48,7 +46,7 @@ impl Past {
         let mut places = BTreeMap::new();
         for number in repository.packs()? {
             // What a damaged pack has is missed where it is wanted.
-            let Ok(pack) = Pack::open(repository.dir(), number) else { continue };
+            let Ok(pack) = Pack::open(repository.storage(), number) else { continue };
             let here = pack.entries.iter().filter(|entry| wanted.contains(&entry.id));
             places.extend(here.map(|entry| (entry.id, (number, *entry))));
         }
@@ -70,7 +68,7 @@ impl Past {
         let Some((number, entry)) = self.places.get(&id).copied() else { return Ok(None) };
         let pack = match self.pack.take().filter(|(open, _)| *open == number) {
             Some((_, pack)) => pack,
-            None => Pack::open(self.repository.dir(), number)?,
+            None => Pack::open(self.repository.storage(), number)?,
         };
         let read = pack.read(&entry);
         self.pack = Some((number, pack));

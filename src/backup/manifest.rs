@@ -1,16 +1,13 @@
 //! What a backup is: one file, written last. Where it is, the backup is whole.
 
-use std::fs;
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::rows::Written;
+use super::storage::Storage;
 use super::{BackupError, hex};
 use crate::cluster::copied::Position;
 use crate::mail::ids::Timestamp;
-use crate::store::files;
 
 /// Raised when what lies in the folder changes its meaning.
 pub const FORMAT: u32 = 1;
@@ -57,35 +54,30 @@ impl Manifest {
         Position { term: self.term, index: self.index }
     }
 
-    pub(super) fn written_rows(&self, path: &Path) -> Result<Written, BackupError> {
-        let digest = blake3::Hash::from_hex(&self.rows_blake3);
-        let digest = digest.map_err(|_| BackupError::damaged(path, "it names no digest"))?;
-        Ok(Written { rows: self.rows, digest })
+    /// `None`: it names no digest.
+    pub(super) fn written_rows(&self) -> Option<Written> {
+        Some(Written { rows: self.rows, digest: blake3::Hash::from_hex(&self.rows_blake3).ok()? })
     }
 
     /// Durable, under its name, when it returns.
-    pub(super) fn write(&self, path: &Path) -> Result<(), BackupError> {
+    pub(super) fn write(&self, storage: &Storage, name: &str) -> Result<(), BackupError> {
         let json = serde_json::to_string(self).expect("it consists of numbers and texts");
         let text = format!("{json}\n{}\n", hex(&blake3::hash(json.as_bytes())));
-        files::write_secret_atomically(path, text.as_bytes()).map_err(|error| BackupError::at(path, &error))
+        storage.write(name, text.as_bytes())
     }
 
-    pub fn read(path: &Path) -> Result<Self, BackupError> {
-        let fault = |error: std::io::Error| BackupError::at(path, &error);
-        if fs::metadata(path).map_err(fault)?.len() > BYTES_MAX {
-            return Err(BackupError::damaged(path, "it is too long"));
-        }
-        let text = fs::read(path).map_err(fault)?;
-        let text = String::from_utf8(text).map_err(|_| BackupError::damaged(path, "it is no text"))?;
+    pub fn read(storage: &Storage, name: &str) -> Result<Self, BackupError> {
+        let text = storage.read(name, BYTES_MAX)?;
+        let text = String::from_utf8(text).map_err(|_| storage.damaged(name, "it is no text"))?;
         let lines = text.strip_suffix('\n').and_then(|text| text.split_once('\n'));
         let sound = lines.filter(|(json, digest)| hex(&blake3::hash(json.as_bytes())) == *digest);
-        let (json, _) = sound.ok_or_else(|| BackupError::damaged(path, "it is not what was written"))?;
-        let manifest: Self = serde_json::from_str(json).map_err(|error| BackupError::damaged(path, error))?;
+        let (json, _) = sound.ok_or_else(|| storage.damaged(name, "it is not what was written"))?;
+        let manifest: Self = serde_json::from_str(json).map_err(|error| storage.damaged(name, error))?;
         match manifest.format {
             FORMAT => Ok(manifest),
             other => Err(BackupError::Refused(format!(
                 "{}: it has format {other}, and this build reads {FORMAT}: use a newer pollux",
-                path.display()
+                storage.path(name)
             ))),
         }
     }

@@ -1,10 +1,12 @@
-//! Backups: an exact copy of everything in a folder, and the way back from there. A backup is there whole or not at all,
-//! and one that is there is never changed, only removed.
+//! Backups: an exact copy of everything in a folder or a bucket, and the way back from there. A backup is there whole or not at
+//! all, and one that is there is never changed, only removed.
 //!
-//! [`repository`] is the folder, `pack`, `rows` and [`manifest`] what lies in it; [`create`], [`verify`], [`restore`]
-//! and [`remove`] are what is done with it. [`renew`] (pure) says what becomes of rows in another cluster.
+//! [`repository`] is what holds them, at a [`location`] and in its [`storage`]; `pack`, `rows` and [`manifest`] are what lies
+//! there; [`create`], [`verify`], [`restore`] and [`remove`] are what is done with it. [`renew`] (pure) says what becomes of
+//! rows in another cluster.
 
 pub mod create;
+pub mod location;
 pub mod mailboxes;
 pub mod manifest;
 mod pack;
@@ -14,12 +16,13 @@ pub mod renew;
 pub mod repository;
 pub mod restore;
 mod rows;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 pub mod verify;
 
+use std::fmt::Display;
 use std::io;
-use std::path::Path;
 
 use crate::state::rows::RowsError;
 
@@ -38,8 +41,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    fn at(path: &Path, error: &io::Error) -> Self {
-        let path = path.display();
+    fn at(path: impl Display, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Unavailable(format!(
                 "{path}: the disk is full; free space there or choose another folder (the backups before are whole)"
@@ -49,8 +51,8 @@ impl BackupError {
         }
     }
 
-    fn damaged(path: &Path, what: impl std::fmt::Display) -> Self {
-        Self::Damaged(format!("{}: {what}", path.display()))
+    fn in_use(place: impl Display) -> Self {
+        Self::Unavailable(format!("{place} is being written to by another backup; wait until that is done"))
     }
 }
 

@@ -1,16 +1,13 @@
-//! Backups are taken out of a folder, and what only they held is given back to the disk. The others are as they were: they are
+//! Backups are taken away, and what only they held is given back. The others are as they were: they are
 //! read before anything is removed, and a message of theirs lies in a whole pack at every moment.
-
-use std::fs;
 
 use super::BackupError;
 use super::manifest::Manifest;
 use super::pack::{self, Pack, PackWriter};
 use super::progress::{Phase, Progress};
 use super::repository::{Repository, Writing};
-use super::rows::{RowsReader, bodies_named};
+use super::rows::bodies_named;
 use crate::mail::ids::BodyId;
-use crate::store::files;
 
 /// Which backups are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +46,7 @@ pub fn remove(writing: &Writing, gone: &Gone, progress: &Progress) -> Result<Rem
     }
     writing.clear()?;
     progress.enter(Phase::Bodies);
-    pack_anew(repository, &named, progress)?;
+    pack_anew(writing, &named, progress)?;
     let bytes = before.saturating_sub(bytes_in(repository)?);
     Ok(Removed { backups: gone.into_iter().map(|manifest| manifest.id).collect(), left: left.len(), bytes })
 }
@@ -78,8 +75,7 @@ fn bodies_of(
     manifest: &Manifest,
     progress: &Progress,
 ) -> Result<Vec<BodyId>, BackupError> {
-    let path = repository.rows_path(&manifest.id);
-    let mut reader = RowsReader::open(&path, manifest.written_rows(&path)?)?;
+    let mut reader = repository.rows(manifest)?;
     let mut named = Vec::new();
     loop {
         let rows = reader.next_rows()?;
@@ -92,12 +88,13 @@ fn bodies_of(
 }
 
 /// Packs of which nothing is named go. Of one that is half unnamed or more, what is named is written anew first.
-fn pack_anew(repository: &Repository, named: &[BodyId], progress: &Progress) -> Result<(), BackupError> {
-    let dir = repository.dir();
+fn pack_anew(writing: &Writing, named: &[BodyId], progress: &Progress) -> Result<(), BackupError> {
+    let repository = writing.repository();
+    let storage = repository.storage();
     let numbers = repository.packs()?;
     let mut next = 1 + numbers.last().copied().unwrap_or(0);
     for number in numbers {
-        let pack = Pack::open(dir, number)?;
+        let pack = Pack::open(storage, number)?;
         let is_named = |id: &BodyId| named.binary_search(id).is_ok();
         let bytes = |wanted: bool| -> u64 {
             let entries = pack.entries.iter().filter(|entry| is_named(&entry.id) == wanted);
@@ -108,26 +105,23 @@ fn pack_anew(repository: &Repository, named: &[BodyId], progress: &Progress) -> 
             continue;
         }
         if !kept.is_empty() {
-            let mut writer = PackWriter::begin(dir, next)?;
+            let whole = Pack::fetch(storage, number)?;
+            let mut writer = PackWriter::begin(storage, next)?;
             next += 1;
             for entry in kept {
-                let body = pack.read(entry)?;
+                let body = whole.read(entry)?;
                 progress.body(body.len() as u64);
                 writer.push(entry.id, &body)?;
             }
             writer.finish()?;
         }
-        let path = dir.join(pack::name(number));
-        fs::remove_file(&path).map_err(|error| BackupError::at(&path, &error))?;
+        // Whoever took over a place that this process was silent in may rely on the pack.
+        writing.check()?;
+        storage.remove(&pack::name(number))?;
     }
-    files::sync_dir(dir).map_err(|error| BackupError::at(dir, &error))
+    Ok(())
 }
 
 fn bytes_in(repository: &Repository) -> Result<u64, BackupError> {
-    let fault = |error: std::io::Error| BackupError::at(repository.dir(), &error);
-    let mut bytes = 0;
-    for entry in fs::read_dir(repository.dir()).map_err(fault)? {
-        bytes += entry.and_then(|entry| entry.metadata()).map_err(fault)?.len();
-    }
-    Ok(bytes)
+    Ok(repository.storage().files()?.iter().map(|file| file.bytes).sum())
 }

@@ -10,7 +10,6 @@ use super::pack::{Entry, Pack, name};
 use super::progress::{Phase, Progress};
 use super::renew::Renewal;
 use super::repository::Repository;
-use super::rows::RowsReader;
 use super::{BackupError, rows_error};
 use crate::clock::Clock;
 use crate::cluster::config::{ClusterConfig, StartError};
@@ -65,15 +64,16 @@ pub async fn restore(
     progress.enter(Phase::Bodies);
     progress.wants(manifest.bodies);
     let mut damaged = Vec::new();
-    for number in repository.packs()? {
-        damaged.extend(bodies(repository, number, &laid, &mut restored, progress).await?);
+    let packs = packs(repository.clone()).await?;
+    for number in &packs {
+        damaged.extend(bodies(repository, *number, &laid, &mut restored, progress).await?);
     }
     restored.lacking = count_lacking(&laid, manifest)?;
     if restored.lacking > 0 && lacking == Lacking::Refuse {
         let missing = manifest
             .packs
             .iter()
-            .filter(|it| !repository.dir().join(name(**it)).exists())
+            .filter(|it| !packs.contains(it))
             .map(|it| format!("{} is missing", name(*it)));
         let why: Vec<String> = damaged.into_iter().chain(missing).take(3).collect();
         return Err(BackupError::Damaged(format!(
@@ -88,6 +88,10 @@ pub async fn restore(
     Ok(restored)
 }
 
+async fn packs(repository: Repository) -> Result<Vec<u32>, BackupError> {
+    spawn_blocking(move || repository.packs()).await.map_err(stopped)?
+}
+
 /// Blocks.
 fn rows(
     repository: &Repository,
@@ -97,8 +101,7 @@ fn rows(
     progress: &Progress,
 ) -> Result<(Laid, Renewal), BackupError> {
     let ca = repository.keys(manifest)?;
-    let path = repository.rows_path(&manifest.id);
-    let mut reader = RowsReader::open(&path, manifest.written_rows(&path)?)?;
+    let mut reader = repository.rows(manifest)?;
     let mut renewal = Renewal::new(clock.now());
     let mut laying = Refounding::begin(config, clock, &ca).map_err(start_error)?;
     loop {
@@ -125,7 +128,8 @@ async fn bodies(
     restored: &mut Restored,
     progress: &Progress,
 ) -> Result<Vec<String>, BackupError> {
-    let pack = match Pack::open(repository.dir(), number) {
+    let storage = repository.storage().clone();
+    let pack = match spawn_blocking(move || Pack::fetch(&storage, number)).await.map_err(stopped)? {
         Ok(pack) => pack,
         Err(BackupError::Damaged(what)) => return Ok(vec![what]),
         Err(other) => return Err(other),

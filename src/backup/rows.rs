@@ -3,24 +3,20 @@
 //! The file is: a word; frames (their bytes, then rows: length and octets of key and value); a frame of none; how many rows
 //! there are; the BLAKE3 of all that. Numbers are little-endian.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-
 use super::BackupError;
+use super::storage::{Draft, Readable};
 use crate::mail::ids::BodyId;
 use crate::state::keys;
-use crate::store::files;
 use crate::store::tables::Row;
 
 /// Bytes of one frame: 1000 rows of 7 KiB are less.
 const FRAME_BYTES_MAX: usize = 8 << 20;
+/// What is read at once.
+const AHEAD_BYTES: u64 = 256 << 10;
 const BEGIN: &[u8; 8] = b"PLXROWS1";
 
 pub struct RowsWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
+    file: Draft,
     hasher: blake3::Hasher,
     rows: u64,
 }
@@ -33,10 +29,8 @@ pub struct Written {
 }
 
 impl RowsWriter {
-    pub fn begin(path: &Path) -> Result<Self, BackupError> {
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        let file = BufWriter::new(opened.map_err(|error| BackupError::at(path, &error))?);
-        let mut writer = Self { path: path.to_owned(), file, hasher: blake3::Hasher::new(), rows: 0 };
+    pub fn begin(file: Draft) -> Result<Self, BackupError> {
+        let mut writer = Self { file, hasher: blake3::Hasher::new(), rows: 0 };
         writer.write(BEGIN)?;
         Ok(writer)
     }
@@ -63,32 +57,34 @@ impl RowsWriter {
         self.write(&0_u32.to_le_bytes())?;
         self.write(&self.rows.to_le_bytes())?;
         let digest = self.hasher.finalize();
-        let ended = self.file.write_all(digest.as_bytes()).and_then(|()| self.file.flush());
-        let ended = ended.and_then(|()| files::sync_file(self.file.get_ref()));
-        ended.map_err(|error| BackupError::at(&self.path, &error))?;
+        self.file.write(digest.as_bytes())?;
+        self.file.place()?;
         Ok(Written { rows: self.rows, digest })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
         self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|error| BackupError::at(&self.path, &error))
+        self.file.write(bytes)
     }
 }
 
 /// Reads them back. Only at the end is it known that all of it was as it was written.
 pub struct RowsReader {
-    path: PathBuf,
-    file: BufReader<File>,
+    file: Readable,
+    /// Read ahead, from `at` on.
+    ahead: Vec<u8>,
+    at: usize,
+    /// Where what is read ahead ends.
+    next: u64,
     hasher: blake3::Hasher,
     rows: u64,
     expected: Written,
 }
 
 impl RowsReader {
-    pub fn open(path: &Path, expected: Written) -> Result<Self, BackupError> {
-        let file = File::open(path).map_err(|error| BackupError::at(path, &error))?;
-        let (file, hasher) = (BufReader::new(file), blake3::Hasher::new());
-        let mut reader = Self { path: path.to_owned(), file, hasher, rows: 0, expected };
+    pub fn open(file: Readable, expected: Written) -> Result<Self, BackupError> {
+        let hasher = blake3::Hasher::new();
+        let mut reader = Self { file, ahead: Vec::new(), at: 0, next: 0, hasher, rows: 0, expected };
         let mut begin = [0; BEGIN.len()];
         reader.read(&mut begin)?;
         match begin == *BEGIN {
@@ -120,7 +116,7 @@ impl RowsReader {
         self.read(&mut count)?;
         let digest = self.hasher.finalize();
         let mut stored = [0; 32];
-        self.file.read_exact(&mut stored).map_err(|error| BackupError::at(&self.path, &error))?;
+        self.take(&mut stored)?;
         let read = Written { rows: u64::from_le_bytes(count), digest };
         match digest == stored && read == self.expected && self.rows == read.rows {
             true => Ok(()),
@@ -129,13 +125,31 @@ impl RowsReader {
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<(), BackupError> {
-        self.file.read_exact(into).map_err(|error| BackupError::at(&self.path, &error))?;
+        self.take(into)?;
         self.hasher.update(into);
         Ok(())
     }
 
+    fn take(&mut self, into: &mut [u8]) -> Result<(), BackupError> {
+        let mut taken = 0;
+        while taken < into.len() {
+            if self.at == self.ahead.len() {
+                // At least one octet: beyond the end that is the error that it should be.
+                let more = (self.file.length() - self.next).clamp(1, AHEAD_BYTES);
+                self.ahead.resize(more as usize, 0);
+                self.at = self.ahead.len();
+                self.file.read_exact_at(&mut self.ahead, self.next)?;
+                (self.at, self.next) = (0, self.next + more);
+            }
+            let count = (into.len() - taken).min(self.ahead.len() - self.at);
+            into[taken..taken + count].copy_from_slice(&self.ahead[self.at..self.at + count]);
+            (self.at, taken) = (self.at + count, taken + count);
+        }
+        Ok(())
+    }
+
     fn damaged(&self, what: &str) -> BackupError {
-        BackupError::damaged(&self.path, what)
+        self.file.damaged(what)
     }
 }
 

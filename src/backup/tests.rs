@@ -1,17 +1,21 @@
 //! What lies in a folder of backups: written, read back, cut short and flipped at every octet; rows in another cluster.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::location::Location;
 use super::pack::{Pack, PackWriter, name};
 use super::progress::Progress;
 use super::remove::{Gone, remove};
 use super::renew::{Renewal, UID_VALIDITY_AHEAD};
 use super::repository::{Repository, Writing};
 use super::rows::{RowsReader, RowsWriter, Written};
+use super::storage::tests::in_memory;
+use super::storage::{Storage, Workplace};
 use super::{BackupError, manifest, verify};
+use crate::clock::Clock;
 use crate::cluster::copied::CaPems;
 use crate::mail::ids::{
     AccountId, BodyId, LeaseId, MailboxId, ModSeq, NodeId, QueueId, Timestamp, Uid, UidValidity,
@@ -22,14 +26,19 @@ use crate::state::queue::ParcelId;
 use crate::state::stored::{DueRow, MailboxRow, MetaRow, ParcelRow, QueueRow, ReplicasRow};
 use crate::store::tables::{Row, Tables};
 
-fn written(path: &Path, rows: &[Row]) -> Written {
-    let mut writer = RowsWriter::begin(path).unwrap();
+fn folder(dir: &Path) -> Storage {
+    let workplace = Workplace { access: None, spool: PathBuf::new(), clock: Clock::seeded(Timestamp(0), 1) };
+    Storage::new(&Location::Folder(dir.to_owned()), workplace).unwrap()
+}
+
+fn written(storage: &Storage, name: &str, rows: &[Row]) -> Written {
+    let mut writer = RowsWriter::begin(storage.begin(name).unwrap()).unwrap();
     rows.chunks(3).for_each(|rows| writer.push(rows).unwrap());
     writer.finish().unwrap()
 }
 
-fn read(path: &Path, expected: &Written) -> Result<Vec<Row>, BackupError> {
-    let mut reader = RowsReader::open(path, expected.clone())?;
+fn read(storage: &Storage, name: &str, expected: &Written) -> Result<Vec<Row>, BackupError> {
+    let mut reader = RowsReader::open(storage.fetch(name)?, expected.clone())?;
     let mut all = Vec::new();
     loop {
         let rows = reader.next_rows()?;
@@ -54,8 +63,8 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (Tables::open(&dir.path().join("a")).unwrap(), Tables::open(&dir.path().join("b")).unwrap());
         from.write(rows.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()).unwrap();
-        let path = dir.path().join("rows");
-        let mut writer = RowsWriter::begin(&path).unwrap();
+        let storage = folder(dir.path());
+        let mut writer = RowsWriter::begin(storage.begin("rows").unwrap()).unwrap();
         let mut view = from.begin_view().unwrap();
         loop {
             let turn = view.next_rows(7).unwrap();
@@ -65,7 +74,7 @@ proptest! {
             writer.push(&turn).unwrap();
         }
         let expected = writer.finish().unwrap();
-        let back = read(&path, &expected).unwrap();
+        let back = read(&storage, "rows", &expected).unwrap();
         prop_assert_eq!(&back, &rows.clone().into_iter().collect::<Vec<_>>());
         let mut installer = to.begin_install().unwrap();
         installer.push(back).unwrap();
@@ -101,32 +110,42 @@ fn each_change_is_seen(path: &Path, mut is_seen: impl FnMut() -> bool) {
 #[test]
 fn a_file_of_rows_that_was_changed_anywhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("rows");
+    let (storage, path) = (folder(dir.path()), dir.path().join("rows"));
     let rows = [(vec![1], vec![]), (vec![2, 3], vec![4; 20]), (vec![5], vec![6]), (vec![7], vec![8])];
-    let expected = written(&path, &rows);
-    each_change_is_seen(&path, || read(&path, &expected).is_err());
+    let expected = written(&storage, "rows", &rows);
+    each_change_is_seen(&path, || read(&storage, "rows", &expected).is_err());
     // Another whole file is not the one that was meant.
-    let other = written(&path, &rows[..2]);
-    assert!(matches!(read(&path, &expected), Err(BackupError::Damaged(_))));
-    assert_eq!(read(&path, &other).unwrap(), rows[..2]);
+    let other = written(&storage, "rows", &rows[..2]);
+    assert!(matches!(read(&storage, "rows", &expected), Err(BackupError::Damaged(_))));
+    assert_eq!(read(&storage, "rows", &other).unwrap(), rows[..2]);
+}
+
+#[test]
+fn rows_of_more_than_is_read_at_once_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = folder(dir.path());
+    let rows: Vec<Row> = (0..900_u32).map(|at| (at.to_be_bytes().to_vec(), vec![at as u8; 1_000])).collect();
+    let expected = written(&storage, "rows", &rows);
+    assert!(read(&storage, "rows", &expected).unwrap() == rows);
 }
 
 #[test]
 fn a_pack_that_was_changed_anywhere_is_refused_and_names_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = PackWriter::begin(dir.path(), 7).unwrap();
+    let storage = folder(dir.path());
+    let mut writer = PackWriter::begin(&storage, 7).unwrap();
     let bodies: [&[u8]; 3] = [b"first", b"", b"the third"];
     bodies.iter().for_each(|body| writer.push(BodyId::of(body), body).unwrap());
     assert!(!dir.path().join(name(7)).exists(), "it is not there before it is whole");
     writer.finish().unwrap();
     let path = dir.path().join("pack-000007");
     let check = || -> Result<(), BackupError> {
-        let pack = Pack::open(dir.path(), 7)?;
+        let pack = Pack::open(&storage, 7)?;
         pack.check_layout()?;
         pack.entries.iter().try_for_each(|entry| pack.read(entry).map(drop))
     };
     each_change_is_seen(&path, || check().is_err_and(|error| error.to_string().contains("pack-000007")));
-    let pack = Pack::open(dir.path(), 7).unwrap();
+    let pack = Pack::open(&storage, 7).unwrap();
     let read: Vec<Vec<u8>> = pack.entries.iter().map(|entry| pack.read(entry).unwrap()).collect();
     assert_eq!(read, bodies);
 }
@@ -134,7 +153,7 @@ fn a_pack_that_was_changed_anywhere_is_refused_and_names_what_is_wrong() {
 #[test]
 fn a_pack_that_is_not_finished_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = PackWriter::begin(dir.path(), 1).unwrap();
+    let mut writer = PackWriter::begin(&folder(dir.path()), 1).unwrap();
     writer.push(BodyId::of(b"x"), b"x").unwrap();
     drop(writer);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -167,13 +186,13 @@ fn some(id: &str, at_ms: u64) -> manifest::Manifest {
 fn a_folder_has_one_writer_keeps_whole_backups_and_clears_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backups");
-    assert!(matches!(Repository::open(&path), Err(BackupError::Refused(_))));
-    let writing = Writing::begin(&path).unwrap();
-    assert!(matches!(Writing::begin(&path), Err(BackupError::Unavailable(_))), "one at a time");
+    assert!(matches!(Repository::over(folder(&path)), Err(BackupError::Refused(_))));
+    let writing = Writing::over(folder(&path)).unwrap();
+    assert!(matches!(Writing::over(folder(&path)), Err(BackupError::Unavailable(_))), "one at a time");
     assert_eq!(writing.free_id(Timestamp(1_000)).unwrap().0, "19700101T000001.000Z");
     let ca = CaPems { certificate: "c".to_owned(), key: "k".to_owned() };
     for (id, at) in [("19700101T000001.000Z", 1_000), ("19700101T000002.000Z", 2_000)] {
-        fs::write(writing.repository().rows_path(id), b"").unwrap();
+        fs::write(path.join(format!("rows-{id}")), b"").unwrap();
         let keys_blake3 = writing.write_keys(id, &ca).unwrap();
         writing.publish(&manifest::Manifest { keys_blake3, ..some(id, at) }).unwrap();
     }
@@ -188,7 +207,7 @@ fn a_folder_has_one_writer_keeps_whole_backups_and_clears_the_rest() {
     for kept in ["pack-000001", "mine.txt"] {
         fs::write(path.join(kept), b"kept").unwrap();
     }
-    drop(Writing::begin(&path).unwrap());
+    drop(Writing::over(folder(&path)).unwrap());
     let mut names: Vec<_> =
         fs::read_dir(&path).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -207,7 +226,7 @@ fn a_folder_has_one_writer_keeps_whole_backups_and_clears_the_rest() {
             "rows-19700101T000002.000Z",
         ]
     );
-    let repository = Repository::open(&path).unwrap();
+    let repository = Repository::over(folder(&path)).unwrap();
     let chosen = |id, at: Option<u64>| repository.choose(id, at.map(Timestamp)).map(|it| it.at_ms);
     assert_eq!(chosen(None, None), Ok(2_000));
     assert_eq!(chosen(None, Some(1_999)), Ok(1_000));
@@ -216,8 +235,8 @@ fn a_folder_has_one_writer_keeps_whole_backups_and_clears_the_rest() {
     assert!(chosen(None, Some(999)).is_err() && chosen(Some("x"), None).is_err());
     let last = repository.choose(None, None).unwrap();
     assert!(repository.keys(&last).unwrap() == ca);
-    let path = path.join("backup-19700101T000002.000Z.json");
-    each_change_is_seen(&path, || manifest::Manifest::read(&path).is_err());
+    let name = "backup-19700101T000002.000Z.json";
+    each_change_is_seen(&path.join(name), || manifest::Manifest::read(repository.storage(), name).is_err());
 }
 
 /// A backup whose rows name these bodies.
@@ -225,7 +244,7 @@ fn naming(writing: &Writing, at_ms: u64, bodies: &[&[u8]]) -> manifest::Manifest
     let (id, _) = writing.free_id(Timestamp(at_ms)).unwrap();
     let mut rows: Vec<Row> = bodies.iter().map(|body| (keys::body(BodyId::of(body)), vec![1])).collect();
     rows.sort();
-    let written = written(&writing.repository().rows_path(&id), &rows);
+    let written = written(writing.repository().storage(), &format!("rows-{id}"), &rows);
     let ca = CaPems { certificate: "c".to_owned(), key: "k".to_owned() };
     let manifest = manifest::Manifest {
         keys_blake3: writing.write_keys(&id, &ca).unwrap(),
@@ -239,7 +258,7 @@ fn naming(writing: &Writing, at_ms: u64, bodies: &[&[u8]]) -> manifest::Manifest
 }
 
 fn packed(writing: &Writing, number: u32, bodies: &[&[u8]]) {
-    let mut writer = PackWriter::begin(writing.repository().dir(), number).unwrap();
+    let mut writer = PackWriter::begin(writing.repository().storage(), number).unwrap();
     bodies.iter().for_each(|body| writer.push(BodyId::of(body), body).unwrap());
     writer.finish().unwrap();
 }
@@ -247,7 +266,7 @@ fn packed(writing: &Writing, number: u32, bodies: &[&[u8]]) {
 /// The bodies that are in packs, by pack.
 fn in_packs(repository: &Repository) -> Vec<(u32, Vec<BodyId>)> {
     let of = |number: u32| {
-        let pack = Pack::open(repository.dir(), number).unwrap();
+        let pack = Pack::open(repository.storage(), number).unwrap();
         (number, pack.entries.iter().map(|entry| entry.id).collect())
     };
     repository.packs().unwrap().into_iter().map(of).collect()
@@ -256,8 +275,13 @@ fn in_packs(repository: &Repository) -> Vec<(u32, Vec<BodyId>)> {
 #[test]
 fn what_only_a_removed_backup_held_goes_and_the_others_are_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("backups");
-    let writing = Writing::begin(&path).unwrap();
+    for storage in [folder(&dir.path().join("backups")), in_memory(dir.path()).1] {
+        removes_and_keeps(&storage);
+    }
+}
+
+fn removes_and_keeps(storage: &Storage) {
+    let writing = Writing::over(storage.clone()).unwrap();
     let [a, b, c, d]: [&[u8]; 4] = [&[b'a'; 900], b"b", &[b'c'; 900], b"d"];
     packed(&writing, 1, &[a, b]);
     let first = naming(&writing, 1_000, &[a, b]);
@@ -289,24 +313,20 @@ fn what_only_a_removed_backup_held_goes_and_the_others_are_whole() {
     assert_eq!(remove(&writing, &Gone::AllBut(1), &progress).unwrap().backups, Vec::<String>::new());
 
     // One that was cut short after the word was gone is ended by the next.
-    fs::remove_file(path.join(format!("backup-{}.json", third.id))).unwrap();
+    storage.remove(&format!("backup-{}.json", third.id)).unwrap();
     assert_eq!(remove(&writing, &Gone::AllBut(1), &progress).unwrap().left, 0);
-    assert_eq!(
-        (in_packs(writing.repository()), fs::read_dir(&path).unwrap().count()),
-        (vec![], 2),
-        "mark and lock"
-    );
+    assert_eq!((in_packs(writing.repository()), storage.files().unwrap().len()), (vec![], 1), "the mark");
 }
 
 #[test]
 fn while_one_that_stays_cannot_be_read_nothing_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backups");
-    let writing = Writing::begin(&path).unwrap();
+    let writing = Writing::over(folder(&path)).unwrap();
     packed(&writing, 1, &[b"a", b"b"]);
     let first = naming(&writing, 1_000, &[b"a"]);
     let second = naming(&writing, 2_000, &[b"b"]);
-    let rows = writing.repository().rows_path(&second.id);
+    let rows = path.join(format!("rows-{}", second.id));
     let sound = fs::read(&rows).unwrap();
     fs::write(&rows, &sound[..sound.len() - 1]).unwrap();
     let refused = remove(&writing, &Gone::One(first.id.clone()), &Progress::default());
@@ -320,7 +340,7 @@ fn while_one_that_stays_cannot_be_read_nothing_is_removed() {
 fn a_folder_of_something_else_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("letter.txt"), b"mine").unwrap();
-    assert!(matches!(Writing::begin(dir.path()), Err(BackupError::Refused(_))));
+    assert!(matches!(Writing::over(folder(dir.path())), Err(BackupError::Refused(_))));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 

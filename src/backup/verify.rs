@@ -1,4 +1,4 @@
-//! Reads all of a folder of backups, and names what is not as it was written. Changes nothing.
+//! Reads all backups of one place, and names what is not as it was written. Changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::manifest::Manifest;
 use super::pack::{Pack, name};
 use super::progress::{Phase, Progress};
 use super::repository::Repository;
-use super::rows::{RowsReader, bodies_named};
+use super::rows::bodies_named;
 use crate::mail::ids::BodyId;
 
 /// Faults that are named; there may be more.
@@ -65,7 +65,7 @@ fn packs(
     let numbers: BTreeSet<u32> = repository.packs()?.into_iter().collect();
     let mut sound = Vec::new();
     for number in &numbers {
-        let pack = match Pack::open(repository.dir(), *number) {
+        let pack = match Pack::fetch(repository.storage(), *number) {
             Ok(pack) => pack,
             Err(error) => {
                 found.fault(error.to_string());
@@ -101,8 +101,7 @@ fn of_backup(
     progress: &Progress,
 ) -> Result<(), BackupError> {
     repository.keys(manifest)?;
-    let path = repository.rows_path(&manifest.id);
-    let mut reader = RowsReader::open(&path, manifest.written_rows(&path)?)?;
+    let mut reader = repository.rows(manifest)?;
     let lost: BTreeSet<&str> = manifest.bodies_lost.iter().map(String::as_str).collect();
     let mut lacking = 0_u64;
     loop {
@@ -120,7 +119,7 @@ fn of_backup(
         return Ok(());
     }
     for gone in manifest.packs.iter().filter(|number| !packs.contains(number)) {
-        found.fault(format!("{}: {} is missing", repository.dir().display(), name(*gone)));
+        found.fault(format!("{repository}: {} is missing", name(*gone)));
     }
     Err(BackupError::Damaged(format!(
         "backup {}: {lacking} of its messages are in no pack, or damaged there",

@@ -1,6 +1,5 @@
 //! The backup that this node makes: one at a time, whether or not whoever asked for it still waits.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{info, warn};
@@ -9,9 +8,10 @@ use crate::admin::control::backup::Job;
 use crate::admin::control::request::Failure;
 use crate::backup::BackupError;
 use crate::backup::create::create;
+use crate::backup::location::Location;
 use crate::backup::manifest::Manifest;
 use crate::backup::progress::Progress;
-use crate::clock::Clock;
+use crate::backup::storage::Workplace;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::replica::Replica;
 use crate::mail::ids::Timestamp;
@@ -38,7 +38,7 @@ enum State {
 
 impl Backups {
     /// Begins one; gives its number.
-    pub fn begin(&self, cluster: ClusterHandle, clock: Clock, dir: PathBuf) -> Result<u64, Failure> {
+    pub fn begin(&self, cluster: ClusterHandle, to: Location, workplace: Workplace) -> Result<u64, Failure> {
         let progress = Progress::default();
         let number = {
             let mut last = self.last();
@@ -53,13 +53,14 @@ impl Backups {
         };
         let backups = self.clone();
         tokio::spawn(async move {
-            let made = create(&cluster, &dir, &clock, &progress).await;
+            let shown = to.to_string();
+            let made = create(&cluster, to, workplace, &progress).await;
             match &made {
                 Ok(manifest) => {
-                    info!("backup {} is made in {}", manifest.id, dir.display());
+                    info!("backup {} is made in {shown}", manifest.id);
                     note(&cluster, manifest).await;
                 }
-                Err(error) => warn!("no backup was made in {}: {error}", dir.display()),
+                Err(error) => warn!("no backup was made in {shown}: {error}"),
             }
             backups.last().state = State::Ended(Box::new(made));
         });

@@ -67,6 +67,8 @@ const PORTS_SETTLE_MS_MAX: u64 = 5_000;
 const DELIVERIES_STOP_MS_MAX: u64 = 5_000;
 /// A blocking call of a session (argon2id, a body read) beyond this many waits for a thread.
 const BLOCKING_THREADS_MAX: usize = 64;
+/// Where files lie that are on their way somewhere, below the node's folder.
+const SPOOL: &str = "spool";
 
 /// Runs the node until it is told to stop. `Err` is one line for the operator.
 pub fn serve(config: Config) -> Result<(), String> {
@@ -148,6 +150,7 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         addresses: SharedAddresses::default(),
         listens_at: config.listen.address,
         place: firewall::place(config),
+        spool: config.dir.join(SPOOL),
         up: Arc::new(watch::Sender::new(false)),
         reports: SharedReports::default(),
     };
@@ -228,6 +231,8 @@ pub(crate) struct Rooms {
     pub listens_at: IpAddr,
     /// What the firewall is made with.
     pub place: Place,
+    /// Where files lie that are on their way somewhere.
+    pub spool: PathBuf,
     /// Turns true when the node does all that it can do for now.
     pub up: Arc<watch::Sender<bool>>,
     pub reports: SharedReports,
@@ -322,7 +327,7 @@ fn services_config(
         port_offset: config.listen.port_offset,
         lmtp_socket: config.lmtp_socket.clone(),
         node_name: config.name.clone(),
-        spool: config.dir.join("spool"),
+        spool: config.dir.join(SPOOL),
         dns,
         log,
         tls,

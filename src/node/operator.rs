@@ -1,7 +1,6 @@
 //! What the control socket asks of the cluster, bound to this node.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use tokio::net::UnixStream;
 
@@ -19,6 +18,8 @@ use crate::admin::status::{
     rfc3339,
 };
 use crate::admin::{security, upgrade, verify};
+use crate::backup::location::{Access, Location};
+use crate::backup::storage::Workplace;
 use crate::cluster::bodies::Depth;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::membership::ClusterError;
@@ -214,8 +215,10 @@ impl Operator for Bound {
         self.rooms.services.attend(stream);
     }
 
-    fn back_up(&self, dir: PathBuf) -> Result<u64, Failure> {
-        self.backups.begin(self.cluster.clone(), self.cluster.clock().clone(), dir)
+    fn back_up(&self, to: Location, access: Option<Box<Access>>) -> Result<u64, Failure> {
+        let (spool, clock) = (self.rooms.spool.clone(), self.cluster.clock().clone());
+        let workplace = Workplace { access: access.map(|access| *access), spool, clock };
+        self.backups.begin(self.cluster.clone(), to, workplace)
     }
 
     fn backup(&self) -> (u64, Job) {

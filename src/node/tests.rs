@@ -16,6 +16,7 @@ use crate::admin::control::tls_reports::Sent;
 use crate::admin::control::trace::Traced;
 use crate::admin::status::{Protection, Report};
 use crate::admin::{security, upgrade, verify};
+use crate::backup::location::{Access, Location};
 use crate::clock::Clock;
 use crate::cluster::memory::MemoryReplica;
 use crate::mail::ids::NodeId;
@@ -134,7 +135,7 @@ impl Operator for Alone {
         self.rooms.services.attend(stream);
     }
 
-    fn back_up(&self, _dir: PathBuf) -> Result<u64, Failure> {
+    fn back_up(&self, _to: Location, _access: Option<Box<Access>>) -> Result<u64, Failure> {
         Err(Failure::refused("there is no cluster"))
     }
 

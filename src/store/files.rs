@@ -13,7 +13,7 @@ use fs2::FileExt;
 static REPLACING: Mutex<()> = Mutex::new(());
 
 /// The lock file's name inside the locked directory.
-const LOCK_NAME: &str = "lock";
+pub const LOCK_NAME: &str = "lock";
 
 /// Replaces `path` by a file holding `bytes`: after a crash there is the old file or the new one, whole.
 /// Durable when it returns.

@@ -8,6 +8,7 @@ use super::words;
 use crate::admin::control::request::Quota;
 use crate::admin::demo::DemoArgs;
 use crate::admin::migration::Security;
+use crate::backup::location::Location;
 use crate::config::Role;
 use crate::mail::ids::Timestamp;
 
@@ -187,33 +188,41 @@ pub struct Join {
     pub node: NewNode,
 }
 
+const OF_BUCKETS: &str = "A bucket is asked with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN, AWS_REGION, \
+    AWS_ENDPOINT_URL, AWS_CA_BUNDLE) of the environment. All that lies there is sealed with the passphrase in the file that \
+    POLLUX_BACKUP_PASSPHRASE_FILE names: keep it elsewhere, too, for without it nothing can be restored.";
+
 #[derive(Debug, Subcommand)]
 pub enum Backup {
-    /// Make one, through the running node; what the folder has already is not copied again
+    /// Make one, through the running node; what is there already is not copied again
+    #[command(after_help = OF_BUCKETS)]
     Create {
-        /// A folder on the node's box, empty or of backups; it holds keys and password hashes
-        dir: PathBuf,
+        /// A folder on the node's box, or s3://BUCKET/PREFIX: empty, or of backups. In a folder keys and password hashes lie open
+        to: Location,
         #[arg(long)]
         json: bool,
     },
-    /// The backups in a folder
+    /// The backups in a folder or bucket
+    #[command(after_help = OF_BUCKETS)]
     List {
-        dir: PathBuf,
+        from: Location,
         #[arg(long)]
         json: bool,
     },
-    /// Read all of a folder and name what is damaged
+    /// Read all that is there and name what is damaged
+    #[command(after_help = OF_BUCKETS)]
     Verify {
-        dir: PathBuf,
+        from: Location,
         /// Of this backup alone; all packs are read
         #[arg(long, value_name = "ID")]
         backup: Option<String>,
         #[arg(long)]
         json: bool,
     },
-    /// Take backups out of a folder, and give back the space of what no other one holds
+    /// Take backups away, and give back the space of what no other one holds
+    #[command(after_help = OF_BUCKETS)]
     Remove {
-        dir: PathBuf,
+        from: Location,
         /// That backup
         #[arg(long, value_name = "ID", required_unless_present = "keep")]
         backup: Option<String>,
@@ -224,6 +233,7 @@ pub enum Backup {
         json: bool,
     },
     /// Make a backup the first node of a new cluster; the old nodes must never be started again
+    #[command(after_help = OF_BUCKETS)]
     Restore(Restore),
 }
 
@@ -239,8 +249,8 @@ pub struct ChosenBackup {
 
 #[derive(Debug, Clone, Args)]
 pub struct Restore {
-    /// The folder of backups
-    pub from: PathBuf,
+    /// The folder or bucket of backups
+    pub from: Location,
     #[command(flatten)]
     pub chosen: ChosenBackup,
     /// Go on without messages that are missing or damaged
@@ -697,8 +707,8 @@ pub enum ImportFrom {
     },
     /// What a user had at a backup (see 'pollux backup list'): what is lacking now comes back, and nothing else changes
     Backup {
-        /// The folder of backups
-        dir: PathBuf,
+        /// The folder or bucket of backups
+        place: Location,
         #[command(flatten)]
         taken: Taken,
         #[command(flatten)]

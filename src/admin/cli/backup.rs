@@ -16,11 +16,13 @@ use crate::admin::control::client;
 use crate::admin::control::request::Request;
 use crate::admin::status::rfc3339;
 use crate::backup::BackupError;
+use crate::backup::location::{Access, Location};
 use crate::backup::manifest::Manifest;
 use crate::backup::progress::Progress;
 use crate::backup::remove::{Gone, Removed, remove};
 use crate::backup::repository::{Repository, Writing};
 use crate::backup::restore::{Lacking, Restored, restore};
+use crate::backup::storage::Workplace;
 use crate::backup::verify::{Verified, verify};
 use crate::clock::Clock;
 use crate::config::Role;
@@ -29,22 +31,27 @@ use crate::config::Role;
 const LOOK_EACH: Duration = Duration::from_millis(200);
 
 /// Makes one through the node behind `socket`.
-pub fn create(socket: &Path, dir: &Path, json: bool) -> Result<(), Problem> {
-    let dir = std::path::absolute(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+pub fn create(socket: &Path, to: Location, json: bool) -> Result<(), Problem> {
+    let to = match to {
+        // The node has another folder than this command.
+        Location::Folder(dir) => {
+            let absolute = std::path::absolute(&dir);
+            Location::Folder(absolute.map_err(|error| format!("{}: {error}", dir.display()))?)
+        }
+        bucket => bucket,
+    };
+    let access = access(&to)?.map(Box::new);
     let ask = |request| client::ask(socket, request).map_err(|failure| failure.to_string());
-    let job = ask(Request::BackupCreate { dir: dir.clone() })?["job"].clone();
+    let job = ask(Request::BackupCreate { to: to.clone(), access })?["job"].clone();
     let mut said = String::new();
     loop {
         let state = ask(Request::BackupState)?;
         if state["job"] != job {
-            return Err(format!(
-                "it ended, and another was begun; see 'pollux backup list {}'",
-                dir.display()
-            ));
+            return Err(format!("it ended, and another was begun; see 'pollux backup list {to}'"));
         }
         match state["state"].as_str() {
             Some("running") => say_phase(&state, &mut said),
-            Some("done") => return made(&state["backup"], &dir, json),
+            Some("done") => return made(&state["backup"], &to, json),
             _ => return Err(state["message"].as_str().unwrap_or("no backup was made").to_owned()),
         }
         sleep(LOOK_EACH);
@@ -59,24 +66,20 @@ fn say_phase(state: &Value, said: &mut String) {
     }
     phase.clone_into(said);
     let text = match state["messages_wanted"].as_u64() {
-        Some(wanted) if wanted > 0 => format!("{phase}: {wanted} are new in the folder\n"),
+        Some(wanted) if wanted > 0 => format!("{phase}: {wanted} are new there\n"),
         _ => format!("{phase}\n"),
     };
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn made(made: &Value, dir: &Path, json: bool) -> Result<(), Problem> {
+fn made(made: &Value, to: &Location, json: bool) -> Result<(), Problem> {
     if json {
         print(&format!("{made}\n"));
     } else {
         let id = made["id"].as_str().unwrap_or_default();
         print(&format!(
-            "backup {id} is made in {}: {} users, {} messages; {} new ({} bytes)\n",
-            dir.display(),
-            made["users"],
-            made["messages"],
-            made["bodies_added"],
-            made["bytes_added"]
+            "backup {id} is made in {to}: {} users, {} messages; {} new ({} bytes)\n",
+            made["users"], made["messages"], made["bodies_added"], made["bytes_added"]
         ));
     }
     match made["bodies_lost"].as_u64() {
@@ -91,20 +94,19 @@ fn made(made: &Value, dir: &Path, json: bool) -> Result<(), Problem> {
 pub fn run(wanted: Backup) -> Result<(), Problem> {
     match wanted {
         Backup::Create { .. } => unreachable!("the node makes it"),
-        Backup::List { dir, json } => list(&dir, json),
-        Backup::Verify { dir, backup, json } => {
-            let repository = Repository::open(&dir).map_err(text)?;
-            let found = verify(&repository, backup.as_deref(), &Progress::default()).map_err(text)?;
-            verified(&found, &dir, json)
+        Backup::List { from, json } => list(&repository(&from)?, json),
+        Backup::Verify { from, backup, json } => {
+            let found = verify(&repository(&from)?, backup.as_deref(), &Progress::default()).map_err(text)?;
+            verified(&found, &from, json)
         }
-        Backup::Remove { dir, backup, keep, json } => {
-            // A folder that holds none is not made one.
-            Repository::open(&dir).map_err(text)?;
+        Backup::Remove { from, backup, keep, json } => {
+            // A place that holds none is not made one.
+            repository(&from)?;
             let gone = match (backup, keep) {
                 (Some(id), _) => Gone::One(id),
                 (None, keep) => Gone::AllBut(keep.map_or(1, |count| count as usize)),
             };
-            let writing = Writing::begin(&dir).map_err(text)?;
+            let writing = Writing::begin(&from, workplace(&from)?).map_err(text)?;
             let removed = remove(&writing, &gone, &Progress::default()).map_err(text)?;
             print(&told_removed(&removed, json));
             Ok(())
@@ -113,8 +115,28 @@ pub fn run(wanted: Backup) -> Result<(), Problem> {
     }
 }
 
-fn list(dir: &Path, json: bool) -> Result<(), Problem> {
-    let backups = Repository::open(dir).and_then(|repository| repository.backups()).map_err(text)?;
+/// The backups at a place, through this box.
+pub fn repository(from: &Location) -> Result<Repository, Problem> {
+    Repository::open(from, workplace(from)?).map_err(text)
+}
+
+fn workplace(at: &Location) -> Result<Workplace, Problem> {
+    Ok(Workplace { access: access(at)?, spool: std::env::temp_dir(), clock: Clock::system() })
+}
+
+/// `None`: a folder needs none.
+fn access(to: &Location) -> Result<Option<Access>, Problem> {
+    match to {
+        Location::Folder(_) => Ok(None),
+        Location::Bucket { .. } => {
+            let variable = |name: &str| std::env::var(name).ok();
+            Access::of_environment(variable, |path| std::fs::read_to_string(path)).map(Some)
+        }
+    }
+}
+
+fn list(repository: &Repository, json: bool) -> Result<(), Problem> {
+    let backups = repository.backups().map_err(text)?;
     let (mut out, mut shown, mut wrong) = (String::new(), Vec::new(), None);
     for backup in backups {
         match backup {
@@ -139,7 +161,7 @@ fn line(manifest: &Manifest) -> String {
     format!("{id}  {at}  by {node}: {users} users, {messages} messages, {bytes_added} bytes of them new\n")
 }
 
-fn verified(found: &Verified, dir: &Path, json: bool) -> Result<(), Problem> {
+fn verified(found: &Verified, from: &Location, json: bool) -> Result<(), Problem> {
     let Verified { backups, packs, bodies, bytes, faults } = found;
     if json {
         let whole = faults.is_empty();
@@ -156,9 +178,7 @@ fn verified(found: &Verified, dir: &Path, json: bool) -> Result<(), Problem> {
     match faults.len() {
         0 => Ok(()),
         count => Err(format!(
-            "{count} faults in {}; move damaged packs out of the folder and make a backup: what the cluster still has is \
-             written anew",
-            dir.display()
+            "{count} faults in {from}; move damaged packs away and make a backup: what the cluster still has is written anew"
         )),
     }
 }
@@ -173,7 +193,7 @@ fn told_removed(removed: &Removed, json: bool) -> String {
 }
 
 fn restore_all(wanted: &Restore) -> Result<(), Problem> {
-    let repository = Repository::open(&wanted.from).map_err(text)?;
+    let repository = repository(&wanted.from)?;
     let manifest = repository.choose(wanted.chosen.backup.as_deref(), wanted.chosen.at).map_err(text)?;
     let staging = Staging::begin(&wanted.node.dir)?;
     let config = lay_down(&staging, &wanted.node, Role::Data, &[])?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::arguments::{ExportFormat, ImportFrom, MailCommand, Taken};
 use super::progress::Progress;
 use super::show::columns;
-use super::{Problem, ask, found, print};
+use super::{Problem, ask, backup, found, print};
 use crate::admin::control::client;
 use crate::admin::control::request::Request;
 use crate::admin::control::undelete::WantedRemoved;
@@ -67,9 +67,14 @@ async fn import(socket: &Path, user: &str, into: &str, from: ImportFrom) -> Resu
     let mut source = match from {
         ImportFrom::Maildir { path } => Source::maildir(path),
         ImportFrom::Mbox { path, folder } => Source::mbox(path, folder),
-        ImportFrom::Backup { dir, taken, chosen } => {
+        ImportFrom::Backup { place, taken, chosen } => {
             let which = Which { id: chosen.backup.as_deref(), at: chosen.at };
-            Source::Past(Box::new(Past::of_backup(&dir, which, &taken.of(user), &taken.folders)?))
+            Source::Past(Box::new(Past::of_backup(
+                &backup::repository(&place)?,
+                which,
+                &taken.of(user),
+                &taken.folders,
+            )?))
         }
         ImportFrom::Node { dir, taken } => {
             Source::Past(Box::new(Past::of_node(&dir, &taken.of(user), &taken.folders).await?))

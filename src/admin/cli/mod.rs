@@ -78,7 +78,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Cluster(Cluster::Verify { bodies, json }) => {
             return verify::run(&socket(&place)?, bodies, json);
         }
-        Command::Backup(Backup::Create { dir, json }) => backup::create(&socket(&place)?, &dir, json)?,
+        Command::Backup(Backup::Create { to, json }) => backup::create(&socket(&place)?, to, json)?,
         Command::Backup(wanted) => backup::run(wanted)?,
         Command::Check { json } => return ask::check(&place, json),
         Command::Policy(Policy::Rule(wanted)) => rules::run(&socket(&place)?, wanted)?,

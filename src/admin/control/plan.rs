@@ -1,7 +1,5 @@
 //! From a request to what must be done for it. Pure: the directory goes in, commands or an answer come out.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use super::blocks;
@@ -20,6 +18,7 @@ use super::tls_reports;
 use super::trace;
 use super::undelete::{self, Which};
 use super::{authorities, certificate};
+use crate::backup::location::{Access, Location};
 use crate::config::Role;
 use crate::mail::address::canonical_domain;
 use crate::mail::ids::{AccountId, QueueId};
@@ -86,7 +85,7 @@ pub enum Operation {
     DnsCheck { domain: String },
     Rehearse(Rehearsal),
     Shutdown,
-    BackupCreate(PathBuf),
+    BackupCreate(Location, Option<Box<Access>>),
     BackupState,
 }
 
@@ -109,11 +108,11 @@ pub fn plan(request: Request, directory: &Directory) -> Result<Plan, Failure> {
             Ok(Plan::Operate(Operation::Trace(trace::query(about, since_ms)?)))
         }
         Request::Shutdown => Ok(Plan::Operate(Operation::Shutdown)),
-        Request::BackupCreate { dir } => match dir.is_absolute() {
-            true => Ok(Plan::Operate(Operation::BackupCreate(dir))),
-            false => {
+        Request::BackupCreate { to, access } => match &to {
+            Location::Folder(dir) if !dir.is_absolute() => {
                 Err(Failure::refused("name the folder of backups from the root on, such as /mnt/backups"))
             }
+            _ => Ok(Plan::Operate(Operation::BackupCreate(to, access))),
         },
         Request::BackupState => Ok(Plan::Operate(Operation::BackupState)),
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {

@@ -1,7 +1,6 @@
 //! What travels over the control socket.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +13,7 @@ use super::relays::WantedRelay;
 use super::rules::WantedRule;
 use super::srs::WantedSecret;
 use super::undelete::WantedRemoved;
+use crate::backup::location::{Access, Location};
 use crate::config::Role;
 use crate::state::scram_keys::NewScramKeys;
 
@@ -75,9 +75,13 @@ pub enum Request {
         since_ms: Option<u64>,
     },
     Shutdown,
-    /// Begins a backup in the folder, on this node's box.
+    /// Begins a backup; a folder is one of this node's box.
     BackupCreate {
-        dir: PathBuf,
+        #[serde(rename = "dir")]
+        to: Location,
+        /// For a bucket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        access: Option<Box<Access>>,
     },
     /// How the last one that was begun stands.
     BackupState,

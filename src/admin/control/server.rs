@@ -30,6 +30,7 @@ use super::undelete;
 use crate::admin::check::Finding;
 use crate::admin::status::Report;
 use crate::admin::{security, upgrade, verify};
+use crate::backup::location::{Access, Location};
 use crate::cluster::replica::{Fault, Replica};
 use crate::config::Role;
 use crate::firewall::Place;
@@ -86,7 +87,7 @@ pub trait Operator: Clone + Send + Sync + 'static {
     /// IMAP for the operator, from here on.
     fn imap(&self, stream: UnixStream);
     /// Begins a backup; gives its number.
-    fn back_up(&self, dir: PathBuf) -> Result<u64, Failure>;
+    fn back_up(&self, to: Location, access: Option<Box<Access>>) -> Result<u64, Failure>;
     /// The last that was begun, and how it stands.
     fn backup(&self) -> (u64, Job);
     /// Begins the orderly stop and returns at once.
@@ -320,7 +321,7 @@ async fn operate<O: Operator>(operation: Operation, operator: &O) -> Result<Valu
         }
         Operation::DnsCheck { domain } => Ok(json!(operator.dns_check(domain).await?)),
         Operation::Trace(query) => Ok(trace::shown(operator.trace(query).await)),
-        Operation::BackupCreate(dir) => Ok(json!({ "job": operator.back_up(dir)? })),
+        Operation::BackupCreate(to, access) => Ok(json!({ "job": operator.back_up(to, access)? })),
         Operation::BackupState => {
             let (number, job) = operator.backup();
             Ok(backup::shown(number, &job))

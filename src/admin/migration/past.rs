@@ -34,11 +34,15 @@ enum Of {
 
 impl Past {
     /// `folders`: those, with what is below them; none: all.
-    pub fn of_backup(dir: &Path, which: Which<'_>, user: &str, folders: &[String]) -> Result<Self, Problem> {
+    pub fn of_backup(
+        repository: &Repository,
+        which: Which<'_>,
+        user: &str,
+        folders: &[String],
+    ) -> Result<Self, Problem> {
         let open = || -> Result<OfBackup, BackupError> {
-            let repository = Repository::open(dir)?;
             let manifest = repository.choose(which.id, which.at)?;
-            OfBackup::open(&repository, &manifest, user)
+            OfBackup::open(repository, &manifest, user)
         };
         Self::new(Of::Backup(Box::new(open().map_err(told)?)), user, folders)
     }
