@@ -40,7 +40,7 @@ fn both_show(cluster: &Cluster, wanted: &[(&str, &str)]) {
 fn each_kind_is_raised_and_is_over_once_it_is_put_right() {
     let lay = |lab: &Lab, node: &mut Node| match node.name.as_str() {
         "node1" => give_clock(node),
-        "node2" => lab.mount_small_disk(&node.dir, DISK_MEBIBYTES),
+        "node2" | "witness" => lab.mount_small_disk(&node.dir, DISK_MEBIBYTES),
         _ => {}
     };
     let Some(cluster) = Cluster::start_on(|_| {}, lay) else { return };
@@ -72,8 +72,8 @@ fn each_kind_is_raised_and_is_over_once_it_is_put_right() {
         smtp.submit("alice", &["joe@far.test"], &message(token, 100)).expect("it is queued");
     }
     set_clock(&cluster.nodes[0].dir, 30);
-    let filler = cluster.nodes[1].dir.join("filler");
-    fill(&filler);
+    let fillers = [1, 2].map(|at: usize| cluster.nodes[at].dir.join("filler"));
+    fillers.iter().for_each(|filler| fill(filler));
     both_show(
         &cluster,
         &[
@@ -81,6 +81,7 @@ fn each_kind_is_raised_and_is_over_once_it_is_put_right() {
             ("certificate-ends", "node2"),
             ("clock-skew", "node1"),
             ("disk-nearly-full", "node2"),
+            ("disk-nearly-full", "witness"),
             ("queue-large", "all"),
         ],
     );
@@ -88,7 +89,7 @@ fn each_kind_is_raised_and_is_over_once_it_is_put_right() {
     give(2100);
     cluster.nodes[1].must(&["queue", "remove", "--all"], None);
     set_clock(&cluster.nodes[0].dir, 0);
-    fs::remove_file(&filler).expect("the filler is ours");
+    fillers.iter().for_each(|filler| fs::remove_file(filler).expect("the filler is ours"));
     both_show(&cluster, &[]);
 }
 

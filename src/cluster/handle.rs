@@ -129,7 +129,12 @@ impl ClusterHandle {
 
     /// Asks all other data nodes at once; each may take so long.
     pub async fn inquire(&self, question: Bytes, within: Duration) -> Vec<Told> {
-        self.local.inquire(question, within).await
+        self.local.inquire(Role::Data, question, within).await
+    }
+
+    /// The same of all witnesses.
+    pub async fn inquire_of_witnesses(&self, question: Bytes, within: Duration) -> Vec<Told> {
+        self.local.inquire(Role::Witness, question, within).await
     }
 
     /// Hands leadership to a data node that has the whole log; resolves once it leads.

@@ -1,4 +1,4 @@
-//! What rooms above ask the same rooms of the other data nodes. Opaque here, bounded in octets and in time.
+//! What rooms above ask the same rooms of the other nodes. Opaque here, bounded in octets and in time.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::mail::ids::NodeId;
 /// How this node answers.
 pub type Answerer = Box<dyn Fn(Bytes) -> BoxFuture<'static, Bytes> + Send + Sync>;
 
-/// What one of the other data nodes says; `None`: it did not answer, or is too old to.
+/// What one of the other nodes says; `None`: it did not answer, or is too old to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
+    pub id: NodeId,
     pub node: String,
     pub answer: Option<Bytes>,
 }
 
 impl Local {
-    /// Each node may take so long.
-    pub async fn inquire(&self, question: Bytes, within: Duration) -> Vec<Told> {
+    /// All others of that role; each may take so long.
+    pub async fn inquire(&self, role: Role, question: Bytes, within: Duration) -> Vec<Told> {
         let roster = self.roster.load_full();
-        let others =
-            roster.iter().filter(|entry| entry.member.role == Role::Data && NodeId(entry.id) != self.id);
+        let others = roster.iter().filter(|entry| entry.member.role == role && NodeId(entry.id) != self.id);
         let asked = others.map(|entry| async {
             let call =
                 self.transport.call(NodeId(entry.id), Lane::Bulk, kinds::INQUIRY, question.clone(), within);
             let answer = call.await.inspect_err(|error| tracing::info!("an inquiry: {error}")).ok();
-            Told { node: entry.member.name.clone(), answer }
+            Told { id: NodeId(entry.id), node: entry.member.name.clone(), answer }
         });
         join_all(asked).await
     }

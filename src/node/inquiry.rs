@@ -1,10 +1,12 @@
-//! What data nodes ask each other beside the cluster's own affairs, and how this one answers.
+//! What nodes ask each other beside the cluster's own affairs, and how this one answers.
+
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::Rooms;
+use super::{Rooms, vitals};
 use crate::maillog::Query;
 
 /// JSON: one that is older answers nothing to what it does not know.
@@ -17,6 +19,17 @@ pub enum Inquiry {
     Firewall,
     /// Which virtual addresses are on the box.
     Addresses,
+    /// How the node's disk is; asked of witnesses every few seconds, by the node that leads.
+    Disk,
+}
+
+/// How a node's disk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskTold {
+    /// Octets, in all and free; `None`: it does not say.
+    pub space: Option<(u64, u64)>,
+    /// What a sync took, in the mean of the last minute.
+    pub sync_ms: Option<u64>,
 }
 
 impl Inquiry {
@@ -28,6 +41,7 @@ impl Inquiry {
 /// Nothing: this node does not understand, or cannot read its log.
 pub fn answer(rooms: &Rooms, question: &Bytes) -> BoxFuture<'static, Bytes> {
     let (log, firewall, addresses) = (rooms.log.clone(), rooms.firewall.clone(), rooms.addresses.clone());
+    let (dir, syncs) = (rooms.dir.clone(), rooms.syncs.clone());
     let asked = serde_json::from_slice(question);
     Box::pin(async move {
         let said = match asked {
@@ -39,6 +53,11 @@ pub fn answer(rooms: &Rooms, question: &Bytes) -> BoxFuture<'static, Bytes> {
                 }
             },
             Ok(Inquiry::Firewall) => serde_json::to_vec(&firewall.told()),
+            Ok(Inquiry::Disk) => {
+                let sync_ms = syncs.lock().unwrap_or_else(PoisonError::into_inner).look();
+                let space = vitals::disk(&dir).await.ok().map(|space| (space.total, space.free));
+                serde_json::to_vec(&DiskTold { space, sync_ms })
+            }
             Ok(Inquiry::Addresses) => serde_json::to_vec(&addresses.told()),
             Err(_) => return Bytes::new(),
         };

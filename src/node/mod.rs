@@ -37,6 +37,7 @@ use tracing::{info, warn};
 use self::address::SharedAddresses;
 use self::draining::SharedDeliveries;
 use self::firewall::SharedFirewall;
+use self::vitals::RecentSyncs;
 use crate::admin::control::server::{ControlSocket, Operator};
 use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
@@ -150,7 +151,8 @@ pub(crate) async fn run_rooms<R: Replica, O: Operator>(
         addresses: SharedAddresses::default(),
         listens_at: config.listen.address,
         place: firewall::place(config),
-        spool: config.dir.join(SPOOL),
+        dir: config.dir.clone(),
+        syncs: Arc::default(),
         up: Arc::new(watch::Sender::new(false)),
         reports: SharedReports::default(),
     };
@@ -231,8 +233,10 @@ pub(crate) struct Rooms {
     pub listens_at: IpAddr,
     /// What the firewall is made with.
     pub place: Place,
-    /// Where files lie that are on their way somewhere.
-    pub spool: PathBuf,
+    /// The node's folder.
+    pub dir: PathBuf,
+    /// As others ask after them.
+    pub syncs: Arc<Mutex<RecentSyncs>>,
     /// Turns true when the node does all that it can do for now.
     pub up: Arc<watch::Sender<bool>>,
     pub reports: SharedReports,

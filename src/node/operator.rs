@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use tokio::net::UnixStream;
 
 use super::backup::Backups;
-use super::{Rooms, SharedServices, Stop, address, draining, firewall, inquiry, naming, trace};
+use super::{Rooms, SPOOL, SharedServices, Stop, address, draining, firewall, inquiry, naming, trace};
 use crate::admin::check::{self, Finding, Level};
 use crate::admin::control::backup::Job;
 use crate::admin::control::firewall::NodeFirewall;
@@ -216,7 +216,7 @@ impl Operator for Bound {
     }
 
     fn back_up(&self, to: Location, access: Option<Box<Access>>) -> Result<u64, Failure> {
-        let (spool, clock) = (self.rooms.spool.clone(), self.cluster.clock().clone());
+        let (spool, clock) = (self.rooms.dir.join(SPOOL), self.cluster.clock().clone());
         let workplace = Workplace { access: access.map(|access| *access), spool, clock };
         self.backups.begin(self.cluster.clone(), to, workplace)
     }

@@ -1,52 +1,46 @@
 //! What the watch over the node and the cluster has to see, bound to this node.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
+use super::inquiry::{DiskTold, Inquiry};
 use super::operator::role;
-use super::vitals::NodeVitals;
+use super::vitals::{NodeVitals, RecentSyncs};
 use crate::admin::alarms::{NodeSeen, Seen, Sight, Whole};
 use crate::admin::metrics::Vitals;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::replica::Replica;
 use crate::cluster::status::NodeState;
-use crate::meters::{METERS, TimesSeen};
 use crate::state::backups::last_backup;
+use crate::store::files::Space;
 
-/// Looks over which the mean of syncs is taken: a minute.
-const SYNC_LOOKS: usize = 30;
+/// How long a witness may take to say how its disk is: longer than that waits for the disk itself.
+const WITNESS_ANSWERS_MAX: Duration = Duration::from_secs(3);
 
 pub struct NodeSight {
     cluster: ClusterHandle,
     vitals: NodeVitals,
-    /// Of log and bodies, the oldest first.
-    syncs: VecDeque<[TimesSeen; 2]>,
+    syncs: RecentSyncs,
 }
 
 impl NodeSight {
     pub fn new(cluster: ClusterHandle, vitals: NodeVitals) -> Self {
-        Self { cluster, vitals, syncs: VecDeque::new() }
-    }
-
-    /// The slower of log and bodies, in the mean.
-    fn sync_ms(&mut self) -> Option<u64> {
-        let now = [METERS.log_syncs.seen(), METERS.body_syncs.seen()];
-        if self.syncs.len() == SYNC_LOOKS {
-            self.syncs.pop_front();
-        }
-        self.syncs.push_back(now);
-        let before = self.syncs.front()?;
-        now.iter().zip(before).filter_map(|(now, before)| now.mean_ms_since(before)).max()
+        Self { cluster, vitals, syncs: RecentSyncs::default() }
     }
 
     async fn whole(&self) -> Whole {
-        let (status, clocks, queue, backup) = tokio::join!(
+        let (status, disks, clocks, queue, backup) = tokio::join!(
             self.cluster.status_without_services(),
+            self.cluster.inquire_of_witnesses(Inquiry::Disk.bytes(), WITNESS_ANSWERS_MAX),
             self.cluster.clocks_off(),
             self.vitals.queue(),
             self.cluster.read_queue(last_backup)
         );
         // Rows that cannot be read are told of elsewhere.
         let backup_of = backup.ok().flatten().map(|backup| backup.of);
+        let disk = |id| -> DiskTold {
+            let told = disks.iter().find(|told| told.id == id).and_then(|told| told.answer.as_ref());
+            told.and_then(|answer| serde_json::from_slice(answer).ok()).unwrap_or_default()
+        };
         let nodes = status.nodes.into_iter().map(|node| NodeSeen {
             id: node.id,
             clock_off_ms: clocks.iter().find(|(id, _)| *id == node.id).map(|(_, off)| *off),
@@ -54,6 +48,8 @@ impl NodeSight {
             answers: node.state != NodeState::Unreachable,
             in_sync: node.in_sync,
             bodies_missing: node.bodies_missing,
+            disk: disk(node.id).space.map(|(total, free)| Space { total, free }),
+            sync_ms: disk(node.id).sync_ms,
             name: node.name,
         });
         Whole { nodes: nodes.collect(), queue, backup_of }
@@ -62,7 +58,7 @@ impl NodeSight {
 
 impl Sight for NodeSight {
     async fn look(&mut self) -> Seen {
-        let sync_ms = self.sync_ms();
+        let sync_ms = self.syncs.look();
         let disk = self.vitals.disk().await.ok();
         let whole = match self.cluster.figures().leads {
             true => Some(self.whole().await),

@@ -1,6 +1,7 @@
 //! How this node is, for machines that watch over it: figures, health, readiness.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::cluster::handle::ClusterHandle;
 use crate::cluster::replica::Replica;
 use crate::config::{Config, Role};
 use crate::mail::ids::Timestamp;
+use crate::meters::{METERS, TimesSeen};
 use crate::session::tls::TlsStore;
 use crate::state::alarms::alarms;
 use crate::state::queue::reading;
@@ -18,6 +20,8 @@ use crate::store::files::{self, Space};
 
 /// How long the disk may take to say how full it is.
 const DISK_ANSWERS_MAX: Duration = Duration::from_secs(2);
+/// Looks over which the mean of syncs is taken: a minute.
+const LOOKS: usize = 30;
 /// A node further behind than this many entries shows clients too much of the past.
 pub const READY_LAG_ENTRIES_MAX: u64 = 1_000;
 
@@ -45,21 +49,8 @@ impl NodeVitals {
         Self { cluster, services, tls, name, role: config.role, dir, started }
     }
 
-    /// A disk that hangs keeps a thread, so that whoever asks must give up by himself.
     pub async fn disk(&self) -> Result<Space, String> {
-        let dir = self.dir.clone();
-        let asked = tokio::task::spawn_blocking(move || files::space(&dir));
-        match tokio::time::timeout(DISK_ANSWERS_MAX, asked).await {
-            Ok(Ok(Ok(space))) => Ok(space),
-            Ok(Ok(Err(error))) => {
-                Err(format!("the disk under {} does not answer: {error}", self.dir.display()))
-            }
-            Ok(Err(_)) => Err("the node stops".to_owned()),
-            Err(_) => {
-                let seconds = DISK_ANSWERS_MAX.as_secs();
-                Err(format!("the disk under {} does not answer for {seconds} s", self.dir.display()))
-            }
-        }
+        disk(&self.dir).await
     }
 
     pub async fn queue(&self) -> Option<QueueFigures> {
@@ -74,6 +65,39 @@ impl NodeVitals {
 
     pub fn certificate_ends(&self) -> Option<Timestamp> {
         self.tls.as_ref()?.ends()
+    }
+}
+
+/// How full the disk under a node's folder is. One that hangs keeps a thread, so that whoever asks must give up by himself.
+pub async fn disk(dir: &Path) -> Result<Space, String> {
+    let asked = dir.to_owned();
+    let asked = tokio::task::spawn_blocking(move || files::space(&asked));
+    let silent = |why: String| Err(format!("the disk under {} does not answer{why}", dir.display()));
+    match tokio::time::timeout(DISK_ANSWERS_MAX, asked).await {
+        Ok(Ok(Ok(space))) => Ok(space),
+        Ok(Ok(Err(error))) => silent(format!(": {error}")),
+        Ok(Err(_)) => Err("the node stops".to_owned()),
+        Err(_) => silent(format!(" for {} s", DISK_ANSWERS_MAX.as_secs())),
+    }
+}
+
+/// What syncs of log and bodies took of late, by looks that are taken every other second.
+#[derive(Debug, Default)]
+pub struct RecentSyncs {
+    /// The oldest first.
+    looks: VecDeque<[TimesSeen; 2]>,
+}
+
+impl RecentSyncs {
+    /// The slower of log and bodies, in the mean.
+    pub fn look(&mut self) -> Option<u64> {
+        let now = [METERS.log_syncs.seen(), METERS.body_syncs.seen()];
+        if self.looks.len() == LOOKS {
+            self.looks.pop_front();
+        }
+        self.looks.push_back(now);
+        let before = self.looks.front()?;
+        now.iter().zip(before).filter_map(|(now, before)| now.mean_ms_since(before)).max()
     }
 }
 

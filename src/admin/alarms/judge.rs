@@ -1,6 +1,6 @@
 //! What is wrong now, by what a node sees. Pure.
 //!
-//! What is about one node's own box (its disk, its certificate) that node alone judges; the rest is the leader's. An alarm
+//! What is about one data node's own box (its disk, its certificate) that node alone judges; the rest is the leader's, and so are witnesses. An alarm
 //! that is raised is judged by an eased bound, so that what hovers at the bound does not come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +84,9 @@ pub struct NodeSeen {
     pub bodies_missing: u64,
     /// By how much its clock certainly differs from ours; `None`: it did not say.
     pub clock_off_ms: Option<u64>,
+    /// Of a witness, as [`Seen::disk`] and [`Seen::sync_ms`].
+    pub disk: Option<Space>,
+    pub sync_ms: Option<u64>,
 }
 
 impl Seen {
@@ -92,10 +95,11 @@ impl Seen {
         let Some(whole) = &self.whole else {
             return is_of_own_box(alarm.kind) && alarm.about == Some(self.own);
         };
-        // Of a node that is removed nobody else would.
-        let is_member = |node: NodeId| whole.nodes.iter().any(|it| it.id == node);
+        // Of a witness, and of a node that is removed, nobody else would.
+        let looks_after_itself =
+            |node: NodeId| whole.nodes.iter().any(|it| it.id == node && it.role == Role::Data);
         match alarm.about {
-            Some(node) if is_of_own_box(alarm.kind) => node == self.own || !is_member(node),
+            Some(node) if is_of_own_box(alarm.kind) => node == self.own || !looks_after_itself(node),
             _ => true,
         }
     }
@@ -125,9 +129,12 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
     };
     let is_raised = |kind, about| raised.contains(&AlarmId { kind, about });
     let own = Some(seen.own);
-    let disk = disk(seen, terms, is_raised(AlarmKind::DiskNearlyFull, own));
-    note(AlarmKind::DiskNearlyFull, own, disk);
-    note(AlarmKind::SyncSlow, own, sync(seen, terms, is_raised(AlarmKind::SyncSlow, own)));
+    let is_full = is_raised(AlarmKind::DiskNearlyFull, own);
+    let full = disk_full(seen.disk, terms, is_full, (&seen.own_name, "mail is refused for now"));
+    note(AlarmKind::DiskNearlyFull, own, full);
+    let is_slow = is_raised(AlarmKind::SyncSlow, own);
+    let slow = sync_slow(seen.sync_ms, terms, is_slow, (&seen.own_name, "every mail waits for it"));
+    note(AlarmKind::SyncSlow, own, slow);
     note(AlarmKind::CertificateEnds, own, certificate(seen, terms));
     note(AlarmKind::Damaged, own, seen.damaged.clone());
     let Some(whole) = &seen.whole else { return wrong };
@@ -135,7 +142,15 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
         let about = Some(node.id);
         match node.role {
             Role::Data => note(AlarmKind::Degraded, about, degraded(node)),
-            Role::Witness => note(AlarmKind::WitnessAway, about, away(node)),
+            Role::Witness => {
+                note(AlarmKind::WitnessAway, about, away(node));
+                let is_full = is_raised(AlarmKind::DiskNearlyFull, about);
+                let costs = (node.name.as_str(), "it votes no longer");
+                note(AlarmKind::DiskNearlyFull, about, disk_full(node.disk, terms, is_full, costs));
+                let is_slow = is_raised(AlarmKind::SyncSlow, about);
+                let costs = (node.name.as_str(), "while a data node is away every mail waits for it");
+                note(AlarmKind::SyncSlow, about, sync_slow(node.sync_ms, terms, is_slow, costs));
+            }
         }
         note(AlarmKind::ClockSkew, about, skew(node, &seen.own_name, is_raised(AlarmKind::ClockSkew, about)));
     }
@@ -146,29 +161,34 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
     wrong
 }
 
-/// A disk that does not answer is as it was.
-fn disk(seen: &Seen, terms: &Terms, raised: bool) -> Option<String> {
-    let name = &seen.own_name;
-    let Some(space) = seen.disk.filter(|space| space.total > 0) else {
+/// A disk that does not answer is as it was. `costs`: what a full one would.
+fn disk_full(
+    disk: Option<Space>,
+    terms: &Terms,
+    raised: bool,
+    (name, costs): (&str, &str),
+) -> Option<String> {
+    let Some(space) = disk.filter(|space| space.total > 0) else {
         return raised.then(|| format!("the disk of {name} does not say how full it is"));
     };
     let used = 100 - (u128::from(space.free) * 100 / u128::from(space.total)).min(100) as u64;
     let bound = terms.disk_used_percent - if raised { DISK_EASED_PERCENT } else { 0 };
     (used >= bound).then(|| {
         let mib = space.free / (1024 * 1024);
-        format!(
-            "the disk of {name} is {used} % full, {mib} MiB are left: make room, or mail is refused for now"
-        )
+        format!("the disk of {name} is {used} % full, {mib} MiB are left: make room, or {costs}")
     })
 }
 
-fn sync(seen: &Seen, terms: &Terms, raised: bool) -> Option<String> {
+/// `costs`: what it does.
+fn sync_slow(
+    sync_ms: Option<u64>,
+    terms: &Terms,
+    raised: bool,
+    (name, costs): (&str, &str),
+) -> Option<String> {
     let bound = if raised { terms.sync_ms / 2 } else { terms.sync_ms };
-    let took = seen.sync_ms.filter(|took| *took >= bound)?;
-    let name = &seen.own_name;
-    Some(format!(
-        "the disk of {name} takes {took} ms for a sync, in the mean of the last minute: every mail waits for it"
-    ))
+    let took = sync_ms.filter(|took| *took >= bound)?;
+    Some(format!("the disk of {name} takes {took} ms for a sync, in the mean of the last minute: {costs}"))
 }
 
 fn certificate(seen: &Seen, terms: &Terms) -> Option<String> {
@@ -260,6 +280,8 @@ mod tests {
             in_sync: true,
             bodies_missing: 0,
             clock_off_ms: Some(3),
+            disk: Some(Space { total: 1_000, free: 500 }).filter(|_| role == Role::Witness),
+            sync_ms: None,
         }
     }
 
@@ -284,9 +306,9 @@ mod tests {
             let wrong = judge(seen, &TERMS, raised);
             wrong.keys().map(|id| (id.kind, id.about.map_or(0, |node| node.0))).collect()
         };
-        let ids = AlarmKind::ALL
-            .into_iter()
-            .flat_map(|kind| [None, Some(NodeId(1)), Some(NodeId(2))].map(|about| AlarmId { kind, about }));
+        let ids = AlarmKind::ALL.into_iter().flat_map(|kind| {
+            [0, 1, 2, 3].map(|id| AlarmId { kind, about: Some(NodeId(id)).filter(|_| id > 0) })
+        });
         [of(&BTreeSet::new()), of(&ids.collect())]
     }
 
@@ -357,6 +379,26 @@ mod tests {
     }
 
     #[test]
+    fn a_witness_whose_disk_is_full_or_slow_is_the_leaders_affair() {
+        let with = |change: &dyn Fn(&mut NodeSeen)| {
+            let mut seen = seen();
+            change(&mut seen.whole.as_mut().unwrap().nodes[2]);
+            seen
+        };
+        let full = with(&|node| node.disk = Some(Space { total: 1_000, free: 100 }));
+        assert_eq!(kinds(&full), both(AlarmKind::DiskNearlyFull, 3));
+        let notes = judge(&full, &TERMS, &BTreeSet::new());
+        assert!(notes.values().next().unwrap().starts_with("the disk of node3 is 90 % full"), "{notes:?}");
+        assert_eq!(kinds(&with(&|node| node.disk = None)), eased(AlarmKind::DiskNearlyFull, 3), "as it was");
+        assert_eq!(kinds(&with(&|node| node.sync_ms = Some(500))), both(AlarmKind::SyncSlow, 3));
+        assert_eq!(kinds(&with(&|node| node.sync_ms = Some(249))), NOTHING);
+        // What a data node says of its own disk is not judged twice.
+        let mut other = seen();
+        other.whole.as_mut().unwrap().nodes[1].disk = Some(Space { total: 1_000, free: 0 });
+        assert_eq!(kinds(&other), NOTHING);
+    }
+
+    #[test]
     fn a_queue_that_grows_or_ages() {
         let with = |mails, age| {
             let queue = Some(QueueFigures { mails, leases: 0, oldest: Some(Timestamp(NOW.0 - age)) });
@@ -391,6 +433,7 @@ mod tests {
             (id(AlarmKind::DiskNearlyFull, 2), true, false),
             (id(AlarmKind::DiskNearlyFull, 1), false, true),
             (id(AlarmKind::CertificateEnds, 9), false, true),
+            (id(AlarmKind::DiskNearlyFull, 3), false, true),
             (id(AlarmKind::Degraded, 2), false, true),
             (id(AlarmKind::WitnessAway, 3), false, true),
             (id(AlarmKind::ClockSkew, 9), false, true),
