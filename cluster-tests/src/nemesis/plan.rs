@@ -61,6 +61,8 @@ pub enum Fault {
     Replace(Target),
     /// The follower is away while mail is taken; then the leader goes with its disk, for good, and the follower comes back.
     LoseSurvivor,
+    /// The follower and the witness are gone; the leader is stopped, told to go on alone, and does until they come back.
+    TakeOver,
     /// Goes back to the last release until the end.
     Downgrade(Target),
     /// A backup is made there.
@@ -75,7 +77,7 @@ pub enum Target {
     Witness,
 }
 
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 23] = [
     "kill",
     "kill all",
     "stop",
@@ -95,6 +97,7 @@ pub const KINDS: [&str; 22] = [
     "failing read",
     "replace",
     "lose survivor",
+    "take over",
     "drain",
     "downgrade",
     "backup",
@@ -164,6 +167,7 @@ impl Fault {
             Fault::FailingRead { .. } => "failing read",
             Fault::Replace(_) => "replace",
             Fault::LoseSurvivor => "lose survivor",
+            Fault::TakeOver => "take over",
             Fault::Drain(_) => "drain",
             Fault::Downgrade(_) => "downgrade",
             Fault::Backup(_) => "backup",
@@ -202,7 +206,11 @@ impl Fault {
             planned
                 || matches!(
                     fault,
-                    Fault::KillAll | Fault::LoseSurvivor | Fault::Downgrade(_) | Fault::Backup(_)
+                    Fault::KillAll
+                        | Fault::LoseSurvivor
+                        | Fault::TakeOver
+                        | Fault::Downgrade(_)
+                        | Fault::Backup(_)
                 )
         };
         let same_process = takes(self).is_some() && takes(self) == takes(other);
@@ -242,6 +250,7 @@ fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
         "failing read" => Fault::FailingRead { target: data, percent: dice.u8(10..=100) },
         "replace" => Fault::Replace(one),
         "lose survivor" => Fault::LoseSurvivor,
+        "take over" => Fault::TakeOver,
         "drain" => Fault::Drain(data),
         "downgrade" => Fault::Downgrade(one),
         "backup" => Fault::Backup(data),

@@ -190,6 +190,10 @@ impl<'a> Striker<'a> {
                 self.lose_survivor(leader);
                 Cure::None
             }
+            Fault::TakeOver => {
+                self.take_over(leader);
+                Cure::Start(vec![1 - leader, 2])
+            }
             Fault::Downgrade(target) => {
                 let build = self.released.clone().unwrap_or_else(binary);
                 self.exchange(at(target), build);
@@ -293,6 +297,17 @@ impl<'a> Striker<'a> {
         self.doors[survivor].begin_life();
         self.cluster.join_through(back, survivor, &|_| {});
         self.ask_for_two_copies(back, "allow");
+    }
+
+    /// It leads, so that it has all that was acknowledged; by itself it is no majority. The others have nothing of their own, and
+    /// follow it when they come back.
+    fn take_over(&mut self, stays: usize) {
+        self.kill(1 - stays);
+        self.kill(2);
+        self.kill(stays);
+        let output = self.cluster.nodes[stays].offline(&["cluster", "takeover", "--fenced"]);
+        assert!(output.status.success(), "takeover: {}", String::from_utf8_lossy(&output.stderr));
+        self.start(stays);
     }
 
     fn ask_for_two_copies(&self, at: usize, word: &str) {
