@@ -32,7 +32,9 @@ pub fn quoted_printable(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let end = line.len() - crate::mail::header::line_end_length(line);
-        let (content, line_end) = (line[..end].trim_ascii_end(), &line[end..]);
+        // RFC 2045 6.7 (3): blanks at the end of a line are a relay's. Nothing else is, a form feed for instance.
+        let blanks = line[..end].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let (content, line_end) = (&line[..end - blanks], &line[end..]);
         match content.strip_suffix(b"=") {
             Some(content) => codes(content, &mut bytes),
             None => {
@@ -90,6 +92,7 @@ mod tests {
     #[test]
     fn quoted_printable_is_read_through_noise() {
         assert_eq!(quoted_printable(b"a=3Db=\r\nc  \r\nd=c3=BC=zz="), b"a=bc\r\nd\xc3\xbc=zz");
+        assert_eq!(quoted_printable(b"page\x0c \t\r\nend\x0c"), b"page\x0c\r\nend\x0c", "a page ends");
         assert_eq!(quoted_word(b"a_b=5Fc="), b"a b_c=");
     }
 }
