@@ -56,6 +56,8 @@ pub struct Config {
     pub journal_bytes_max: u64,
     /// Where metrics and health are told over HTTP; `None`: nowhere, since there is no login.
     pub metrics: Option<SocketAddr>,
+    /// Where a collector of OpenTelemetry listens, without a slash at its end; `None`: nobody is told.
+    pub telemetry: Option<String>,
     pub log: Log,
 }
 
@@ -225,6 +227,11 @@ impl Config {
                 .map(MetricsTable::checked)
                 .transpose()
                 .map_err(|(key, problem)| at(key, problem))?,
+            telemetry: file
+                .telemetry
+                .map(TelemetryTable::checked)
+                .transpose()
+                .map_err(|(key, problem)| at(key, problem))?,
             log: Log { level, file: file.log.file.map(|log| base.join(log)), format: file.log.format },
             name: file.name,
             role: file.role,
@@ -265,6 +272,7 @@ struct File {
     #[serde(default)]
     witness: WitnessTable,
     metrics: Option<MetricsTable>,
+    telemetry: Option<TelemetryTable>,
     #[serde(default)]
     log: LogTable,
 }
@@ -337,6 +345,12 @@ struct MetricsTable {
     address: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TelemetryTable {
+    endpoint: String,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LogTable {
@@ -396,6 +410,24 @@ fn host_port(key: &'static str, text: String) -> Result<String, Wrong> {
         Ok(text)
     } else {
         Err((key, format!("{text:?} is not an address; write \"host:port\", as in \"mx1.example.com:7401\"")))
+    }
+}
+
+impl TelemetryTable {
+    fn checked(self) -> Result<String, Wrong> {
+        let endpoint = self.endpoint.trim_end_matches('/').to_owned();
+        let parsed = endpoint.parse::<http::Uri>().ok();
+        let is_web = |uri: &http::Uri| {
+            let scheme = uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme));
+            scheme && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none()
+        };
+        match parsed.filter(is_web) {
+            Some(_) => Ok(endpoint),
+            None => Err((
+                "telemetry.endpoint",
+                format!("{endpoint:?} is no address; write one like \"http://127.0.0.1:4318\""),
+            )),
+        }
     }
 }
 
@@ -545,6 +577,7 @@ mod tests {
         assert_eq!((&example.log.level, example.log.format), (&bare.log.level, bare.log.format));
         assert_eq!(bare.control_socket, Path::new("D/control.sock"));
         assert_eq!(example.journal_bytes_max, bare.journal_bytes_max);
+        assert_eq!(bare.telemetry, None, "nobody is told unless somebody wants it");
         assert_eq!(bare.metrics, None, "nothing is told without a login unless somebody wants it");
     }
 
@@ -599,6 +632,11 @@ mod tests {
             ),
             ("name = \"a\"\n[metrics]\naddress = \"127.0.0.1:0\"\n", "metrics.address: the port 0 is none"),
             ("name = \"a\"\n[metrics]\n", "metrics: address is missing"),
+            (
+                "name = \"a\"\n[telemetry]\nendpoint = \"collector:4318\"\n",
+                "D/pollux.toml:3: telemetry.endpoint: ",
+            ),
+            ("name = \"a\"\n[telemetry]\nendpoint = \"http://\"\n", "telemetry.endpoint: "),
             ("name = \"a\"\n[log]\nformat = \"xml\"\n", "D/pollux.toml:3: log.format: unknown variant `xml`"),
             ("name = \"a\"\n[lmtp]\nmode = \"0660\"\n", "lmtp: socket is missing"),
             (

@@ -17,6 +17,7 @@
 //! | [`firewall`] | who may connect where, kept in this box's nftables |
 //! | [`address`] | virtual addresses on this box, for a moment at a time; knows nothing of Raft |
 //! | [`certificate`] | the services' certificate: read, judged, ordered of an ACME server |
+//! | [`asking`] | HTTP questions to servers that the operator named; hyper ends here |
 //! | [`dns`] | what name servers know; hickory-resolver ends here |
 //! | [`maillog`] | what became of each mail on this node, for operators |
 //! | [`cluster`] | replication: propose, place, read, watch; openraft ends here |
@@ -32,6 +33,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod asking;
 pub mod backup;
 pub mod certificate;
 pub mod clock;

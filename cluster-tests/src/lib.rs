@@ -14,6 +14,7 @@ pub mod checker;
 pub mod clients;
 pub mod clock;
 pub mod cluster;
+pub mod collector;
 pub mod crash;
 pub mod disk;
 pub mod dkimpy;

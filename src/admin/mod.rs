@@ -9,5 +9,6 @@ pub mod metrics;
 pub mod migration;
 pub mod security;
 pub mod status;
+pub mod telemetry;
 pub mod upgrade;
 pub mod verify;

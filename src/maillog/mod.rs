@@ -15,12 +15,12 @@ mod told;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -30,6 +30,7 @@ pub use self::event::{
 use self::files::Files;
 pub use self::query::{Found, LINE_BYTES_MAX, Query};
 use crate::mail::ids::Timestamp;
+use crate::meters::METERS;
 
 /// Lines that wait for the disk; a further one is left out.
 const WAITING_MAX: usize = 4_096;
@@ -57,6 +58,7 @@ struct Inner {
     orders: SyncSender<Order>,
     /// Since the start.
     left_out: AtomicU64,
+    listener: Arc<OnceLock<mpsc::Sender<Event>>>,
 }
 
 enum Order {
@@ -68,13 +70,14 @@ impl MailLog {
     /// `bounds` is asked at each line, so that a change of the settings counts at once.
     pub fn open(folder: PathBuf, bounds: impl Fn() -> Bounds + Send + 'static) -> Self {
         let (orders, taken) = sync_channel(WAITING_MAX);
-        let files = Files::new(folder.clone());
+        let (files, listener) = (Files::new(folder.clone()), Arc::<OnceLock<_>>::default());
+        let listens = Arc::clone(&listener);
         let spawned = std::thread::Builder::new()
             .name("maillog".to_owned())
-            .spawn(move || write(&taken, files, &bounds));
+            .spawn(move || write(&taken, files, &bounds, &listens));
         match spawned {
             Ok(_) => {
-                let inner = Inner { folder, orders, left_out: AtomicU64::new(0) };
+                let inner = Inner { folder, orders, left_out: AtomicU64::new(0), listener };
                 Self { inner: Some(Arc::new(inner)) }
             }
             Err(error) => {
@@ -82,6 +85,15 @@ impl MailLog {
                 Self::default()
             }
         }
+    }
+
+    /// Whatever is written down from now on, to one who listens; what he does not take in time is left out and counted.
+    pub fn listen(&self, waiting_max: usize) -> mpsc::Receiver<Event> {
+        let (tell, hear) = mpsc::channel(waiting_max);
+        if let Some(inner) = &self.inner {
+            let _ = inner.listener.set(tell);
+        }
+        hear
     }
 
     /// Never waits.
@@ -116,7 +128,12 @@ impl MailLog {
 }
 
 /// Until nobody is left who could write.
-fn write(orders: &Receiver<Order>, mut files: Files, bounds: &dyn Fn() -> Bounds) {
+fn write(
+    orders: &Receiver<Order>,
+    mut files: Files,
+    bounds: &dyn Fn() -> Bounds,
+    listener: &OnceLock<mpsc::Sender<Event>>,
+) {
     loop {
         let order = match orders.try_recv() {
             Ok(order) => order,
@@ -133,6 +150,11 @@ fn write(orders: &Receiver<Order>, mut files: Files, bounds: &dyn Fn() -> Bounds
                 if bounds.days_max > 0 {
                     told::tell(&event.what);
                     files.write(&event, bounds);
+                    if let Some(listener) = listener.get()
+                        && let Err(mpsc::error::TrySendError::Full(_)) = listener.try_send(*event)
+                    {
+                        METERS.telemetry_left_out.one();
+                    }
                 }
             }
             Order::Flush(done) => {

@@ -17,6 +17,8 @@ pub struct Meters {
     pub sessions_opened: By<Protocol, { Protocol::COUNT }>,
     pub sessions_ended: By<Protocol, { Protocol::COUNT }>,
     pub connections_turned_away: Counter,
+    /// Events of mails.
+    pub telemetry_left_out: Counter,
     /// Octets on the wire, TLS and all.
     pub session_bytes_received: By<Protocol, { Protocol::COUNT }>,
     pub session_bytes_sent: By<Protocol, { Protocol::COUNT }>,
@@ -53,6 +55,7 @@ impl Meters {
             sessions_opened: By::new(),
             sessions_ended: By::new(),
             connections_turned_away: Counter::new(),
+            telemetry_left_out: Counter::new(),
             session_bytes_received: By::new(),
             session_bytes_sent: By::new(),
             replies: By::new(),

@@ -12,6 +12,7 @@ use super::sight::NodeSight;
 use super::vitals::NodeVitals;
 use super::{PidFile, Rooms, Stop, acme, address, first, reload, run_rooms, watch_signals};
 use crate::admin::cli::identity::cluster_config;
+use crate::admin::telemetry::{self, Identity, Telemetry};
 use crate::admin::{alarms, metrics};
 use crate::clock::Clock;
 use crate::cluster::replica::Replica;
@@ -43,6 +44,17 @@ pub async fn live(config: &Config, tls: Option<Arc<TlsStore>>) -> Result<(), Str
         tokio::spawn(Manager::of_environment().keep_told(vitals.clone(), up, stopping));
         if let Some(metrics) = metrics {
             tokio::spawn(metrics.serve(vitals.clone(), stop.subscribe()));
+        }
+        if let Some(endpoint) = config.telemetry.clone() {
+            let identity = Identity {
+                cluster: handle.cluster_id(),
+                node: config.name.clone(),
+                role: config.role.word(),
+                version: env!("CARGO_PKG_VERSION"),
+            };
+            let events = rooms.log.listen(telemetry::WAITING_MAX);
+            let telemetry = Telemetry { endpoint, identity, vitals: vitals.clone(), events };
+            tokio::spawn(telemetry.run(stop.subscribe()));
         }
         if config.role == Role::Data {
             tokio::spawn(address::follow(handle.clone(), rooms.addresses.clone()));

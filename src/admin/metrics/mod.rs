@@ -6,6 +6,7 @@
 
 mod docs;
 mod figures;
+mod samples;
 mod server;
 mod table;
 #[cfg(test)]
@@ -18,7 +19,9 @@ use serde::Serialize;
 
 pub use self::docs::markdown;
 pub use self::figures::{Figures, ProcessFigures, QueueFigures};
+pub use self::samples::{Samples, Value};
 pub use self::server::Listener;
+pub use self::table::{Kind, Metric, TABLE};
 pub use self::text::render;
 
 /// How the node is; the composition root binds it.

@@ -2,7 +2,7 @@
 //! docs/metrics.md both come from it; `tests` holds the names to the conventions of Prometheus.
 
 use super::figures::{CPU_TICKS_PER_SECOND, Figures};
-use super::text::Samples;
+use super::samples::Samples;
 use crate::cluster::figures::ReplicaFigures;
 use crate::meters::{Label, METERS};
 use crate::state::alarms::AlarmKind;
@@ -269,4 +269,9 @@ pub const TABLE: &[Metric] = &[
     gauge("process_start_time_seconds", "When the process started, seconds since 1970.", |figures, out| {
         out.seconds(figures.process.started.0);
     }),
+    counter(
+        "pollux_telemetry_events_left_out_total",
+        "Events of mails that the collector did not take, or not in time.",
+        |_, out| out.one(METERS.telemetry_left_out.get()),
+    ),
 ];

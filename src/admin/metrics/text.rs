@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::figures::Figures;
+use super::samples::{Sample, Samples, Value};
 use super::table::{Kind, Metric, TABLE};
-use crate::meters::{BUCKETS_MICROS, By, Label, TimesSeen};
+use crate::meters::BUCKETS_MICROS;
 
 /// Its type, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -13,15 +14,14 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn render(figures: &Figures) -> String {
     let mut text = String::with_capacity(16 * 1024);
     for metric in TABLE {
-        let mut samples = Samples { name: metric.name, text: String::new() };
-        (metric.read)(figures, &mut samples);
-        if samples.text.is_empty() {
+        let samples = Samples::of(metric, figures);
+        if samples.is_empty() {
             continue;
         }
         let Metric { name, help, kind, .. } = metric;
         // Writing to a string cannot fail.
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {}\n", kind.word());
-        text.push_str(&samples.text);
+        samples.iter().for_each(|sample| write_sample(&mut text, name, sample));
     }
     text
 }
@@ -36,59 +36,36 @@ impl Kind {
     }
 }
 
-/// The samples of one metric.
-pub struct Samples {
-    name: &'static str,
-    text: String,
+fn write_sample(text: &mut String, name: &str, sample: &Sample) {
+    let labels: Vec<(&str, &str)> =
+        sample.labels.iter().map(|(label, word)| (*label, word.as_str())).collect();
+    match &sample.value {
+        Value::Whole(value) => line(text, name, &labels, value),
+        Value::Millis(ms) => {
+            line(text, name, &labels, format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
+        }
+        Value::Times(seen) => {
+            let mut count = 0;
+            for (at, bucket) in seen.buckets.iter().enumerate() {
+                count += bucket;
+                let bound = BUCKETS_MICROS.get(at).map_or("+Inf".to_owned(), |bound| seconds_of(*bound));
+                line(text, &format!("{name}_bucket"), &[("le", bound.as_str())], count);
+            }
+            line(text, &format!("{name}_sum"), &[], seconds_of(seen.micros));
+            line(text, &format!("{name}_count"), &[], count);
+        }
+    }
 }
 
-impl Samples {
-    pub fn one(&mut self, value: u64) {
-        self.with(&[], value);
+fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    text.push_str(name);
+    for (at, (label, word)) in labels.iter().enumerate() {
+        let front = if at == 0 { '{' } else { ',' };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{front}{label}=\"{}\"", escaped(word));
     }
-
-    /// `None`: there is no value now.
-    pub fn maybe(&mut self, value: Option<u64>) {
-        value.into_iter().for_each(|value| self.one(value));
-    }
-
-    pub fn with(&mut self, labels: &[(&str, &str)], value: u64) {
-        let name = self.name;
-        self.line(name, labels, value);
-    }
-
-    pub fn by<L: Label, const N: usize>(&mut self, counters: &By<L, N>, more: &[(&str, &str)]) {
-        for (label, count) in counters.all() {
-            self.with(&[label.pairs(), more].concat(), count);
-        }
-    }
-
-    /// Milliseconds, shown in seconds.
-    pub fn seconds(&mut self, ms: u64) {
-        let name = self.name;
-        self.line(name, &[], format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
-    }
-
-    pub fn times(&mut self, seen: &TimesSeen) {
-        let (name, mut count) = (self.name, 0);
-        for (at, bucket) in seen.buckets.iter().enumerate() {
-            count += bucket;
-            let bound = BUCKETS_MICROS.get(at).map_or("+Inf".to_owned(), |bound| seconds_of(*bound));
-            self.line(&format!("{name}_bucket"), &[("le", bound.as_str())], count);
-        }
-        self.line(&format!("{name}_sum"), &[], seconds_of(seen.micros));
-        self.line(&format!("{name}_count"), &[], count);
-    }
-
-    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        self.text.push_str(name);
-        for (at, (label, word)) in labels.iter().enumerate() {
-            let front = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{front}{label}=\"{}\"", escaped(word));
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{end} {value}");
-    }
+    let end = if labels.is_empty() { "" } else { "}" };
+    let _ = writeln!(text, "{end} {value}");
 }
 
 fn seconds_of(micros: u64) -> String {
@@ -103,16 +80,19 @@ fn escaped(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meters::TimesSeen;
 
     #[test]
     fn samples_are_written_as_the_format_has_them() {
-        let mut samples = Samples { name: "a_seconds", text: String::new() };
+        let mut samples = Samples::default();
         samples.with(&[("b", "x\"y\\z\n"), ("c", "")], 7);
         samples.seconds(1_234_005);
         let mut buckets = [0; BUCKETS_MICROS.len() + 1];
         (buckets[0], buckets[2], buckets[14]) = (2, 1, 1);
         samples.times(&TimesSeen { buckets, micros: 6_001_000 });
-        let lines: Vec<&str> = samples.text.lines().collect();
+        let mut text = String::new();
+        samples.iter().for_each(|sample| write_sample(&mut text, "a_seconds", sample));
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], r#"a_seconds{b="x\"y\\z\n",c=""} 7"#);
         assert_eq!(lines[1], "a_seconds 1234.005");
         assert_eq!(lines[2], r#"a_seconds_bucket{le="0.00025"} 2"#);

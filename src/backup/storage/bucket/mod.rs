@@ -17,9 +17,11 @@ use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt,
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
+use super::asking::StoreClient;
 use super::hold::{self, Claim, Hold};
 use super::sealed::{self, CHUNK_BYTES, FileKey, HEAD_BYTES, Layout, Lock, Passphrase, PlaceKey};
-use super::{MARK, Stored, asking};
+use super::{MARK, Stored};
+use crate::asking::Asking;
 use crate::backup::BackupError;
 use crate::backup::location::Access;
 use crate::clock::Clock;
@@ -57,7 +59,8 @@ impl Bucket {
         spool: PathBuf,
         clock: Clock,
     ) -> Result<Self, BackupError> {
-        let asking = asking::connector(access.authorities.as_deref()).map_err(BackupError::Refused)?;
+        let asking = Asking::new(access.authorities.as_deref());
+        let asking = asking.map_err(|error| BackupError::Refused(format!("AWS_CA_BUNDLE: {error}")))?;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(access.region)
@@ -65,7 +68,7 @@ impl Bucket {
             .with_secret_access_key(access.secret_key)
             // Not every store knows deletes in bulk.
             .with_disable_bulk_delete(true)
-            .with_http_connector(asking);
+            .with_http_connector(StoreClient(asking));
         if let Some(token) = access.session_token {
             builder = builder.with_token(token);
         }
