@@ -77,8 +77,8 @@ impl Collector {
         let told = state.taken.iter().filter(|(path, _)| path == "/v1/metrics");
         let resources = told.flat_map(|(_, content)| list(&content["resourceMetrics"]));
         let of_node = resources.filter(|of| node_of(of).as_deref() == Some(node));
-        let all = of_node.flat_map(|of| list(&of["scopeMetrics"][0]["metrics"]));
-        all.filter(|metric| metric["name"] == name).last()
+        let mut all = of_node.flat_map(|of| list(&of["scopeMetrics"][0]["metrics"]));
+        all.rfind(|metric| metric["name"] == name)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -62,7 +62,7 @@ impl<V: Vitals> Telemetry<V> {
             Ok(asking) => asking,
             Err(error) => return warn!("nothing is told to {}: {error}", self.endpoint),
         };
-        let mut line = Line { asking, endpoint: self.endpoint.clone(), pause: None, retry: Instant::now() };
+        let mut line = Line::new(asking, self.endpoint.clone());
         let (mut ticks, mut looks) = (interval(EVENTS_EACH), interval(METRICS_EACH));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,12 +120,17 @@ impl<V: Vitals> Telemetry<V> {
 struct Line {
     asking: Asking,
     endpoint: String,
-    /// `None`: it takes what it is told.
-    pause: Option<Duration>,
+    /// It did not take what it was told last; said once.
+    in_trouble: bool,
+    pause: Duration,
     retry: Instant,
 }
 
 impl Line {
+    fn new(asking: Asking, endpoint: String) -> Self {
+        Self { asking, endpoint, in_trouble: false, pause: PAUSE_MIN, retry: Instant::now() }
+    }
+
     /// Whether it is time for a try.
     fn is_due(&self) -> bool {
         Instant::now() >= self.retry
@@ -135,17 +140,22 @@ impl Line {
         let outcome = self.ask_once(what, told).await;
         match &outcome {
             Outcome::Taken => {
-                if self.pause.take().is_some() {
+                self.pause = PAUSE_MIN;
+                if std::mem::take(&mut self.in_trouble) {
                     info!("{} takes what it is told again", self.endpoint);
                 }
             }
-            Outcome::Refused(why) => warn!("{} refuses what it is told: {why}", self.endpoint),
-            Outcome::Failed(why) => {
-                if self.pause.is_none() {
-                    warn!("{} is told nothing ({why}); what does not wait is left out", self.endpoint);
+            Outcome::Refused(why) => {
+                if !std::mem::replace(&mut self.in_trouble, true) {
+                    warn!("{} refuses what it is told, which is left out: {why}", self.endpoint);
                 }
-                let pause = self.pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
-                (self.pause, self.retry) = (Some(pause), Instant::now() + pause);
+            }
+            Outcome::Failed(why) => {
+                if !std::mem::replace(&mut self.in_trouble, true) {
+                    warn!("{} is told nothing ({why}); what cannot wait is left out", self.endpoint);
+                }
+                self.retry = Instant::now() + self.pause;
+                self.pause = (self.pause * 2).min(PAUSE_MAX);
             }
         }
         outcome

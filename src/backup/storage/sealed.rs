@@ -1,5 +1,5 @@
 //! Files that lie at somebody else's: who keeps them reads nothing, and changes nothing unseen. Sealed in chunks, so that a
-//! part of one is read without the rest. Pure but for the slow [`Passphrase::key`].
+//! part of one is read without the rest. Pure; locks are slow to open (argon2id).
 //!
 //! A sealed file is: a word; 32 octets that were drawn for it; chunks of 64 KiB, the last one shorter, each with a tag. Its key
 //! is made of that of the place, its name and what was drawn; a chunk's nonce of its number and whether it is the last. So what
