@@ -126,6 +126,11 @@ impl Writing {
         Self::over(Storage::new(location, workplace)?)
     }
 
+    /// Of backups that are there.
+    pub fn of(repository: Repository) -> Result<Self, BackupError> {
+        Self::over(repository.storage)
+    }
+
     pub(super) fn over(storage: Storage) -> Result<Self, BackupError> {
         let hold = storage.take()?;
         let writing = Self { repository: Repository { storage }, hold };

@@ -128,13 +128,22 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
         }
     };
     let is_raised = |kind, about| raised.contains(&AlarmId { kind, about });
+    let of_disk = |about, disk: &Disk<'_>| {
+        let is_raised = |kind| is_raised(kind, about);
+        [
+            (AlarmKind::DiskNearlyFull, disk.full(terms, is_raised(AlarmKind::DiskNearlyFull))),
+            (AlarmKind::SyncSlow, disk.slow(terms, is_raised(AlarmKind::SyncSlow))),
+        ]
+    };
     let own = Some(seen.own);
-    let is_full = is_raised(AlarmKind::DiskNearlyFull, own);
-    let full = disk_full(seen.disk, terms, is_full, (&seen.own_name, "mail is refused for now"));
-    note(AlarmKind::DiskNearlyFull, own, full);
-    let is_slow = is_raised(AlarmKind::SyncSlow, own);
-    let slow = sync_slow(seen.sync_ms, terms, is_slow, (&seen.own_name, "every mail waits for it"));
-    note(AlarmKind::SyncSlow, own, slow);
+    let disk = Disk {
+        name: &seen.own_name,
+        space: seen.disk,
+        sync_ms: seen.sync_ms,
+        full_costs: "mail is refused for now",
+        slow_costs: "every mail waits for it",
+    };
+    of_disk(own, &disk).into_iter().for_each(|(kind, found)| note(kind, own, found));
     note(AlarmKind::CertificateEnds, own, certificate(seen, terms));
     note(AlarmKind::Damaged, own, seen.damaged.clone());
     let Some(whole) = &seen.whole else { return wrong };
@@ -144,12 +153,14 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
             Role::Data => note(AlarmKind::Degraded, about, degraded(node)),
             Role::Witness => {
                 note(AlarmKind::WitnessAway, about, away(node));
-                let is_full = is_raised(AlarmKind::DiskNearlyFull, about);
-                let costs = (node.name.as_str(), "it votes no longer");
-                note(AlarmKind::DiskNearlyFull, about, disk_full(node.disk, terms, is_full, costs));
-                let is_slow = is_raised(AlarmKind::SyncSlow, about);
-                let costs = (node.name.as_str(), "while a data node is away every mail waits for it");
-                note(AlarmKind::SyncSlow, about, sync_slow(node.sync_ms, terms, is_slow, costs));
+                let disk = Disk {
+                    name: &node.name,
+                    space: node.disk,
+                    sync_ms: node.sync_ms,
+                    full_costs: "it votes no longer",
+                    slow_costs: "while a data node is away every mail waits for it",
+                };
+                of_disk(about, &disk).into_iter().for_each(|(kind, found)| note(kind, about, found));
             }
         }
         note(AlarmKind::ClockSkew, about, skew(node, &seen.own_name, is_raised(AlarmKind::ClockSkew, about)));
@@ -161,34 +172,38 @@ pub fn judge(seen: &Seen, terms: &Terms, raised: &BTreeSet<AlarmId>) -> BTreeMap
     wrong
 }
 
-/// A disk that does not answer is as it was. `costs`: what a full one would.
-fn disk_full(
-    disk: Option<Space>,
-    terms: &Terms,
-    raised: bool,
-    (name, costs): (&str, &str),
-) -> Option<String> {
-    let Some(space) = disk.filter(|space| space.total > 0) else {
-        return raised.then(|| format!("the disk of {name} does not say how full it is"));
-    };
-    let used = 100 - (u128::from(space.free) * 100 / u128::from(space.total)).min(100) as u64;
-    let bound = terms.disk_used_percent - if raised { DISK_EASED_PERCENT } else { 0 };
-    (used >= bound).then(|| {
-        let mib = space.free / (1024 * 1024);
-        format!("the disk of {name} is {used} % full, {mib} MiB are left: make room, or {costs}")
-    })
+/// A node's disk, and what it costs when it is full or slow.
+struct Disk<'a> {
+    name: &'a str,
+    space: Option<Space>,
+    sync_ms: Option<u64>,
+    full_costs: &'a str,
+    slow_costs: &'a str,
 }
 
-/// `costs`: what it does.
-fn sync_slow(
-    sync_ms: Option<u64>,
-    terms: &Terms,
-    raised: bool,
-    (name, costs): (&str, &str),
-) -> Option<String> {
-    let bound = if raised { terms.sync_ms / 2 } else { terms.sync_ms };
-    let took = sync_ms.filter(|took| *took >= bound)?;
-    Some(format!("the disk of {name} takes {took} ms for a sync, in the mean of the last minute: {costs}"))
+impl Disk<'_> {
+    /// One that does not answer is as it was.
+    fn full(&self, terms: &Terms, raised: bool) -> Option<String> {
+        let Self { name, full_costs, .. } = self;
+        let Some(space) = self.space.filter(|space| space.total > 0) else {
+            return raised.then(|| format!("the disk of {name} does not say how full it is"));
+        };
+        let used = 100 - (u128::from(space.free) * 100 / u128::from(space.total)).min(100) as u64;
+        let bound = terms.disk_used_percent - if raised { DISK_EASED_PERCENT } else { 0 };
+        (used >= bound).then(|| {
+            let mib = space.free / (1024 * 1024);
+            format!("the disk of {name} is {used} % full, {mib} MiB are left: make room, or {full_costs}")
+        })
+    }
+
+    fn slow(&self, terms: &Terms, raised: bool) -> Option<String> {
+        let Self { name, slow_costs, .. } = self;
+        let bound = if raised { terms.sync_ms / 2 } else { terms.sync_ms };
+        let took = self.sync_ms.filter(|took| *took >= bound)?;
+        Some(format!(
+            "the disk of {name} takes {took} ms for a sync, in the mean of the last minute: {slow_costs}"
+        ))
+    }
 }
 
 fn certificate(seen: &Seen, terms: &Terms) -> Option<String> {

@@ -100,13 +100,12 @@ pub fn run(wanted: Backup) -> Result<(), Problem> {
             verified(&found, &from, json)
         }
         Backup::Remove { from, backup, keep, json } => {
-            // A place that holds none is not made one.
-            repository(&from)?;
             let gone = match (backup, keep) {
                 (Some(id), _) => Gone::One(id),
                 (None, keep) => Gone::AllBut(keep.map_or(1, |count| count as usize)),
             };
-            let writing = Writing::begin(&from, workplace(&from)?).map_err(text)?;
+            // A place that holds none is not made one.
+            let writing = Writing::of(repository(&from)?).map_err(text)?;
             let removed = remove(&writing, &gone, &Progress::default()).map_err(text)?;
             print(&told_removed(&removed, json));
             Ok(())

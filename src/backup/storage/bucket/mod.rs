@@ -191,9 +191,7 @@ impl Bucket {
     /// A file of this box without a name.
     pub fn spooled(&self) -> Result<File, BackupError> {
         let made = files::create_dir_durably(&self.spool).and_then(|()| {
-            let mut drawn = [0; 8];
-            self.clock.fill(&mut drawn);
-            let path = self.spool.join(format!("pollux-backup-{:016x}", u64::from_le_bytes(drawn)));
+            let path = self.spool.join(format!("pollux-backup-{:016x}", self.draw()));
             let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
             std::fs::remove_file(&path)?;
             Ok(file)
