@@ -82,21 +82,26 @@ impl Checker {
 pub fn read(node: &crate::node::Node) -> std::io::Result<Contents> {
     let mut contents = Contents::new();
     for user in USERS {
-        let mut imap = Imap::login(node.imap(), user, &password(user))?;
-        let (listed, _) = imap.command("LIST \"\" *")?;
-        let names = listed.iter().filter(|row| !row.text.contains("\\Noselect"));
-        for name in
-            names.filter_map(|row| row.text.rsplit_once("\"/\" ").map(|(_, name)| name.trim_matches('"')))
-        {
-            let selected = imap.select(name)?;
-            let messages = if selected.exists > 0 { imap.fetch_all()? } else { Vec::new() };
-            if messages.len() != selected.exists as usize {
-                let lost =
-                    format!("{user} {name}: EXISTS {} but FETCH gave {}", selected.exists, messages.len());
-                return Err(std::io::Error::other(lost));
-            }
-            contents.insert((user.to_string(), name.to_string()), Mailbox { selected, messages });
+        contents.extend(read_user(node, user)?);
+    }
+    Ok(contents)
+}
+
+/// The same of one user.
+pub fn read_user(node: &crate::node::Node, user: &str) -> std::io::Result<Contents> {
+    let mut contents = Contents::new();
+    let mut imap = Imap::login(node.imap(), user, &password(user))?;
+    let (listed, _) = imap.command("LIST \"\" *")?;
+    let names = listed.iter().filter(|row| !row.text.contains("\\Noselect"));
+    for name in names.filter_map(|row| row.text.rsplit_once("\"/\" ").map(|(_, name)| name.trim_matches('"')))
+    {
+        let selected = imap.select(name)?;
+        let messages = if selected.exists > 0 { imap.fetch_all()? } else { Vec::new() };
+        if messages.len() != selected.exists as usize {
+            let lost = format!("{user} {name}: EXISTS {} but FETCH gave {}", selected.exists, messages.len());
+            return Err(std::io::Error::other(lost));
         }
+        contents.insert((user.to_string(), name.to_string()), Mailbox { selected, messages });
     }
     Ok(contents)
 }

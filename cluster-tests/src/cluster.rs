@@ -97,11 +97,14 @@ impl Cluster {
     }
 
     fn furnish(&self) {
-        for user in USERS {
-            let arguments = ["user", "add", user, "--password-stdin"];
-            self.nodes[0].must(&arguments, Some(&format!("{}\n", password(user))));
-        }
+        USERS.iter().for_each(|user| self.add_user(user));
         self.nodes[0].must(&["policy", "set", "auth.plaintext_without_tls", "true"], None);
+    }
+
+    /// Whose password is [`password`].
+    pub fn add_user(&self, user: &str) {
+        let arguments = ["user", "add", user, "--password-stdin"];
+        self.nodes[0].must(&arguments, Some(&format!("{}\n", password(user))));
     }
 
     fn found(&mut self, prepare: &impl Fn(&Node)) {

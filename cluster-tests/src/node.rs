@@ -1,13 +1,14 @@
 //! One real Pollux process: started, paused, killed, started again.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::disk::{Disk, shim};
+use crate::tls::{handshake, shown};
 use crate::wait::eventually;
 
 /// Mail ports of a node are the standard ones plus this, unless its story says otherwise; the nodes differ in their address.
@@ -70,6 +71,12 @@ impl Node {
 
     pub fn port(&self, standard: u16) -> SocketAddr {
         (self.address, self.port_offset + standard).into()
+    }
+
+    /// The certificate that it shows at a standard port with TLS from the first octet.
+    pub fn shows(&self, standard: u16) -> Option<Vec<u8>> {
+        let socket = TcpStream::connect(self.port(standard)).ok()?;
+        Some(shown(&handshake(socket).ok()?))
     }
 
     /// Adds a line to a table of the node's configuration, for its next start.

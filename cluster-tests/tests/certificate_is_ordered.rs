@@ -9,15 +9,13 @@ use cluster_tests::acme::{Acme, Count, Looks};
 use cluster_tests::certificates::{Ca, of_its_own};
 use cluster_tests::cluster::Cluster;
 use cluster_tests::node::Node;
-use cluster_tests::tls::{handshake, shown};
 use cluster_tests::wait::eventually;
 
 const NAMES: [&str; 2] = ["mx.story.test", "imap.story.test"];
 
 /// What the node shows at its TLS port for IMAP; `None`: the port is shut.
 fn shows(node: &Node) -> Option<Vec<u8>> {
-    let socket = std::net::TcpStream::connect(node.port(993)).ok()?;
-    Some(shown(&handshake(socket).ok()?))
+    node.shows(993)
 }
 
 /// What both show, once it is one that was not known.

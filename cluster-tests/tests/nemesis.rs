@@ -1,11 +1,11 @@
 //! Every kind of fault once and some in pairs, under the whole crowd of clients; the history is judged. `make soak`
 //! does it for hours.
 
-use cluster_tests::nemesis::{self, Plan};
+use cluster_tests::nemesis::{self, KINDS, Plan};
 
 /// Printed with the plan; `POLLUX_SEED` tries another.
 const SEED: u64 = 3;
-const STEPS: usize = 22;
+const STEPS: usize = KINDS.len();
 
 #[test]
 fn nemesis() {

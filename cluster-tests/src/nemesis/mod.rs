@@ -1,17 +1,20 @@
 //! Breaks a real cluster by plan while the crowd works, heals it, and has the history judged.
 
 mod figures;
+mod operate;
 mod plan;
 mod slow;
 mod strike;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use figures::Figures;
-pub use plan::{Fault, Plan, Step, Target};
+use operate::backups;
+pub use plan::{Fault, KINDS, Plan, Step, Target};
 pub use slow::SlowLinks;
-use strike::{Striker, backups};
+use strike::Striker;
 
 use crate::checker::{self, Contents};
 use crate::clients::{Crowd, doors};
@@ -32,6 +35,8 @@ const SMALL_MEBIBYTES: u32 = 512;
 const ACKED_MEANWHILE: usize = 25;
 /// And before the next fault.
 const ACKED_BETWEEN: usize = 40;
+/// The user to whom mail from backups goes.
+const RESTORED: &str = "restored";
 
 /// Runs one plan on a fresh cluster. `None` where namespaces are not allowed.
 ///
@@ -48,6 +53,7 @@ pub fn run(plan: &Plan) -> Option<Figures> {
         },
     )?;
     upgrade(&mut cluster);
+    cluster.add_user(RESTORED);
     let recorder = Recorder::new(history_path(plan.seed));
     recorder.note(&serde_json::to_string(plan).expect("a plan is plain data"));
     let doors = doors(&cluster);
@@ -60,14 +66,15 @@ pub fn run(plan: &Plan) -> Option<Figures> {
         striker.wait_for_acks(ACKED_BETWEEN);
     }
     crowd.finish();
+    striker.finalize();
     cluster.wait_until_caught_up();
-    cluster.nodes[0].must(&["cluster", "upgrade", "finalize"], None);
-    let shown = read_all(&cluster);
+    let shown = read_all(&cluster, checker::read);
     let calls = recorder.calls();
     let (mut wrong, tally) = verdict::judge(&calls, &shown);
     counts_agree(&cluster, &shown, &mut wrong);
     nodes_verify(&cluster, &mut wrong);
     backups_verify(&cluster, &mut wrong);
+    restored_agrees(&cluster, &mut wrong);
     nobody_panicked(&cluster, &mut wrong);
     figures.take(&calls, tally);
     if !wrong.is_empty() {
@@ -113,9 +120,9 @@ fn history_path(seed: u64) -> PathBuf {
     dir.join(format!("pollux-history-{seed}-{}.jsonl", std::process::id()))
 }
 
-fn read_all(cluster: &Cluster) -> Vec<(String, Contents)> {
+fn read_all(cluster: &Cluster, read: impl Fn(&Node) -> io::Result<Contents>) -> Vec<(String, Contents)> {
     let read = |node: &Node| {
-        let contents = eventually("a node can be read back", || checker::read(node).ok());
+        let contents = eventually("a node can be read back", || read(node).ok());
         (node.name.clone(), contents)
     };
     cluster.data_nodes().iter().map(read).collect()
@@ -153,6 +160,14 @@ fn backups_verify(cluster: &Cluster, wrong: &mut Vec<Violation>) {
             wrong.push(Violation::new(verdict::Rule::Nodes, format!("backup verify: {said}")));
         }
     }
+}
+
+/// What came out of backups: alike on all nodes, counted, and as it was sent.
+fn restored_agrees(cluster: &Cluster, wrong: &mut Vec<Violation>) {
+    let shown = read_all(cluster, |node| checker::read_user(node, RESTORED));
+    verdict::ends::judge(&shown, wrong);
+    counts_agree(cluster, &shown, wrong);
+    verdict::ends::judge_octets(&shown, wrong);
 }
 
 /// A panic that a task swallowed is still a bug.

@@ -67,6 +67,12 @@ pub enum Fault {
     Downgrade(Target),
     /// A backup is made there.
     Backup(Target),
+    /// A backup is made there, and a user's mail comes back from it, to another user.
+    Restore(Target),
+    /// The upgrade is finalised, if it is not yet, and all nodes are given another certificate.
+    Certificate(Target),
+    /// A service moves to another port, and a rule of the firewall with it, until the end.
+    Ports(Target),
 }
 
 /// Who it is shows when the fault strikes.
@@ -77,7 +83,7 @@ pub enum Target {
     Witness,
 }
 
-pub const KINDS: [&str; 23] = [
+pub const KINDS: [&str; 26] = [
     "kill",
     "kill all",
     "stop",
@@ -101,6 +107,9 @@ pub const KINDS: [&str; 23] = [
     "drain",
     "downgrade",
     "backup",
+    "restore",
+    "certificate",
+    "ports",
 ];
 
 impl Plan {
@@ -171,6 +180,9 @@ impl Fault {
             Fault::Drain(_) => "drain",
             Fault::Downgrade(_) => "downgrade",
             Fault::Backup(_) => "backup",
+            Fault::Restore(_) => "restore",
+            Fault::Certificate(_) => "certificate",
+            Fault::Ports(_) => "ports",
         }
     }
 
@@ -195,26 +207,30 @@ impl Fault {
         )
     }
 
-    /// Whether the two can hold at once: one process is not stopped twice, and what operators do needs all of them.
+    /// Whether it needs all nodes, or takes them all.
+    fn is_alone(self) -> bool {
+        let planned = matches!(
+            self,
+            Fault::Transfer
+                | Fault::Replace(_)
+                | Fault::Drain(_)
+                | Fault::Downgrade(_)
+                | Fault::Backup(_)
+                | Fault::Restore(_)
+                | Fault::Certificate(_)
+                | Fault::Ports(_)
+        );
+        planned || matches!(self, Fault::KillAll | Fault::LoseSurvivor | Fault::TakeOver)
+    }
+
+    /// Whether the two can hold at once: one process is not stopped twice.
     fn joins(self, other: Fault) -> bool {
         let takes = |fault: Fault| match fault {
             Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) => Some(target),
             _ => None,
         };
-        let alone = |fault: Fault| {
-            let planned = matches!(fault, Fault::Transfer | Fault::Replace(_) | Fault::Drain(_));
-            planned
-                || matches!(
-                    fault,
-                    Fault::KillAll
-                        | Fault::LoseSurvivor
-                        | Fault::TakeOver
-                        | Fault::Downgrade(_)
-                        | Fault::Backup(_)
-                )
-        };
         let same_process = takes(self).is_some() && takes(self) == takes(other);
-        !alone(self) && !alone(other) && !same_process && self.kind() != other.kind()
+        !self.is_alone() && !other.is_alone() && !same_process && self.kind() != other.kind()
     }
 }
 
@@ -254,6 +270,9 @@ fn fault(kind: &str, dice: &mut fastrand::Rng) -> Fault {
         "drain" => Fault::Drain(data),
         "downgrade" => Fault::Downgrade(one),
         "backup" => Fault::Backup(data),
+        "restore" => Fault::Restore(data),
+        "certificate" => Fault::Certificate(data),
+        "ports" => Fault::Ports(data),
         other => unreachable!("{other} is not a kind of fault"),
     }
 }

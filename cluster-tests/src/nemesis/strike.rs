@@ -14,11 +14,14 @@ use crate::node::binary;
 use crate::wait::eventually;
 
 pub struct Striker<'a> {
-    cluster: &'a mut Cluster,
-    doors: Vec<Door>,
-    recorder: &'a Recorder,
-    /// The last release, where it could be built; else a downgrade is a start anew.
-    released: Option<PathBuf>,
+    pub(super) cluster: &'a mut Cluster,
+    pub(super) doors: Vec<Door>,
+    pub(super) recorder: &'a Recorder,
+    /// The last release, where it could be built and the upgrade from it is not finalised; else a downgrade is a start anew.
+    pub(super) released: Option<PathBuf>,
+    pub(super) is_final: bool,
+    /// How often mail was taken out of a backup.
+    pub(super) restored: usize,
 }
 
 /// What undoes a fault.
@@ -32,6 +35,7 @@ enum Cure {
     Disk(usize),
     Undrain(usize),
     Upgrade(usize),
+    Ports(usize),
     None,
 }
 
@@ -42,7 +46,7 @@ impl<'a> Striker<'a> {
         recorder: &'a Recorder,
         released: Option<PathBuf>,
     ) -> Self {
-        Self { cluster, doors, recorder, released }
+        Self { cluster, doors, recorder, released, is_final: false, restored: 0 }
     }
 
     /// Strikes, holds, heals, and waits until the cluster is whole.
@@ -92,7 +96,7 @@ impl<'a> Striker<'a> {
         self.wait_until_acked(self.recorder.acked() + count, "on a whole cluster");
     }
 
-    fn wait_until_acked(&self, target: usize, when: &str) {
+    pub(super) fn wait_until_acked(&self, target: usize, when: &str) {
         eventually(&format!("writes are acknowledged {when}"), || {
             (self.recorder.acked() >= target).then_some(())
         });
@@ -200,9 +204,20 @@ impl<'a> Striker<'a> {
                 Cure::Upgrade(at(target))
             }
             Fault::Backup(target) => {
-                let folder = backups(self.cluster).display().to_string();
-                self.cluster.nodes[at(target)].must(&["backup", "create", &folder], None);
+                self.back_up(at(target));
                 Cure::None
+            }
+            Fault::Restore(target) => {
+                self.restore(at(target));
+                Cure::None
+            }
+            Fault::Certificate(target) => {
+                self.give_certificate(at(target));
+                Cure::None
+            }
+            Fault::Ports(target) => {
+                self.move_port(at(target));
+                Cure::Ports(at(target))
             }
         }
     }
@@ -220,26 +235,18 @@ impl<'a> Striker<'a> {
             Cure::Disk(at) => self.cluster.nodes[at].disk().heal(),
             Cure::Undrain(at) => self.tell_of("undrain", at),
             Cure::Upgrade(at) => self.exchange(at, binary()),
+            Cure::Ports(at) => self.move_port_back(at),
             Cure::None => {}
         }
     }
 
-    /// By the operator's command, on either data node; it may have to be given again while the other one lags.
-    fn tell_of(&self, command: &str, at: usize) {
-        let name = &self.cluster.nodes[at].name;
-        eventually(&format!("{command} {name} is obeyed"), || {
-            let output = self.cluster.nodes[1 - at].command(&["cluster", command, name]);
-            output.status.success().then_some(())
-        });
-    }
-
     /// Also when the process has ended by itself.
-    fn kill(&mut self, at: usize) {
+    pub(super) fn kill(&mut self, at: usize) {
         self.cluster.nodes[at].kill();
     }
 
     /// Unless another cure has started it.
-    fn start(&mut self, at: usize) {
+    pub(super) fn start(&mut self, at: usize) {
         if self.cluster.nodes[at].is_running() {
             return;
         }
@@ -250,99 +257,13 @@ impl<'a> Striker<'a> {
         self.cluster.nodes[at].start();
     }
 
-    /// By a planned stop.
-    fn exchange(&mut self, at: usize, build: PathBuf) {
-        self.cluster.nodes[at].stop();
-        self.cluster.nodes[at].build = build;
-        self.start(at);
-    }
-
     fn spoil(&self, at: usize, fault: DiskFault<'_>) -> Cure {
         self.cluster.nodes[at].disk().inflict(fault);
         Cure::Disk(at)
     }
 
-    /// Its disk is lost for good: removed by another node's operator, and a new box joins under its name.
-    fn replace(&mut self, at: usize) {
-        let other = if at == 0 { 1 } else { 0 };
-        let id = eventually("the node is a member", || self.cluster.id_of(at)).to_string();
-        eventually("the node is removed", || {
-            let output = self.cluster.nodes[other].command(&["cluster", "remove", &id]);
-            output.status.success().then_some(())
-        });
-        self.kill(at);
-        empty(&self.cluster.nodes[at].dir);
-        if is_data(&self.cluster.nodes[at]) {
-            self.doors[at].begin_life();
-        }
-        self.cluster.join_through(other, at, &|_| {});
-    }
-
-    /// What was acknowledged by it and the witness alone has its second copy in the witness's journal. Where that cannot be, the
-    /// default is to go on with one copy; here two are asked for, or nothing could be promised.
-    fn lose_survivor(&mut self, survivor: usize) {
-        let back = 1 - survivor;
-        self.ask_for_two_copies(survivor, "refuse");
-        self.kill(back);
-        self.wait_until_acked(self.recorder.acked() + ACKED_MEANWHILE, "by one node and the witness");
-        let id = eventually("the node is a member", || self.cluster.id_of(survivor)).to_string();
-        self.kill(survivor);
-        empty(&self.cluster.nodes[survivor].dir);
-        self.start(back);
-        // Refused for as long as only the lost one has all bodies.
-        eventually("the lost node is removed", || {
-            let output = self.cluster.nodes[back].command(&["cluster", "remove", &id]);
-            output.status.success().then_some(())
-        });
-        self.doors[survivor].begin_life();
-        self.cluster.join_through(back, survivor, &|_| {});
-        self.ask_for_two_copies(back, "allow");
-    }
-
-    /// It leads, so that it has all that was acknowledged; by itself it is no majority. The others have nothing of their own, and
-    /// follow it when they come back.
-    fn take_over(&mut self, stays: usize) {
-        self.kill(1 - stays);
-        self.kill(2);
-        self.kill(stays);
-        let output = self.cluster.nodes[stays].offline(&["cluster", "takeover", "--fenced"]);
-        assert!(output.status.success(), "takeover: {}", String::from_utf8_lossy(&output.stderr));
-        self.start(stays);
-    }
-
-    fn ask_for_two_copies(&self, at: usize, word: &str) {
-        eventually("the policy is set", || {
-            let output = self.cluster.nodes[at].command(&["policy", "set", "cluster.degraded_ack", word]);
-            output.status.success().then_some(())
-        });
-    }
-
     fn address(&self, at: usize) -> String {
         self.cluster.nodes[at].address.to_string()
-    }
-
-    /// By the operator's command, which may have to be given again while the follower lags.
-    fn transfer(&mut self, to: usize) {
-        let cluster = &*self.cluster;
-        eventually("leadership is handed over", || {
-            let id = cluster.id_of(to)?;
-            let output = cluster.nodes[to].command(&["cluster", "transfer", &id.to_string()]);
-            output.status.success().then_some(())
-        });
-    }
-}
-
-/// Where they go, if any is made.
-pub fn backups(cluster: &Cluster) -> PathBuf {
-    cluster.home().join("backups")
-}
-
-/// The folder itself may be where a disk is mounted.
-fn empty(dir: &Path) {
-    for entry in fs::read_dir(dir).expect("the folder is readable") {
-        let path = entry.expect("the folder is readable").path();
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.expect("the folder is ours");
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Rule, Violation};
 use crate::checker::{self, Contents};
+use crate::clients::content_of;
 use crate::imap::Fetched;
+use crate::ledger::token_of;
 
 pub fn judge(shown: &[(String, Contents)], wrong: &mut Vec<Violation>) {
     for pair in shown.windows(2) {
@@ -16,6 +18,21 @@ pub fn judge(shown: &[(String, Contents)], wrong: &mut Vec<Violation>) {
                 .into_iter()
                 .map(|what| Violation::new(Rule::Nodes, format!("{one}, {other}: {what}"))),
         );
+    }
+}
+
+/// Of messages that the crowd sent, wherever they are.
+pub fn judge_octets(shown: &[(String, Contents)], wrong: &mut Vec<Violation>) {
+    for (node, contents) in shown {
+        for ((user, name), mailbox) in contents {
+            for message in &mailbox.messages {
+                let token = token_of(&message.body).unwrap_or_default();
+                if !content_of(&token).is_some_and(|content| message.body.ends_with(&content)) {
+                    let what = format!("{node}: {token} in {user} {name}: its octets are not what was sent");
+                    wrong.push(Violation::new(Rule::Altered, what));
+                }
+            }
+        }
     }
 }
 

@@ -244,6 +244,25 @@ fn nodes_are_equal_at_the_end() {
 }
 
 #[test]
+fn octets_out_of_backups_are_those_that_were_sent() {
+    let octets = |contents: Contents| {
+        let mut wrong = Vec::new();
+        super::ends::judge_octets(&[("node1".to_owned(), contents)], &mut wrong);
+        wrong
+    };
+    let contents = archive(&[(1, TOKEN, &[]), (2, "t-2-10", &[])]);
+    assert_eq!(octets(contents.clone()), []);
+    for spoil in
+        [|body: &mut Vec<u8>| body[150] ^= 1, |body: &mut Vec<u8>| body.truncate(body.len() - 1), Vec::clear]
+    {
+        let mut contents = contents.clone();
+        let message = contents.values_mut().flat_map(|mailbox| &mut mailbox.messages).next();
+        spoil(&mut message.expect("there is one").body);
+        assert_eq!(octets(contents).iter().map(|wrong| wrong.rule).collect::<Vec<_>>(), [Rule::Altered]);
+    }
+}
+
+#[test]
 fn counts_are_those_of_the_content() {
     use super::ends::{Counted, judge_counts, judge_space};
 
