@@ -177,7 +177,7 @@ fn what_cannot_be_taken_is_told() {
 
 #[test]
 fn each_once_though_nodes_die_in_the_middle() {
-    const MESSAGES: usize = 1_500;
+    const MESSAGES: usize = 4_000;
     let Some(mut cluster) = Cluster::start() else { return };
     let file = cluster.home().join("box");
     let tokens: Vec<String> = (0..MESSAGES).map(|at| format!("mail-{at:04}")).collect();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::location::Location;
 use super::manifest::Manifest;
@@ -20,6 +21,8 @@ const KEYS: &str = "keys-";
 pub const BACKUPS_MAX: usize = 100_000;
 /// Bytes of a file of keys.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
+/// Packs that are asked at the same time what is in them: a bucket is some round trips away for each.
+const PACKS_AT_ONCE: usize = 8;
 
 /// Backups that are read.
 #[derive(Debug, Clone)]
@@ -165,19 +168,36 @@ impl Writing {
 
     /// The ids of all bodies in whole packs, ascending: 32 octets of memory each, for as long as a backup is made.
     pub fn known_bodies(&self) -> Result<Vec<BodyId>, BackupError> {
+        let (packs, next) = (self.repository.packs()?, AtomicUsize::new(0));
+        let some = || -> Result<Vec<BodyId>, BackupError> {
+            let mut known = Vec::new();
+            while let Some(number) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                known.extend(self.bodies_of(*number)?);
+            }
+            Ok(known)
+        };
         let mut known = Vec::new();
-        for number in self.repository.packs()? {
-            let pack = Pack::open(&self.repository.storage, number).map_err(|error| match error {
-                BackupError::Damaged(what) => BackupError::Damaged(format!(
-                    "{what}; move it away, and the next backup holds its messages anew"
-                )),
-                other => other,
-            })?;
-            known.extend(pack.entries.iter().map(|entry| entry.id));
-        }
+        std::thread::scope(|scope| {
+            let count = PACKS_AT_ONCE.min(packs.len());
+            let readers: Vec<_> = (0..count).map(|_| scope.spawn(some)).collect();
+            readers.into_iter().try_for_each(|reader| {
+                known.extend(reader.join().expect("who reads a pack does not panic")?);
+                Ok(())
+            })
+        })?;
         known.sort_unstable();
         known.dedup();
         Ok(known)
+    }
+
+    fn bodies_of(&self, number: u32) -> Result<impl Iterator<Item = BodyId>, BackupError> {
+        let pack = Pack::open(&self.repository.storage, number).map_err(|error| match error {
+            BackupError::Damaged(what) => BackupError::Damaged(format!(
+                "{what}; move it away, and the next backup holds its messages anew"
+            )),
+            other => other,
+        })?;
+        Ok(pack.entries.into_iter().map(|entry| entry.id))
     }
 
     pub(super) fn begin_rows(&self, id: &str) -> Result<RowsWriter, BackupError> {

@@ -273,6 +273,25 @@ fn in_packs(repository: &Repository) -> Vec<(u32, Vec<BodyId>)> {
 }
 
 #[test]
+fn what_many_packs_hold_is_known_once_each_and_a_damaged_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for storage in [folder(&dir.path().join("backups")), in_memory(dir.path()).1] {
+        let writing = Writing::over(storage.clone()).unwrap();
+        let bodies: Vec<Vec<u8>> = (0..30_u32).map(|number| number.to_le_bytes().to_vec()).collect();
+        // Each in a pack with the one before it.
+        for (number, pair) in bodies.windows(2).enumerate() {
+            packed(&writing, number as u32, &[&pair[0], &pair[1]]);
+        }
+        let mut ids: Vec<BodyId> = bodies.iter().map(|body| BodyId::of(body)).collect();
+        ids.sort_unstable();
+        assert_eq!(writing.known_bodies().unwrap(), ids);
+        storage.write(&name(17), b"no pack").unwrap();
+        let why = writing.known_bodies().unwrap_err().to_string();
+        assert!(why.contains(&format!("{}: it is cut short; move it away", name(17))), "{why}");
+    }
+}
+
+#[test]
 fn what_only_a_removed_backup_held_goes_and_the_others_are_whole() {
     let dir = tempfile::tempdir().unwrap();
     for storage in [folder(&dir.path().join("backups")), in_memory(dir.path()).1] {

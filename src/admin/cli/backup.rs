@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::arguments::{Backup, Restore};
 use super::found::{Staging, lay_down, runtime};
 use super::identity::cluster_config;
+use super::progress::shown_while;
 use super::{Problem, print};
 use crate::admin::control::backup;
 use crate::admin::control::client;
@@ -96,7 +97,9 @@ pub fn run(wanted: Backup) -> Result<(), Problem> {
         Backup::Create { .. } => unreachable!("the node makes it"),
         Backup::List { from, json } => list(&repository(&from)?, json),
         Backup::Verify { from, backup, json } => {
-            let found = verify(&repository(&from)?, backup.as_deref(), &Progress::default()).map_err(text)?;
+            let (repository, progress) = (repository(&from)?, Progress::default());
+            let found = shown_while(&progress, || verify(&repository, backup.as_deref(), &progress));
+            let found = found.map_err(text)?;
             verified(&found, &from, json)
         }
         Backup::Remove { from, backup, keep, json } => {
@@ -106,7 +109,8 @@ pub fn run(wanted: Backup) -> Result<(), Problem> {
             };
             // A place that holds none is not made one.
             let writing = Writing::of(repository(&from)?).map_err(text)?;
-            let removed = remove(&writing, &gone, &Progress::default()).map_err(text)?;
+            let progress = Progress::default();
+            let removed = shown_while(&progress, || remove(&writing, &gone, &progress)).map_err(text)?;
             print(&told_removed(&removed, json));
             Ok(())
         }
@@ -199,7 +203,8 @@ fn restore_all(wanted: &Restore) -> Result<(), Problem> {
     let lacking = if wanted.partial { Lacking::GoOn } else { Lacking::Refuse };
     let (clock, progress) = (Clock::system(), Progress::default());
     let done = restore(&repository, &manifest, cluster_config(&config), &clock, (lacking, &progress));
-    let restored = runtime()?.block_on(done).map_err(text)?;
+    let runtime = runtime()?;
+    let restored = shown_while(&progress, || runtime.block_on(done)).map_err(text)?;
     staging.finish(&wanted.node.dir)?;
     match wanted.json {
         true => print(&format!("{}\n", shown(&manifest, &restored))),

@@ -22,7 +22,7 @@ pub use self::remote::{Account, Security};
 
 use std::path::PathBuf;
 
-use self::item::{At, Item, Problem};
+use self::item::{Item, Problem};
 use self::remote::Remote;
 
 /// Where mail comes from.
@@ -67,16 +67,13 @@ impl Source {
         }
     }
 
-    /// With CRLF at the ends of lines. `None`: it is gone meanwhile, or damaged.
-    async fn content(&mut self, item: &Item) -> Result<Option<Vec<u8>>, Problem> {
+    /// Of each, with CRLF at the ends of lines. `None`: it is gone meanwhile, or damaged.
+    async fn contents(&mut self, items: &[&Item]) -> Result<Vec<Option<Vec<u8>>>, Problem> {
         match self {
-            Self::Maildir(maildir) => maildir.content(item),
-            Self::Mbox(mbox) => mbox.content(item).map(Some),
-            Self::Imap(remote) => remote.content(item).await,
-            Self::Past(past) => match &item.at {
-                At::Body(id) => past.content(*id),
-                _ => Ok(None),
-            },
+            Self::Maildir(maildir) => items.iter().map(|item| maildir.content(item)).collect(),
+            Self::Mbox(mbox) => items.iter().map(|item| mbox.content(item).map(Some)).collect(),
+            Self::Imap(remote) => remote.contents(items).await,
+            Self::Past(past) => items.iter().map(|item| past.content(item)).collect(),
         }
     }
 }

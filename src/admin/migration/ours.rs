@@ -8,6 +8,7 @@ use async_imap::imap_proto::{Response, Status};
 use async_imap::types::Flag;
 use async_imap::{Authenticator, Client, Session};
 use futures_util::TryStreamExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -28,12 +29,18 @@ pub struct Ours {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
     Done,
-    /// It is refused for what it is, for good: too large, no valid message.
-    Refused(String),
-    /// This user's mailboxes are full: nothing more will be taken.
-    OverQuota(String),
+    /// For good.
+    Refused(Refusal),
     /// The cluster cannot take it now; the next try may.
     Unavailable(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// For what a message is: too large, not valid.
+    Message(String),
+    /// This user's mailboxes are full: nothing more will be taken.
+    OverQuota(String),
 }
 
 impl Ours {
@@ -124,42 +131,50 @@ impl Ours {
         }))
     }
 
-    pub async fn append(&mut self, folder: &str, item: &Item, content: &[u8]) -> Result<Appended, Problem> {
-        timeout(COMMAND_MAX, self.try_append(folder, item, content)).await.map_err(|_| silent())?
+    /// All of them, or none (RFC 3502). There is one at least.
+    pub async fn append(&mut self, folder: &str, messages: &[(&Item, Vec<u8>)]) -> Result<Appended, Problem> {
+        timeout(COMMAND_MAX, self.try_append(folder, messages)).await.map_err(|_| silent())?
     }
 
-    async fn try_append(&mut self, folder: &str, item: &Item, content: &[u8]) -> Result<Appended, Problem> {
-        let date = item
-            .date
-            .as_ref()
-            .map(|date| format!(" \"{}\"", format_imap_date_time(date)))
-            .unwrap_or_default();
-        let (name, flags) = (quoted(&encode_utf7(folder)), item.flags.join(" "));
-        // LITERAL+ (RFC 7888): the answer is not waited for in between.
-        let command = format!("APPEND {name} ({flags}){date} {{{}+}}", content.len());
-        let tag = self.session.run_command(&command).await.map_err(broken)?;
-        let stream = self.session.get_mut();
-        for part in [content, b"\r\n"] {
-            tokio::io::AsyncWriteExt::write_all(stream, part).await.map_err(|error| broken(error.into()))?;
+    async fn try_append(&mut self, folder: &str, messages: &[(&Item, Vec<u8>)]) -> Result<Appended, Problem> {
+        let mut command = format!("APPEND {}", quoted(&encode_utf7(folder)));
+        let mut tag = None;
+        for (item, content) in messages {
+            let date = item.date.as_ref().map(|date| format!(" \"{}\"", format_imap_date_time(date)));
+            let (flags, date) = (item.flags.join(" "), date.unwrap_or_default());
+            // LITERAL+ (RFC 7888): the answer is not waited for in between.
+            command.push_str(&format!(" ({flags}){date} {{{}+}}", content.len()));
+            match &tag {
+                None => tag = Some(self.session.run_command(&command).await.map_err(broken)?),
+                Some(_) => self.write(format!("{command}\r\n").as_bytes()).await?,
+            }
+            self.write(content).await?;
+            command.clear();
         }
+        self.write(b"\r\n").await?;
         loop {
             let Some(response) = self.session.read_response().await.map_err(|error| broken(error.into()))?
             else {
                 return Err(broken(async_imap::error::Error::ConnectionLost));
             };
             if let Response::Done { tag: done, status, outcome } = response.parsed()
-                && *done == tag
+                && Some(done) == tag.as_ref()
             {
                 // The codes that matter here are not among those that the parser knows: they stand before the text.
                 let said = outcome.information.as_deref().unwrap_or_default().to_owned();
                 return Ok(match status {
                     Status::Ok => Appended::Done,
-                    _ if said.starts_with("[OVERQUOTA]") => Appended::OverQuota(said),
+                    _ if said.starts_with("[OVERQUOTA]") => Appended::Refused(Refusal::OverQuota(said)),
                     _ if said.starts_with("[UNAVAILABLE]") => Appended::Unavailable(said),
-                    _ => Appended::Refused(said),
+                    _ => Appended::Refused(Refusal::Message(said)),
                 });
             }
         }
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> Result<(), Problem> {
+        let written = self.session.get_mut().write_all(octets).await;
+        written.map_err(|error| broken(error.into()))
     }
 }
 

@@ -94,8 +94,11 @@ impl Past {
         Ok(items)
     }
 
-    pub fn content(&mut self, id: BodyId) -> Result<Option<Vec<u8>>, Problem> {
-        self.of.body(id)
+    pub fn content(&mut self, item: &Item) -> Result<Option<Vec<u8>>, Problem> {
+        match item.at {
+            At::Body(id) => self.of.body(id),
+            At::File(_) | At::Span(..) | At::Uid(_) => Ok(None),
+        }
     }
 }
 

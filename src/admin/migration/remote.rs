@@ -128,13 +128,21 @@ impl Remote {
         Ok(fetched.iter().filter_map(item).collect())
     }
 
-    pub async fn content(&mut self, item: &Item) -> Result<Option<Vec<u8>>, Problem> {
-        let At::Uid(uid) = item.at else { return Ok(None) };
+    /// By one question: the server may be far away.
+    pub async fn contents(&mut self, items: &[&Item]) -> Result<Vec<Option<Vec<u8>>>, Problem> {
+        let uid = |item: &Item| if let At::Uid(uid) = item.at { Some(uid) } else { None };
+        let uids: Vec<String> = items.iter().filter_map(|item| Some(uid(item)?.to_string())).collect();
+        if uids.is_empty() {
+            return Ok(vec![None; items.len()]);
+        }
         let fetching = async {
-            self.session.uid_fetch(uid.to_string(), "BODY.PEEK[]").await?.try_collect::<Vec<_>>().await
+            let wanted = "(UID BODY.PEEK[])";
+            self.session.uid_fetch(uids.join(","), wanted).await?.try_collect::<Vec<_>>().await
         };
         let fetched = answered(&self.host, fetching).await?;
-        Ok(fetched.iter().find_map(|fetch| fetch.body().map(<[u8]>::to_vec)))
+        let content = |fetch: &async_imap::types::Fetch| Some((fetch.uid?, fetch.body()?.to_vec()));
+        let mut there: BTreeMap<u32, Vec<u8>> = fetched.iter().filter_map(content).collect();
+        Ok(items.iter().map(|item| there.remove(&uid(item)?)).collect())
     }
 }
 
