@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::read::{self, Facts};
+use crate::certificate::read::{self, Facts, Validity};
 use crate::config::Config;
 use crate::mail::ids::Timestamp;
 use crate::state::directory::Directory;
@@ -45,8 +45,9 @@ pub fn render(findings: &[Finding]) -> String {
     findings.iter().map(line).collect()
 }
 
-/// Days before its end at which a certificate is worth a warning.
-const EXPIRY_DAYS_WARN: i64 = 21;
+/// So long before its end a certificate is worth a warning; one of a short time less.
+const EXPIRY_WARN_MS: u64 = 21 * DAY_MS;
+const DAY_MS: u64 = 86_400_000;
 
 /// The mail services' certificate as it lies on the disk.
 pub fn tls_files(config: &Config, now: Timestamp) -> Vec<Finding> {
@@ -65,7 +66,7 @@ pub fn tls_files(config: &Config, now: Timestamp) -> Vec<Finding> {
 pub fn certificate(name: &str, pem: &[u8], now: Timestamp) -> Finding {
     let leaf = read::chain(pem).ok().and_then(|chain| Facts::of(&chain[0]));
     match leaf {
-        Some(facts) => remaining(name, facts.ends, now, "put a new one in its place"),
+        Some(facts) => remaining(name, facts.validity, now, "put a new one in its place"),
         None => {
             let text = format!("{name}: holds no PEM certificate; give a chain, leaf first");
             Finding::new(Level::Fail, "certificate", text)
@@ -73,12 +74,12 @@ pub fn certificate(name: &str, pem: &[u8], now: Timestamp) -> Finding {
     }
 }
 
-fn remaining(name: &str, ends: Timestamp, now: Timestamp, mend: &str) -> Finding {
-    let left = (ends.0 as i64 - now.0 as i64).div_euclid(86_400_000);
-    let (level, text) = match left {
-        ..0 => (Level::Fail, format!("has expired; {mend}")),
-        0..EXPIRY_DAYS_WARN => (Level::Warn, format!("expires in {left} days; {mend}")),
-        _ => (Level::Ok, format!("good for {left} days")),
+fn remaining(name: &str, validity: Validity, now: Timestamp, mend: &str) -> Finding {
+    let days = validity.ends.0.saturating_sub(now.0) / DAY_MS;
+    let (level, text) = match validity.ends_within(EXPIRY_WARN_MS, now) {
+        _ if validity.ends < now => (Level::Fail, format!("has expired; {mend}")),
+        true => (Level::Warn, format!("expires in {days} days; {mend}")),
+        false => (Level::Ok, format!("good for {days} days")),
     };
     Finding::new(level, "certificate", format!("{name}: {text}"))
 }
@@ -90,7 +91,7 @@ pub fn of_cluster(directory: &Directory, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(facts) = directory.certificate.as_deref().and_then(Facts::of_leaf) {
         let name = "the cluster's";
-        findings.push(remaining(name, facts.ends, now, "see 'pollux certificate show'"));
+        findings.push(remaining(name, facts.validity, now, "see 'pollux certificate show'"));
         let hostname = settings.hostname();
         if !facts.has(hostname) {
             let names = facts.names.join(", ");
@@ -118,23 +119,21 @@ mod tests {
     use crate::state::certificate::{Acme, AcmeOrder, Certificate};
     use crate::state::secret::Secret;
 
-    const DAY_MS: u64 = 86_400_000;
-
     #[test]
     fn a_certificate_is_good_ends_soon_or_has_ended_and_is_for_the_hostname() {
         let mut params = CertificateParams::new(["mx.a.test".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 2);
         params.not_after = rcgen::date_time_ymd(2026, 4, 2);
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let ends = Facts::of(made.der()).unwrap().ends;
+        let ends = Facts::of(made.der()).unwrap().validity.ends;
         let before = |days: u64| Timestamp(ends.0 - days * DAY_MS);
         let (chain, private) = (vec![made.der().to_vec()], Secret("p".to_owned()));
         let known = Certificate { chain, private, from: None, taken: Timestamp(0) };
         let mut directory = Directory { certificate: Some(Arc::new(known)), ..Directory::default() };
         directory.settings.insert("hostname".to_owned(), "mx.a.test".to_owned());
         for (now, level) in [
-            (before(21), Level::Ok),
-            (Timestamp(before(21).0 + 1), Level::Warn),
+            (Timestamp(before(21).0 - 1), Level::Ok),
+            (before(21), Level::Warn),
             (before(0), Level::Warn),
             (Timestamp(ends.0 + 1), Level::Fail),
         ] {

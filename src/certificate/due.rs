@@ -78,7 +78,7 @@ fn reason(known: Option<&Certificate>, acme: &Acme, terms: &AcmeTerms, now: Time
 
 /// When a third of its time is left.
 pub fn renewed_at(facts: &Facts) -> Timestamp {
-    Timestamp(facts.ends.0 - facts.ends.0.saturating_sub(facts.begins.0) / 3)
+    Timestamp(facts.validity.ends.0 - facts.validity.length_ms() / 3)
 }
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(2026, 1, 2);
         params.not_after = rcgen::date_time_ymd(2026, 4, 2);
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let begins = Facts::of(made.der()).unwrap().begins;
+        let begins = Facts::of(made.der()).unwrap().validity.begins;
         let chain = vec![made.der().to_vec()];
         let private = Secret("p".to_owned());
         (Certificate { chain, private, from: from.map(str::to_owned), taken: begins }, begins)

@@ -18,8 +18,27 @@ pub struct Facts {
     /// As it spells them.
     pub names: Vec<String>,
     pub issuer: String,
+    pub validity: Validity,
+}
+
+/// From when to when a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
     pub begins: Timestamp,
     pub ends: Timestamp,
+}
+
+impl Validity {
+    /// Milliseconds of its whole time.
+    pub fn length_ms(&self) -> u64 {
+        self.ends.0.saturating_sub(self.begins.0)
+    }
+
+    /// Whether it ends within that, or has ended. One of a short time has a quarter of it: by then whoever renews it by itself,
+    /// as ours are at two thirds, is late.
+    pub fn ends_within(&self, ms: u64, now: Timestamp) -> bool {
+        self.ends.0.saturating_sub(now.0) <= ms.min(self.length_ms() / 4)
+    }
 }
 
 impl Facts {
@@ -38,8 +57,10 @@ impl Facts {
         Some(Self {
             names: names.collect(),
             issuer: parsed.issuer().to_string(),
-            begins: at(validity.not_before.timestamp())?,
-            ends: at(validity.not_after.timestamp())?,
+            validity: Validity {
+                begins: at(validity.not_before.timestamp())?,
+                ends: at(validity.not_after.timestamp())?,
+            },
         })
     }
 
@@ -116,7 +137,16 @@ mod tests {
         assert_eq!(facts.names, names);
         assert!(["MX.a.test", "x.B.test"].iter().all(|name| facts.has(name)));
         assert!(!["a.test", "b.test", "x.y.b.test", "x.a.test"].iter().any(|name| facts.has(name)));
-        assert_eq!(facts.ends.0 - facts.begins.0, 90 * 86_400_000);
+        let (validity, day_ms) = (facts.validity, 86_400_000);
+        assert_eq!(validity.length_ms(), 90 * day_ms);
+        let before = |days: u64| Timestamp(validity.ends.0 - days * day_ms);
+        assert!(
+            validity.ends_within(14 * day_ms, before(14)) && !validity.ends_within(14 * day_ms, before(15))
+        );
+        assert!(
+            validity.ends_within(365 * day_ms, before(22)) && !validity.ends_within(365 * day_ms, before(23))
+        );
+        assert!(validity.ends_within(0, Timestamp(validity.ends.0 + 1)));
         assert_eq!(Facts::of(b"\x30\x03abc"), None);
     }
 

@@ -70,7 +70,7 @@ impl Sight for NodeSight {
             own_name: self.cluster.name(),
             disk,
             sync_ms,
-            certificate_ends: self.vitals.certificate_ends(),
+            certificate: self.vitals.validity(),
             damaged: self.cluster.damage(),
             whole,
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::SharedServices;
 use crate::admin::metrics::{Figures, Health, ProcessFigures, QueueFigures, Readiness, Vitals};
+use crate::certificate::read::Validity;
 use crate::clock::Clock;
 use crate::cluster::handle::ClusterHandle;
 use crate::cluster::replica::Replica;
@@ -63,8 +64,9 @@ impl NodeVitals {
         read.await.ok()
     }
 
-    pub fn certificate_ends(&self) -> Option<Timestamp> {
-        self.tls.as_ref()?.ends()
+    /// Of the mail services' certificate.
+    pub fn validity(&self) -> Option<Validity> {
+        self.tls.as_ref()?.validity()
     }
 }
 
@@ -116,7 +118,7 @@ impl Vitals for NodeVitals {
             alarms: alarms.ok().map(|raised| raised.iter().map(|alarm| alarm.id.kind).collect()),
             disk: disk.ok(),
             process: process.unwrap_or_default(),
-            certificate_ends: self.certificate_ends(),
+            certificate_ends: self.validity().map(|validity| validity.ends),
         }
     }
 

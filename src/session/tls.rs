@@ -9,8 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
 use super::channel;
-use crate::certificate::read::{self, Facts};
-use crate::mail::ids::Timestamp;
+use crate::certificate::read::{self, Facts, Validity};
 use crate::state::certificate::Certificate;
 
 /// TLS 1.2 and 1.3, with the cluster's certificate, or while it has none with that of the box's own files.
@@ -34,8 +33,8 @@ pub struct Acceptor {
     pub tls: TlsAcceptor,
     /// What the certificate binds SCRAM to (RFC 5929 4).
     pub end_point: Option<Arc<[u8]>>,
-    /// When the certificate ends; `None`: it does not say so in a way that we read.
-    pub ends: Option<Timestamp>,
+    /// `None`: the certificate does not say it in a way that we read.
+    pub validity: Option<Validity>,
 }
 
 /// One line for the operator.
@@ -98,9 +97,9 @@ impl TlsStore {
         }
     }
 
-    /// When the certificate in use ends.
-    pub fn ends(&self) -> Option<Timestamp> {
-        self.acceptor()?.ends
+    /// Of the certificate in use.
+    pub fn validity(&self) -> Option<Validity> {
+        self.acceptor()?.validity
     }
 
     /// For the next connection; `None`: there is no certificate yet.
@@ -127,8 +126,8 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<Acceptor>, TlsFault> {
 }
 
 fn acceptor(server: rustls::ServerConfig, leaf: &[u8]) -> Arc<Acceptor> {
-    let (end_point, ends) = (channel::end_point(leaf), Facts::of(leaf).map(|facts| facts.ends));
-    Arc::new(Acceptor { tls: TlsAcceptor::from(Arc::new(server)), end_point, ends })
+    let (end_point, validity) = (channel::end_point(leaf), Facts::of(leaf).map(|facts| facts.validity));
+    Arc::new(Acceptor { tls: TlsAcceptor::from(Arc::new(server)), end_point, validity })
 }
 
 #[cfg(test)]
@@ -136,6 +135,7 @@ mod tests {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
 
     use super::*;
+    use crate::mail::ids::Timestamp;
     use crate::state::secret::Secret;
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         store.follow(Some(&other));
         assert_ne!(shown(), Some(first.clone()));
         store.follow(None);
-        assert!(shown().is_none() && store.ends().is_none());
+        assert!(shown().is_none() && store.validity().is_none());
 
         let dir = tempfile::tempdir().unwrap();
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::metrics::QueueFigures;
 use crate::admin::status::rfc3339;
+use crate::certificate::read::Validity;
 use crate::config::Role;
 use crate::mail::ids::{NodeId, Timestamp};
 use crate::state::alarms::{AlarmId, AlarmKind};
@@ -57,7 +58,8 @@ pub struct Seen {
     pub disk: Option<Space>,
     /// What a sync took of late, in the mean; `None`: there was none.
     pub sync_ms: Option<u64>,
-    pub certificate_ends: Option<Timestamp>,
+    /// That of the mail services.
+    pub certificate: Option<Validity>,
     /// What is wrong on its disk, and could not be mended.
     pub damaged: Option<String>,
     /// `None`: another node leads, and looks after the rest.
@@ -207,13 +209,12 @@ impl Disk<'_> {
 }
 
 fn certificate(seen: &Seen, terms: &Terms) -> Option<String> {
-    let ends = seen.certificate_ends?;
-    let left = ends.0.saturating_sub(seen.now.0);
-    if left > terms.certificate_ms {
+    let validity = seen.certificate?;
+    if !validity.ends_within(terms.certificate_ms, seen.now) {
         return None;
     }
-    let (name, at) = (&seen.own_name, rfc3339(ends));
-    let verb = if left == 0 { "has ended" } else { "ends" };
+    let (name, at) = (&seen.own_name, rfc3339(validity.ends));
+    let verb = if validity.ends <= seen.now { "has ended" } else { "ends" };
     Some(format!(
         "the certificate of the mail services on {name} {verb} at {at}: see 'pollux certificate show'"
     ))
@@ -300,6 +301,13 @@ mod tests {
         }
     }
 
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// So many days, until then.
+    fn lasting(days: u64, ends: Timestamp) -> Validity {
+        Validity { begins: Timestamp(ends.0 - days * DAY_MS), ends }
+    }
+
     fn seen() -> Seen {
         let nodes = vec![node(1, Role::Data), node(2, Role::Data), node(3, Role::Witness)];
         let queue = Some(QueueFigures { mails: 3, leases: 0, oldest: Some(NOW) });
@@ -309,7 +317,7 @@ mod tests {
             own_name: "node1".into(),
             disk: Some(Space { total: 1_000, free: 500 }),
             sync_ms: Some(3),
-            certificate_ends: Some(Timestamp(NOW.0 + 90 * DAY_MS)),
+            certificate: Some(lasting(90, Timestamp(NOW.0 + 90 * DAY_MS))),
             damaged: None,
             whole: Some(Whole { nodes, queue, backup_of: Some(NOW) }),
         }
@@ -340,7 +348,7 @@ mod tests {
     #[test]
     fn all_is_well() {
         assert_eq!(kinds(&seen()), NOTHING);
-        let alone = Seen { whole: None, certificate_ends: None, sync_ms: None, ..seen() };
+        let alone = Seen { whole: None, certificate: None, sync_ms: None, ..seen() };
         assert_eq!(kinds(&alone), NOTHING);
     }
 
@@ -369,10 +377,13 @@ mod tests {
         assert_eq!(slow(500), both(AlarmKind::SyncSlow, 1));
         assert_eq!(slow(499), eased(AlarmKind::SyncSlow, 1));
         assert_eq!(slow(249), NOTHING);
-        let ends = |ms| Seen { certificate_ends: Some(Timestamp(ms)), ..seen() };
-        assert_eq!(kinds(&ends(NOW.0 + 14 * DAY_MS)), both(AlarmKind::CertificateEnds, 1));
-        assert_eq!(kinds(&ends(NOW.0 + 14 * DAY_MS + 1)), NOTHING);
-        let notes = judge(&ends(NOW.0 - 1), &TERMS, &BTreeSet::new());
+        let ends = |days, ms| Seen { certificate: Some(lasting(days, Timestamp(ms))), ..seen() };
+        assert_eq!(kinds(&ends(90, NOW.0 + 14 * DAY_MS)), both(AlarmKind::CertificateEnds, 1));
+        assert_eq!(kinds(&ends(90, NOW.0 + 14 * DAY_MS + 1)), NOTHING);
+        // That of six days, renewed two days before, is late when a day and a half is left.
+        assert_eq!(kinds(&ends(6, NOW.0 + 36 * HOUR_MS)), both(AlarmKind::CertificateEnds, 1));
+        assert_eq!(kinds(&ends(6, NOW.0 + 36 * HOUR_MS + 1)), NOTHING);
+        let notes = judge(&ends(90, NOW.0 - 1), &TERMS, &BTreeSet::new());
         assert!(notes.values().next().unwrap().contains("has ended at 2023-11-14T22:13:19Z"), "{notes:?}");
     }
 

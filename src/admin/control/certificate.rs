@@ -48,7 +48,7 @@ pub fn set(wanted: &WantedCertificate, directory: &Directory) -> Result<Plan, Fa
         chain: chain.iter().map(|certificate| certificate.to_vec()).collect(),
         private: Secret(wanted.private.clone()),
     };
-    let (names, ends) = (facts.names.join(", "), rfc3339(facts.ends));
+    let (names, ends) = (facts.names.join(", "), rfc3339(facts.validity.ends));
     let done = format!("new connections get it, on all boxes: {names}; until {ends}");
     Ok(Plan::Propose { commands: vec![Command::SetCertificate(Box::new(new))], done })
 }
@@ -83,8 +83,8 @@ fn shown(known: &Certificate) -> Value {
     json!({
         "names": facts.map(|facts| facts.names.clone()).unwrap_or_default(),
         "issuer": facts.map(|facts| facts.issuer.clone()),
-        "begins": facts.map(|facts| rfc3339(facts.begins)),
-        "ends": facts.map(|facts| rfc3339(facts.ends)),
+        "begins": facts.map(|facts| rfc3339(facts.validity.begins)),
+        "ends": facts.map(|facts| rfc3339(facts.validity.ends)),
         "from": known.from,
         "taken": rfc3339(known.taken),
         "renewed_at": known.from.as_ref().and(facts).map(|facts| rfc3339(renewed_at(facts))),

@@ -90,10 +90,17 @@ fn unknown(key: &str) -> String {
 impl Setting {
     /// The canonical text, or what a value must be.
     pub(super) fn check(&self, value: &str) -> Result<String, String> {
-        let bounds = || self.bounds();
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(bounds());
+        let fits = |value: &str| value.len() <= VALUE_BYTES_MAX;
+        let too_long = || format!("{}, in {VALUE_BYTES_MAX} octets at most", self.bounds());
+        if !fits(value) {
+            return Err(too_long());
         }
+        // Names in other scripts become longer.
+        self.canonical(value).and_then(|canonical| fits(&canonical).then_some(canonical).ok_or_else(too_long))
+    }
+
+    fn canonical(&self, value: &str) -> Result<String, String> {
+        let bounds = || self.bounds();
         match self.kind {
             Kind::Flag => match value.to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" => Ok("true".into()),

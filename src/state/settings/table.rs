@@ -402,7 +402,7 @@ pub const TABLE: &[Setting] = &[
         "alarm.certificate_days",
         Kind::Number { unit: "days", min: 0, max: 365 },
         "14",
-        "How long before its end the certificate of the mail services is an alarm.",
+        "How long before its end the certificate of the mail services is an alarm; at most a quarter of its whole time.",
     ),
     setting(
         "alarm.queue_mails",

@@ -100,6 +100,22 @@ fn virtual_addresses_are_such_as_a_box_can_have_each_once_and_eight_at_most() {
 }
 
 #[test]
+fn a_value_is_bounded_as_it_is_kept() {
+    // Each becomes longer by half.
+    let names =
+        |count: usize| (0..count).map(|at| format!("\u{fc}{:03}.de", at)).collect::<Vec<_>>().join(",");
+    let kept = validate("relay.inbound_domains", &names(250)).unwrap();
+    assert!(kept.starts_with("xn--000-") && kept.len() <= 4_000, "{}", kept.len());
+    assert_eq!(validate("relay.inbound_domains", &kept).as_deref(), Ok(kept.as_str()));
+    let longer = names(400);
+    assert!(longer.len() < 4_000, "{}", longer.len());
+    let said = validate("relay.inbound_domains", &longer).unwrap_err();
+    assert!(said.ends_with("parted by commas, in 4000 octets at most"), "{said}");
+    let said = validate("relay.inbound_domains", &"a".repeat(4_001)).unwrap_err();
+    assert!(said.ends_with("in 4000 octets at most"), "{said}");
+}
+
+#[test]
 fn the_relay_is_open_to_those_listed_and_by_default_to_nobody() {
     let open = with(&[("relay.open_networks", "192.168.0.0/24")]);
     for (client, is_open) in
