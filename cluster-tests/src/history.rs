@@ -17,6 +17,9 @@ pub struct Call {
     pub client: String,
     pub host: Host,
     pub op: Op,
+    /// What had been answered by then shows in the call's session: its login asked the leader. Zero: nothing is known of that.
+    #[serde(default)]
+    pub current_us: u64,
     /// Microseconds since the history began.
     pub began_us: u64,
     pub ended_us: u64,
@@ -28,6 +31,14 @@ pub struct Call {
 pub struct Host {
     pub node: String,
     pub life: u32,
+}
+
+/// Who is asked, from the login on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub host: Host,
+    /// See [`Call::current_us`].
+    pub current_us: u64,
 }
 
 /// A message for ever: a UID names one message under one UIDVALIDITY, and UIDVALIDITY no two mailboxes of an account.
@@ -250,7 +261,7 @@ impl Recorder {
     pub fn call(
         &self,
         client: &str,
-        host: &Host,
+        session: &Session,
         op: Op,
         call: impl FnOnce() -> io::Result<Seen>,
     ) -> io::Result<Seen> {
@@ -261,8 +272,8 @@ impl Recorder {
             Err(error) if is_refusal(error) => End::Refused(error.to_string()),
             Err(error) => End::Unknown(error.to_string()),
         };
-        let (client, host) = (client.to_string(), host.clone());
-        let call = Call { client, host, op, began_us, ended_us: self.now_us(), end };
+        let (client, Session { host, current_us }) = (client.to_string(), session.clone());
+        let call = Call { client, host, op, current_us, began_us, ended_us: self.now_us(), end };
         if call.committed() {
             self.inner.acked.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,6 +1,7 @@
 //! A node that was away too long is sent a snapshot, and at some moment of it the receiver dies, the sender dies, or the
 //! link is cut. Whatever lies half built is never shown and never in the way: the next one comes whole. (Elsewhere a
-//! half installed snapshot was taken for a whole one, or kept every later one from being taken.)
+//! half installed snapshot was taken for a whole one, or kept every later one from being taken.) What is renamed, deleted and made
+//! anew while it is under way is so on both nodes afterwards.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use cluster_tests::wait::eventually;
 const SEED: u64 = 4_100;
 /// Messages, so that the rows are more than one frame.
 const COPIES: u32 = 400;
-/// The snapshot takes some hundred milliseconds by this.
-const WRITE_SLOWER_MS: u32 = 25;
+/// The snapshot takes longer than all that happens meanwhile, by this.
+const WRITE_SLOWER_MS: u32 = 100;
 const CUT_AFTER_MS_MAX: u64 = 300;
 
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +36,12 @@ fn snapshot_is_cut() {
         return;
     };
     let mut wanted = Vec::new();
-    fill(&mut session(&cluster, 0, "alice"));
+    let mut alice = session(&cluster, 0, "alice");
+    fill(&mut alice);
+    run(&mut alice, &["CREATE Tree/Leaf", "CREATE Again"]);
+    append_all(&mut alice, "Tree/Leaf", &["leaf"]);
+    append_all(&mut alice, "Again", &["before"]);
+    let mut tree = "Tree".to_string();
     agreed(&cluster);
     for (round, cut) in [Cut::Receiver, Cut::Sender, Cut::Link].into_iter().enumerate() {
         let (sender, receiver) = leader_and_follower(&cluster);
@@ -52,14 +58,22 @@ fn snapshot_is_cut() {
         cluster.nodes[receiver].start();
         let tables = cluster.nodes[receiver].dir.join("tables");
         eventually("rows are built beside the old ones", || (sets_of_rows(&tables) > 1).then_some(()));
+        let renamed = format!("Tree {round}");
+        let rename = format!("RENAME \"{tree}\" \"{renamed}\"");
+        run(&mut alice, &[&rename, "DELETE Again", "CREATE Again"]);
+        tree = renamed;
         std::thread::sleep(Duration::from_millis(dice.u64(..CUT_AFTER_MS_MAX)));
-        eprintln!("{cut:?} at {} sets of rows", sets_of_rows(&tables));
+        assert!(sets_of_rows(&tables) > 1, "the snapshot is under way when it is cut");
         strike(&mut cluster, cut, sender, receiver);
         cluster.nodes[receiver].disk().heal();
         let after = agreed(&cluster);
         assert_eq!(tokens(&after, "alice", "INBOX").expect("INBOX is there"), wanted, "after {cut:?}");
         let copies = &after[&("alice".to_string(), "Archive".to_string())];
         assert!(copies.messages.len() >= COPIES as usize, "all rows came");
+        assert_eq!(tokens(&after, "alice", &format!("{tree}/Leaf")), Some(vec!["leaf".to_string()]));
+        assert_eq!(tokens(&after, "alice", "Again"), Some(vec![]), "it is another one");
+        let trees = after.keys().filter(|(_, name)| name.starts_with("Tree")).count();
+        assert_eq!(trees, 2, "under no other name");
         assert_eq!(sets_of_rows(&tables), 1, "nothing half built is left");
     }
 }

@@ -3,17 +3,17 @@
 use std::io;
 
 use super::Desk;
-use crate::history::{Host, Op, Seen};
+use crate::history::{Op, Seen, Session};
 use crate::imap::Imap;
 
 pub fn work(mut desk: Desk) {
     let mut count = 0;
     while desk.goes_on() {
-        let Some((mut imap, host)) = desk.imap() else { continue };
+        let Some((mut imap, session)) = desk.imap() else { continue };
         while desk.goes_on() {
             count += 1;
             let name = format!("{}-{count}", desk.name);
-            if one_folder(&mut desk, &mut imap, &host, &name).is_err() {
+            if one_folder(&mut desk, &mut imap, &session, &name).is_err() {
                 break;
             }
         }
@@ -21,17 +21,17 @@ pub fn work(mut desk: Desk) {
 }
 
 /// Ends early, with the error, when a call did not go well: nobody touches the mailbox again.
-fn one_folder(desk: &mut Desk, imap: &mut Imap, host: &Host, name: &str) -> io::Result<()> {
+fn one_folder(desk: &mut Desk, imap: &mut Imap, session: &Session, name: &str) -> io::Result<()> {
     let mut name = name.to_string();
-    create(desk, imap, host, &name)?;
-    fill(desk, imap, host, &name)?;
+    create(desk, imap, session, &name)?;
+    fill(desk, imap, session, &name)?;
     if desk.dice.bool() {
         let to = format!("{name}-renamed");
         let op = Op::Rename { user: desk.user.clone(), from: name.clone(), to: to.clone() };
         let line = format!("RENAME \"{name}\" \"{to}\"");
-        desk.call(host, op, || imap.command(&line).map(|_| Seen::Nothing))?;
+        desk.call(session, op, || imap.command(&line).map(|_| Seen::Nothing))?;
         name = to;
-        fill(desk, imap, host, &name)?;
+        fill(desk, imap, session, &name)?;
     }
     // Few stay: each check reads them all.
     if desk.dice.u8(..8) == 0 {
@@ -39,23 +39,23 @@ fn one_folder(desk: &mut Desk, imap: &mut Imap, host: &Host, name: &str) -> io::
     }
     let line = format!("DELETE \"{name}\"");
     let op = Op::Delete { user: desk.user.clone(), mailbox: name.clone() };
-    desk.call(host, op, || imap.command(&line).map(|_| Seen::Nothing))?;
+    desk.call(session, op, || imap.command(&line).map(|_| Seen::Nothing))?;
     if desk.dice.u8(..8) == 0 {
-        create(desk, imap, host, &name)?;
-        fill(desk, imap, host, &name)?;
+        create(desk, imap, session, &name)?;
+        fill(desk, imap, session, &name)?;
     }
     Ok(())
 }
 
-fn create(desk: &Desk, imap: &mut Imap, host: &Host, name: &str) -> io::Result<()> {
+fn create(desk: &Desk, imap: &mut Imap, session: &Session, name: &str) -> io::Result<()> {
     let op = Op::Create { user: desk.user.clone(), mailbox: name.to_string() };
-    desk.call(host, op, || imap.command(&format!("CREATE \"{name}\"")).map(|_| Seen::Nothing))?;
+    desk.call(session, op, || imap.command(&format!("CREATE \"{name}\"")).map(|_| Seen::Nothing))?;
     Ok(())
 }
 
-fn fill(desk: &mut Desk, imap: &mut Imap, host: &Host, name: &str) -> io::Result<()> {
+fn fill(desk: &mut Desk, imap: &mut Imap, session: &Session, name: &str) -> io::Result<()> {
     for _ in 0..desk.dice.u8(..3) {
-        desk.append(imap, host, name, &[])?;
+        desk.append(imap, session, name, &[])?;
     }
     Ok(())
 }

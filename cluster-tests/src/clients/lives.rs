@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Desk;
-use crate::history::{Change, Flags, Host, Key, Op, Seen};
+use crate::history::{Change, Flags, Key, Op, Seen, Session};
 use crate::imap::Imap;
 
 const HOME: &str = "Archive";
@@ -12,12 +12,12 @@ const MOVED: &str = "Trash";
 
 pub fn work(mut desk: Desk) {
     while desk.goes_on() {
-        let Some((mut imap, host)) = desk.imap() else { continue };
+        let Some((mut imap, session)) = desk.imap() else { continue };
         if imap.select(HOME).is_err() {
             continue;
         }
         while desk.goes_on() {
-            if one_life(&mut desk, &mut imap, &host).is_err() {
+            if one_life(&mut desk, &mut imap, &session).is_err() {
                 break;
             }
         }
@@ -25,34 +25,34 @@ pub fn work(mut desk: Desk) {
 }
 
 /// Ends early, with the error, when a call did not go well: nobody touches the message again.
-fn one_life(desk: &mut Desk, imap: &mut Imap, host: &Host) -> io::Result<()> {
+fn one_life(desk: &mut Desk, imap: &mut Imap, session: &Session) -> io::Result<()> {
     let mut flags = desk.some_flags();
-    let (token, validity, uid) = desk.append(imap, host, HOME, &flags)?;
+    let (token, validity, uid) = desk.append(imap, session, HOME, &flags)?;
     let key = Key { user: desk.user.clone(), validity, uid };
     for _ in 0..desk.dice.u8(..4) {
         let change = [Change::Add, Change::Remove, Change::Replace][desk.dice.usize(..3)];
         let given = desk.some_flags();
-        store(desk, imap, host, (&key, &token), (change, &given))?;
+        store(desk, imap, session, (&key, &token), (change, &given))?;
         flags = changed(&flags, change, &given);
         if desk.dice.bool() {
-            look(desk, imap, host, &key)?;
+            look(desk, imap, session, &key)?;
         }
     }
     if desk.dice.u8(..4) == 0 {
         let (from, to) = (HOME.to_string(), COPIES.to_string());
         let op = Op::Copy { key: key.clone(), token: token.clone(), from, to, flags: flags.clone() };
-        desk.call(host, op, || taken(imap.take("COPY", uid, COPIES)?))?;
+        desk.call(session, op, || taken(imap.take("COPY", uid, COPIES)?))?;
     }
     match desk.dice.u8(..4) {
         0 => {
             let (from, to) = (HOME.to_string(), MOVED.to_string());
             let op = Op::Move { key: key.clone(), token, from, to, flags };
-            desk.call(host, op, || taken(imap.take("MOVE", uid, MOVED)?))?;
-            look(desk, imap, host, &key)
+            desk.call(session, op, || taken(imap.take("MOVE", uid, MOVED)?))?;
+            look(desk, imap, session, &key)
         }
         1 | 2 => {
-            expunge(desk, imap, host, &key, &token)?;
-            look(desk, imap, host, &key)
+            expunge(desk, imap, session, &key, &token)?;
+            look(desk, imap, session, &key)
         }
         _ => Ok(()),
     }
@@ -68,7 +68,7 @@ fn taken(place: Option<(u32, u32)>) -> io::Result<Seen> {
 pub fn store(
     desk: &Desk,
     imap: &mut Imap,
-    host: &Host,
+    session: &Session,
     (key, token): (&Key, &str),
     (change, flags): (Change, &Flags),
 ) -> io::Result<()> {
@@ -80,7 +80,7 @@ pub fn store(
     let line = format!("UID STORE {} {sign}FLAGS.SILENT ({})", key.uid, flags.join(" "));
     let op = Op::Store { key: key.clone(), token: token.to_string(), change, flags: flags.clone() };
     let named = format!("(UID {} ", key.uid);
-    desk.call(host, op, || {
+    desk.call(session, op, || {
         let (untagged, _) = imap.command(&line)?;
         // With CONDSTORE even a silent STORE names each message that was there.
         let there = untagged.iter().any(|response| response.text.contains(&named));
@@ -90,10 +90,10 @@ pub fn store(
 }
 
 /// \Deleted, and UID EXPUNGE.
-pub fn expunge(desk: &Desk, imap: &mut Imap, host: &Host, key: &Key, token: &str) -> io::Result<()> {
-    store(desk, imap, host, (key, token), (Change::Add, &vec!["\\Deleted".to_string()]))?;
+pub fn expunge(desk: &Desk, imap: &mut Imap, session: &Session, key: &Key, token: &str) -> io::Result<()> {
+    store(desk, imap, session, (key, token), (Change::Add, &vec!["\\Deleted".to_string()]))?;
     let op = Op::Expunge { key: key.clone(), token: token.to_string() };
-    desk.call(host, op, || {
+    desk.call(session, op, || {
         let (untagged, _) = imap.command(&format!("UID EXPUNGE {}", key.uid))?;
         // A node that is behind, and does not know that the message is \Deleted, rightly finds nothing to do.
         let gone = untagged.iter().any(|response| response.text.ends_with(" EXPUNGE"));
@@ -103,8 +103,8 @@ pub fn expunge(desk: &Desk, imap: &mut Imap, host: &Host, key: &Key, token: &str
 }
 
 /// NOOP, so that the session knows what its node knows, and one message's flags.
-pub fn look(desk: &Desk, imap: &mut Imap, host: &Host, key: &Key) -> io::Result<()> {
-    desk.call(host, Op::Look { key: key.clone() }, || {
+pub fn look(desk: &Desk, imap: &mut Imap, session: &Session, key: &Key) -> io::Result<()> {
+    desk.call(session, Op::Look { key: key.clone() }, || {
         imap.command("NOOP")?;
         let row = imap.rows(&key.uid.to_string())?.into_iter().find(|row| row.uid == key.uid);
         Ok(Seen::Message(row))

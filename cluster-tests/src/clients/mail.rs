@@ -13,14 +13,14 @@ pub const BEFORE_THE_TEXT: &str = "before the final dot: ";
 
 pub fn work(mut desk: Desk) {
     while desk.goes_on() {
-        let Some((mut smtp, host)) = desk.connect(|| Smtp::connect(desk.door.smtp)) else { continue };
+        let Some((mut smtp, session)) = desk.connect(|| Smtp::connect(desk.door.smtp)) else { continue };
         while desk.goes_on() {
             let (token, filler, content) = desk.compose();
             let mut to: Vec<String> = USERS.iter().map(|user| (*user).to_string()).collect();
             desk.dice.shuffle(&mut to);
             to.truncate(if desk.dice.u8(..4) == 0 { desk.dice.usize(2..=3) } else { 1 });
             let op = Op::Deliver { token, filler, to: to.clone() };
-            if desk.call(&host, op, || send(&mut smtp, &to, &content)).is_err() {
+            if desk.call(&session, op, || send(&mut smtp, &to, &content)).is_err() {
                 break;
             }
         }

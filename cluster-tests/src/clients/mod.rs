@@ -21,12 +21,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, password};
-use crate::history::{Host, Op, Recorder, Seen};
+use crate::history::{Host, Op, Recorder, Seen, Session};
 use crate::imap::Imap;
 use crate::ledger::message;
 
 /// Milliseconds between two calls of one client, at most.
 const PACE_MS_MAX: u64 = 60;
+/// A node that does not hear from the leader lets a login wait for at least so long, 250 ms, before it goes on with what it has.
+const BARRIER_US_MIN: u64 = 200_000;
 /// Octets of a message's text.
 const FILLER_MAX: usize = 4_000;
 
@@ -129,18 +131,26 @@ impl Desk {
     }
 
     /// A connection, and the process that is behind it.
-    fn connect<T>(&self, connect: impl FnOnce() -> io::Result<T>) -> Option<(T, Host)> {
+    fn connect<T>(&self, connect: impl FnOnce() -> io::Result<T>) -> Option<(T, Session)> {
         let host = self.door.host();
         let connection = connect().ok()?;
-        (self.door.host() == host).then_some((connection, host))
+        (self.door.host() == host).then_some((connection, Session { host, current_us: 0 }))
     }
 
-    fn imap(&self) -> Option<(Imap, Host)> {
-        self.connect(|| Imap::login(self.door.imap, &self.user, &password(&self.user)))
+    /// The same by a login. One that had to do without the leader's word has waited for it.
+    fn log_in<T>(&self, login: impl FnOnce() -> io::Result<T>) -> Option<(T, Session)> {
+        let asked_us = self.recorder.now_us();
+        let (connection, session) = self.connect(login)?;
+        let heard = self.recorder.now_us() - asked_us < BARRIER_US_MIN;
+        Some((connection, Session { current_us: if heard { asked_us } else { 0 }, ..session }))
     }
 
-    fn call(&self, host: &Host, op: Op, call: impl FnOnce() -> io::Result<Seen>) -> io::Result<Seen> {
-        self.recorder.call(&self.name, host, op, call)
+    fn imap(&self) -> Option<(Imap, Session)> {
+        self.log_in(|| Imap::login(self.door.imap, &self.user, &password(&self.user)))
+    }
+
+    fn call(&self, session: &Session, op: Op, call: impl FnOnce() -> io::Result<Seen>) -> io::Result<Seen> {
+        self.recorder.call(&self.name, session, op, call)
     }
 
     /// A token that nobody else uses and from which the whole message can be told, and that message.
@@ -156,7 +166,7 @@ impl Desk {
     fn append(
         &mut self,
         imap: &mut Imap,
-        host: &Host,
+        session: &Session,
         mailbox: &str,
         flags: &[String],
     ) -> io::Result<(String, u32, u32)> {
@@ -172,7 +182,7 @@ impl Desk {
             let (validity, uid) = imap.append_flagged(mailbox, flags, &content)?;
             Ok(Seen::At { validity, uid })
         };
-        match self.call(host, op, append)? {
+        match self.call(session, op, append)? {
             Seen::At { validity, uid } => Ok((token, validity, uid)),
             other => unreachable!("APPEND tells a place, not {other:?}"),
         }

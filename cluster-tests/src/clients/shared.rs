@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Desk;
 use super::lives::{expunge, look, store};
-use crate::history::{Change, Host, Key};
+use crate::history::{Change, Key, Session};
 use crate::imap::Imap;
 
 const MAILBOX: &str = "Sent";
@@ -27,22 +27,22 @@ struct Shared {
 
 pub fn work(mut desk: Desk, pool: &Pool) {
     while desk.goes_on() {
-        let Some((mut imap, host)) = desk.imap() else { continue };
+        let Some((mut imap, session)) = desk.imap() else { continue };
         if imap.select(MAILBOX).is_err() {
             continue;
         }
         while desk.goes_on() {
-            if one_turn(&mut desk, pool, &mut imap, &host).is_err() {
+            if one_turn(&mut desk, pool, &mut imap, &session).is_err() {
                 break;
             }
         }
     }
 }
 
-fn one_turn(desk: &mut Desk, pool: &Pool, imap: &mut Imap, host: &Host) -> io::Result<()> {
+fn one_turn(desk: &mut Desk, pool: &Pool, imap: &mut Imap, session: &Session) -> io::Result<()> {
     let Some(shared) = pool.choose(&mut desk.dice) else {
         let flags = desk.some_flags();
-        let (token, validity, uid) = desk.append(imap, host, MAILBOX, &flags)?;
+        let (token, validity, uid) = desk.append(imap, session, MAILBOX, &flags)?;
         pool.add(Shared { key: Key { user: desk.user.clone(), validity, uid }, token, turns: 0 });
         return Ok(());
     };
@@ -51,16 +51,16 @@ fn one_turn(desk: &mut Desk, pool: &Pool, imap: &mut Imap, host: &Host) -> io::R
     if shared.turns >= TURNS_MAX {
         // Chosen for the last time, and by this client alone.
         return match desk.dice.bool() {
-            true => expunge(desk, imap, host, &shared.key, &shared.token),
+            true => expunge(desk, imap, session, &shared.key, &shared.token),
             false => Ok(()),
         };
     }
     if desk.dice.u8(..5) < 2 {
-        return look(desk, imap, host, &shared.key);
+        return look(desk, imap, session, &shared.key);
     }
     let change = [Change::Add, Change::Remove, Change::Replace][desk.dice.usize(..3)];
     let flags = desk.some_flags();
-    store(desk, imap, host, (&shared.key, &shared.token), (change, &flags))
+    store(desk, imap, session, (&shared.key, &shared.token), (change, &flags))
 }
 
 impl Pool {

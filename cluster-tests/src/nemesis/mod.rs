@@ -75,7 +75,7 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     nodes_verify(&cluster, &mut wrong);
     backups_verify(&cluster, &mut wrong);
     restored_agrees(&cluster, &mut wrong);
-    nobody_panicked(&cluster, &mut wrong);
+    cluster.nodes.iter().for_each(|node| verdict::judge_log(&node.name, &node.said(), &mut wrong));
     figures.take(&calls, tally);
     if !wrong.is_empty() {
         let kinds = verdict::by_rule(&wrong);
@@ -168,15 +168,6 @@ fn restored_agrees(cluster: &Cluster, wrong: &mut Vec<Violation>) {
     verdict::ends::judge(&shown, wrong);
     counts_agree(cluster, &shown, wrong);
     verdict::ends::judge_octets(&shown, wrong);
-}
-
-/// A panic that a task swallowed is still a bug.
-fn nobody_panicked(cluster: &Cluster, wrong: &mut Vec<Violation>) {
-    for node in &cluster.nodes {
-        let said = node.said();
-        let panics = said.lines().filter(|line| line.contains("panicked at"));
-        wrong.extend(panics.map(|line| Violation::panic(&node.name, line)));
-    }
 }
 
 /// For a step's hold: the schedule's time, not a wait for anything.

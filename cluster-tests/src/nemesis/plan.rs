@@ -230,7 +230,20 @@ impl Fault {
             _ => None,
         };
         let same_process = takes(self).is_some() && takes(self) == takes(other);
-        !self.is_alone() && !other.is_alone() && !same_process && self.kind() != other.kind()
+        let of_disk = |fault: Fault| match fault {
+            Fault::SlowSync { target, .. }
+            | Fault::HungDisk(target)
+            | Fault::FailingSync(target)
+            | Fault::FailingWrite(target)
+            | Fault::FailingRead { target, .. } => Some(target),
+            _ => None,
+        };
+        let two_of_a_kind = match (takes(self), takes(other), of_disk(self), of_disk(other)) {
+            (Some(one), Some(other), ..) | (_, _, Some(one), Some(other)) => one != other,
+            _ => false,
+        };
+        let differ = self.kind() != other.kind() || two_of_a_kind;
+        !self.is_alone() && !other.is_alone() && !same_process && differ
     }
 }
 
@@ -300,6 +313,18 @@ mod tests {
         assert_ne!(plan, Plan::rough(8, 40));
         let text = serde_json::to_string(&plan).expect("a plan is plain data");
         assert_eq!(plan, serde_json::from_str(&text).expect("a plan is plain data"));
+    }
+
+    #[test]
+    fn two_processes_or_disks_may_go_at_once_and_none_twice() {
+        let (leader, witness) = (Fault::Kill(Target::Leader), Fault::Kill(Target::Witness));
+        assert!(leader.joins(witness) && !leader.joins(leader));
+        assert!(!leader.joins(Fault::Pause(Target::Leader)) && leader.joins(Fault::Pause(Target::Follower)));
+        let hung = Fault::HungDisk;
+        assert!(hung(Target::Leader).joins(hung(Target::Follower)));
+        assert!(!hung(Target::Leader).joins(hung(Target::Leader)));
+        assert!(!Fault::Loss { percent: 5 }.joins(Fault::Loss { percent: 6 }));
+        assert!(!Fault::Backup(Target::Leader).joins(leader) && !leader.joins(Fault::KillAll));
     }
 
     #[test]

@@ -124,9 +124,10 @@ impl Violation {
     pub fn new(rule: Rule, what: String) -> Violation {
         Violation { rule, what }
     }
+}
 
-    /// What a node said when it panicked.
-    pub fn panic(node: &str, said: &str) -> Violation {
-        Violation::new(Rule::Panic, format!("{node}: {said}"))
-    }
+/// A panic that a task swallowed is still a bug.
+pub fn judge_log(node: &str, said: &str, wrong: &mut Vec<Violation>) {
+    let panics = said.lines().filter(|line| line.contains("panicked at"));
+    wrong.extend(panics.map(|line| Violation::new(Rule::Panic, format!("{node}: {line}"))));
 }

@@ -73,7 +73,7 @@ impl Names {
     }
 }
 
-/// Numbers that must not go back from a call to one that began after it had ended.
+/// Numbers that must not go back from a call to one that came after it.
 #[derive(Default)]
 struct Ascents {
     /// What is counted, for whom, and its sightings.
@@ -81,13 +81,14 @@ struct Ascents {
 }
 
 struct Sighting {
-    began_us: u64,
+    /// It came after what had ended by then.
+    after_us: u64,
     ended_us: u64,
     number: u64,
     rise: Rise,
 }
 
-/// Whose sightings are compared: a node may be behind another.
+/// Whose sightings are compared: a node may be behind another, but not to who logs in there.
 #[derive(Clone, Copy)]
 enum Among {
     All,
@@ -141,24 +142,29 @@ impl Ascents {
     }
 
     fn see(&mut self, call: &Call, (line, among): (String, Among), number: u64, rise: Rise) {
-        let host = match among {
-            Among::All => None,
-            Among::OneHost => Some(call.host.clone()),
+        let mut push = |line: String, host: Option<Host>, after_us: u64| {
+            let sighting = Sighting { after_us, ended_us: call.ended_us, number, rise };
+            self.lines.entry((line, host)).or_default().push(sighting);
         };
-        let (began_us, ended_us) = (call.began_us, call.ended_us);
-        self.lines.entry((line, host)).or_default().push(Sighting { began_us, ended_us, number, rise });
+        match among {
+            Among::All => push(line, None, call.began_us),
+            Among::OneHost => {
+                push(format!("{line} for who logs in"), None, call.current_us);
+                push(line, Some(call.host.clone()), call.began_us);
+            }
+        }
     }
 
     fn judge(&self, wrong: &mut Vec<Violation>) {
         for ((line, host), sightings) in &self.lines {
             let mut by_end: Vec<&Sighting> = sightings.iter().collect();
             by_end.sort_by_key(|sighting| sighting.ended_us);
-            let mut by_begin: Vec<&Sighting> = sightings.iter().collect();
-            by_begin.sort_by_key(|sighting| sighting.began_us);
+            let mut in_turn: Vec<&Sighting> = sightings.iter().collect();
+            in_turn.sort_by_key(|sighting| sighting.after_us);
             let mut ended = by_end.into_iter().peekable();
             let mut floor: Option<u64> = None;
-            for sighting in by_begin {
-                while let Some(before) = ended.next_if(|before| before.ended_us < sighting.began_us) {
+            for sighting in in_turn {
+                while let Some(before) = ended.next_if(|before| before.ended_us < sighting.after_us) {
                     floor = floor.max(Some(before.number));
                 }
                 let back = floor.is_some_and(|floor| {
@@ -167,7 +173,7 @@ impl Ascents {
                 if back {
                     let what = format!(
                         "{line} at {host:?}: {} after {floor:?}, at {} us",
-                        sighting.number, sighting.began_us
+                        sighting.number, sighting.after_us
                     );
                     wrong.push(Violation::new(Rule::Ascent, what));
                 }

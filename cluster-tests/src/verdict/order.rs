@@ -2,8 +2,9 @@
 //!
 //! Searched as Wing and Gong do (1993), with what is documented instead of plain linearizability. Writes have one
 //! order, that of the log, which keeps real time whichever node was asked. A read tells what its node had applied: at
-//! least all that this node's process had acknowledged or shown before the read began, and nothing that was asked
-//! later. Reads on different nodes are not ordered by time: a node may be behind.
+//! least all that this node's process had acknowledged or shown before the read began, all that any node had before the login of
+//! its session was asked for, and nothing that was asked later. Else reads on different nodes are not ordered by time: a node may
+//! be behind.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -32,6 +33,8 @@ enum Act {
 #[derive(Debug, Clone)]
 struct Event {
     act: Act,
+    /// See [`Call::current_us`].
+    current_us: u64,
     began_us: u64,
     /// `u64::MAX`: it may take effect at any later time.
     ended_us: u64,
@@ -51,7 +54,7 @@ pub fn judge(calls: &[Call], shown: &[(String, Contents)], wrong: &mut Vec<Viola
     add_ends(shown, &mut histories);
     for (key, events) in &histories {
         tally.orders += 1;
-        match explain(events) {
+        match explain(events, STATES_MAX) {
             Found::Order => {}
             Found::None => wrong.push(Violation::new(Rule::Order, format!("{key:?}: {}", tell(events)))),
             Found::TooMany => {
@@ -73,6 +76,7 @@ fn gather(call: &Call, histories: &mut BTreeMap<Key, Vec<Event>>) {
         let host = Some(call.host.clone());
         histories.entry(key).or_default().push(Event {
             act,
+            current_us: call.current_us,
             began_us: call.began_us,
             ended_us,
             perhaps,
@@ -144,7 +148,7 @@ fn add_ends(shown: &[(String, Contents)], histories: &mut BTreeMap<Key, Vec<Even
             if validities.contains(&(key.user.clone(), key.validity)) {
                 let act = Act::See(states.get(key).cloned());
                 let (began_us, ended_us) = (u64::MAX, u64::MAX);
-                events.push(Event { act, began_us, ended_us, perhaps: false, host: None });
+                events.push(Event { act, current_us: 0, began_us, ended_us, perhaps: false, host: None });
             }
         }
     }
@@ -157,7 +161,7 @@ enum Found {
 }
 
 /// Depth first over what may come next, remembering where it has been.
-fn explain(events: &[Event]) -> Found {
+fn explain(events: &[Event], states_max: usize) -> Found {
     let before: Vec<Vec<usize>> = (0..events.len())
         .map(|at| (0..events.len()).filter(|other| must_precede(&events[*other], &events[at])).collect())
         .collect();
@@ -168,7 +172,7 @@ fn explain(events: &[Event]) -> Found {
         if events.iter().zip(&done).all(|(event, done)| *done || event.perhaps) {
             return Found::Order;
         }
-        if visited.len() >= STATES_MAX {
+        if visited.len() >= states_max {
             return Found::TooMany;
         }
         if !visited.insert((done.clone(), state.clone())) {
@@ -225,8 +229,9 @@ fn must_precede(first: &Event, then: &Event) -> bool {
         return first.host.is_some() && first.ended_us != u64::MAX;
     }
     let apart = first.ended_us < then.began_us;
-    // What a read of one node shows says nothing of what another shows later.
-    apart && (!matches!(then.act, Act::See(_)) || first.host == then.host)
+    // What a read of one node shows says nothing of what another shows later, but to who logs in there.
+    let is_heard = first.host == then.host || first.ended_us < then.current_us;
+    apart && (!matches!(then.act, Act::See(_)) || is_heard)
 }
 
 /// The calls, shortly, for whoever has to find out.
@@ -252,7 +257,7 @@ mod tests {
 
     fn event(act: Act, node: &str, began_us: u64, ended_us: u64) -> Event {
         let host = Some(Host { node: node.to_string(), life: 0 });
-        Event { act, began_us, ended_us, perhaps: false, host }
+        Event { act, current_us: 0, began_us, ended_us, perhaps: false, host }
     }
 
     fn make(began_us: u64, ended_us: u64) -> Event {
@@ -269,7 +274,7 @@ mod tests {
     }
 
     fn holds(events: &[Event]) -> bool {
-        matches!(explain(events), Found::Order)
+        matches!(explain(events, STATES_MAX), Found::Order)
     }
 
     #[test]
@@ -279,6 +284,22 @@ mod tests {
         assert!(!holds(&[&written[..], &[see(Some(&[]), "a", 4, 5)]].concat()), "lost on its own node");
         assert!(holds(&[&written[..], &[see(Some(&[]), "b", 4, 5)]].concat()), "the other may be behind");
         assert!(holds(&[&written[..], &[see(None, "b", 4, 5)]].concat()), "far behind");
+    }
+
+    #[test]
+    fn a_login_on_the_other_node_shows_what_was_acknowledged_or_shown_before() {
+        let written = [make(0, 1), add("x", "a", 2, 3)];
+        let login = |at: u64, seen: Event| Event { current_us: at, ..seen };
+        let with = |seen: Event| holds(&[&written[..], &[seen]].concat());
+        assert!(with(login(4, see(Some(&["x"]), "b", 6, 7))));
+        assert!(!with(login(4, see(Some(&[]), "b", 6, 7))), "acknowledged before the login");
+        assert!(!with(login(4, see(None, "b", 6, 7))), "acknowledged before the login");
+        assert!(with(login(3, see(Some(&[]), "b", 6, 7))), "acknowledged while it logged in");
+        let perhaps = [make(0, 1), Event { perhaps: true, ended_us: u64::MAX, ..add("x", "a", 2, 3) }];
+        let shown = see(Some(&["x"]), "a", 4, 5);
+        let behind = see(Some(&[]), "b", 8, 9);
+        assert!(holds(&[&perhaps[..], &[shown.clone(), behind.clone()]].concat()));
+        assert!(!holds(&[&perhaps[..], &[shown, login(6, behind)]].concat()), "shown before the login");
     }
 
     #[test]
@@ -345,6 +366,16 @@ mod tests {
             ]),
             "twice"
         );
+    }
+
+    #[test]
+    fn what_has_too_many_orders_is_not_taken_for_good() {
+        let flags = ["a", "b", "c", "d", "e", "f", "g"];
+        let at_once = flags.iter().map(|flag| add(flag, "a", 2, 9));
+        let never = see(Some(&["z"]), "a", 10, 11);
+        let events: Vec<Event> = [make(0, 1)].into_iter().chain(at_once).chain([never]).collect();
+        assert!(matches!(explain(&events, STATES_MAX), Found::None));
+        assert!(matches!(explain(&events, 100), Found::TooMany));
     }
 
     #[test]

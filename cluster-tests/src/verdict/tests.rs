@@ -22,7 +22,7 @@ fn key(uid: u32) -> Key {
 /// A call of client `c` on node `a` in the microseconds `at` to `at + 5`.
 fn call(at: u64, op: Op, end: End) -> Call {
     let host = Host { node: "a".into(), life: 0 };
-    Call { client: "c".into(), host, op, began_us: at, ended_us: at + 5, end }
+    Call { client: "c".into(), host, op, current_us: 0, began_us: at, ended_us: at + 5, end }
 }
 
 fn append_op() -> Op {
@@ -206,6 +206,12 @@ fn numbers_only_ascend() {
     assert_eq!(pair(numbers(7, 2, 2), "a", numbers(7, 2, 1)), [Rule::Ascent], "HIGHESTMODSEQ");
     assert_eq!(pair(numbers(7, 2, 2), "a", numbers(6, 2, 2)), [Rule::Ascent], "UIDVALIDITY");
     assert_eq!(pair(numbers(7, 2, 2), "b", numbers(7, 1, 1)), [], "another node may be behind");
+    let after_a_login = |login_us: u64| {
+        let then = Call { current_us: login_us, ..tail(10, "b", numbers(7, 1, 2), vec![]) };
+        rules(&[tail(0, "a", numbers(7, 2, 2), vec![]), then], BTreeMap::new())
+    };
+    assert_eq!(after_a_login(5), [], "the login had begun before that was shown");
+    assert_eq!(after_a_login(6), [Rule::Ascent], "but not to who logs in there");
     let again = Call { began_us: 10, ended_us: 15, ..append(done(1)) };
     let other = Op::Append {
         user: "alice".into(),
@@ -260,6 +266,14 @@ fn octets_out_of_backups_are_those_that_were_sent() {
         spoil(&mut message.expect("there is one").body);
         assert_eq!(octets(contents).iter().map(|wrong| wrong.rule).collect::<Vec<_>>(), [Rule::Altered]);
     }
+}
+
+#[test]
+fn a_panic_in_a_log_is_told() {
+    let mut wrong = Vec::new();
+    judge_log("node1", "INFO all is well\nthread 'x' panicked at src/a.rs:1:1:\nno\n", &mut wrong);
+    assert_eq!(wrong.iter().map(|wrong| wrong.rule).collect::<Vec<_>>(), [Rule::Panic]);
+    assert!(wrong[0].what.starts_with("node1: thread 'x' panicked"), "{wrong:?}");
 }
 
 #[test]
