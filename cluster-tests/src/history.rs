@@ -106,6 +106,11 @@ pub enum Op {
         user: String,
         mailbox: String,
     },
+    /// An operator gives a user another name, or takes it away.
+    Name {
+        alias: String,
+        user: Option<String>,
+    },
     /// POP3: DELE of these in INBOX, and QUIT.
     Drop {
         user: String,
@@ -197,7 +202,8 @@ impl Call {
             | Op::Move { .. }
             | Op::Create { .. }
             | Op::Rename { .. }
-            | Op::Delete { .. } => true,
+            | Op::Delete { .. }
+            | Op::Name { .. } => true,
             Op::Store { .. } | Op::Expunge { .. } => *seen == Seen::Changed,
             Op::Drop { .. } => false,
             Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } => false,
@@ -217,6 +223,7 @@ impl Op {
             Op::Create { .. } => "create",
             Op::Rename { .. } => "rename",
             Op::Delete { .. } => "delete",
+            Op::Name { .. } => "alias",
             Op::Drop { .. } => "pop3 delete",
             Op::Retrieve { .. } => "pop3 retrieve",
             Op::Look { .. } => "look",

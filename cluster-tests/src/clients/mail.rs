@@ -20,15 +20,15 @@ pub fn work(mut desk: Desk) {
             desk.dice.shuffle(&mut to);
             to.truncate(if desk.dice.u8(..4) == 0 { desk.dice.usize(2..=3) } else { 1 });
             let op = Op::Deliver { token, filler, to: to.clone() };
-            if desk.call(&session, op, || send(&mut smtp, &to, &content)).is_err() {
+            let addresses: Vec<String> = to.iter().map(|user| format!("{user}@{DOMAIN}")).collect();
+            if desk.call(&session, op, || send(&mut smtp, &addresses, &content)).is_err() {
                 break;
             }
         }
     }
 }
 
-fn send(smtp: &mut Smtp, to: &[String], content: &[u8]) -> io::Result<Seen> {
-    let addresses: Vec<String> = to.iter().map(|user| format!("{user}@{DOMAIN}")).collect();
+pub fn send(smtp: &mut Smtp, addresses: &[String], content: &[u8]) -> io::Result<Seen> {
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     match smtp.send(&addresses, content) {
         (Sent::Acknowledged, _) => Ok(Seen::Nothing),

@@ -3,6 +3,7 @@
 //! What one client writes alone (a life, a folder) it stops touching once a call's fate is unknown; what
 //! several write at once (the shared messages) is judged by its whole history.
 
+mod aliases;
 mod drops;
 mod folders;
 mod lives;
@@ -15,6 +16,7 @@ pub use mail::BEFORE_THE_TEXT;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -45,13 +47,16 @@ pub struct Door {
     smtp: SocketAddr,
     imap: SocketAddr,
     pop3: SocketAddr,
+    /// The operator's.
+    socket: PathBuf,
     life: Arc<AtomicU32>,
 }
 
 impl Door {
     pub fn of(node: &crate::node::Node) -> Door {
         let (smtp, imap, pop3) = (node.smtp(), node.imap(), node.pop3());
-        Door { node: node.name.clone(), smtp, imap, pop3, life: Arc::default() }
+        let (node, socket) = (node.name.clone(), node.dir.join("control.sock"));
+        Door { node, smtp, imap, pop3, socket, life: Arc::default() }
     }
 
     /// To be called when the old process is gone and the new one is not yet there.
@@ -90,6 +95,8 @@ impl Crowd {
             begin(desk("folder", "bob"), folders::work);
             begin(desk("pop3", "carol"), drops::work);
             begin(desk("reader", "alice"), reader::work);
+            let (names, doors) = (desk("alias", "anyone"), doors.to_vec());
+            clients.push(std::thread::spawn(move || aliases::work(names, &doors)));
             for (user, pool) in &pools {
                 let (desk, pool) = (desk("shared", user), pool.clone());
                 clients.push(std::thread::spawn(move || shared::work(desk, &pool)));

@@ -98,10 +98,11 @@ impl fmt::Display for Figures {
         )?;
         writeln!(f, "messages looked for  {}, orders judged {}", self.tally.looked_for, self.tally.orders)?;
         writeln!(f, "lost                 0, duplicates of what was acknowledged 0")?;
+        let Tally { delivered, appended, .. } = self.tally;
         writeln!(
             f,
-            "unknown to senders   {}, of which there {} (a sender that tries again makes a second message)",
-            self.tally.unknown, self.tally.unknown_there
+            "unknown to senders   SMTP {}, of which there {}; APPEND {}, of which there {} (who tries again makes a second message)",
+            delivered.all, delivered.there, appended.all, appended.there
         )?;
         write!(
             f,

@@ -45,6 +45,9 @@ const RESTORED: &str = "restored";
 pub fn run(plan: &Plan) -> Option<Figures> {
     eprintln!("nemesis: {plan}");
     let released = released::binary();
+    if released.is_none() {
+        eprintln!("nemesis: the last release could not be built: downgrades are starts of this build");
+    }
     let mut cluster = Cluster::start_on(
         |_| {},
         |lab, node| {
@@ -72,6 +75,7 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     let calls = recorder.calls();
     let (mut wrong, tally) = verdict::judge(&calls, &shown);
     counts_agree(&cluster, &shown, &mut wrong);
+    verdict::aliases::judge(&calls, &aliases(&cluster), &mut wrong);
     nodes_verify(&cluster, &mut wrong);
     backups_verify(&cluster, &mut wrong);
     restored_agrees(&cluster, &mut wrong);
@@ -140,6 +144,22 @@ fn counts_agree(cluster: &Cluster, shown: &[(String, Contents)], wrong: &mut Vec
             shown["used_bytes"].as_u64().expect("a user's space is counted")
         });
     }
+}
+
+fn aliases(cluster: &Cluster) -> Vec<(String, verdict::aliases::Listed)> {
+    let listed = |node: &Node| {
+        let said = node.must(&["alias", "list", "--json"], None);
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&said).expect("--json is JSON");
+        let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+        let local = |address: String| address.split('@').next().unwrap_or_default().to_owned();
+        let of = |row: &serde_json::Value| {
+            let targets = row["targets"].as_array().cloned().unwrap_or_default();
+            let alias = local(text(&row["address"]));
+            targets.into_iter().map(move |target| (alias.clone(), local(text(&target)))).collect::<Vec<_>>()
+        };
+        (node.name.clone(), rows.iter().flat_map(of).collect())
+    };
+    cluster.data_nodes().iter().map(listed).collect()
 }
 
 /// Every row of every data node, and every body, by the product's own word.

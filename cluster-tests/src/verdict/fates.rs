@@ -46,8 +46,8 @@ struct Fold {
     mailboxes: BTreeMap<Place, Standing>,
     /// Messages that several clients change.
     shared: BTreeSet<Key>,
-    /// Fate unknown from the first.
-    unknown: BTreeSet<String>,
+    /// Fate unknown from the first; whether it came by SMTP.
+    unknown: BTreeMap<String, bool>,
 }
 
 pub fn judge(calls: &[Call], contents: &Contents, wrong: &mut Vec<Violation>, tally: &mut Tally) {
@@ -105,11 +105,11 @@ impl Fold {
         match &call.op {
             Op::Deliver { token, to, .. } => {
                 to.iter().for_each(|user| self.add(token, Copy::new((user, "INBOX"), None, sure, &[])));
-                self.note_unknown(token, sure);
+                self.note_unknown(token, sure, true);
             }
             Op::Append { user, mailbox, token, flags, .. } => {
                 self.add(token, Copy::new((user, mailbox), at(user), sure, flags));
-                self.note_unknown(token, sure);
+                self.note_unknown(token, sure, false);
             }
             Op::Copy { key, token, to, flags, .. } => {
                 self.add(token, Copy::new((&key.user, to), at(&key.user), sure, flags));
@@ -148,7 +148,7 @@ impl Fold {
                     self.remove(&token, sure, |copy| copy.user == *user && copy.mailboxes.contains(mailbox));
                 }
             }
-            Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } => {}
+            Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } | Op::Name { .. } => {}
         }
     }
 
@@ -159,9 +159,9 @@ impl Fold {
         }
     }
 
-    fn note_unknown(&mut self, token: &str, sure: bool) {
+    fn note_unknown(&mut self, token: &str, sure: bool, by_smtp: bool) {
         if !sure {
-            self.unknown.insert(token.to_string());
+            self.unknown.insert(token.to_string(), by_smtp);
         }
     }
 
@@ -237,9 +237,10 @@ impl Fold {
         for (token, copies) in &self.copies {
             let there = found.remove(token).unwrap_or_default();
             tally.looked_for += copies.iter().filter(|copy| copy.sure).count();
-            if self.unknown.contains(token) {
-                tally.unknown += 1;
-                tally.unknown_there += usize::from(!there.is_empty());
+            if let Some(by_smtp) = self.unknown.get(token) {
+                let of = if *by_smtp { &mut tally.delivered } else { &mut tally.appended };
+                of.all += 1;
+                of.there += usize::from(!there.is_empty());
             }
             self.judge_message(token, copies, &there, wrong);
         }

@@ -5,8 +5,10 @@
 //! - flags, expunges and moves of each message are linearizable as the documentation promises it ([`order`]);
 //! - UIDs, UIDVALIDITY, UIDNEXT and mod-sequences only ascend, and none ever means two things ([`numbers`]);
 //! - nothing is refused for good that was asked for well;
+//! - names that users were given are there, on every node ([`aliases`]);
 //! - at the end all nodes show the same, and counts agree with contents ([`ends`]).
 
+pub mod aliases;
 pub mod ends;
 pub mod fates;
 pub mod numbers;
@@ -64,10 +66,9 @@ pub enum Rule {
 /// What became of what nobody knew, counted for the figures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Messages whose sender heard neither yes nor no.
-    pub unknown: usize,
-    /// Of these, the ones that are there: a sender that tries again makes a second message.
-    pub unknown_there: usize,
+    /// Of SMTP.
+    pub delivered: Unheard,
+    pub appended: Unheard,
     /// Acknowledged messages that were looked for.
     pub looked_for: usize,
     /// Messages whose order of calls was judged.
@@ -108,12 +109,26 @@ pub fn by_rule(wrong: &[Violation]) -> BTreeMap<Rule, usize> {
     counts
 }
 
+/// Messages whose sender heard neither yes nor no.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unheard {
+    pub all: usize,
+    /// The ones that are there: a sender that tries again makes a second message.
+    pub there: usize,
+}
+
+impl Unheard {
+    fn and(self, other: Unheard) -> Unheard {
+        Unheard { all: self.all + other.all, there: self.there + other.there }
+    }
+}
+
 impl Tally {
     /// Both.
     pub fn and(self, other: Tally) -> Tally {
         Tally {
-            unknown: self.unknown + other.unknown,
-            unknown_there: self.unknown_there + other.unknown_there,
+            delivered: self.delivered.and(other.delivered),
+            appended: self.appended.and(other.appended),
             looked_for: self.looked_for + other.looked_for,
             orders: self.orders + other.orders,
         }

@@ -125,6 +125,7 @@ fn gather(call: &Call, histories: &mut BTreeMap<Key, Vec<Event>>) {
         | Op::Create { .. }
         | Op::Rename { .. }
         | Op::Delete { .. }
+        | Op::Name { .. }
         | Op::Drop { .. }
         | Op::Retrieve { .. } => {}
     }

@@ -269,6 +269,14 @@ fn octets_out_of_backups_are_those_that_were_sent() {
 }
 
 #[test]
+fn what_nobody_knew_is_counted_by_who_sent_it() {
+    let tally = |contents: Contents| judge(&[append(unknown())], &[("a".to_string(), contents)]).1;
+    let there = tally(archive(&[(1, TOKEN, &[])]));
+    assert_eq!((there.appended, there.delivered), (Unheard { all: 1, there: 1 }, Unheard::default()));
+    assert_eq!(tally(archive(&[])).and(there).appended, Unheard { all: 2, there: 1 });
+}
+
+#[test]
 fn a_panic_in_a_log_is_told() {
     let mut wrong = Vec::new();
     judge_log("node1", "INFO all is well\nthread 'x' panicked at src/a.rs:1:1:\nno\n", &mut wrong);
