@@ -582,6 +582,18 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_each_kind_of_node_are_valid() {
+        let data = parse(include_str!("../config/data.toml")).unwrap();
+        assert_eq!((data.role, data.cluster.advertise.as_str()), (Role::Data, "node1.example.com:7401"));
+        assert_eq!(data.cluster.bulk_advertise, "node1.example.com:7402");
+        let witness = parse(include_str!("../config/witness.toml")).unwrap();
+        assert_eq!((witness.role, witness.tls.is_none()), (Role::Witness, true));
+        assert_eq!(witness.journal_bytes_max, parse("name = \"a\"\n").unwrap().journal_bytes_max);
+        let single = parse(include_str!("../config/single.toml")).unwrap();
+        assert!(single.cluster.listen.ip().is_loopback() && single.metrics.is_some());
+    }
+
+    #[test]
     fn every_mistake_is_one_line_with_file_line_and_key() {
         for (text, said) in [
             ("", "D/pollux.toml"),

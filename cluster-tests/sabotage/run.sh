@@ -7,6 +7,7 @@
 #   run.sh [NAME...]        all patches, or these (without .patch)
 #   SECONDS_MAX=420         for the stories of one patch, tries included
 #   SKIP_HEALTHY=1          do not first see the stories pass without sabotage
+#   CHECK=nemesis           this story in place of those that the patches name
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -30,7 +31,10 @@ done
 cd "$copy"
 export CARGO_TARGET_DIR="$target"
 
-checks_of() { for name in "$@"; do sed -n 's/^check: //p' "$here/$name.patch"; done | sort -u; }
+checks_of() {
+    [ -z "${CHECK:-}" ] || { echo "$CHECK"; return; }
+    for name in "$@"; do sed -n 's/^check: //p' "$here/$name.patch"; done | sort -u
+}
 # As cargo selects it.
 selected() {
     case $1 in

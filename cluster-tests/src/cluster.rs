@@ -275,6 +275,16 @@ fn with_place<'a>(arguments: &[&'a str], node: &'a Node) -> Vec<&'a str> {
         "--port-offset",
         leak(node.port_offset.to_string()),
     ]);
-    all.extend(["--cluster-address", leak(node.address.to_string())]);
+    match &node.host_name {
+        None => all.extend(["--cluster-address", leak(node.address.to_string())]),
+        Some(name) => {
+            all.extend([
+                "--cluster-address",
+                name,
+                "--cluster-listen",
+                leak(format!("{}:7401", node.address)),
+            ]);
+        }
+    }
     all
 }

@@ -48,6 +48,11 @@ impl Lab {
         run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &dir.display().to_string()], None);
     }
 
+    /// From now on `file` is `/etc/hosts` here; what is written to it later counts at once.
+    pub fn mount_hosts(&self, file: &std::path::Path) {
+        run("mount", &["--bind", &file.display().to_string(), "/etc/hosts"], None);
+    }
+
     /// Nothing passes between `a` and `b` any longer, in either direction.
     pub fn cut(&mut self, a: &str, b: &str) {
         self.cut_one_way(a, b);

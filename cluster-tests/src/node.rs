@@ -24,6 +24,8 @@ pub struct Node {
     pub name: String,
     pub role: Role,
     pub address: Ipv4Addr,
+    /// By what the other nodes reach it, where that is not the address itself.
+    pub host_name: Option<String>,
     /// Of its mail ports, against the standard ones.
     pub port_offset: u16,
     pub dir: PathBuf,
@@ -46,6 +48,7 @@ impl Node {
             name: name.to_string(),
             role,
             address,
+            host_name: None,
             port_offset: PORT_OFFSET,
             dir,
             process: None,
@@ -77,6 +80,15 @@ impl Node {
     pub fn shows(&self, standard: u16) -> Option<Vec<u8>> {
         let socket = TcpStream::connect(self.port(standard)).ok()?;
         Some(shown(&handshake(socket).ok()?))
+    }
+
+    /// While it is stopped: the box has another address.
+    pub fn move_to(&mut self, address: Ipv4Addr) {
+        let path = self.dir.join("pollux.toml");
+        let text = std::fs::read_to_string(&path).expect("the configuration was written");
+        let (from, to) = (self.address.to_string(), address.to_string());
+        std::fs::write(&path, text.replace(&from, &to)).expect("the configuration can be written");
+        self.address = address;
     }
 
     /// Adds a line to a table of the node's configuration, for its next start.

@@ -33,9 +33,14 @@ impl Striker<'_> {
         self.start(at);
     }
 
-    /// Its disk is lost for good: removed by another node's operator, and a new box joins under its name.
+    /// Its disk is lost for good: removed by another node's operator, each second time once it is dead, and a new box joins under its
+    /// name.
     pub(super) fn replace(&mut self, at: usize) {
         let other = if at == 0 { 1 } else { 0 };
+        self.replaced += 1;
+        if self.replaced.is_multiple_of(2) {
+            self.kill(at);
+        }
         self.obeyed(other, &["cluster", "remove", &self.id_of(at)]);
         self.kill(at);
         empty(&self.cluster.nodes[at].dir);

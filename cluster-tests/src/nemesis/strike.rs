@@ -20,6 +20,8 @@ pub struct Striker<'a> {
     /// The last release, where it could be built and the upgrade from it is not finalised; else a downgrade is a start anew.
     pub(super) released: Option<PathBuf>,
     pub(super) is_final: bool,
+    /// How often a box was replaced.
+    pub(super) replaced: usize,
     /// How often mail was taken out of a backup.
     pub(super) restored: usize,
 }
@@ -46,7 +48,7 @@ impl<'a> Striker<'a> {
         recorder: &'a Recorder,
         released: Option<PathBuf>,
     ) -> Self {
-        Self { cluster, doors, recorder, released, is_final: false, restored: 0 }
+        Self { cluster, doors, recorder, released, is_final: false, replaced: 0, restored: 0 }
     }
 
     /// Strikes, holds, heals, and waits until the cluster is whole.
