@@ -65,11 +65,17 @@ impl Receiving {
         if self.refused.is_some() {
             return;
         }
-        if let Some(edit) = &mut self.edit {
-            edit.finish(&mut self.text);
-        }
-        if self.check.is_open_line() {
-            self.text.extend_from_slice(b"\r\n");
+        let missing: &[u8] = if self.check.is_open_line() { b"\r\n" } else { b"" };
+        match &mut self.edit {
+            None => self.text.extend_from_slice(missing),
+            // The line may be one that goes.
+            Some(edit) => match edit.take(BytesMut::from(missing), &mut self.text) {
+                Ok(()) => edit.finish(&mut self.text),
+                Err(_) => {
+                    self.refused.get_or_insert(reply::HEADER_TOO_LONG);
+                    self.text.clear();
+                }
+            },
         }
     }
 
