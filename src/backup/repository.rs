@@ -172,7 +172,10 @@ impl Writing {
         let some = || -> Result<Vec<BodyId>, BackupError> {
             let mut known = Vec::new();
             while let Some(number) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                known.extend(self.bodies_of(*number)?);
+                // One that cannot be read ends it for all.
+                let bodies =
+                    self.bodies_of(*number).inspect_err(|_| next.store(packs.len(), Ordering::Relaxed));
+                known.extend(bodies?);
             }
             Ok(known)
         };
