@@ -5,10 +5,10 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use cluster_tests::checker::read;
 use cluster_tests::cluster::Cluster;
 use cluster_tests::ledger::message;
 use cluster_tests::smtp::{Sent, Smtp};
+use cluster_tests::steps::{agreed, tokens};
 use cluster_tests::wait::eventually;
 
 const NAMES: [&str; 3] = ["one.cluster.test", "two.cluster.test", "three.cluster.test"];
@@ -42,16 +42,9 @@ impl Story {
 
     /// All that was acknowledged, on both; who tried again may have sent a second one.
     fn all_is_there(&self) {
-        self.cluster.wait_until_caught_up();
-        for node in self.cluster.data_nodes() {
-            let contents = eventually("it can be read back", || read(node).ok());
-            let inbox = &contents[&("bob".to_string(), "INBOX".to_string())].messages;
-            for at in 1..=self.sent {
-                let token = format!("Subject: mail-{at}\r\n").into_bytes();
-                let there =
-                    inbox.iter().any(|message| message.body.windows(token.len()).any(|part| part == token));
-                assert!(there, "mail-{at} is not on {}", node.name);
-            }
+        let there = tokens(&agreed(&self.cluster), "bob", "INBOX").expect("INBOX is there");
+        for at in 1..=self.sent {
+            assert!(there.contains(&format!("mail-{at}")), "mail-{at} is not among {there:?}");
         }
     }
 }

@@ -83,16 +83,18 @@ impl Striker<'_> {
         self.obeyed(at, &["policy", "set", "cluster.degraded_ack", word]);
     }
 
-    pub(super) fn back_up(&self, at: usize) {
-        self.cluster.nodes[at]
-            .must(&["backup", "create", &backups(self.cluster).display().to_string()], None);
+    /// Returns where to.
+    pub(super) fn back_up(&self, at: usize) -> String {
+        let folder = backups(self.cluster).display().to_string();
+        self.cluster.nodes[at].must(&["backup", "create", &folder], None);
+        folder
     }
 
     /// What a backup that is made now has of alice goes to another user, each time below another folder.
     pub(super) fn restore(&mut self, at: usize) {
-        self.back_up(at);
+        let folder = self.back_up(at);
         self.restored += 1;
-        let (folder, into) = (backups(self.cluster).display().to_string(), format!("r{}", self.restored));
+        let into = format!("r{}", self.restored);
         let words = ["mail", "import", "--user", RESTORED, "--into", &into, "--json", "backup", &folder];
         let said = self.cluster.nodes[at].must(&[&words[..], &["--from", "alice"]].concat(), None);
         let report: serde_json::Value = serde_json::from_str(&said).expect("--json is JSON");

@@ -196,15 +196,27 @@ impl Fault {
 
     /// Whether the process may end by itself: it cannot trust its disk.
     pub fn may_end_a_process(&self) -> bool {
-        matches!(
-            self,
-            Fault::DiskFull
-                | Fault::SlowSync { .. }
-                | Fault::HungDisk(_)
-                | Fault::FailingSync(_)
-                | Fault::FailingWrite(_)
-                | Fault::FailingRead { .. }
-        )
+        *self == Fault::DiskFull || self.spoiled().is_some()
+    }
+
+    /// Whose disk does not do what it is told.
+    fn spoiled(&self) -> Option<Target> {
+        match *self {
+            Fault::SlowSync { target, .. }
+            | Fault::HungDisk(target)
+            | Fault::FailingSync(target)
+            | Fault::FailingWrite(target)
+            | Fault::FailingRead { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Whose process does nothing for a while.
+    fn taken(&self) -> Option<Target> {
+        match *self {
+            Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) => Some(target),
+            _ => None,
+        }
     }
 
     /// Whether it needs all nodes, or takes them all.
@@ -223,26 +235,11 @@ impl Fault {
         planned || matches!(self, Fault::KillAll | Fault::LoseSurvivor | Fault::TakeOver)
     }
 
-    /// Whether the two can hold at once: one process is not stopped twice.
+    /// Whether the two can hold at once: one process is not stopped twice, and of one kind there are two on two nodes.
     fn joins(self, other: Fault) -> bool {
-        let takes = |fault: Fault| match fault {
-            Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) => Some(target),
-            _ => None,
-        };
-        let same_process = takes(self).is_some() && takes(self) == takes(other);
-        let of_disk = |fault: Fault| match fault {
-            Fault::SlowSync { target, .. }
-            | Fault::HungDisk(target)
-            | Fault::FailingSync(target)
-            | Fault::FailingWrite(target)
-            | Fault::FailingRead { target, .. } => Some(target),
-            _ => None,
-        };
-        let two_of_a_kind = match (takes(self), takes(other), of_disk(self), of_disk(other)) {
-            (Some(one), Some(other), ..) | (_, _, Some(one), Some(other)) => one != other,
-            _ => false,
-        };
-        let differ = self.kind() != other.kind() || two_of_a_kind;
+        let same_process = self.taken().is_some() && self.taken() == other.taken();
+        let of = |fault: Fault| fault.taken().or(fault.spoiled());
+        let differ = self.kind() != other.kind() || of(self) != of(other);
         !self.is_alone() && !other.is_alone() && !same_process && differ
     }
 }
