@@ -49,11 +49,9 @@ impl Receiving {
             Framing::BetweenChunks => return false,
         };
         self.check.take(&self.text[before..]);
-        if let Some(edit) = &mut self.edit {
+        if self.edit.is_some() {
             let part = self.text.split_off(before);
-            if edit.take(part, &mut self.text).is_err() {
-                self.refused.get_or_insert(reply::HEADER_TOO_LONG);
-            }
+            self.pass(part);
         }
         self.note_refusal();
         ended
@@ -62,20 +60,29 @@ impl Receiving {
     pub fn finish(&mut self) {
         self.check.finish();
         self.note_refusal();
-        if self.refused.is_some() {
-            return;
-        }
-        let missing: &[u8] = if self.check.is_open_line() { b"\r\n" } else { b"" };
-        match &mut self.edit {
-            None => self.text.extend_from_slice(missing),
+        if self.refused.is_none() && self.check.is_open_line() {
             // The line may be one that goes.
-            Some(edit) => match edit.take(BytesMut::from(missing), &mut self.text) {
-                Ok(()) => edit.finish(&mut self.text),
-                Err(_) => {
-                    self.refused.get_or_insert(reply::HEADER_TOO_LONG);
-                    self.text.clear();
-                }
-            },
+            self.pass(BytesMut::from(&b"\r\n"[..]));
+            self.note_refusal();
+        }
+        if self.refused.is_none()
+            && let Some(edit) = &mut self.edit
+        {
+            edit.finish(&mut self.text);
+        }
+    }
+
+    /// Through the edit of the header, if there is one.
+    fn pass(&mut self, part: BytesMut) {
+        let passed = match &mut self.edit {
+            Some(edit) => edit.take(part, &mut self.text),
+            None => {
+                self.text.extend_from_slice(&part);
+                Ok(())
+            }
+        };
+        if passed.is_err() {
+            self.refused.get_or_insert(reply::HEADER_TOO_LONG);
         }
     }
 
