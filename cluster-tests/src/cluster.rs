@@ -195,12 +195,15 @@ impl Cluster {
 
     /// Waits until a data node leads (a witness may for a moment); returns its place in `nodes`.
     pub fn leader(&self) -> usize {
-        eventually("a data node leads", || {
-            let status = self.any_status()?;
-            let leader = status["leader"].as_u64()?;
-            let row = status["nodes"].as_array()?.iter().find(|row| row["id"].as_u64() == Some(leader))?;
-            self.data_nodes().iter().position(|node| row["name"] == node.name.as_str())
-        })
+        eventually("a data node leads", || self.leads())
+    }
+
+    /// The data node that leads, if one does.
+    pub fn leads(&self) -> Option<usize> {
+        let status = self.any_status()?;
+        let leader = status["leader"].as_u64()?;
+        let row = status["nodes"].as_array()?.iter().find(|row| row["id"].as_u64() == Some(leader))?;
+        self.data_nodes().iter().position(|node| row["name"] == node.name.as_str())
     }
 
     /// The id by which the cluster knows `nodes[at]`.

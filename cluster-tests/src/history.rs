@@ -111,6 +111,15 @@ pub enum Op {
         alias: String,
         user: Option<String>,
     },
+    /// An operator gives a setting or a quota a value that it is given once alone.
+    Set {
+        name: String,
+        value: u64,
+    },
+    /// And asks for it.
+    Get {
+        name: String,
+    },
     /// POP3: DELE of these in INBOX, and QUIT.
     Drop {
         user: String,
@@ -170,6 +179,8 @@ pub enum Seen {
         token: String,
         whole: bool,
     },
+    /// `None`: nobody has set it.
+    Value(Option<u64>),
 }
 
 /// What SELECT says of a mailbox.
@@ -203,10 +214,11 @@ impl Call {
             | Op::Create { .. }
             | Op::Rename { .. }
             | Op::Delete { .. }
-            | Op::Name { .. } => true,
+            | Op::Name { .. }
+            | Op::Set { .. } => true,
             Op::Store { .. } | Op::Expunge { .. } => *seen == Seen::Changed,
             Op::Drop { .. } => false,
-            Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } => false,
+            Op::Get { .. } | Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } => false,
         }
     }
 }
@@ -224,6 +236,8 @@ impl Op {
             Op::Rename { .. } => "rename",
             Op::Delete { .. } => "delete",
             Op::Name { .. } => "alias",
+            Op::Set { .. } => "set",
+            Op::Get { .. } => "get",
             Op::Drop { .. } => "pop3 delete",
             Op::Retrieve { .. } => "pop3 retrieve",
             Op::Look { .. } => "look",

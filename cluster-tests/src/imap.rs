@@ -156,7 +156,10 @@ impl Imap {
     ) -> io::Result<(u32, u32)> {
         let flags = flags.join(" ");
         let tag = self.begin(&format!("APPEND \"{mailbox}\" ({flags}) {{{}}}", content.len()))?;
-        let response = self.response()?;
+        let mut response = self.response()?;
+        while response.text.starts_with("* ") && !response.text.starts_with("* BYE") {
+            response = self.response()?;
+        }
         if !response.text.starts_with('+') {
             return Err(refused(response.text));
         }

@@ -5,7 +5,7 @@ use cluster_tests::nemesis::{self, Fault, Plan, Step, Target};
 
 #[test]
 fn replaced_boxes() {
-    let step = |fault| Step { faults: vec![fault], hold_ms: 1_500 };
+    let step = |fault| Step { faults: vec![fault], hold_ms: 1_500, early: false };
     let steps = [
         Fault::Stop(Target::Leader),
         Fault::Replace(Target::Leader),

@@ -5,7 +5,6 @@ use std::io;
 use super::{Desk, Door, mail};
 use crate::cluster::{DOMAIN, USERS};
 use crate::history::{Op, Seen, Session};
-use crate::node::pollux;
 use crate::smtp::Smtp;
 
 /// Mails to each name, at most.
@@ -37,19 +36,12 @@ pub fn work(mut desk: Desk, doors: &[Door]) {
 
 /// By the operator's command. `None`: it is taken away.
 fn name(desk: &Desk, alias: &str, user: Option<String>) -> io::Result<()> {
-    let (session, socket) =
-        (Session { host: desk.door.host(), current_us: 0 }, desk.door.socket.display().to_string());
     let op = Op::Name { alias: alias.to_string(), user: user.clone() };
     let command = match &user {
-        Some(user) => vec!["--socket", &socket, "alias", "add", alias, user],
-        None => vec!["--socket", &socket, "alias", "remove", alias],
+        Some(user) => vec!["alias", "add", alias, user],
+        None => vec!["alias", "remove", alias],
     };
-    let done = desk.call(&session, op, || {
-        let output = pollux(&command, None, None);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        output.status.success().then_some(Seen::Nothing).ok_or_else(|| io::Error::other(said))
-    });
-    done.map(|_| ())
+    desk.operate(op, &command, |_| Some(Seen::Nothing))
 }
 
 /// Through the one node or the other, which has to know of the name by then, or say that it does not know.

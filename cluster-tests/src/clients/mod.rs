@@ -6,11 +6,13 @@
 mod aliases;
 mod drops;
 mod folders;
+mod limits;
 mod lives;
 mod mail;
 mod reader;
 mod shared;
 
+pub use limits::{LIMITED, QUOTA, SETTING, answer, is_over_quota, question};
 pub use lives::changed;
 pub use mail::BEFORE_THE_TEXT;
 
@@ -26,6 +28,7 @@ use crate::cluster::{Cluster, password};
 use crate::history::{Host, Op, Recorder, Seen, Session};
 use crate::imap::Imap;
 use crate::ledger::message;
+use crate::node::pollux;
 
 /// Milliseconds between two calls of one client, at most.
 const PACE_MS_MAX: u64 = 60;
@@ -95,6 +98,9 @@ impl Crowd {
             begin(desk("folder", "bob"), folders::work);
             begin(desk("pop3", "carol"), drops::work);
             begin(desk("reader", "alice"), reader::work);
+            begin(desk("quota", LIMITED), limits::fill);
+            let operator = desk("operator", "anyone");
+            clients.push(std::thread::spawn(move || limits::set(operator, at)));
             let (names, doors) = (desk("alias", "anyone"), doors.to_vec());
             clients.push(std::thread::spawn(move || aliases::work(names, &doors)));
             for (user, pool) in &pools {
@@ -158,6 +164,20 @@ impl Desk {
 
     fn call(&self, session: &Session, op: Op, call: impl FnOnce() -> io::Result<Seen>) -> io::Result<Seen> {
         self.recorder.call(&self.name, session, op, call)
+    }
+
+    /// An operator's command on the node's own socket, as a call; `seen` makes an answer of what it prints.
+    fn operate(&self, op: Op, command: &[&str], seen: impl FnOnce(&str) -> Option<Seen>) -> io::Result<()> {
+        let session = Session { host: self.door.host(), current_us: 0 };
+        let socket = self.door.socket.display().to_string();
+        let words = [&["--socket", socket.as_str()], command].concat();
+        self.call(&session, op, || {
+            let output = pollux(&words, None, None);
+            let said = String::from_utf8_lossy(&output.stdout);
+            let seen = if output.status.success() { seen(&said) } else { None };
+            seen.ok_or_else(|| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+        })?;
+        Ok(())
     }
 
     /// A token that nobody else uses and from which the whole message can be told, and that message.

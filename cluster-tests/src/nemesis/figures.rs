@@ -97,6 +97,7 @@ impl fmt::Display for Figures {
             self.calls, self.calls_acked, self.calls_refused, self.calls_unknown
         )?;
         writeln!(f, "messages looked for  {}, orders judged {}", self.tally.looked_for, self.tally.orders)?;
+        writeln!(f, "refused over quota   {}", self.tally.over_quota)?;
         writeln!(f, "lost                 0, duplicates of what was acknowledged 0")?;
         let Tally { delivered, appended, .. } = self.tally;
         writeln!(

@@ -17,10 +17,10 @@ pub use slow::SlowLinks;
 use strike::Striker;
 
 use crate::checker::{self, Contents};
-use crate::clients::{Crowd, doors};
+use crate::clients::{Crowd, LIMITED, QUOTA, SETTING, answer, doors, question};
 use crate::clock::give_clock;
 use crate::cluster::Cluster;
-use crate::history::Recorder;
+use crate::history::{Recorder, Seen};
 use crate::lab::Lab;
 use crate::node::{Node, Role, binary};
 use crate::released;
@@ -56,7 +56,7 @@ pub fn run(plan: &Plan) -> Option<Figures> {
         },
     )?;
     upgrade(&mut cluster);
-    cluster.add_user(RESTORED);
+    [RESTORED, LIMITED].into_iter().for_each(|user| cluster.add_user(user));
     let recorder = Recorder::new(history_path(plan.seed));
     recorder.note(&serde_json::to_string(plan).expect("a plan is plain data"));
     let doors = doors(&cluster);
@@ -64,18 +64,21 @@ pub fn run(plan: &Plan) -> Option<Figures> {
     let mut figures = Figures::default();
     let mut striker = Striker::new(&mut cluster, doors, &recorder, released);
     striker.wait_for_acks(ACKED_BETWEEN);
-    for step in &plan.steps {
+    for (at, step) in plan.steps.iter().enumerate() {
         striker.step(step, &mut figures);
-        striker.wait_for_acks(ACKED_BETWEEN);
+        if plan.steps.get(at + 1).is_none_or(|next| !next.early) {
+            striker.rest(step);
+        }
     }
     crowd.finish();
     striker.finalize();
     cluster.wait_until_caught_up();
-    let shown = read_all(&cluster, checker::read);
+    let shown = read_all(&cluster, read_crowd);
     let calls = recorder.calls();
     let (mut wrong, tally) = verdict::judge(&calls, &shown);
     counts_agree(&cluster, &shown, &mut wrong);
     verdict::aliases::judge(&calls, &aliases(&cluster), &mut wrong);
+    verdict::limits::judge_settings(&calls, &settings(&cluster), &mut wrong);
     nodes_verify(&cluster, &mut wrong);
     backups_verify(&cluster, &mut wrong);
     restored_agrees(&cluster, &mut wrong);
@@ -132,6 +135,13 @@ fn read_all(cluster: &Cluster, read: impl Fn(&Node) -> io::Result<Contents>) -> 
     cluster.data_nodes().iter().map(read).collect()
 }
 
+/// All mail of those whom the crowd works for.
+fn read_crowd(node: &Node) -> io::Result<Contents> {
+    let mut contents = checker::read(node)?;
+    contents.extend(checker::read_user(node, LIMITED)?);
+    Ok(contents)
+}
+
 /// STATUS on every node, and the space that the quota counts, against what is there.
 fn counts_agree(cluster: &Cluster, shown: &[(String, Contents)], wrong: &mut Vec<Violation>) {
     for (node, (_, contents)) in cluster.data_nodes().iter().zip(shown) {
@@ -160,6 +170,16 @@ fn aliases(cluster: &Cluster) -> Vec<(String, verdict::aliases::Listed)> {
         (node.name.clone(), rows.iter().flat_map(of).collect())
     };
     cluster.data_nodes().iter().map(listed).collect()
+}
+
+fn settings(cluster: &Cluster) -> Vec<(String, verdict::limits::Shown)> {
+    let value = |node: &Node, name: &str| {
+        let said = node.must(&question(name), None);
+        let Some(Seen::Value(value)) = answer(name, &said) else { panic!("{name}: {said}") };
+        (name.to_string(), value)
+    };
+    let shown = |node: &Node| (node.name.clone(), [QUOTA, SETTING].map(|name| value(node, name)).into());
+    cluster.data_nodes().iter().map(shown).collect()
 }
 
 /// Every row of every data node, and every body, by the product's own word.

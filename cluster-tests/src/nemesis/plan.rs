@@ -17,6 +17,9 @@ pub struct Step {
     pub faults: Vec<Fault>,
     /// Milliseconds at least; longer where service must go on and is waited for.
     pub hold_ms: u64,
+    /// Strikes as soon as a node leads, before the cluster is whole after the step before.
+    #[serde(default)]
+    pub early: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,9 @@ pub enum Target {
     Witness,
 }
 
+/// Of datagrams that are lost while operators work.
+const MILD_PERCENT_MAX: u8 = 15;
+
 pub const KINDS: [&str; 26] = [
     "kill",
     "kill all",
@@ -126,7 +132,7 @@ impl Plan {
         Plan { seed, steps }
     }
 
-    /// The same with every third step of two faults at once: safety is promised, service is not.
+    /// The same with every third step of two faults at once, and others that come early: safety is promised, service is not.
     pub fn rough(seed: u64, count: usize) -> Plan {
         let mut plan = Plan::single(seed, count);
         let mut dice = fastrand::Rng::with_seed(seed ^ 0x726f_7567_6800);
@@ -134,7 +140,13 @@ impl Plan {
             let second = fault(KINDS[dice.usize(..KINDS.len())], &mut dice);
             if second.joins(step.faults[0]) {
                 step.faults.push(second);
+                // What an operator does is done while the other holds.
+                step.faults.sort_by_key(|fault| fault.is_planned());
             }
+        }
+        for at in (1..plan.steps.len()).step_by(3) {
+            let [before, step] = &mut plan.steps[at - 1..=at] else { unreachable!("a pair") };
+            step.early = before.faults.iter().chain(&step.faults).all(|fault| !fault.is_alone());
         }
         plan
     }
@@ -145,12 +157,13 @@ impl Step {
         let faults: Vec<Fault> = kinds.iter().map(|kind| fault(kind, dice)).collect();
         // Now and then longer than a proposal is tried (10 s), so that clients are refused.
         let hold_ms = if dice.u8(..8) == 0 { 12_000 } else { dice.u64(200..3_000) };
-        Step { faults, hold_ms }
+        Step { faults, hold_ms, early: false }
     }
 
     /// Whether acknowledgements must go on meanwhile (design 1.3: while a majority lives).
     pub fn must_serve(&self) -> bool {
-        matches!(self.faults.as_slice(), [fault] if !matches!(fault, Fault::KillAll | Fault::Loss { .. }))
+        !self.early
+            && matches!(self.faults.as_slice(), [fault] if !matches!(fault, Fault::KillAll | Fault::Loss { .. }))
     }
 }
 
@@ -219,9 +232,9 @@ impl Fault {
         }
     }
 
-    /// Whether it needs all nodes, or takes them all.
-    fn is_alone(self) -> bool {
-        let planned = matches!(
+    /// Whether an operator does it, and it needs all nodes.
+    fn is_planned(self) -> bool {
+        matches!(
             self,
             Fault::Transfer
                 | Fault::Replace(_)
@@ -231,8 +244,21 @@ impl Fault {
                 | Fault::Restore(_)
                 | Fault::Certificate(_)
                 | Fault::Ports(_)
-        );
-        planned || matches!(self, Fault::KillAll | Fault::LoseSurvivor | Fault::TakeOver)
+        )
+    }
+
+    /// Whether it needs all nodes, or takes them all.
+    fn is_alone(self) -> bool {
+        self.is_planned() || matches!(self, Fault::KillAll | Fault::LoseSurvivor | Fault::TakeOver)
+    }
+
+    /// Whether all that operators do succeeds meanwhile, if more slowly.
+    fn is_mild(self) -> bool {
+        match self {
+            Fault::Loss { percent } => percent <= MILD_PERCENT_MAX,
+            Fault::Slow { .. } | Fault::SlowSync { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the two can hold at once: one process is not stopped twice, and of one kind there are two on two nodes.
@@ -240,7 +266,8 @@ impl Fault {
         let same_process = self.taken().is_some() && self.taken() == other.taken();
         let of = |fault: Fault| fault.taken().or(fault.spoiled());
         let differ = self.kind() != other.kind() || of(self) != of(other);
-        !self.is_alone() && !other.is_alone() && !same_process && differ
+        let meets = |one: Fault, other: Fault| !one.is_alone() || one.is_planned() && other.is_mild();
+        meets(self, other) && meets(other, self) && !same_process && differ
     }
 }
 
@@ -291,7 +318,8 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "seed {}, {} steps:", self.seed, self.steps.len())?;
         for (at, step) in self.steps.iter().enumerate() {
-            writeln!(f, "  {at}: {:?} for {} ms", step.faults, step.hold_ms)?;
+            let early = if step.early { ", early" } else { "" };
+            writeln!(f, "  {at}: {:?} for {} ms{early}", step.faults, step.hold_ms)?;
         }
         Ok(())
     }
@@ -321,7 +349,9 @@ mod tests {
         assert!(hung(Target::Leader).joins(hung(Target::Follower)));
         assert!(!hung(Target::Leader).joins(hung(Target::Leader)));
         assert!(!Fault::Loss { percent: 5 }.joins(Fault::Loss { percent: 6 }));
-        assert!(!Fault::Backup(Target::Leader).joins(leader) && !leader.joins(Fault::KillAll));
+        let (backup, mild) = (Fault::Backup(Target::Leader), Fault::Loss { percent: 5 });
+        assert!(!backup.joins(leader) && !leader.joins(Fault::KillAll) && !mild.joins(Fault::TakeOver));
+        assert!(backup.joins(mild) && mild.joins(backup) && !backup.joins(Fault::Loss { percent: 30 }));
     }
 
     #[test]
@@ -329,6 +359,11 @@ mod tests {
         let plan = Plan::single(1, KINDS.len());
         let kinds: BTreeSet<_> = plan.steps.iter().map(|step| step.faults[0].kind()).collect();
         assert_eq!(kinds, BTreeSet::from(KINDS));
-        assert!(Plan::rough(1, 30).steps.iter().any(|step| step.faults.len() == 2));
+        let rough = Plan::rough(1, 3 * KINDS.len()).steps;
+        assert!(rough.iter().any(|step| step.faults.len() == 2));
+        assert!(rough.iter().any(
+            |step| matches!(step.faults[..], [mild, planned] if mild.is_mild() && planned.is_planned())
+        ));
+        assert!(rough.iter().any(|step| step.early && !step.must_serve()));
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{ACKED_MEANWHILE, Fault, Figures, SMALL, SlowLinks, Step, Target, hold, is_data};
+use super::{ACKED_BETWEEN, ACKED_MEANWHILE, Fault, Figures, SMALL, SlowLinks, Step, Target, hold, is_data};
 use crate::clients::Door;
 use crate::clock::set_clock;
 use crate::cluster::Cluster;
@@ -20,6 +20,8 @@ pub struct Striker<'a> {
     /// The last release, where it could be built and the upgrade from it is not finalised; else a downgrade is a start anew.
     pub(super) released: Option<PathBuf>,
     pub(super) is_final: bool,
+    /// Whether a process may have ended by itself since the cluster was whole.
+    may_have_ended: bool,
     /// How often a box was replaced.
     pub(super) replaced: usize,
     /// How often mail was taken out of a backup.
@@ -48,20 +50,25 @@ impl<'a> Striker<'a> {
         recorder: &'a Recorder,
         released: Option<PathBuf>,
     ) -> Self {
-        Self { cluster, doors, recorder, released, is_final: false, replaced: 0, restored: 0 }
+        let (is_final, may_have_ended, replaced, restored) = (false, false, 0, 0);
+        Self { cluster, doors, recorder, released, is_final, may_have_ended, replaced, restored }
     }
 
-    /// Strikes, holds, heals, and waits until the cluster is whole.
+    /// Strikes, holds and heals.
     pub fn step(&mut self, step: &Step, figures: &mut Figures) {
-        let leader = self.cluster.leader();
+        let leader = eventually("a data node leads", || {
+            self.start_the_ended();
+            self.cluster.leads()
+        });
         let acked = self.recorder.acked();
         let mut cures = Vec::new();
+        self.may_have_ended |= step.faults.iter().any(Fault::may_end_a_process);
         for fault in &step.faults {
             self.recorder.note(&format!("{fault:?}, node{} leads", leader + 1));
             eprintln!("{:9.3} {fault:?}, node{} leads", self.recorder.now_us() as f64 / 1e6, leader + 1);
             let at_us = self.recorder.now_us();
             cures.push(self.strike(*fault, leader));
-            if step.faults.len() == 1 && fault.takes_the_leader() {
+            if step.must_serve() && fault.takes_the_leader() {
                 let leader = self.cluster.nodes[leader].name.clone();
                 figures.lost_leader(leader, (at_us, self.recorder.now_us()));
             }
@@ -73,25 +80,30 @@ impl<'a> Striker<'a> {
         }
         self.recorder.note("heals");
         cures.into_iter().rev().for_each(|cure| self.heal(cure));
-        self.wait_until_whole(step);
     }
 
-    /// As an operator does, or systemd: starts what has ended by itself, until the cluster is protected.
-    fn wait_until_whole(&mut self, step: &Step) {
-        let may_end = step.faults.iter().any(Fault::may_end_a_process);
-        eventually(&format!("the cluster is whole after {:?}", step.faults), || {
-            for at in 0..self.cluster.nodes.len() {
-                if !self.cluster.nodes[at].is_running() {
-                    let said = self.cluster.nodes[at].said();
-                    let last = said.lines().last().unwrap_or_default();
-                    let name = &self.cluster.nodes[at].name;
-                    assert!(may_end, "{name} ended by itself: {last}");
-                    self.recorder.note(&format!("{name} has ended by itself: {last}"));
-                    self.start(at);
-                }
-            }
+    /// Until the cluster is protected, and acknowledges.
+    pub fn rest(&mut self, after: &Step) {
+        eventually(&format!("the cluster is whole after {:?}", after.faults), || {
+            self.start_the_ended();
             self.cluster.is_protected().then_some(())
         });
+        self.may_have_ended = false;
+        self.wait_for_acks(ACKED_BETWEEN);
+    }
+
+    /// As an operator does, or systemd.
+    fn start_the_ended(&mut self) {
+        for at in 0..self.cluster.nodes.len() {
+            if !self.cluster.nodes[at].is_running() {
+                let said = self.cluster.nodes[at].said();
+                let last = said.lines().last().unwrap_or_default();
+                let name = &self.cluster.nodes[at].name;
+                assert!(self.may_have_ended, "{name} ended by itself: {last}");
+                self.recorder.note(&format!("{name} has ended by itself: {last}"));
+                self.start(at);
+            }
+        }
     }
 
     pub fn wait_for_acks(&self, count: usize) {

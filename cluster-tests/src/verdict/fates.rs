@@ -148,7 +148,12 @@ impl Fold {
                     self.remove(&token, sure, |copy| copy.user == *user && copy.mailboxes.contains(mailbox));
                 }
             }
-            Op::Retrieve { .. } | Op::Look { .. } | Op::Tail { .. } | Op::Name { .. } => {}
+            Op::Retrieve { .. }
+            | Op::Look { .. }
+            | Op::Tail { .. }
+            | Op::Name { .. }
+            | Op::Set { .. }
+            | Op::Get { .. } => {}
         }
     }
 

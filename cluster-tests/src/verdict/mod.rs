@@ -6,11 +6,13 @@
 //! - UIDs, UIDVALIDITY, UIDNEXT and mod-sequences only ascend, and none ever means two things ([`numbers`]);
 //! - nothing is refused for good that was asked for well;
 //! - names that users were given are there, on every node ([`aliases`]);
+//! - a setting and a quota have the value that was given last; nothing is taken over a quota, and nothing refused within it ([`limits`]);
 //! - at the end all nodes show the same, and counts agree with contents ([`ends`]).
 
 pub mod aliases;
 pub mod ends;
 pub mod fates;
+pub mod limits;
 pub mod numbers;
 pub mod order;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::checker::Contents;
-use crate::clients::BEFORE_THE_TEXT;
+use crate::clients::{BEFORE_THE_TEXT, LIMITED, is_over_quota};
 use crate::history::{Call, End, Op};
 
 /// One thing that is wrong.
@@ -59,6 +61,10 @@ pub enum Rule {
     Counts,
     /// Refused for good, though nothing was wrong with it: a sender would give up.
     Refused,
+    /// A setting or a quota has a value that was replaced or never given.
+    Setting,
+    /// Taken over the quota, or refused within it.
+    Quota,
     /// A node's log tells of a panic.
     Panic,
 }
@@ -73,6 +79,8 @@ pub struct Tally {
     pub looked_for: usize,
     /// Messages whose order of calls was judged.
     pub orders: usize,
+    /// Messages that were refused because the quota was reached.
+    pub over_quota: usize,
 }
 
 /// All that is wrong, and the tally. `shown`: each data node's name and what it shows at the end.
@@ -84,15 +92,17 @@ pub fn judge(calls: &[Call], shown: &[(String, Contents)]) -> (Vec<Violation>, T
     fates::judge(calls, first, &mut wrong, &mut tally);
     numbers::judge(calls, shown, &mut wrong);
     order::judge(calls, shown, &mut wrong, &mut tally);
+    limits::judge_quota(calls, &mut wrong, &mut tally);
     ends::judge(shown, &mut wrong);
     (wrong, tally)
 }
 
-/// The crowd asks for nothing that may be refused for good, but for a message that another POP3 session took.
+/// The crowd asks for nothing that may be refused for good, but for a message that another POP3 session took, and beyond a quota.
 fn refused(call: &Call) -> Option<Violation> {
     let End::Refused(why) = &call.end else { return None };
     let for_good = match &call.op {
         Op::Retrieve { .. } => false,
+        Op::Append { user, .. } if user == LIMITED => !is_over_quota(why),
         // The answer may also have been temporary, or none, before the message was sent.
         Op::Deliver { .. } => why.strip_prefix(BEFORE_THE_TEXT).unwrap_or(why).starts_with('5'),
         _ => true,
@@ -131,6 +141,7 @@ impl Tally {
             appended: self.appended.and(other.appended),
             looked_for: self.looked_for + other.looked_for,
             orders: self.orders + other.orders,
+            over_quota: self.over_quota + other.over_quota,
         }
     }
 }

@@ -126,6 +126,8 @@ fn gather(call: &Call, histories: &mut BTreeMap<Key, Vec<Event>>) {
         | Op::Rename { .. }
         | Op::Delete { .. }
         | Op::Name { .. }
+        | Op::Set { .. }
+        | Op::Get { .. }
         | Op::Drop { .. }
         | Op::Retrieve { .. } => {}
     }

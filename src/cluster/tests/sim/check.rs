@@ -12,7 +12,7 @@ use super::members::Members;
 use super::net::Net;
 use super::trace::Trace;
 use crate::cluster::types::Role;
-use crate::mail::ids::{BodyId, NodeId};
+use crate::mail::ids::NodeId;
 use crate::state::reading;
 use crate::state::rows::MemoryRows;
 use crate::store::log::{LogPosition, LogVote};
@@ -412,32 +412,5 @@ impl State {
             }
         }
         Ok(())
-    }
-}
-
-/// Mails that clients sent, and what they heard.
-#[derive(Default)]
-pub struct Ledger {
-    pub acked: BTreeSet<BodyId>,
-    /// All that were sent, acknowledged or not.
-    pub sent: BTreeSet<BodyId>,
-    pub refused: u64,
-}
-
-impl Ledger {
-    /// Each mail of `acked` once, each other at most once, nothing that nobody sent.
-    pub fn judge(&self, node: u64, acked: &BTreeSet<BodyId>, held: &[BodyId]) -> Result<(), String> {
-        let mut times: BTreeMap<BodyId, u32> = BTreeMap::new();
-        held.iter().for_each(|body| *times.entry(*body).or_default() += 1);
-        if let Some(lost) = acked.iter().find(|body| !times.contains_key(body)) {
-            return Err(format!("node {node} has lost the acknowledged mail {lost}"));
-        }
-        if let Some((body, times)) = times.iter().find(|(_, times)| **times > 1) {
-            return Err(format!("node {node} has the mail {body} {times} times"));
-        }
-        match times.keys().find(|body| !self.sent.contains(body)) {
-            Some(body) => Err(format!("node {node} has the mail {body} that nobody sent")),
-            None => Ok(()),
-        }
     }
 }

@@ -47,6 +47,8 @@ pub enum Lie {
     /// A crash loses what was synced since the lie began.
     ForgetsLog,
     ForgetsBodies,
+    /// One of some hundred writes leaves out a row, on each node another one.
+    SkipsRows,
 }
 
 /// One node's disk; outlives its processes.

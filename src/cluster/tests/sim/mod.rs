@@ -24,6 +24,7 @@ mod dice;
 mod disk;
 mod faults;
 mod gate;
+mod ledger;
 mod members;
 mod net;
 mod node;
@@ -82,6 +83,12 @@ fn found(lie: Lie) -> Option<String> {
 #[test]
 fn a_disk_that_forgets_synced_entries_and_votes_is_found_out() {
     assert_ne!(found(Lie::ForgetsLog), None);
+}
+
+#[test]
+fn a_disk_that_leaves_out_a_row_is_found_out() {
+    let violation = found(Lie::SkipsRows);
+    assert!(violation.as_ref().is_some_and(|what| what.contains("state equality")), "{violation:?}");
 }
 
 #[test]
@@ -154,6 +161,7 @@ struct Total {
     rows_compared: u64,
     gated: u64,
     mails: usize,
+    changes: u64,
 }
 
 impl Total {
@@ -170,5 +178,6 @@ impl Total {
         self.rows_compared += counts.compared;
         self.gated += counts.gated;
         self.mails += verdict.acked;
+        self.changes += verdict.changes;
     }
 }

@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::check::{Check, Ledger};
+use super::check::Check;
 use super::client;
 use super::dice::Dice;
 use super::disk::Disk;
+use super::ledger::Ledger;
 use super::net::Net;
 use super::trace::Trace;
 use crate::clock::Clock;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::check::{Check, Counts, Ledger};
+use super::check::{Check, Counts};
 use super::client;
 use super::dice::Dice;
 use super::disk::Lie;
 use super::faults::Faults;
+use super::ledger::{Held, Ledger};
 use super::net::Net;
 use super::node::{Node, STEP, World, member};
 use super::operator::{Operator, boxes};
@@ -19,7 +20,7 @@ use crate::clock::fix_thread_dice;
 use crate::cluster::blocking;
 use crate::cluster::config::Retention;
 use crate::cluster::types::{Member, Role};
-use crate::mail::ids::BodyId;
+use crate::mail::flags::SystemFlag;
 use crate::state::reading;
 use crate::state::rows::MemoryRows;
 use crate::state::view::MailboxView;
@@ -47,16 +48,18 @@ pub struct Verdict {
     pub replaced: u64,
     pub counts: Counts,
     pub acked: usize,
+    /// Flags, moves and expunges that were acknowledged.
+    pub changes: u64,
     pub violation: Option<String>,
     pub tail: String,
 }
 
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Verdict { hash, events, faults, replaced, acked, counts, .. } = self;
+        let Verdict { hash, events, faults, replaced, acked, changes, counts, .. } = self;
         write!(
             f,
-            "{events} events, {faults} faults, {replaced} boxes replaced, {acked} acked, {counts:?}, {hash}"
+            "{events} events, {faults} faults, {replaced} boxes replaced, {acked} mails and {changes} changes acked, {counts:?}, {hash}"
         )
     }
 }
@@ -126,7 +129,9 @@ async fn play(schedule: Schedule) -> Verdict {
         faults.heal(&mut nodes).await;
         mended(&world, &mut nodes, &mut faults, &mut operator).await;
     }
-    let acked = world.ledger.lock().unwrap().acked.len();
+    let ledger = world.ledger.lock().unwrap();
+    let (acked, changes) = (ledger.acked(), ledger.changes);
+    drop(ledger);
     Verdict {
         hash: trace.hash(),
         events: trace.events(),
@@ -134,6 +139,7 @@ async fn play(schedule: Schedule) -> Verdict {
         replaced: operator.replaced,
         counts: check.counts(),
         acked,
+        changes,
         violation: check.violation(),
         tail: trace.tail(),
     }
@@ -189,7 +195,7 @@ async fn judge(world: &World, nodes: &[Node]) {
         let Some(handle) = node.handle() else { continue };
         let account = client::account(handle).await;
         let sent = match account {
-            Some(account) => client::send(world, handle, account, u64::MAX - node.id.0).await,
+            Some(account) => client::send(world, handle, account, u64::MAX - node.id.0).await.is_some(),
             None => false,
         };
         if !sent {
@@ -199,24 +205,34 @@ async fn judge(world: &World, nodes: &[Node]) {
     // What was sent last is at one node; a barrier brings the others there.
     for node in nodes.iter().filter(|node| node.role == Role::Data) {
         let Some(handle) = node.handle() else { continue };
-        // More may be acknowledged elsewhere while the barrier is on its way.
-        let acked = world.ledger.lock().unwrap().acked.clone();
+        // More may be done elsewhere while the barrier is on its way.
+        let before = world.ledger.lock().unwrap().fates.clone();
         if client::barrier(handle).await.is_none() {
             return world.check.violated(format!("node {} does not catch up", node.id));
         }
         let held = mails(&node.disk.rows());
-        let judged = world.ledger.lock().unwrap().judge(node.id.0, &acked, &held);
+        let judged = world.ledger.lock().unwrap().judge(node.id.0, &before, &held);
         if let Err(what) = judged {
             return world.check.violated(what);
         }
     }
 }
 
-/// The bodies of all messages in the one mailbox.
-fn mails(rows: &MemoryRows) -> Vec<BodyId> {
+/// All messages of the two mailboxes.
+fn mails(rows: &MemoryRows) -> Vec<Held> {
     let directory = crate::state::directory::Directory::load(rows).unwrap();
     let Some(user) = directory.users.get(client::USER) else { return Vec::new() };
-    let inbox = reading::mailbox_by_name(rows, user.account, "INBOX").unwrap();
-    let view = inbox.and_then(|inbox| MailboxView::load(rows, inbox.id).unwrap());
-    view.map_or_else(Vec::new, |view| view.messages().iter().map(|message| message.body).collect())
+    let mut held = Vec::new();
+    for name in [client::INBOX, client::ARCHIVE] {
+        let mailbox = reading::mailbox_by_name(rows, user.account, name).unwrap();
+        let Some(view) = mailbox.and_then(|mailbox| MailboxView::load(rows, mailbox.id).unwrap()) else {
+            continue;
+        };
+        held.extend(view.messages().iter().map(|message| Held {
+            body: message.body,
+            seen: message.flags.has(SystemFlag::Seen),
+            archived: name == client::ARCHIVE,
+        }));
+    }
+    held
 }
