@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::wire::socket_from;
 
 /// A blocking call of a hostile client gives up after this long: the server's bounds are all shorter.
 pub const PATIENCE: Duration = Duration::from_secs(100);
@@ -48,7 +50,17 @@ pub struct Raw(BufReader<TcpStream>);
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> io::Result<Raw> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    /// From this address of our own.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Raw> {
+        let socket = socket_from(source)?;
+        rustix::net::connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket))
+    }
+
+    fn over(socket: TcpStream) -> io::Result<Raw> {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;

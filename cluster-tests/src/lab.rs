@@ -17,6 +17,8 @@ pub struct Lab {
     lost_percent: u8,
     /// `(from, to, decoy)`: what `from` sends `to` goes to `decoy`.
     bends: Vec<(String, String, String)>,
+    /// Addresses whose box has lost its power.
+    dark: Vec<String>,
 }
 
 impl Lab {
@@ -77,6 +79,12 @@ impl Lab {
         self.render();
     }
 
+    /// A client's box loses its power: nothing comes from its address any longer, and nobody says so.
+    pub fn darken(&mut self, client: &str) {
+        self.dark.push(client.to_string());
+        self.render();
+    }
+
     /// Everything passes again, by the direct way.
     pub fn heal(&mut self) {
         *self = Lab::default();
@@ -89,6 +97,9 @@ impl Lab {
         for (from, to) in &self.cuts {
             // Nodes speak UDP. A story's own clients speak TCP, from the first node's address.
             let _ = writeln!(rules, "    ip saddr {from} ip daddr {to} meta l4proto udp drop");
+        }
+        for client in &self.dark {
+            let _ = writeln!(rules, "    ip saddr {client} drop\n    ip daddr {client} drop");
         }
         if self.lost_percent > 0 {
             let _ =

@@ -1,5 +1,6 @@
-//! Backups are made at full speed, on both nodes, one of them cut short by kill -9; then all boxes are lost. The last backup
-//! becomes a new cluster, a second node and a witness join, and all is there that was acknowledged before it began.
+//! Backups are made at full speed, on both nodes, one of them cut short by kill -9; then all boxes are lost. The last backup but
+//! one, named by its moment, becomes a new cluster, a second node and a witness join, and all is there that was acknowledged
+//! before it began, and nothing that came after it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,13 +39,16 @@ fn backup_and_restore() {
     let made = back_up(&cluster.nodes[1], &folder);
     let after = traffic.ledger.snapshot();
     traffic.wait_for(40);
+    back_up(&cluster.nodes[0], &folder);
     let ever = traffic.finish().snapshot();
     cluster.wait_until_caught_up();
     let lost = eventually("a node can be read back", || read(&cluster.nodes[0]).ok());
 
+    nothing_is_older_than_the_first(&folder);
     let folder = folder.display().to_string();
-    let said = cluster.lose_and_found_anew(&["backup", "restore", &folder]);
-    assert!(said.contains(made["id"].as_str().expect("a backup has a name")), "the last is taken: {said}");
+    let id = made["id"].as_str().expect("a backup has a name");
+    let said = cluster.lose_and_found_anew(&["backup", "restore", &folder, "--at", &moment_of(id)]);
+    assert!(said.contains(id), "the last at that moment is taken: {said}");
     let [one, two] = [0, 1].map(|at| eventually("a node can be read back", || read(&cluster.nodes[at]).ok()));
     let mut wrong = Vec::new();
     compare(&one, &two, &mut wrong);
@@ -86,6 +90,22 @@ fn signing_key(node: &Node) -> String {
 fn back_up(node: &Node, folder: &Path) -> serde_json::Value {
     let said = node.must(&["backup", "create", &folder.display().to_string(), "--json"], None);
     serde_json::from_str(&said).expect("a backup is shown as JSON")
+}
+
+/// RFC 3339, of the id of a backup: `20261128T131803.938Z`.
+fn moment_of(id: &str) -> String {
+    let (date, time) = id.split_once('T').expect("an id is a moment");
+    let date = [&date[..4], &date[4..6], &date[6..]].join("-");
+    format!("{date}T{}", [&time[..2], &time[2..4], &time[4..]].join(":"))
+}
+
+fn nothing_is_older_than_the_first(folder: &Path) {
+    let (from, dir) = (folder.display().to_string(), folder.with_extension("none").display().to_string());
+    let words =
+        ["backup", "restore", &from, "--dir", &dir, "--name", "node1", "--cluster-address", "127.0.0.1"];
+    let output = pollux(&[&words[..], &["--at", "2001-01-01T00:00:00Z"]].concat(), None, None);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no backup as old as that"), "{said}");
 }
 
 /// Without a node.
@@ -181,6 +201,10 @@ fn hold_against(
     }
     for (token, (user, mailbox, message)) in found {
         match ever.get(&token) {
+            // It began after the backup was made.
+            Some(_) if !after.contains_key(&token) => {
+                wrong.push(format!("{user} {mailbox}: {token} is younger than the backup"));
+            }
             Some(sent) => {
                 let place = (&sent.user, &sent.mailbox) == (user, mailbox);
                 if !place || sent.fate == Fate::Refused || !message.body.ends_with(&sent.content) {

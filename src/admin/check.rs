@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::status::rfc3339;
 use crate::certificate::read::{self, Facts, Validity};
 use crate::config::Config;
 use crate::mail::ids::Timestamp;
+use crate::state::backups::NoteBackup;
 use crate::state::directory::Directory;
+use crate::state::settings::Settings;
 
 /// One line of the check-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +111,44 @@ pub fn of_cluster(directory: &Directory, now: Timestamp) -> Vec<Finding> {
     findings
 }
 
+/// A backup may be so old, unless the setting `alarm.backup_days` says something else.
+const BACKUP_DAYS_MAX: u64 = 7;
+
+/// When the last backup was made, and whether that is too long ago.
+pub fn backup(last: Option<NoteBackup>, settings: Settings<'_>, now: Timestamp) -> Finding {
+    let days_max = match settings.alarm_backup_days() {
+        0 => BACKUP_DAYS_MAX,
+        days => days,
+    };
+    let finding = |level, text: String| Finding::new(level, "backup", text);
+    let Some(last) = last else {
+        let text = "no backup of this cluster is known; make one with 'pollux backup create'";
+        return finding(Level::Warn, text.to_owned());
+    };
+    let (of, age_ms) = (rfc3339(last.of), now.0.saturating_sub(last.of.0));
+    match age_ms > days_max * DAY_MS {
+        true => {
+            let days = age_ms / DAY_MS;
+            let text = format!(
+                "the last is of {of}, {days} days ago; make one each day with 'pollux backup create'"
+            );
+            finding(Level::Warn, text)
+        }
+        false => finding(Level::Ok, format!("the last is of {of}")),
+    }
+}
+
+/// `open`: whether a stranger's mail to strangers would be taken.
+pub fn relay(open: bool) -> Finding {
+    match open {
+        true => {
+            let text = "anybody can send through this server to anywhere; see relay.open_networks, the whitelists, and 'pollux policy test'";
+            Finding::new(Level::Fail, "relay", text)
+        }
+        false => Finding::new(Level::Ok, "relay", "strangers cannot send through this server"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -151,5 +192,25 @@ mod tests {
         let found = of_cluster(&directory, before(30));
         assert!(found[2].text.contains("no route"), "{found:?}");
         assert!(of_cluster(&Directory::default(), before(30)).is_empty());
+    }
+    #[test]
+    fn a_backup_is_there_is_too_old_or_was_never_made() {
+        let now = Timestamp(100 * DAY_MS);
+        let made = |days: u64| {
+            Some(NoteBackup { of: Timestamp(now.0 - days * DAY_MS), by: NodeId(1), id: "b".to_owned() })
+        };
+        let mut directory = Directory::default();
+        let level = |directory: &Directory, last| backup(last, directory.settings(), now).level;
+        assert_eq!(level(&directory, None), Level::Warn);
+        assert_eq!(level(&directory, made(BACKUP_DAYS_MAX)), Level::Ok);
+        assert_eq!(level(&directory, made(BACKUP_DAYS_MAX + 1)), Level::Warn);
+        directory.settings.insert("alarm.backup_days".to_owned(), "30".to_owned());
+        assert_eq!(level(&directory, made(30)), Level::Ok);
+        assert_eq!(level(&directory, made(31)), Level::Warn);
+    }
+
+    #[test]
+    fn an_open_relay_is_a_failure() {
+        assert_eq!((relay(true).level, relay(false).level), (Level::Fail, Level::Ok));
     }
 }

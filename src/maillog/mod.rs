@@ -67,14 +67,14 @@ enum Order {
 }
 
 impl MailLog {
-    /// `bounds` is asked at each line, so that a change of the settings counts at once.
-    pub fn open(folder: PathBuf, bounds: impl Fn() -> Bounds + Send + 'static) -> Self {
+    /// `node` is told with each line; `bounds` is asked at each, so that a change of the settings counts at once.
+    pub fn open(folder: PathBuf, node: &str, bounds: impl Fn() -> Bounds + Send + 'static) -> Self {
         let (orders, taken) = sync_channel(WAITING_MAX);
         let (files, listener) = (Files::new(folder.clone()), Arc::<OnceLock<_>>::default());
-        let listens = Arc::clone(&listener);
+        let (listens, node) = (Arc::clone(&listener), node.to_owned());
         let spawned = std::thread::Builder::new()
             .name("maillog".to_owned())
-            .spawn(move || write(&taken, files, &bounds, &listens));
+            .spawn(move || write(&taken, files, &node, &bounds, &listens));
         match spawned {
             Ok(_) => {
                 let inner = Inner { folder, orders, left_out: AtomicU64::new(0), listener };
@@ -131,6 +131,7 @@ impl MailLog {
 fn write(
     orders: &Receiver<Order>,
     mut files: Files,
+    node: &str,
     bounds: &dyn Fn() -> Bounds,
     listener: &OnceLock<mpsc::Sender<Event>>,
 ) {
@@ -148,7 +149,7 @@ fn write(
             Order::Write(event) => {
                 let bounds = bounds();
                 if bounds.days_max > 0 {
-                    told::tell(&event.what);
+                    told::tell(&event.what, node);
                     files.write(&event, bounds);
                     if let Some(listener) = listener.get()
                         && let Err(mpsc::error::TrySendError::Full(_)) = listener.try_send(*event)

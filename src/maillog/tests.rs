@@ -51,7 +51,7 @@ fn sent(queued: u64, to: &str) -> What {
 }
 
 fn log(folder: &Path, bytes_max: u64) -> MailLog {
-    MailLog::open(folder.to_owned(), move || Bounds { bytes_max, days_max: 30 })
+    MailLog::open(folder.to_owned(), "node1", move || Bounds { bytes_max, days_max: 30 })
 }
 
 fn about(text: &str) -> Query {
@@ -146,7 +146,7 @@ async fn what_is_older_than_the_bound_goes_with_the_next_file_and_0_days_write_n
     let days = Arc::new(Mutex::new(2));
     let asked = Arc::clone(&days);
     let bounds = move || Bounds { bytes_max: 1 << 20, days_max: *asked.lock().unwrap() };
-    let log = MailLog::open(folder.path().to_owned(), bounds);
+    let log = MailLog::open(folder.path().to_owned(), "node1", bounds);
     for (day, expected) in
         [(0, vec!["0"]), (1, vec!["0", "1"]), (3, vec!["0", "1", "3"]), (4, vec!["1", "3", "4"])]
     {

@@ -8,7 +8,8 @@ use super::event::{Heard, Received, Refused, Sent, What};
 /// Recipients that are named; of the rest their number is told.
 const NAMED_MAX: usize = 10;
 
-pub fn tell(what: &What) {
+/// `node`: whose log it is, for where several nodes' logs come together.
+pub fn tell(what: &What, node: &str) {
     match what {
         What::Received(it) => {
             let Received { id, sender, outcome, decided_by, bytes, queued, entry, .. } = it;
@@ -17,25 +18,25 @@ pub fn tell(what: &What) {
             let message_id = it.message_id.as_deref().unwrap_or_default();
             let count = it.recipients.len() as u64;
             info!(
-                target: "pollux::mail", mail = id, message_id, queued, entry, from = sender, to, recipients = count, client,
+                target: "pollux::mail", node, mail = id, message_id, queued, entry, from = sender, to, recipients = count, client,
                 login, bytes, decided_by, outcome, "received"
             );
         }
         What::Refused(it) => {
             let Refused { sender, said, .. } = it;
             let (to, client) = (it.recipient.as_deref().unwrap_or_default(), client(it.client.address));
-            info!(target: "pollux::mail", from = sender, to, client, said, "refused");
+            info!(target: "pollux::mail", node, from = sender, to, client, said, "refused");
         }
         What::Sent(it) => {
             let Sent { queued, sender, to, via, tls, said, outcome } = it;
             let (via, tls) = (via.as_deref().unwrap_or("-"), tls.as_deref().unwrap_or("-"));
-            info!(target: "pollux::mail", queued, from = sender, to, via, tls, said, outcome, "tried");
+            info!(target: "pollux::mail", node, queued, from = sender, to, via, tls, said, outcome, "tried");
         }
         What::Heard(it) => {
             let Heard { id, message_id, recipients, .. } = it;
             let message_id = message_id.as_deref().unwrap_or_default();
             let (client, count) = (client(it.client.address), recipients.len() as u64);
-            info!(target: "pollux::mail", mail = id, message_id, recipients = count, client, "a notice was heard");
+            info!(target: "pollux::mail", node, mail = id, message_id, recipients = count, client, "a notice was heard");
         }
     }
 }

@@ -216,7 +216,7 @@ fn mail_log<R: Replica>(config: &Config, replica: &R) -> MailLog {
         maillog::Bounds { bytes_max: settings.trace_bytes_max(), days_max: settings.trace_days() }
     };
     match config.role {
-        Role::Data => MailLog::open(config.dir.join("maillog"), bounds),
+        Role::Data => MailLog::open(config.dir.join("maillog"), &config.name, bounds),
         Role::Witness => MailLog::default(),
     }
 }

@@ -120,8 +120,13 @@ impl Operator for Bound {
         let status = self.status().await;
         let mut findings = findings(&status, directory.as_deref(), &self.rooms.services);
         findings.extend(address::findings(&status, self.rooms.listens_at));
+        let (last_backup, open_relay) =
+            tokio::join!(self.cluster.read_queue(last_backup), self.is_open_relay());
         if let Some(directory) = &directory {
-            findings.extend(check::of_cluster(directory, self.cluster.clock().now()));
+            let now = self.cluster.clock().now();
+            findings.extend(check::of_cluster(directory, now));
+            findings.extend(last_backup.ok().map(|last| check::backup(last, directory.settings(), now)));
+            findings.extend(open_relay.map(check::relay));
         }
         if let (Some(directory), Some(checks)) = (directory, self.rooms.services.checks()) {
             findings.push(naming::look_up(&checks.dns, directory.settings().hostname()).await);
@@ -365,7 +370,6 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     }
     if let Some(directory) = directory {
         findings.extend(of_directory(directory));
-        findings.push(of_backup(report));
     }
     let alarms = report.alarms.iter().flatten();
     findings.extend(alarms.map(|alarm| Finding::new(Level::Warn, "alarms", alarm.note.clone())));
@@ -376,17 +380,6 @@ pub fn findings(report: &Report, directory: Option<&Directory>, services: &Share
     }
     findings.extend(failing.into_iter().map(|text| Finding::new(Level::Fail, "ports", text)));
     findings
-}
-
-/// How old the last one may be is the alarm's affair.
-fn of_backup(report: &Report) -> Finding {
-    match &report.last_backup {
-        Some(last) => Finding::new(Level::Ok, "backup", format!("the last is of {}", last.of)),
-        None => {
-            let text = "no backup of this cluster is known; make one with 'pollux backup create'";
-            Finding::new(Level::Warn, "backup", text)
-        }
-    }
 }
 
 /// Nothing where none is under way.

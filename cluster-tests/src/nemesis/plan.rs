@@ -86,8 +86,9 @@ pub enum Target {
     Witness,
 }
 
-/// Of datagrams that are lost while operators work.
+/// Of datagrams that are lost while operators work, and how much longer those may take that are not.
 const MILD_PERCENT_MAX: u8 = 15;
+const MILD_MS_MAX: u16 = 20;
 
 pub const KINDS: [&str; 26] = [
     "kill",
@@ -256,7 +257,8 @@ impl Fault {
     fn is_mild(self) -> bool {
         match self {
             Fault::Loss { percent } => percent <= MILD_PERCENT_MAX,
-            Fault::Slow { .. } | Fault::SlowSync { .. } => true,
+            Fault::Slow { delay_ms, .. } => delay_ms <= MILD_MS_MAX,
+            Fault::SlowSync { .. } => true,
             _ => false,
         }
     }

@@ -269,7 +269,7 @@ mod tests {
     async fn heard(sender: &str, parts: &[&str], answer: Answer) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let bounds = || Bounds { bytes_max: 1 << 20, days_max: 1 };
-        let log = MailLog::open(folder.path().to_owned(), bounds);
+        let log = MailLog::open(folder.path().to_owned(), "node1", bounds);
         let mut noted = Noted::new(log.clone(), None);
         let (from, _) = ReversePath::parse(sender, false).unwrap();
         noted.opened((&from, None, "mx.b.test"), &Ok(Opening::Stranger), Timestamp(1));

@@ -90,7 +90,7 @@ async fn change(
     match dice.below(5) {
         0 => {
             let expunge = Command::Expunge { mailbox: own.mailbox, uids, only_deleted: false };
-            do_it(world, handle, own, expunge, |fate| &mut fate.expunged, Done::Yes).await;
+            do_it(world, handle, own, expunge, (|fate| &mut fate.expunged, Done::Yes)).await;
             None
         }
         1 => {
@@ -99,7 +99,7 @@ async fn change(
                 return Some(own);
             }
             let to_archive = Command::Move(Transfer { from: own.mailbox, uids, to: archive.id });
-            let done = do_it(world, handle, own, to_archive, |fate| &mut fate.archived, Done::Yes).await?;
+            let done = do_it(world, handle, own, to_archive, (|fate| &mut fate.archived, Done::Yes)).await?;
             let Outcome::Copied { to, .. } = done else { return None };
             let uid = to.ranges().first()?.0;
             Some(Own { mailbox: archive.id, uid, ..own })
@@ -111,7 +111,7 @@ async fn change(
             };
             let flags = NamedFlags { system: SystemFlag::Seen as u8, keywords: Vec::new() };
             let store = StoreFlags { mailbox: own.mailbox, uids, change, flags, unchanged_since: None };
-            do_it(world, handle, own, Command::Store(store), |fate| &mut fate.seen, then).await?;
+            do_it(world, handle, own, Command::Store(store), (|fate| &mut fate.seen, then)).await?;
             Some(own)
         }
     }
@@ -123,8 +123,7 @@ async fn do_it(
     handle: &ClusterHandle,
     own: Own,
     command: Command,
-    of: fn(&mut Fate) -> &mut Done,
-    then: Done,
+    (of, then): (fn(&mut Fate) -> &mut Done, Done),
 ) -> Option<Outcome> {
     let set = |done: Done| world.ledger.lock().unwrap().change(own.body, |fate| *of(fate) = done);
     set(Done::Perhaps);
