@@ -294,6 +294,8 @@ static int synced(int fd, long call) {
     if (met(CALL_SYNC, fd) < 0) return -1;
     char path[PATH_MAX];
     const char *name = noted(fd, path);
+    /* The folder itself has the empty name. */
+    if (!name && journal_file >= 0 && path_of(fd, path) && strcmp(path, folder) == 0) name = "";
     int begun = begin_entry();
     int done = (int)syscall(call, fd);
     if (done == 0 && name) note(ENTRY_SYNC, name, 0, NULL, 0);

@@ -48,8 +48,8 @@ impl Local {
             (metrics.current_term, metrics.current_leader.is_some(), next(committed))
         });
         let replica = self.data.as_ref().map(|data| {
-            let replicas = data.feed.replica_set();
-            let set = replicas.borrow();
+            // Copied: a thread that borrows again what it has borrowed waits for ever if a change waits in between.
+            let set = data.feed.replica_set().borrow().clone();
             ReplicaFigures {
                 in_sync: set.in_sync.contains(&self.id),
                 in_sync_nodes: set.in_sync.len() as u64,

@@ -36,21 +36,36 @@ pub struct Journal {
 
 impl Journal {
     /// Panics on a journal that the shim did not write.
-    pub fn parse(mut bytes: &[u8]) -> Journal {
+    pub fn parse(bytes: &[u8]) -> Journal {
+        let (journal, rest) = Self::parse_killed(bytes);
+        assert_eq!(rest, 0, "the journal is whole");
+        journal
+    }
+
+    /// The same of a process that was killed: its last entry may be there in part. Returns how many octets of it are.
+    pub fn parse_killed(mut bytes: &[u8]) -> (Journal, usize) {
         let mut changes = Vec::new();
-        while !bytes.is_empty() {
-            let kind = u32_from(&mut bytes);
-            let name_length = u32_from(&mut bytes) as usize;
-            let (at, count) = (u64_from(&mut bytes), u64_from(&mut bytes));
-            let name = String::from_utf8(take(&mut bytes, name_length).to_vec()).expect("names are text");
-            let data = if matches!(kind, 2 | 4) { take(&mut bytes, count as usize) } else { &[] };
-            changes.push(change(kind, name, at, data));
+        while let Some(change) = next(&mut bytes) {
+            changes.push(change);
         }
         changes.retain(
             |change| !matches!(change, Change::Create(name) | Change::Length { name, .. } if name == MARKS),
         );
-        Journal { changes }
+        (Journal { changes }, bytes.len())
     }
+}
+
+/// `None` where no whole entry is left.
+fn next(bytes: &mut &[u8]) -> Option<Change> {
+    let mut rest = *bytes;
+    let kind = u32::from_ne_bytes(*take(&mut rest, 4)?.first_chunk()?);
+    let name_length = u32::from_ne_bytes(*take(&mut rest, 4)?.first_chunk()?) as usize;
+    let at = u64::from_ne_bytes(*take(&mut rest, 8)?.first_chunk()?);
+    let count = u64::from_ne_bytes(*take(&mut rest, 8)?.first_chunk()?);
+    let name = take(&mut rest, name_length)?;
+    let data = if matches!(kind, 2 | 4) { take(&mut rest, count as usize)? } else { &[] };
+    *bytes = rest;
+    Some(change(kind, String::from_utf8(name.to_vec()).expect("names are text"), at, data))
 }
 
 fn change(kind: u32, name: String, at: u64, data: &[u8]) -> Change {
@@ -74,16 +89,8 @@ fn change(kind: u32, name: String, at: u64, data: &[u8]) -> Change {
     }
 }
 
-fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
-    let (taken, rest) = bytes.split_at_checked(count).expect("the journal is whole");
+fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
-    taken
-}
-
-fn u32_from(bytes: &mut &[u8]) -> u32 {
-    u32::from_ne_bytes(take(bytes, 4).try_into().expect("four octets"))
-}
-
-fn u64_from(bytes: &mut &[u8]) -> u64 {
-    u64::from_ne_bytes(take(bytes, 8).try_into().expect("eight octets"))
+    Some(taken)
 }

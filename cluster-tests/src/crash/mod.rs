@@ -2,10 +2,11 @@
 //! change it makes; the changes are then replayed to any point, cut, torn and reordered as a disk may do between
 //! syncs, and the store is opened on what that leaves.
 //!
-//! [`journal`] reads what was written down, [`model`] says what a disk may hold at a point of it.
+//! [`journal`] reads what was written down, [`model`] says what a disk may hold at a point of it, [`power`] does it to whole nodes.
 
 pub mod journal;
 pub mod model;
+pub mod power;
 
 use std::path::Path;
 use std::process::Command;

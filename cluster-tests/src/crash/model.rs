@@ -56,6 +56,27 @@ enum NameChange {
     Remove(String),
 }
 
+impl NameChange {
+    /// The folder above is called `to` from now on.
+    fn move_to(&mut self, from: &str, to: &str) {
+        let move_one = |name: &mut String| {
+            if let Some(new) = moved(name, from, to) {
+                *name = new;
+            }
+        };
+        match self {
+            NameChange::Add(name, _) | NameChange::Remove(name) => move_one(name),
+            NameChange::Rename(old, new) => [old, new].into_iter().for_each(move_one),
+        }
+    }
+}
+
+/// What `name` is called once `from` is `to`; `None`: it is neither that nor in it.
+fn moved(name: &str, from: &str, to: &str) -> Option<String> {
+    let below = name.strip_prefix(from)?;
+    (below.is_empty() || below.starts_with('/')).then(|| format!("{to}{below}"))
+}
+
 /// The disk after some changes.
 #[derive(Default)]
 pub struct Disk {
@@ -75,6 +96,41 @@ impl Disk {
         disk.names.insert(name.to_owned(), Inode::Folder);
         disk.durable_names = disk.names.clone();
         disk
+    }
+
+    /// All that is below `folder`, durably; the folder itself has the empty name.
+    pub fn of(folder: &Path) -> Disk {
+        let mut disk = Disk::with_folder("");
+        disk.take_in(folder, "");
+        disk.durable_names = disk.names.clone();
+        disk
+    }
+
+    fn take_in(&mut self, folder: &Path, below: &str) {
+        for entry in fs::read_dir(folder).expect("the folder is ours").flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().expect("the folder is ours"));
+            let name = entry.file_name().into_string().expect("names are text");
+            let name = if below.is_empty() { name } else { format!("{below}/{name}") };
+            if kind.is_dir() {
+                self.names.insert(name.clone(), Inode::Folder);
+                self.take_in(&path, &name);
+            } else if kind.is_file() {
+                let durable = fs::read(&path).expect("the folder is ours");
+                self.contents.push(Content { durable, pending: Vec::new() });
+                self.names.insert(name, Inode::File(self.contents.len() - 1));
+            }
+        }
+    }
+
+    /// Files that are not as the kernel has them below `folder`.
+    pub fn differences(&self, folder: &Path) -> Vec<String> {
+        let (mut dice, real) = (fastrand::Rng::with_seed(0), Disk::of(folder));
+        let mut content = |disk: &Disk, name: &String| match disk.names.get(name) {
+            Some(Inode::File(at)) => Some(disk.content_after(*at, Crash::Killed, &mut dice)),
+            _ => None,
+        };
+        let names: BTreeSet<&String> = self.names.keys().chain(real.names.keys()).collect();
+        names.into_iter().filter(|name| content(self, name) != content(&real, name)).cloned().collect()
     }
 
     pub fn apply(&mut self, change: &Change) {
@@ -114,6 +170,19 @@ impl Disk {
     }
 
     fn rename(&mut self, name: &str, change: NameChange) {
+        if let NameChange::Rename(from, to) = &change
+            && matches!(self.names.get(from), Some(Inode::Folder))
+        {
+            // What is not yet durable in it goes with it.
+            let pending = std::mem::take(&mut self.pending_names);
+            for (folder, mut changes) in pending {
+                let new = moved(&folder, from, to);
+                if new.is_some() {
+                    changes.iter_mut().for_each(|change| change.move_to(from, to));
+                }
+                self.pending_names.insert(new.unwrap_or(folder), changes);
+            }
+        }
         apply_name(&mut self.names, &change);
         self.pending_names.entry(folder_of(name).to_owned()).or_default().push(change);
     }
@@ -253,8 +322,12 @@ fn apply_name(names: &mut BTreeMap<String, Inode>, change: &NameChange) {
     match change {
         NameChange::Add(name, inode) => drop(names.insert(name.clone(), *inode)),
         NameChange::Rename(from, to) => {
-            if let Some(inode) = names.remove(from) {
-                names.insert(to.clone(), inode);
+            let all: Vec<String> =
+                names.keys().filter(|name| moved(name, from, to).is_some()).cloned().collect();
+            for name in all {
+                if let (Some(inode), Some(new)) = (names.remove(&name), moved(&name, from, to)) {
+                    names.insert(new, inode);
+                }
             }
         }
         NameChange::Remove(name) => drop(names.remove(name)),
@@ -304,6 +377,33 @@ mod tests {
         assert!(torn.len() > 20 && !torn.contains(&2_003));
         assert_eq!(writes, BTreeSet::from([3, 2_003]));
         assert!(sectors.iter().any(|bytes| bytes.len() == 2_003 && bytes.contains(&0)), "a hole");
+    }
+
+    #[test]
+    fn a_folder_is_moved_with_what_is_in_it() {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| home.path().join(name);
+        fs::create_dir(path("old")).expect("the folder is ours");
+        fs::write(path("old/a"), "a").expect("the folder is ours");
+        let mut disk = Disk::of(home.path());
+        let (from, to) = ("old".to_owned(), "new".to_owned());
+        disk.apply(&Change::Create("old/b".to_owned()));
+        disk.apply(&Change::Rename { from, to });
+        assert_eq!(disk.differences(home.path()), ["new/a", "new/b", "old/a"]);
+        fs::rename(path("old"), path("new")).expect("the folder is ours");
+        assert_eq!(disk.differences(home.path()), ["new/b"]);
+        fs::write(path("new/b"), "").expect("the folder is ours");
+        assert!(disk.differences(home.path()).is_empty());
+        let left = |disk: &Disk, crash| {
+            let to = tempfile::tempdir().expect("a temporary folder");
+            disk.lay_out(to.path(), crash, &mut fastrand::Rng::with_seed(1));
+            Disk::of(to.path()).names.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(left(&disk, Crash::NothingElse), ["", "old", "old/a"]);
+        disk.apply(&Change::Sync(String::new()));
+        assert_eq!(left(&disk, Crash::NothingElse), ["", "new", "new/a"]);
+        disk.apply(&Change::Sync("new".to_owned()));
+        assert_eq!(left(&disk, Crash::NothingElse), ["", "new", "new/a", "new/b"]);
     }
 
     #[test]

@@ -200,7 +200,8 @@ impl BodyService {
 
     /// Opens a body for writing. Refused under `degraded_ack = refuse` while only one copy could be made.
     pub fn place(&self) -> Result<PlacingBody, Fault> {
-        self.inner.check_degraded(&self.inner.replicas.borrow())?;
+        let replicas = self.inner.replicas.borrow().clone();
+        self.inner.check_degraded(&replicas)?;
         Ok(PlacingBody::new(self.inner.clone()))
     }
 

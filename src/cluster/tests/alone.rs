@@ -1,6 +1,9 @@
 //! A cluster of one.
 
-use super::scene::Node;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::scene::{Node, PATIENCE};
 use crate::clock::Clock;
 use crate::cluster::config::{ClusterConfig, Retention};
 use crate::cluster::membership::{found, join};
@@ -8,6 +11,8 @@ use crate::cluster::replica::{Placing, Replica};
 use crate::cluster::start::Cluster;
 use crate::mail::ids::BodyId;
 use crate::meters::METERS;
+use crate::state::change::Change;
+use crate::state::rows::MemoryRows;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_proposed_is_there_at_once_and_after_a_restart() {
@@ -44,6 +49,33 @@ async fn a_body_is_placed_and_read_back() {
     assert_eq!(placed.id, BodyId::of(b"Subject: x\r\n\r\nbody\r\n"));
     assert_eq!(placed.on, [node.handle().node()]);
     assert_eq!(node.handle().body(placed.id).await.unwrap(), "Subject: x\r\n\r\nbody\r\n");
+}
+
+/// A thread that borrowed the in-sync set twice waited for ever where a change of it came in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_may_be_asked_for_while_the_in_sync_set_changes() {
+    const TIMES: usize = 2_000;
+    let node = Node::founder("a", Retention::default()).await;
+    let (local, data) = (node.handle().local.clone(), node.data());
+    let replicas = data.feed.replicas().borrow().to_vec();
+    let over = Arc::new(AtomicBool::new(false));
+    let changing = {
+        let over = over.clone();
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let change = Change::Replicas { replicas: replicas.clone() };
+                data.feed.publish(&MemoryRows::default(), vec![change]).unwrap();
+            }
+        })
+    };
+    let (told, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let known = (0..TIMES).all(|_| local.figures().replica.is_some());
+        told.send(known).unwrap();
+    });
+    assert!(asked.recv_timeout(PATIENCE).expect("neither waits for the other"));
+    over.store(true, Ordering::Relaxed);
+    changing.join().unwrap();
 }
 
 #[tokio::test]
