@@ -194,6 +194,12 @@ fn encode(fault: &DiskFault<'_>) -> Vec<u8> {
     rule
 }
 
+/// All that is in a stopped node's folder, to where nothing is yet.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is there");
+    assert!(status.success(), "the folder is copied");
+}
+
 /// The shim as a library, built if need be. Its name follows from its source, so that an old one is never used.
 pub fn shim() -> PathBuf {
     const SOURCE: &str = include_str!("../shim/disk.c");

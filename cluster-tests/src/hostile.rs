@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::wire::socket_from;
+use crate::wire::connected_from;
 
 /// A blocking call of a hostile client gives up after this long: the server's bounds are all shorter.
 pub const PATIENCE: Duration = Duration::from_secs(100);
@@ -55,9 +55,7 @@ impl Raw {
 
     /// From this address of our own.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Raw> {
-        let socket = socket_from(source)?;
-        rustix::net::connect(&socket, &address)?;
-        Self::over(TcpStream::from(socket))
+        Self::over(connected_from(source, address)?)
     }
 
     fn over(socket: TcpStream) -> io::Result<Raw> {

@@ -23,6 +23,13 @@ pub fn socket_from(source: IpAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Connected from it.
+pub fn connected_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket_from(source)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(TcpStream::from(socket))
+}
+
 impl Wire {
     pub fn connect(address: SocketAddr) -> io::Result<Wire> {
         Self::over(TcpStream::connect_timeout(&address, Duration::from_secs(2))?)
@@ -30,9 +37,7 @@ impl Wire {
 
     /// From this address of our own.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Wire> {
-        let socket = socket_from(source)?;
-        rustix::net::connect(&socket, &address)?;
-        Self::over(TcpStream::from(socket))
+        Self::over(connected_from(source, address)?)
     }
 
     fn over(stream: TcpStream) -> io::Result<Wire> {

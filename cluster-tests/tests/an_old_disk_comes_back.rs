@@ -3,10 +3,10 @@
 //! says what to do, and comes back as a new node. (Elsewhere such a node crashed its leader, or elected an empty one.)
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::Cluster;
+use cluster_tests::disk::copy_folder;
 use cluster_tests::steps::{agreed, append_all, leader_and_follower, session, tokens};
 use cluster_tests::wait::eventually;
 
@@ -176,9 +176,4 @@ impl Image {
         empty(&self.of);
         copy_folder(&self.copy, &self.of);
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is there");
-    assert!(status.success(), "the folder is copied");
 }

@@ -120,9 +120,9 @@ impl Operator for Bound {
         let status = self.status().await;
         let mut findings = findings(&status, directory.as_deref(), &self.rooms.services);
         findings.extend(address::findings(&status, self.rooms.listens_at));
-        let (last_backup, open_relay) =
-            tokio::join!(self.cluster.read_queue(last_backup), self.is_open_relay());
         if let Some(directory) = &directory {
+            let (last_backup, open_relay) =
+                tokio::join!(self.cluster.read_queue(last_backup), self.is_open_relay());
             let now = self.cluster.clock().now();
             findings.extend(check::of_cluster(directory, now));
             findings.extend(last_backup.ok().map(|last| check::backup(last, directory.settings(), now)));

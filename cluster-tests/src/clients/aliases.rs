@@ -19,7 +19,7 @@ pub fn work(mut desk: Desk, doors: &[Door]) {
         let alias = format!("{}-{made}", desk.name);
         let user = USERS[desk.dice.usize(..USERS.len())].to_string();
         if name(&desk, &alias, Some(user.clone())).is_err() {
-            let _ = (0..PAUSE_TURNS).all(|_| desk.goes_on());
+            desk.rest(PAUSE_TURNS);
             continue;
         }
         for at in 0..desk.dice.usize(1..=MAILS_MAX) {

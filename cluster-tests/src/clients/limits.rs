@@ -85,7 +85,7 @@ pub fn set(mut desk: Desk, at: usize) {
             2 => get(&desk, QUOTA),
             _ => get(&desk, SETTING),
         };
-        let _ = (0..PAUSE_TURNS).all(|_| desk.goes_on());
+        desk.rest(PAUSE_TURNS);
     }
 }
 

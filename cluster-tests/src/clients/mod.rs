@@ -143,6 +143,11 @@ impl Desk {
         !self.stop.load(Ordering::Relaxed)
     }
 
+    /// Lets so many turns pass, unless told to stop.
+    fn rest(&mut self, turns: usize) {
+        let _ = (0..turns).all(|_| self.goes_on());
+    }
+
     /// A connection, and the process that is behind it.
     fn connect<T>(&self, connect: impl FnOnce() -> io::Result<T>) -> Option<(T, Session)> {
         let host = self.door.host();

@@ -1,10 +1,11 @@
 //! A box whose power goes: its node is killed, and its folder is what its disk may hold then.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::journal::Journal;
 use super::model::{Crash, Disk};
+use crate::disk::copy_folder;
 use crate::node::Node;
 
 /// The kernel may have had a call that the killed process could not write down any longer.
@@ -20,7 +21,7 @@ pub fn record(node: &mut Node) {
 pub fn is_durable(node: &Node) {
     let base = base(node);
     let _ = fs::remove_dir_all(&base);
-    copy(&node.dir, &base);
+    copy_folder(&node.dir, &base);
     let _ = fs::remove_file(journal(node));
 }
 
@@ -28,13 +29,13 @@ pub fn is_durable(node: &Node) {
 pub fn cut(node: &mut Node, dice: &mut fastrand::Rng) {
     node.kill();
     let bytes = fs::read(journal(node)).expect("the shim wrote a journal");
-    let (changes, _) = Journal::parse_killed(&bytes);
+    let (Journal { changes }, _) = Journal::parse_killed(&bytes);
     let mut disk = Disk::of(&base(node));
-    changes.changes.iter().for_each(|change| disk.apply(change));
+    changes.iter().for_each(|change| disk.apply(change));
     let untold = disk.differences(&node.dir);
     assert!(untold.len() <= UNTOLD_MAX, "{} wrote past its shim: {untold:?}", node.name);
     let crash = [Crash::NothingElse, Crash::SomeWrites, Crash::SomeSectors][dice.usize(..3)];
-    eprintln!("{} has lost its power: {crash:?}, after {} changes", node.name, changes.changes.len());
+    eprintln!("{} has lost its power: {crash:?}, after {} changes", node.name, changes.len());
     let before = base(node).with_extension("before");
     fs::rename(&node.dir, &before).expect("the folder is ours");
     disk.lay_out(&node.dir, crash, dice);
@@ -51,20 +52,6 @@ fn journal(node: &Node) -> PathBuf {
     node.dir.with_extension("journal")
 }
 
-/// Files and folders, with their permissions.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("the folder is ours");
-    for entry in fs::read_dir(from).expect("the folder is ours").flatten() {
-        let (kind, to) = (entry.file_type().expect("the folder is ours"), to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy(&entry.path(), &to);
-        } else if kind.is_file() {
-            fs::copy(entry.path(), to).expect("the folder is ours");
-        }
-    }
-    permit(from, to);
-}
-
 /// Whatever is below `to` may be read by whom it could be below `from`.
 fn permit_as(from: &Path, to: &Path) {
     permit(from, to);
@@ -79,7 +66,6 @@ fn permit_as(from: &Path, to: &Path) {
 
 fn permit(from: &Path, to: &Path) {
     if let Ok(about) = fs::metadata(from) {
-        let permissions: Permissions = about.permissions();
-        fs::set_permissions(to, permissions).expect("the folder is ours");
+        fs::set_permissions(to, about.permissions()).expect("the folder is ours");
     }
 }
