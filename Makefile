@@ -27,12 +27,13 @@ tools:
 	sh $(CI_TOOLS)
 
 # Everything that can be proved in minutes: units, transcripts, properties, stories on real processes. Its seeds are
-# fixed: a gate that fails by chance says nothing of the change. Fresh ones are `make simulate`s.
+# fixed: a gate that fails by chance says nothing of the change. Fresh ones are `make simulate`s. One test more than there
+# are cores runs at a time: the simulation has what the others leave.
 test: tools
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace --doc --quiet
 	sh cluster-tests/released.sh >/dev/null || [ $$? = 3 ]
-	TMPDIR=$$(sh cluster-tests/scratch.sh) POLLUX_SIM_COUNT=300 $(CARGO) nextest run --workspace --no-fail-fast
+	TMPDIR=$$(sh cluster-tests/scratch.sh) POLLUX_SIM_COUNT=2000 $(CARGO) nextest run --workspace --no-fail-fast --test-threads $$(($$(nproc) + 1))
 
 # Whole clusters in simulated time (src/cluster/tests/sim): SCHEDULES fixed seeds and FRESH ones that nobody has tried.
 # OPT_LEVEL=1 makes each quicker; its build costs minutes, so that it pays for many thousands alone.

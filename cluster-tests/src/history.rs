@@ -261,8 +261,11 @@ struct Inner {
 }
 
 impl Recorder {
-    /// The file is at `path`, one JSON object a line; see [`Recorder::discard`].
+    /// The file is at `path`, whose folder is made where there is none, one JSON object a line; see
+    /// [`Recorder::discard`].
     pub fn new(path: PathBuf) -> Recorder {
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.unwrap_or_else(|error| panic!("the folder of {}: {error}", path.display()));
         let file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let inner = Inner {
             began: Instant::now(),

@@ -101,6 +101,11 @@ impl Local {
         self.roster.load().iter().find(|entry| entry.id == node.0).cloned()
     }
 
+    /// Whether the last membership of its log names this node.
+    pub fn is_member(&self) -> bool {
+        self.look(|metrics| metrics.membership_config.membership().get_node(&self.id.0).is_some())
+    }
+
     /// The other data nodes that vote.
     pub fn data_voters(&self) -> Vec<NodeId> {
         let roster = self.roster.load();

@@ -505,6 +505,7 @@ fn spawn_tasks(
         runtime.spawn(keeper::give_way(local.clone())),
         runtime.spawn(keeper::keep_marks(local.clone())),
         runtime.spawn(keeper::renew_identity(local.clone())),
+        runtime.spawn(keeper::keep_address(local.clone())),
     ];
     match &local.data {
         Some(data) => tasks.extend([
@@ -548,6 +549,7 @@ impl NodeCalls for Calls {
         match kind {
             kinds::PROPOSE => Some(Box::pin(async move { local.commit_for_peer(body).await })),
             kinds::MEMBERSHIP => Some(Box::pin(async move { local.change_for_peer(body).await })),
+            kinds::ADDRESS => Some(Box::pin(async move { local.move_for_peer(from, body).await })),
             kinds::STATUS => Some(Box::pin(async move {
                 let report = wire::encode(&local.report());
                 report.map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))

@@ -11,12 +11,14 @@ pub struct Connection {
     /// Messages of the selected mailbox, as this connection was told.
     pub exists: u32,
     pub greeting: Vec<u8>,
+    /// What the server parted with.
+    pub bye: Option<String>,
 }
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Connection> {
         let mut connection =
-            Connection { wire: Wire::connect(address)?, tags: 0, exists: 0, greeting: Vec::new() };
+            Connection { wire: Wire::connect(address)?, tags: 0, exists: 0, greeting: Vec::new(), bye: None };
         connection.greeting = connection.reply()?;
         Ok(connection)
     }
@@ -72,9 +74,12 @@ impl Connection {
         }
     }
 
-    /// Keeps count of the selected mailbox.
+    /// Keeps count of the selected mailbox, and a farewell.
     pub fn take_note(&mut self, untagged: &[u8]) -> Option<NumbersChanged> {
         let text = String::from_utf8_lossy(untagged);
+        if let Some(farewell) = text.strip_prefix("BYE ") {
+            self.bye = Some(farewell.to_owned());
+        }
         let mut words = text.split(' ');
         let number: u32 = words.next()?.parse().ok()?;
         match words.next()?.to_ascii_uppercase().as_str() {

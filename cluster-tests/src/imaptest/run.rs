@@ -46,11 +46,8 @@ pub fn run(place: &Place, file: &Path) -> Verdict {
 }
 
 fn try_run(place: &Place, file: &Path, script: &Script) -> io::Result<Verdict> {
-    let mut observers = Vec::new();
-    for node in &place.nodes {
-        observers.push(place.login(*node)?);
-    }
-    let announced = observers[0].must(b"CAPABILITY")?.concat();
+    let mut observers = Observers::new(place)?;
+    let announced = observers.must(b"CAPABILITY")?.concat();
     let announced = String::from_utf8_lossy(&announced).to_uppercase();
     let mut missing = script.capabilities.clone();
     missing.retain(|wanted| !announced.split(' ').any(|known| known == wanted));
@@ -61,7 +58,7 @@ fn try_run(place: &Place, file: &Path, script: &Script) -> io::Result<Verdict> {
     let mbox = if mbox.exists() { mbox } else { file.with_file_name("default.mbox") };
     let mut running = Running {
         connections: Vec::new(),
-        observers: Observers::new(observers),
+        observers,
         mail: messages(&std::fs::read(mbox)?),
         appended: 0,
         variables: place.variables(),
@@ -81,7 +78,7 @@ fn try_run(place: &Place, file: &Path, script: &Script) -> io::Result<Verdict> {
 }
 
 impl Place {
-    fn login(&self, node: SocketAddr) -> io::Result<Connection> {
+    pub fn login(&self, node: SocketAddr) -> io::Result<Connection> {
         let mut connection = Connection::open(node)?;
         connection.must(format!("LOGIN {} {}", self.user, self.password).as_bytes())?;
         Ok(connection)

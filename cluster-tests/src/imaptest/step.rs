@@ -5,29 +5,56 @@
 use std::io;
 
 use super::connection::Connection;
+use super::run::Place;
 use crate::wait::eventually;
 
+/// How a node parts with a session whose mailbox another session deleted.
+const DELETED_MEANWHILE: &str = "The selected mailbox was deleted";
+
 /// A connection of its own on each node, logged in as the script's user.
-pub struct Observers(Vec<Connection>);
+pub struct Observers {
+    place: Place,
+    connections: Vec<Connection>,
+}
 
 impl Observers {
-    pub fn new(connections: Vec<Connection>) -> Observers {
-        Observers(connections)
+    pub fn new(place: &Place) -> io::Result<Observers> {
+        let connections = place.nodes.iter().map(|node| place.login(*node)).collect::<io::Result<_>>()?;
+        Ok(Observers { place: place.clone(), connections })
+    }
+
+    /// The untagged replies of a command, on the first node.
+    pub fn must(&mut self, command: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        self.connections[0].must(command)
     }
 
     /// Returns when all nodes show the same. Bounded by [`crate::wait::PATIENCE`].
     pub fn wait(&mut self, mailbox: &str) -> io::Result<()> {
         let mut failed = None;
-        eventually("the nodes show the same", || {
-            match self.0.iter_mut().map(|node| shown(node, mailbox)).collect::<io::Result<Vec<_>>>() {
-                Ok(shown) => shown.windows(2).all(|pair| pair[0] == pair[1]).then_some(()),
-                Err(error) => {
-                    failed = Some(error);
-                    Some(())
-                }
+        eventually("the nodes show the same", || match self.look(mailbox) {
+            Ok(shown) => shown.iter().all(|node| node.is_some() && *node == shown[0]).then_some(()),
+            Err(error) => {
+                failed = Some(error);
+                Some(())
             }
         });
         failed.map_or(Ok(()), Err)
+    }
+
+    /// What each node shows; `None`: a mailbox was deleted while it was looked at.
+    fn look(&mut self, mailbox: &str) -> io::Result<Vec<Option<Vec<Vec<u8>>>>> {
+        let mut all = Vec::new();
+        for (connection, node) in self.connections.iter_mut().zip(&self.place.nodes) {
+            all.push(match shown(connection, mailbox) {
+                Ok(shown) => Some(shown),
+                Err(_) if connection.bye.as_deref() == Some(DELETED_MEANWHILE) => {
+                    *connection = self.place.login(*node)?;
+                    None
+                }
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(all)
     }
 }
 

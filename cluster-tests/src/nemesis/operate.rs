@@ -9,7 +9,7 @@ use super::{ACKED_MEANWHILE, RESTORED, is_data};
 use crate::certificates::of_its_own;
 use crate::checker;
 use crate::cluster::Cluster;
-use crate::node::Node;
+use crate::node::{Node, succeeded};
 use crate::wait::eventually;
 
 /// A service that the crowd does not use, and where it goes.
@@ -83,10 +83,15 @@ impl Striker<'_> {
         self.obeyed(at, &["policy", "set", "cluster.degraded_ack", word]);
     }
 
-    /// Returns where to.
+    /// Returns where to. A node that may lack something refuses, until it has it.
     pub(super) fn back_up(&self, at: usize) -> String {
         let folder = backups(self.cluster).display().to_string();
-        self.cluster.nodes[at].must(&["backup", "create", &folder], None);
+        let command = ["backup", "create", &folder];
+        eventually("a node that is in sync makes a backup", || {
+            let output = self.cluster.nodes[at].command(&command);
+            let may_lack = String::from_utf8_lossy(&output.stderr).contains("this node is not in sync");
+            (!may_lack).then(|| succeeded(&command, &output))
+        });
         folder
     }
 

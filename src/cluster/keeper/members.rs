@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::roster::committed_index;
+use super::roster::Memberships;
 use super::{LOOK_AGAIN, ticking};
 use crate::cluster::local::{Local, ServerMetrics, peer_address};
 use crate::cluster::membership::Files;
@@ -35,7 +35,7 @@ pub async fn follow_membership(local: Arc<Local>) {
             let metrics = metrics.borrow_and_update();
             let roster = roster_of(&metrics.membership_config);
             let now = members(&metrics.committed_membership_config);
-            (roster, logged(local.id, memberships(&metrics), &told), now, committed_index(&metrics))
+            (roster, logged(local.id, memberships(&metrics), &told), now, Memberships::of(&metrics))
         };
         if !roster.is_empty() && *local.roster.load_full() != roster {
             local.roster.store(Arc::new(roster));
@@ -66,7 +66,7 @@ pub async fn follow_membership(local: Arc<Local>) {
 /// Whom this node talks to as it starts; `told`: as its file says. From then on [`follow_membership`] keeps that true.
 pub fn peers(local: &Local, told: &Peers) -> Peers {
     let (mut peers, upto) = local
-        .look_at_server(|metrics| (logged(local.id, memberships(metrics), told), committed_index(metrics)));
+        .look_at_server(|metrics| (logged(local.id, memberships(metrics), told), Memberships::of(metrics)));
     local.heard.borrow().add_to(&mut peers, upto, |node| local.transport.was_removed(node));
     peers
 }

@@ -1,6 +1,7 @@
 //! What a running node does by itself: follows the membership, brings in learners, bounds its log, watches its
 //! disk, keeps its bodies whole.
 
+mod address;
 mod bodies;
 mod drained;
 mod identity;
@@ -14,6 +15,7 @@ mod scrub;
 mod sync;
 mod version;
 
+pub use self::address::keep_address;
 #[cfg(test)]
 pub use self::bodies::look_for;
 #[cfg(test)]
@@ -148,6 +150,9 @@ pub async fn promote_learners(local: Arc<Local>) {
         }
         let Some(learner) = ready_learner(&local).await else { continue };
         let _turn = local.changing.lock().await;
+        if !local.is_member() {
+            continue;
+        }
         let change = ChangeMembers::AddVoterIds([learner].into());
         match local.raft.change_membership(change, true).await {
             Ok(_) => tracing::info!("node {learner} has caught up and votes from now on"),

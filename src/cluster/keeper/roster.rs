@@ -2,7 +2,8 @@
 //! refuse the very node that leads and has what it lacks, as a stranger, for ever.
 //!
 //! Asked are only those whom the log, or a member, names, over links that certificates vouch for. What they say adds
-//! peers to talk to until the log itself says who the members are; it removes none, and never brings a removed one back.
+//! peers to talk to, and where to find them, until the log itself says so; it removes none, and never brings a removed
+//! one back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,24 +73,44 @@ impl Heard {
         (heard.members.len() <= MEMBERS_MAX && heard.members.iter().all(fits)).then_some(heard)
     }
 
-    /// Adds those whom a log that is committed up to the membership at `committed` does not name yet.
+    /// Adds those whom a log does not name yet, and where others are now, if this is newer than the log's memberships:
+    /// the last one that is committed, and the last one.
     pub fn add_to(
         &self,
         peers: &mut BTreeMap<NodeId, PeerAddress>,
-        committed: u64,
+        logged: Memberships,
         was_removed: impl Fn(NodeId) -> bool,
     ) {
-        if self.index <= committed {
+        if self.index <= logged.committed {
             return;
         }
         for member in self.members.iter().filter(|member| !was_removed(member.node)) {
-            peers.entry(member.node).or_insert_with(|| member.address.clone());
+            let address = peers.entry(member.node).or_insert_with(|| member.address.clone());
+            if self.index > logged.last {
+                address.clone_from(&member.address);
+            }
         }
     }
 }
 
+/// Where in the log its memberships are.
+#[derive(Debug, Clone, Copy)]
+pub struct Memberships {
+    /// The last one that is known to be committed.
+    pub committed: u64,
+    /// The last one.
+    pub last: u64,
+}
+
+impl Memberships {
+    pub fn of(metrics: &ServerMetrics) -> Self {
+        let last = metrics.membership_config.log_id().as_ref().map_or(0, |id| id.index);
+        Self { committed: committed_index(metrics), last }
+    }
+}
+
 /// Where in the log the membership is that is known to be committed.
-pub fn committed_index(metrics: &ServerMetrics) -> u64 {
+fn committed_index(metrics: &ServerMetrics) -> u64 {
     metrics.committed_membership_config.log_id().as_ref().map_or(0, |id| id.index)
 }
 
@@ -184,14 +205,16 @@ mod tests {
     #[test]
     fn it_adds_peers_until_the_log_is_there_and_brings_no_removed_one_back() {
         let said = heard([member(1, 1), member(3, 1), member(4, 1)]);
-        let peers = |committed: u64| {
+        let peers = |committed: u64, last: u64| {
             let logged = PeerAddress { control: "logged".into(), bulk: "logged".into() };
             let mut peers = BTreeMap::from([(NodeId(1), logged.clone()), (NodeId(2), logged.clone())]);
-            said.add_to(&mut peers, committed, |node| node == NodeId(3));
-            assert_eq!(peers[&NodeId(1)], logged, "what is replicated counts");
-            peers.into_keys().map(|id| id.0).collect::<Vec<_>>()
+            said.add_to(&mut peers, Memberships { committed, last }, |node| node == NodeId(3));
+            let moved = peers[&NodeId(1)] != logged;
+            assert_eq!(peers[&NodeId(2)], logged, "nothing was said of it");
+            (peers.into_keys().map(|id| id.0).collect::<Vec<_>>(), moved)
         };
-        assert_eq!(peers(6), [1, 2, 4]);
-        assert_eq!(peers(7), [1, 2]);
+        assert_eq!(peers(6, 6), (vec![1, 2, 4], true));
+        assert_eq!(peers(6, 7), (vec![1, 2, 4], false), "what the log says itself is as new");
+        assert_eq!(peers(7, 7), (vec![1, 2], false));
     }
 }

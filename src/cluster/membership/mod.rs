@@ -1,5 +1,6 @@
 //! Who belongs to the cluster: founding, joining, removing, handing over.
 
+mod address;
 mod files;
 mod join;
 mod refound;
@@ -194,17 +195,7 @@ impl Local {
     pub async fn change_for_peer(self: &Arc<Self>, body: Bytes) -> Result<Bytes, CallError> {
         let call: MembershipCall =
             wire::decode(&body).map_err(|error| CallError::Protocol(error.to_string()))?;
-        match self.change(call).await {
-            Ok(answer) => {
-                wire::encode(&answer).map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
-            }
-            Err(Tried::NotLeader) => {
-                Err(CallError::Refused { code: NOT_LEADER, message: "this node does not lead".into() })
-            }
-            Err(Tried::Refused(message)) => {
-                Err(CallError::Refused { code: super::network::REFUSED, message })
-            }
-        }
+        answer(self.change(call).await)
     }
 
     async fn change(self: &Arc<Self>, call: MembershipCall) -> Result<u64, Tried> {
@@ -313,6 +304,10 @@ impl Local {
     }
 
     async fn change_raft(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), Tried> {
+        // Who has just been removed leads for a moment still, and changes nothing any more.
+        if !self.is_member() {
+            return Err(Tried::NotLeader);
+        }
         let changed = tokio::time::timeout(CHANGE_MAX, self.raft.change_membership(change, retain)).await;
         match changed {
             Ok(Ok(_)) => Ok(()),
@@ -394,6 +389,19 @@ impl Local {
         let linked = |node: &NodeId| self.transport.peer_state(*node).connected[Lane::Control as usize];
         let candidates = self.data_voters().into_iter().filter(linked);
         self.look(|metrics| candidates.max_by_key(|node| (!self.is_drained(*node), matched(metrics, *node))))
+    }
+}
+
+/// What a peer is told of a change that it wished.
+fn answer<T: Encode>(tried: Result<T, Tried>) -> Result<Bytes, CallError> {
+    match tried {
+        Ok(done) => {
+            wire::encode(&done).map(Bytes::from).map_err(|error| CallError::Protocol(error.to_string()))
+        }
+        Err(Tried::NotLeader) => {
+            Err(CallError::Refused { code: NOT_LEADER, message: "this node does not lead".into() })
+        }
+        Err(Tried::Refused(message)) => Err(CallError::Refused { code: super::network::REFUSED, message }),
     }
 }
 

@@ -229,6 +229,8 @@ impl AppendWriter {
                 return;
             }
         }
+        // From here on an end of the answers is no surprise.
+        drop(self.sent);
         self.sender.finish();
     }
 }
@@ -245,7 +247,7 @@ struct AppendSession {
 impl AppendSession {
     async fn next(&mut self) -> Rpc<Option<StreamAppendResult<TypeConfig>>> {
         let frame = self.receiver.recv().await.map_err(|error| network_error(&error))?;
-        let Some(frame) = frame else { return Ok(None) };
+        let Some(frame) = frame else { return self.ended() };
         self.in_flight.try_recv().ok();
         let result = streamed_from(frame).map_err(|error| network_error(&error))?;
         if let Ok(upto) = &result {
@@ -253,6 +255,18 @@ impl AppendSession {
             self.book.acked(NodeId(self.target), *upto);
         }
         Ok(Some(result))
+    }
+
+    /// The peer sends no more answers. Where one is due still this is an error, and never a quiet end: after a stream that
+    /// only told how far all is committed, openraft would take up the last order it has ever heard of, which may be done,
+    /// and its entries purged; and reading those stops the node.
+    fn ended(&mut self) -> Rpc<Option<StreamAppendResult<TypeConfig>>> {
+        match self.in_flight.try_recv() {
+            Err(mpsc::error::TryRecvError::Disconnected) => Ok(None),
+            Ok(_) | Err(mpsc::error::TryRecvError::Empty) => {
+                Err(network_error(&std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+            }
+        }
     }
 }
 

@@ -64,6 +64,8 @@ pub mod kinds {
     pub const SCRUBBED: u16 = 0x23;
     /// How the witness's journal of bodies stands, and what it needs no longer; one that keeps none says that it does not know.
     pub const JOURNAL: u16 = 0x24;
+    /// Where the node that asks is to be found from now on, for the leader; one that is too old to know says that it does not.
+    pub const ADDRESS: u16 = 0x25;
 }
 
 /// The members in force, for whoever needs them without asking Raft. Swapped when they change.

@@ -106,6 +106,12 @@ impl Check {
         self.lock().disks.insert(node.0, disk);
     }
 
+    /// Disks tell their check what becomes of them, and are looked at by it: one must let go, or neither ever ends.
+    pub fn let_go(&self) {
+        let disks = std::mem::take(&mut self.lock().disks);
+        drop(disks);
+    }
+
     pub fn violation(&self) -> Option<String> {
         self.lock().violation.clone()
     }
@@ -260,6 +266,10 @@ impl State {
         let Some(leader) = self.leaders.get(&last.term).copied().filter(|leader| *leader != witness.0) else {
             return Ok(());
         };
+        // A later leader brings it, whose gate goes by whom that one hears; its own entries follow.
+        if self.votes.get(&witness.0).is_some_and(|vote| vote.term > last.term) {
+            return Ok(());
+        }
         let Some(disk) = self.disks.get(&leader) else { return Ok(()) };
         let in_force = disk.look(|disk| {
             self.members.in_force(disk.log).map(|((index, term), config)| ((term, index), config.clone()))
@@ -277,7 +287,7 @@ impl State {
         for (id, _) in config.roles.iter().filter(data) {
             let Some(disk) = self.disks.get(id) else { continue };
             let has_next = disk.look(|disk| disk.synced_next(last.term));
-            // Those of earlier leaders came to the witness from them, and by their gates.
+            // Those of earlier terms came by the gates of whoever led then.
             let lacks = match has_next <= last.index {
                 true => self.appended.range((last.term, has_next)..=(last.term, last.index)).next(),
                 false => None,

@@ -126,6 +126,7 @@ impl Net {
         if let Some(port) = self.shared.lock().nodes.get_mut(&node.0) {
             port.process += 1;
             port.handler = None;
+            port.handshake = None;
         }
         self.shared.look();
     }

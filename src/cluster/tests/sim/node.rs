@@ -55,6 +55,8 @@ pub struct Node {
     pub retired: bool,
     world: World,
     config: ClusterConfig,
+    /// Where its box is, as it starts.
+    moves: Dice,
     _dir: TempDir,
     running: Option<Running>,
 }
@@ -111,8 +113,9 @@ impl Node {
         world.check.watch(NodeId(id), disk.clone());
         // No two clocks agree.
         let clock = Clock::seeded(Timestamp(1_700_000_000_000 + dice.below(10_000)), dice.roll());
+        let moves = Dice::new(world.seed, &format!("address {id}"));
         let (id, world) = (NodeId(id), world.clone());
-        Self { id, role, disk, clock, retired: false, world, config, _dir: dir, running: None }
+        Self { id, role, disk, clock, retired: false, world, config, moves, _dir: dir, running: None }
     }
 
     pub fn runs(&self) -> bool {
@@ -132,12 +135,21 @@ impl Node {
         self.config.member()
     }
 
+    /// Whether this one has the other as a member at the address where it is.
+    pub fn knows_as_is(&self, other: &Node) -> bool {
+        let entry = self.local().and_then(|local| local.member(other.id));
+        entry.is_some_and(|entry| entry.member == other.member())
+    }
+
     pub fn leads(&self) -> bool {
         self.local().is_some_and(|local| local.leads())
     }
 
     pub async fn start(&mut self) {
-        self.world.trace.note(|| format!("{} starts", self.id));
+        if self.moves.chance(20) {
+            self.config.control_address = format!("box{}-{}:1", self.id, self.moves.below(1_000));
+        }
+        self.world.trace.note(|| format!("{} starts at {}", self.id, self.config.control_address));
         let (log, tables, bodies) = self.disk.open(self.config.upkeep.grace());
         let (feed, news) = Feed::new(None);
         let (keeping, data) = match self.role {

@@ -132,6 +132,8 @@ async fn play(schedule: Schedule) -> Verdict {
     let ledger = world.ledger.lock().unwrap();
     let (acked, changes) = (ledger.acked(), ledger.changes);
     drop(ledger);
+    nodes.iter_mut().for_each(Node::crash);
+    check.let_go();
     Verdict {
         hash: trace.hash(),
         events: trace.events(),
@@ -183,6 +185,9 @@ fn settled(world: &World, nodes: &[Node]) -> Result<(), String> {
     let [leader] = leaders[..] else { return Err(format!("{} nodes lead", leaders.len())) };
     if leader.role == Role::Witness {
         return Err(format!("the witness {} leads", leader.id));
+    }
+    if let Some(misnamed) = nodes.iter().find(|node| !node.retired && !leader.knows_as_is(node)) {
+        return Err(format!("the leader does not know where node {} is", misnamed.id));
     }
     match world.check.is_whole(&boxes(nodes)) {
         true => Ok(()),
