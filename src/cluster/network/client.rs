@@ -261,13 +261,16 @@ impl AppendSession {
     /// only told how far all is committed, openraft would take up the last order it has ever heard of, which may be done,
     /// and its entries purged; and reading those stops the node.
     fn ended(&mut self) -> Rpc<Option<StreamAppendResult<TypeConfig>>> {
-        match self.in_flight.try_recv() {
-            Err(mpsc::error::TryRecvError::Disconnected) => Ok(None),
-            Ok(_) | Err(mpsc::error::TryRecvError::Empty) => {
-                Err(network_error(&std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
-            }
+        match is_answered(&mut self.in_flight) {
+            true => Ok(None),
+            false => Err(network_error(&std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
         }
     }
+}
+
+/// Whether all was sent, and nothing that was sent lacks an answer.
+fn is_answered<T>(in_flight: &mut mpsc::UnboundedReceiver<T>) -> bool {
+    matches!(in_flight.try_recv(), Err(mpsc::error::TryRecvError::Disconnected))
 }
 
 fn network_error<E: std::error::Error + 'static>(error: &E) -> RPCError<TypeConfig> {
@@ -347,5 +350,22 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
     fn backoff(&self) -> Option<Backoff> {
         // A peer that restarts is back within one of these; the transport knows at once that nobody is there.
         Some(Backoff::new(std::iter::repeat(REOPEN_PAUSE)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_answered_when_nothing_more_is_sent_and_nothing_is_due() {
+        let (sent, mut in_flight) = mpsc::unbounded_channel();
+        assert!(!is_answered(&mut in_flight), "more may be sent");
+        sent.send(1).unwrap();
+        assert!(!is_answered(&mut in_flight), "an answer is due");
+        sent.send(2).unwrap();
+        drop(sent);
+        assert!(!is_answered(&mut in_flight), "an answer is due still");
+        assert!(is_answered(&mut in_flight));
     }
 }
