@@ -36,13 +36,15 @@ test: tools
 	TMPDIR=$$(sh cluster-tests/scratch.sh) POLLUX_SIM_COUNT=2000 $(CARGO) nextest run --workspace --no-fail-fast --test-threads $$(($$(nproc) + 1))
 
 # Whole clusters in simulated time (src/cluster/tests/sim): SCHEDULES fixed seeds and FRESH ones that nobody has tried.
-# OPT_LEVEL=1 makes each quicker; its build costs minutes, so that it pays for many thousands alone.
+# OPT_LEVEL=1 makes each quicker; its build costs minutes, so that it pays for many thousands alone. Here openraft looks
+# over its own state at each step as well.
 simulate: SCHEDULES ?= 1000
 simulate: FRESH ?= 50
 simulate: OPT_LEVEL ?= 0
 simulate:
 	CARGO_PROFILE_DEV_OPT_LEVEL=$(OPT_LEVEL) POLLUX_SIM_COUNT=$(SCHEDULES) POLLUX_SIM_FRESH=$(FRESH) \
-	  $(CARGO) nextest run -p pollux --lib --no-capture -E 'test(=cluster::tests::sim::schedules)'
+	  $(CARGO) nextest run --config profile.dev.package.validit.debug-assertions=true -p pollux --lib --no-capture \
+	  -E 'test(=cluster::tests::sim::schedules)'
 
 # The read-only gate; `make fix` mends what can be mended.
 check:

@@ -7,8 +7,9 @@ use std::process::Output;
 
 use cluster_tests::checker::Checker;
 use cluster_tests::cluster::Cluster;
-use cluster_tests::ledger::{Ledger, token_of};
+use cluster_tests::ledger::{Ledger, message, token_of};
 use cluster_tests::node::Role;
+use cluster_tests::smtp::Smtp;
 use cluster_tests::steps::{agreed, append_all, leader_and_follower, session, tokens};
 use cluster_tests::visitors::Visitors;
 use cluster_tests::wait::eventually;
@@ -68,6 +69,9 @@ fn it_needs_the_operators_word_and_the_others_silence() {
 #[test]
 fn twins_are_never_joined() {
     let Some(mut cluster) = pair() else { return };
+    // Nobody listens there: what goes elsewhere waits.
+    cluster.nodes[0].must(&["policy", "set", "relay.host", "127.0.0.9:2526"], None);
+    submit(&cluster, 0, "waits-at-both");
     write(&cluster, 0, &["of-both"]);
     both_show(&cluster, &["of-both"]);
     for (at, own) in [(0, "of-the-first"), (1, "of-the-second")] {
@@ -75,7 +79,12 @@ fn twins_are_never_joined() {
         take_over(&cluster, at);
         cluster.nodes[at].start();
         write(&cluster, at, &[own]);
+        // Of each side's own, under the same numbers.
+        submit(&cluster, at, &format!("waits-{own}"));
+        cluster.nodes[at].must(&["user", "add", own, "--password-stdin"], Some("of-its-own\n"));
+        cluster.nodes[at].must(&["alias", "add", "sales", ["alice", "bob"][at]], None);
     }
+    cluster.nodes[1].must(&["policy", "set", "smtp.message_bytes_max", "1MiB"], None);
     cluster.nodes[0].start();
     for at in [0, 1] {
         must_say(&cluster, at, "both were told to go on alone", 1);
@@ -96,6 +105,7 @@ fn twins_are_never_joined() {
     refused(&import_of(&cluster, &cluster.nodes[1].dir), "stop that node");
     refused(&import_of(&cluster, cluster.home()), "is not the folder of a data node");
     let set_aside = cluster.nodes[1].dir.with_extension("quarantined");
+    differences_are_told(&cluster, &set_aside);
     for (imported, there) in [(2, 1), (0, 3)] {
         let output = import_of(&cluster, &set_aside);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -103,6 +113,33 @@ fn twins_are_never_joined() {
     }
     let ours = ["of-both", "of-the-first", "more-of-the-first"];
     both_show(&cluster, &[&ours[..], &["of-the-second", "more-of-the-second"]].concat());
+}
+
+/// What it has beside mailboxes is told, and its mail for others is written down; nothing here is changed by it.
+fn differences_are_told(cluster: &Cluster, set_aside: &Path) {
+    let (set_aside, folder) = (set_aside.display().to_string(), cluster.home().join("waiting"));
+    let words = ["cluster", "compare", &set_aside, "--json", "--mail-into", folder.to_str().expect("plain")];
+    let told: serde_json::Value =
+        serde_json::from_str(&cluster.nodes[0].must(&words, None)).expect("--json is JSON");
+    let name = |it: &serde_json::Value| format!("{} {}", it["what"].as_str()?, it["name"].as_str()?).into();
+    let differences: Vec<Option<String>> =
+        told["differences"].as_array().expect("a list").iter().map(name).collect();
+    let expected = ["user of-the-second", "alias sales", "setting smtp.message_bytes_max"];
+    assert_eq!(differences, expected.map(|it| Some(it.to_owned())), "{told:#}");
+    assert_eq!(told["differences"][1]["there"]["targets"], serde_json::json!(["bob"]), "{told:#}");
+    let waiting = told["waiting"].as_array().expect("a list");
+    assert_eq!(waiting.len(), 1, "what waits here as well is not told: {told:#}");
+    assert_eq!(waiting[0]["recipients"], serde_json::json!(["joe@far.test"]));
+    let content = std::fs::read(folder.join(format!("{}.eml", waiting[0]["id"]))).expect("it was written");
+    assert_eq!(token_of(&content).as_deref(), Some("waits-of-the-second"));
+    // A second time nothing is written over.
+    refused(&cluster.nodes[0].command(&words), "is there already");
+}
+
+/// A mail for somebody elsewhere.
+fn submit(cluster: &Cluster, at: usize, token: &str) {
+    let mut smtp = Smtp::login(cluster.nodes[at].port(587), "alice").expect("it serves");
+    smtp.submit("alice", &["joe@far.test"], &message(token, 500)).expect("it is queued");
 }
 
 /// Has the first node take what alice has in the folder of a node.

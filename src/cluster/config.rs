@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::transport::PeerAddress;
 use super::types::{Member, Role};
 
 /// One node's part of the cluster, before it has heard from anyone.
@@ -34,6 +35,11 @@ impl ClusterConfig {
             Role::Data => self.retention.keep_bytes_max,
             Role::Witness => self.retention.witness_bytes_max,
         }
+    }
+
+    /// How others reach it.
+    pub fn address(&self) -> PeerAddress {
+        PeerAddress { control: self.control_address.clone(), bulk: self.bulk_address.clone() }
     }
 
     pub fn member(&self) -> Member {

@@ -300,6 +300,16 @@ pub enum Cluster {
     },
     /// Have this node give way to one that was told to go on alone: it stops for good, its mail stays on its disk
     Quarantine,
+    /// What a node that stays off, such as one in quarantine, has beside mailboxes, and this cluster lacks or has otherwise
+    Compare {
+        /// The node's folder
+        dir: PathBuf,
+        /// Write each mail that waits there to be sent to others, and does not wait here, to a file in FOLDER
+        #[arg(long, value_name = "FOLDER")]
+        mail_into: Option<PathBuf>,
+        #[arg(long)]
+        json: bool,
+    },
     /// Do all data nodes hold the same, and each what it should? What is wrong is named and mended; exit 1 if something was
     Verify {
         /// Read each message body too; takes as long as the disks need for all mail

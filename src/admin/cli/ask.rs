@@ -97,7 +97,7 @@ fn request(command: Command) -> Result<(Request, Form), Problem> {
         | Command::Serve
         | Command::HoldAddresses
         | Command::Join(_)
-        | Command::Cluster(Cluster::Verify { .. })
+        | Command::Cluster(Cluster::Verify { .. } | Cluster::Compare { .. })
         | Command::Backup(_)
         | Command::Check { .. }
         | Command::Queue(_)

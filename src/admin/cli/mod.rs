@@ -6,6 +6,7 @@ mod authorities;
 mod backup;
 mod blocks;
 mod certificate;
+mod compare;
 mod dkim;
 mod dns;
 mod drain;
@@ -74,6 +75,9 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Cluster(Cluster::Takeover { fenced: _, lost }) => found::take_over(&load(&place)?, lost)?,
         Command::Cluster(Cluster::Drain { node, wait: Some(seconds) }) => {
             drain::run(&socket(&place)?, node, Duration::from_secs(seconds))?;
+        }
+        Command::Cluster(Cluster::Compare { dir, mail_into, json }) => {
+            compare::run(&socket(&place)?, &dir, mail_into.as_deref(), json)?;
         }
         Command::Cluster(Cluster::Verify { bodies, json }) => {
             return verify::run(&socket(&place)?, bodies, json);

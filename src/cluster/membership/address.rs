@@ -20,18 +20,14 @@ use crate::mail::ids::NodeId;
 const TELL_MAX: Duration = Duration::from_secs(5);
 
 impl Local {
-    fn own_address(&self) -> PeerAddress {
-        PeerAddress { control: self.config.control_address.clone(), bulk: self.config.bulk_address.clone() }
-    }
-
     /// Whether the membership names this node, and another address than its own.
     pub fn is_misnamed(&self) -> bool {
-        self.member(self.id).is_some_and(|entry| peer_address(&entry) != self.own_address())
+        self.member(self.id).is_some_and(|entry| peer_address(&entry) != self.config.address())
     }
 
     /// `Err`: one line, why the leader does not take it. Where none is reached, nothing is done.
     pub async fn tell_address(&self) -> Result<(), String> {
-        let address = self.own_address();
+        let address = self.config.address();
         match self.move_here(self.id, address.clone()).await {
             Ok(()) => return Ok(()),
             Err(Tried::Refused(refusal)) => return Err(refusal),
@@ -41,13 +37,16 @@ impl Local {
         let reached = self.transport.peers().into_iter().filter(|node| self.reaches(*node));
         let calls = reached
             .map(|node| self.transport.call(node, Lane::Control, kinds::ADDRESS, body.clone(), TELL_MAX));
-        for answered in futures_util::future::join_all(calls).await {
-            // Whoever answers otherwise does not lead, or is of a build that does not know the question.
-            if let Err(CallError::Refused { code: REFUSED, message }) = answered {
-                return Err(message);
-            }
+        let answers = futures_util::future::join_all(calls).await;
+        if answers.iter().any(Result::is_ok) {
+            return Ok(());
         }
-        Ok(())
+        // Others do not lead, or answer no longer.
+        let refusal = answers.into_iter().find_map(|answer| match answer {
+            Err(CallError::Refused { code: REFUSED, message }) => Some(message),
+            Ok(_) | Err(_) => None,
+        });
+        refusal.map_or(Ok(()), Err)
     }
 
     /// A peer says where it is; nobody says that of another.

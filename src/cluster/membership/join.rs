@@ -110,7 +110,7 @@ pub async fn join(config: &ClusterConfig, token: &str, clock: &Clock) -> Result<
         role: config.role,
         public_key: key.public().to_vec(),
         name: config.name.clone(),
-        address: PeerAddress { control: config.control_address.clone(), bulk: config.bulk_address.clone() },
+        address: config.address(),
         versions: crate::cluster::start::versions(),
     };
     let (answer, identity) = ask(&token, &key, request).await.map_err(StartError::new)?;
