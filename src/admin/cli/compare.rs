@@ -64,9 +64,9 @@ pub fn run(socket: &Path, dir: &Path, mail_into: Option<&Path>, json: bool) -> R
         let here = client::ask(socket, (kind.list)()).map_err(|failure| failure.to_string())?;
         differences.extend(compared(kind, &there, &here));
     }
-    let mails = waiting(&left, &in_queue(socket)?)?;
+    let mut mails = waiting(&left, &in_queue(socket)?)?;
     if let Some(folder) = mail_into {
-        write_all(&left, &mails, folder)?;
+        write_all(&left, &mut mails, folder)?;
     }
     let mails: Vec<Value> = mails.into_iter().map(|mail| mail.shown).collect();
     print(&match json {
@@ -98,20 +98,18 @@ fn compared(kind: &Kind, there: &Value, here: &Value) -> Vec<Value> {
 }
 
 /// What makes a mail in a queue the same one: ids are given anew by each side once two have parted.
-type Known = (u64, String, String);
+type Known = (u64, u64, String, String);
 
 fn in_queue(socket: &Path) -> Result<BTreeSet<Known>, Problem> {
     let mails = portions("mails", usize::MAX, |after| {
         let request = Request::QueueList { filter: QueueFilter::default(), after: after.as_u64() };
         client::ask(socket, request).map_err(|failure| failure.to_string())
     })?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok(mails
-        .iter()
-        .map(|mail| {
-            (mail["id"].as_u64().unwrap_or_default(), text(&mail["sender"]), text(&mail["queued_at"]))
-        })
-        .collect())
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let known = |mail: &Value| {
+        (number(&mail["id"]), number(&mail["size"]), word(&mail["sender"]), word(&mail["queued_at"]))
+    };
+    Ok(mails.iter().map(known).collect())
 }
 
 /// A mail that waits there to be sent to others.
@@ -129,7 +127,7 @@ fn waiting(left: &Left, here: &BTreeSet<Known>) -> Result<Vec<Waiting>, Problem>
         let Some((last, _)) = mails.last() else { return Ok(waiting) };
         after = Some(*last);
         for (id, row) in mails {
-            if here.contains(&(id.0, row.sender.clone(), rfc3339(row.queued_at))) {
+            if here.contains(&(id.0, row.size.into(), row.sender.clone(), rfc3339(row.queued_at))) {
                 continue;
             }
             let parcels = reading::parcels(&rows, id, usize::MAX).map_err(|error| error.to_string())?;
@@ -149,29 +147,34 @@ fn waiting(left: &Left, here: &BTreeSet<Known>) -> Result<Vec<Waiting>, Problem>
     }
 }
 
-/// Each as a file of its own; none is written over.
-fn write_all(left: &Left, mails: &[Waiting], folder: &Path) -> Result<(), Problem> {
+/// Each as a file of its own, which is said with it; none is written over. One whose text is lost stops no other.
+fn write_all(left: &Left, mails: &mut [Waiting], folder: &Path) -> Result<(), Problem> {
     let told = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     fs::create_dir_all(folder).map_err(|error| told(folder, &error))?;
     for mail in mails {
         let path = folder.join(format!("{}.eml", mail.id.0));
-        let body = left
-            .body(mail.row.body)
-            .ok_or_else(|| told(&path, &"the text of this mail is lost or damaged there"))?;
+        let Some(body) = left.body(mail.row.body) else {
+            mail.shown["lost"] = json!(true);
+            continue;
+        };
         if path.exists() {
             return Err(told(&path, &"is there already; give an empty folder"));
         }
         files::write_atomically(&path, &body).map_err(|error| told(&path, &error))?;
+        mail.shown["file"] = json!(path);
     }
     Ok(())
 }
 
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 fn told(differences: &[Value], mails: &[Value]) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut lines: Vec<String> = differences
         .iter()
         .map(|it| {
-            let (what, name) = (text(&it["what"]), text(&it["name"]));
+            let (what, name) = (word(&it["what"]), word(&it["name"]));
             match it["here"].is_null() {
                 true => format!("{what} {name} is only there{}", like(&it["there"], ": ")),
                 false => {
@@ -181,13 +184,14 @@ fn told(differences: &[Value], mails: &[Value]) -> String {
         })
         .collect();
     lines.extend(mails.iter().map(|mail| {
-        let recipients: Vec<_> = mail["recipients"].as_array().into_iter().flatten().map(text).collect();
+        let recipients: Vec<_> = mail["recipients"].as_array().into_iter().flatten().map(word).collect();
         format!(
-            "mail {} waits there since {}: from <{}> to {}",
+            "mail {} waits there since {}: from <{}> to {}{}",
             mail["id"],
-            text(&mail["queued_at"]),
-            text(&mail["sender"]),
-            recipients.join(", ")
+            word(&mail["queued_at"]),
+            word(&mail["sender"]),
+            recipients.join(", "),
+            if mail["lost"] == true { "; its text is lost or damaged there" } else { "" }
         )
     }));
     if lines.is_empty() {
@@ -226,11 +230,15 @@ mod tests {
         assert_eq!(
             told(
                 &found,
-                &[json!({ "id": 4, "queued_at": "then", "sender": "", "recipients": ["a@b.test"] })]
+                &[
+                    json!({ "id": 4, "queued_at": "then", "sender": "", "recipients": ["a@b.test"] }),
+                    json!({ "id": 5, "queued_at": "then", "sender": "c", "recipients": ["d"], "lost": true }),
+                ]
             ),
             "user bob: there enabled true, quota_bytes 5; here enabled true, quota_bytes 7\n\
              user carol is only there: enabled true\n\
-             mail 4 waits there since then: from <> to a@b.test\n"
+             mail 4 waits there since then: from <> to a@b.test\n\
+             mail 5 waits there since then: from <c> to d; its text is lost or damaged there\n"
         );
         assert!(compared(users, &here, &here).is_empty());
         assert_eq!(told(&[], &[]), "Beside mailboxes it has nothing that is not here.\n");
