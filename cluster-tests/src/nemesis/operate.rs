@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use super::strike::Striker;
-use super::{ACKED_MEANWHILE, RESTORED, is_data};
+use super::{ACKED_BETWEEN, ACKED_MEANWHILE, RESTORED, is_data};
 use crate::certificates::of_its_own;
 use crate::checker;
 use crate::cluster::Cluster;
@@ -68,10 +68,12 @@ impl Striker<'_> {
         self.ask_for_two_copies(back, "allow");
     }
 
-    /// It leads, so that it has all that was acknowledged; by itself it is no majority. The others have nothing of their own, and
-    /// follow it when they come back.
+    /// It leads the witness at last, so that it has all that was acknowledged, whoever led before; by itself it is no majority. The
+    /// others have nothing of their own, and follow it when they come back.
     pub(super) fn take_over(&mut self, stays: usize) {
         self.kill(1 - stays);
+        self.wait_for_acks(ACKED_BETWEEN);
+        eventually("the one that stays leads", || (self.cluster.leads() == Some(stays)).then_some(()));
         self.kill(2);
         self.kill(stays);
         let output = self.cluster.nodes[stays].offline(&["cluster", "takeover", "--fenced"]);
