@@ -107,8 +107,8 @@ pub async fn rescue(local: Arc<Local>) {
         if since.elapsed() < patience {
             continue;
         }
-        let data = data_members(&local);
-        let reports = reports(&local, &data).await;
+        // One that has yet to vote cannot lead, whatever it has.
+        let reports = reports(&local, &local.data_voters()).await;
         let mine = local.log.state().last.map_or((0, 0), |last| (last.term, last.index + 1));
         if must_lead(mine, &reports) {
             tracing::warn!(
