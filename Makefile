@@ -33,7 +33,7 @@ test: tools
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace --doc --quiet
 	sh cluster-tests/released.sh >/dev/null || [ $$? = 3 ]
-	TMPDIR=$$(sh cluster-tests/scratch.sh) POLLUX_SIM_COUNT=2000 $(CARGO) nextest run --workspace --no-fail-fast --test-threads $$(($$(nproc) + 1))
+	TMPDIR=$$(sh cluster-tests/scratch.sh) POLLUX_SIM_COUNT=1000 $(CARGO) nextest run --workspace --no-fail-fast --test-threads $$(($$(nproc) + 1))
 
 # Whole clusters in simulated time (src/cluster/tests/sim): SCHEDULES fixed seeds and FRESH ones that nobody has tried.
 # OPT_LEVEL=1 makes each quicker; its build costs minutes, so that it pays for many thousands alone. Here openraft looks
