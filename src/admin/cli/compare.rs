@@ -7,8 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Problem, found, portions, print};
-use crate::admin::control::client;
+use super::{Problem, found, print, queue};
 use crate::admin::control::plan::{Plan, plan};
 use crate::admin::control::request::{QueueFilter, Request};
 use crate::admin::status::rfc3339;
@@ -61,7 +60,7 @@ pub fn run(socket: &Path, dir: &Path, mail_into: Option<&Path>, json: bool) -> R
         let Ok(Plan::Show(there)) = plan((kind.list)(), &there) else {
             return Err(format!("what it has of each {} cannot be read", kind.what));
         };
-        let here = client::ask(socket, (kind.list)()).map_err(|failure| failure.to_string())?;
+        let here = queue::ask(socket, (kind.list)())?;
         differences.extend(compared(kind, &there, &here));
     }
     let mut mails = waiting(&left, &in_queue(socket)?)?;
@@ -101,10 +100,7 @@ fn compared(kind: &Kind, there: &Value, here: &Value) -> Vec<Value> {
 type Known = (u64, u64, String, String);
 
 fn in_queue(socket: &Path) -> Result<BTreeSet<Known>, Problem> {
-    let mails = portions("mails", usize::MAX, |after| {
-        let request = Request::QueueList { filter: QueueFilter::default(), after: after.as_u64() };
-        client::ask(socket, request).map_err(|failure| failure.to_string())
-    })?;
+    let mails = queue::list(socket, &QueueFilter::default(), usize::MAX)?;
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let known = |mail: &Value| {
         (number(&mail["id"]), number(&mail["size"]), word(&mail["sender"]), word(&mail["queued_at"]))

@@ -42,7 +42,7 @@ pub fn run(socket: &Path, queue: Queue) -> Result<(), Problem> {
     Ok(())
 }
 
-fn ask(socket: &Path, request: Request) -> Result<Value, Problem> {
+pub fn ask(socket: &Path, request: Request) -> Result<Value, Problem> {
     client::ask(socket, request).map_err(|failure| failure.to_string())
 }
 
@@ -52,7 +52,7 @@ fn filter(filters: QueueFilters) -> QueueFilter {
 }
 
 /// Up to `limit` mails, oldest first.
-fn list(socket: &Path, filter: &QueueFilter, limit: usize) -> Result<Vec<Value>, Problem> {
+pub fn list(socket: &Path, filter: &QueueFilter, limit: usize) -> Result<Vec<Value>, Problem> {
     let portion =
         |after: &Value| ask(socket, Request::QueueList { filter: filter.clone(), after: after.as_u64() });
     portions("mails", limit, portion)
